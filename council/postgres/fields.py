@@ -1,0 +1,136 @@
+"""Columns as Prisma makes them: text ids, native enums, timestamps without a zone that hold UTC."""
+
+import itertools
+import os
+import secrets
+import socket
+import string
+import time
+import zlib
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.expressions import Combinable
+from django.utils import timezone
+
+BASE36 = string.digits + string.ascii_lowercase
+
+
+def base36(number: int, *, width: int) -> str:
+    """Write the last `width` base-36 digits of a number, zero-padded."""
+    digits = []
+    for _ in range(width):
+        number, digit = divmod(number, 36)
+        digits.append(BASE36[digit])
+    return "".join(reversed(digits))
+
+
+_cuid_counter = itertools.count(secrets.randbelow(36**4))
+_hostname_checksum = zlib.crc32(socket.gethostname().encode())
+
+
+def cuid() -> str:
+    """Make an id: `c`, time in ms (8), counter (4), process (2) and host (2), random (8); 25 characters.
+
+    Source: the cuid specification, version 1, as Prisma's `cuid()` follows it.
+    """
+    return (
+        "c"
+        + base36(time.time_ns() // 1_000_000, width=8)
+        + base36(next(_cuid_counter), width=4)
+        + base36(os.getpid(), width=2)
+        + base36(_hostname_checksum, width=2)
+        + base36(secrets.randbelow(36**8), width=8)
+    )
+
+
+class CuidField(models.TextField):
+    """A text primary key that Python fills with a cuid."""
+
+    description = "cuid"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs |= {"primary_key": True, "default": cuid, "editable": False}
+        super().__init__(*args, **kwargs)
+
+    def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
+        name, path, args, kwargs = super().deconstruct()
+        for implied in ("primary_key", "default", "editable"):
+            del kwargs[implied]
+        return name, path, list(args), kwargs
+
+
+class EnumField(models.TextField):
+    """A column of a native enum type.
+
+    `choices` are the model's words for the labels; they stay out of migrations, whose source for the labels
+    is CreateEnum. A value that is not among them is a ValueError, before it reaches the database.
+    """
+
+    description = "PostgreSQL enum"
+
+    def __init__(self, *args: Any, enum: str, **kwargs: Any) -> None:
+        self.enum = enum
+        super().__init__(*args, **kwargs)
+
+    def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
+        name, path, args, kwargs = super().deconstruct()
+        kwargs.pop("choices", None)
+        return name, path, list(args), {**kwargs, "enum": self.enum}
+
+    def db_type(self, connection: BaseDatabaseWrapper) -> str:
+        return connection.ops.quote_name(self.enum)
+
+    def get_prep_value(self, value: Any) -> Any:
+        value = super().get_prep_value(value)
+        if value is None or isinstance(value, Combinable) or not self.choices:
+            return value
+        labels = [label for label, _ in self.flatchoices]
+        if value not in labels:
+            raise ValueError(f"{value!r} is not a label of {self.enum}. Use one of {', '.join(labels)}.")
+        return value
+
+
+class TimestampField(models.DateTimeField):
+    """A moment in a `timestamp(3)` column without zone: UTC, to the millisecond.
+
+    Python sees aware datetimes only.
+    """
+
+    description = "UTC timestamp in milliseconds"
+
+    def db_type(self, connection: BaseDatabaseWrapper) -> str:
+        return "timestamp(3)"
+
+    def from_db_value(self, value: datetime | None, *_: Any) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC)
+
+    def get_db_prep_value(
+        self,
+        value: Any,
+        connection: BaseDatabaseWrapper,
+        prepared: bool = False,  # noqa: FBT001, FBT002
+    ) -> Any:
+        value = super().get_db_prep_value(value, connection, prepared)
+        if not isinstance(value, datetime):
+            return value
+        # Rounded as PostgreSQL would, so that a saved value and a compared one are the same.
+        value += timedelta(microseconds=500)
+        value = value.replace(microsecond=value.microsecond // 1000 * 1000)
+        return timezone.make_naive(value, UTC) if timezone.is_aware(value) else value
+
+
+class CurrentTimestamp(models.Func):
+    """CURRENT_TIMESTAMP as a column default: Prisma's `now()`. Django's Now() is STATEMENT_TIMESTAMP()."""
+
+    template = "CURRENT_TIMESTAMP"
+    output_field = TimestampField()
+
+
+class EmptyTextArray(models.Func):
+    """`ARRAY[]::text[]` as a column default, to the letter of the gateway's."""
+
+    template = "ARRAY[]::text[]"
+    output_field = models.Field()

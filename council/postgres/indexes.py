@@ -1,0 +1,46 @@
+"""Indexes with names as long as PostgreSQL allows; Django stops at 30 characters, for Oracle's sake."""
+
+from typing import Any
+
+from django.contrib.postgres import indexes
+from django.db import models
+from django.db.backends.ddl_references import Statement
+
+MAX_NAME_LENGTH = 63
+
+
+class Index(models.Index):
+    max_name_length = MAX_NAME_LENGTH
+
+
+class GinIndex(indexes.GinIndex):
+    @property
+    def max_name_length(self) -> int:
+        return MAX_NAME_LENGTH
+
+
+class UniqueIndex(models.UniqueConstraint):
+    """A unique index that is not a constraint, which is how Prisma makes `@unique`.
+
+    Django sees a UniqueConstraint, so forms and `full_clean` check it.
+    """
+
+    sql_create = (
+        "CREATE UNIQUE INDEX %(concurrently)s%(name)s ON %(table)s "
+        "(%(columns)s)%(include)s%(nulls_distinct)s%(condition)s"
+    )
+
+    def constraint_sql(self, model: type[models.Model], schema_editor: Any) -> None:  # type: ignore[override]
+        """Keep the index for after CREATE TABLE, which has no place for it."""
+        schema_editor.deferred_sql.append(self.create_sql(model, schema_editor))
+
+    def create_sql(self, model: Any, schema_editor: Any, *, concurrently: bool = False) -> Statement:
+        statement = super().create_sql(model, schema_editor)
+        assert isinstance(statement, Statement)
+        statement.template = self.sql_create
+        statement.parts["concurrently"] = "CONCURRENTLY " if concurrently else ""
+        return statement
+
+    def remove_sql(self, model: Any, schema_editor: Any, *, concurrently: bool = False) -> Statement:
+        statement: Statement = schema_editor._delete_index_sql(model, self.name, concurrently=concurrently)
+        return statement

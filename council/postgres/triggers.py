@@ -1,0 +1,145 @@
+"""Triggers that are installed by replacing, never by dropping, and that cannot be led astray by a search_path."""
+
+import hashlib
+import textwrap
+from typing import Any, ClassVar
+
+import pgtrigger
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model
+from pgtrigger import compiler, utils
+
+from council.postgres import catalog
+
+# Stands for the current schema in SQL until it is run; PostgreSQL's extension scripts spell it the same.
+SCHEMA = "@extschema@"
+
+
+def in_schema(connection: BaseDatabaseWrapper, sql: str) -> str:
+    """Put the current schema where SQL says @extschema@."""
+    if SCHEMA not in sql:
+        return sql
+    return sql.replace(SCHEMA, connection.ops.quote_name(catalog.current_schema(connection)))
+
+
+class TriggerSqlV1(compiler.UpsertTriggerSql):
+    """Version 1 of the SQL that installs a trigger.
+
+    Migrations name this class: never edit its template, add a TriggerSqlV2. CREATE OR REPLACE takes
+    SHARE ROW EXCLUSIVE where pgtrigger's own DROP TRIGGER takes ACCESS EXCLUSIVE, and turns a trigger of the
+    same name into this one in place.
+    """
+
+    template: ClassVar[str] = """
+CREATE OR REPLACE FUNCTION @extschema@.{function}()
+RETURNS trigger LANGUAGE plpgsql {settings} AS $trigger$
+{body}
+$trigger$;
+CREATE OR REPLACE TRIGGER {name}
+{when} {operation} ON @extschema@.{table}{referencing}
+FOR EACH {level}
+EXECUTE FUNCTION @extschema@.{function}();
+COMMENT ON TRIGGER {name} ON @extschema@.{table} IS '{hash}';
+"""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        function: str,
+        table: str,
+        when: str,
+        operation: str,
+        level: str,
+        body: str,
+        referencing: str = "",
+        settings: dict[str, str],
+        hash: str | None = None,  # noqa: A002, ARG002  # pgtrigger's word; what is frozen is the SQL itself
+    ) -> None:
+        self.kwargs = {
+            "name": name,
+            "function": function,
+            "table": table,
+            "when": when,
+            "operation": operation,
+            "level": level,
+            "body": body,
+            "referencing": referencing,
+            "settings": settings,
+        }
+        self.defaults = {"referencing": ""}
+        parts = {
+            **self.kwargs,
+            "table": utils.quote(table),
+            "referencing": f"\n{referencing}" if referencing else "",
+            "settings": " ".join(f"SET {setting} TO '{value}'" for setting, value in sorted(settings.items())),
+        }
+        self.hash = hashlib.sha1(self.template.format(**parts, hash="").encode()).hexdigest()  # noqa: S324
+        self.data = self.template.format(**parts, hash=self.hash).strip()
+        self.pgid = name
+        self.table = table
+        self.function = function
+        self.body = body
+        self.settings = settings
+        self.event = f"{when} {operation}"
+        self.level = level
+
+
+class CompiledTrigger(compiler.Trigger):
+    """A trigger as it stands in migrations; uninstalling it takes its function along."""
+
+    sql: TriggerSqlV1
+
+    @property
+    def uninstall_sql(self) -> str:
+        table = f"{SCHEMA}.{utils.quote(self.sql.table)}"
+        return (
+            f"DROP TRIGGER IF EXISTS {self.sql.pgid} ON {table};\n"
+            f"DROP FUNCTION IF EXISTS {SCHEMA}.{self.sql.function}();"
+        )
+
+
+# The order in which pg_get_triggerdef names the events of a trigger.
+EVENTS = ("INSERT", "DELETE", "UPDATE", "TRUNCATE")
+
+
+class Trigger(pgtrigger.Trigger):
+    """A trigger with exactly the names that are given, for `Meta.triggers`.
+
+    `func` is the function's whole body, from DECLARE or BEGIN to END, with tables written as
+    `@extschema@."Member"`. `settings` are put on the function, beside an empty search_path.
+    django-pgtrigger's `ignore` does not apply: what these triggers hold is never to be left out.
+    """
+
+    def __init__(self, *, function: str, settings: dict[str, str] | None = None, **kwargs: Any) -> None:
+        self.function = function
+        self.settings = {"search_path": "", **(settings or {})}
+        super().__init__(**kwargs)
+        if self.timing or self.condition or self.declare:
+            raise ValueError(f"Trigger {self.name}: write timing, condition and declarations into func's SQL.")
+
+    def get_pgid(self, model: Any) -> str:
+        return str(self.name)
+
+    def compile(self, model: type[Model]) -> CompiledTrigger:
+        events = str(self.operation).split(" OR ")
+        return CompiledTrigger(
+            name=self.name,
+            sql=TriggerSqlV1(
+                name=self.get_pgid(model),
+                function=self.function,
+                table=model._meta.db_table,
+                when=str(self.when),
+                operation=" OR ".join(sorted(events, key=EVENTS.index)),
+                level=str(self.level),
+                body=textwrap.dedent(str(self.render_func(model))).strip(),
+                referencing=str(self.referencing or "").strip(),
+                settings=self.settings,
+            ),
+        )
+
+    def exec_sql(self, sql: Any, model: Any, database: str | None = None, fetchall: bool = False) -> Any:  # noqa: FBT001, FBT002
+        """Serve `manage.py pgtrigger`, which runs a trigger's SQL outside of migrations."""
+        connection = connections[database or DEFAULT_DB_ALIAS]
+        return super().exec_sql(in_schema(connection, str(sql)), model, database, fetchall)

@@ -1,0 +1,53 @@
+"""Database URLs as Prisma and libpq write them, into Django's settings."""
+
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import psycopg
+from django.core.exceptions import ImproperlyConfigured
+from psycopg import conninfo
+
+# Prisma's own parameters: https://www.prisma.io/docs/orm/overview/databases/postgresql
+# libpq refuses what it does not know, and one DATABASE_URL serves the gateway and us.
+PRISMA_PARAMETERS = frozenset(
+    {"connection_limit", "pgbouncer", "pool_timeout", "schema", "socket_timeout", "sslaccept", "sslidentity",
+     "statement_cache_size"}
+)  # fmt: skip
+
+
+def parse(url: str, *, variable: str) -> dict[str, Any]:
+    """Turn a connection URL into an entry of Django's DATABASES.
+
+    Parameters that only Prisma knows are left out, except `schema`, which becomes the search_path.
+    Raises ImproperlyConfigured, naming the variable and never the URL, which holds a password.
+    Source: PostgreSQL manual, 34.1.1.2 Connection URIs.
+    """
+    if not url.startswith(("postgres://", "postgresql://")):
+        raise ImproperlyConfigured(
+            f"{variable} is not a PostgreSQL URL. Write it as postgresql://user:password@host:5432/database."
+        )
+    parts = urlsplit(url)
+    parameters = parse_qsl(parts.query, keep_blank_values=True)
+    schema = dict(parameters).get("schema", "public")
+    for_libpq = urlencode([(key, value) for key, value in parameters if key not in PRISMA_PARAMETERS])
+    try:
+        options: dict[str, Any] = dict(conninfo.conninfo_to_dict(urlunsplit(parts._replace(query=for_libpq))))
+    except psycopg.ProgrammingError:
+        # Not chained: libpq's message may quote the part with the password.
+        raise ImproperlyConfigured(
+            f"{variable} cannot be read. Percent-encode special characters in the password "
+            f"(@ is %40, / is %2F, # is %23), and check the port."
+        ) from None
+    if not options.get("dbname"):
+        raise ImproperlyConfigured(f"{variable} names no database. Add it after the port: …:5432/postgres.")
+    if schema != "public":
+        options["options"] = f"{options.get('options', '')} -c search_path={schema}".strip()
+    return {
+        "ENGINE": "council.postgres",
+        "NAME": options.pop("dbname"),
+        "USER": options.pop("user", ""),
+        "PASSWORD": options.pop("password", ""),
+        "HOST": options.pop("host", ""),
+        "PORT": str(options.pop("port", "")),
+        "OPTIONS": options,
+    }

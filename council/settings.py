@@ -1,0 +1,132 @@
+"""Settings, read from the environment. README lists the variables."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+from council.postgres import embedded, urls
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def flag(name: str, *, default: bool) -> bool:
+    """Read a yes-or-no variable. Raises ImproperlyConfigured."""
+    value = os.environ.get(name, "").strip().lower()
+    if value in {"1", "true", "yes", "on"}:
+        return True
+    if value in {"0", "false", "no", "off"}:
+        return False
+    if value:
+        raise ImproperlyConfigured(f"{name} is {value!r}. Set it to true or false.")
+    return default
+
+
+# Database. DATABASE_URL serves the application, DIRECT_URL the migrations; without either a private
+# PostgreSQL runs in .postgres/, for development and tests.
+DATABASE_URL = os.environ.get("DATABASE_URL") or os.environ.get("DIRECT_URL")
+DIRECT_URL = os.environ.get("DIRECT_URL") or DATABASE_URL
+EMBEDDED_SERVER: embedded.Server | None = None
+DATABASES: dict[str, dict[str, Any]]
+DIRECT_DATABASE: dict[str, Any] | None = None
+
+if DATABASE_URL and DIRECT_URL:
+    DATABASES = {"default": urls.parse(DATABASE_URL, variable="DATABASE_URL" if "DATABASE_URL" in os.environ else "DIRECT_URL")}
+    # A transaction pooler gives every transaction another server process: no session outlives one.
+    DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = True
+    DIRECT_DATABASE = urls.parse(DIRECT_URL, variable="DIRECT_URL")
+else:
+    EMBEDDED_SERVER = embedded.Server(folder=BASE_DIR / ".postgres")
+    DATABASES = {"default": {"ENGINE": "council.postgres", "NAME": "council", "EMBEDDED_SERVER": EMBEDDED_SERVER}}
+
+# Security. DEBUG is on where the database is the embedded one, that is on a developer's machine.
+DEBUG = flag("DEBUG", default=EMBEDDED_SERVER is not None)
+SECRET_KEY = os.environ.get("SECRET_KEY", "")
+if not SECRET_KEY:
+    if not DEBUG:
+        raise ImproperlyConfigured(
+            "SECRET_KEY is not set. Set it to 50 random characters: "
+            'python -c "import secrets; print(secrets.token_urlsafe(50))".'
+        )
+    SECRET_KEY = "for development only, never in production"  # noqa: S105
+ALLOWED_HOSTS = [host for host in os.environ.get("ALLOWED_HOSTS", "").split(",") if host]
+CSRF_TRUSTED_ORIGINS = [origin for origin in os.environ.get("CSRF_TRUSTED_ORIGINS", "").split(",") if origin]
+if not DEBUG:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_SSL_REDIRECT = True
+    SECURE_HSTS_SECONDS = 365 * 24 * 3600
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True
+
+INSTALLED_APPS = [
+    "benchmarks",
+    "resources",
+    "gamification",
+    "council",
+    "pgtrigger",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+ROOT_URLCONF = "council.urls"
+WSGI_APPLICATION = "council.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_USER_MODEL = "council.Account"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+
+# Everything is UTC: the columns hold UTC without a zone, and so do days and months in the product's rules.
+USE_TZ = True
+TIME_ZONE = "UTC"
+USE_I18N = False
+LANGUAGE_CODE = "en-us"
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+
+# django-pgtrigger: triggers come with migrations (council.postgres.triggers), its own installer stays out,
+# and its schema editor, which drops triggers while a column is altered, too.
+PGTRIGGER_SCHEMA_EDITOR = False
+PGTRIGGER_INSTALL_ON_MIGRATE = False

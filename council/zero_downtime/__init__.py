@@ -1,0 +1,28 @@
+"""How a migration reaches a database that is in use.
+
+Migrations say `from council import zero_downtime` and `zero_downtime.AddIndexConcurrently(…)`.
+"""
+
+from council.zero_downtime.baseline import AdoptBaseline
+from council.zero_downtime.operations import (
+    AddForeignKeyNotValid,
+    AddIndexConcurrently,
+    AddTrigger,
+    AddUniqueIndexConcurrently,
+    CreateEnum,
+    EnableRowLevelSecurity,
+    RemoveIndexConcurrently,
+    ValidateConstraint,
+)
+
+__all__ = [
+    "AddForeignKeyNotValid",
+    "AddIndexConcurrently",
+    "AddTrigger",
+    "AddUniqueIndexConcurrently",
+    "AdoptBaseline",
+    "CreateEnum",
+    "EnableRowLevelSecurity",
+    "RemoveIndexConcurrently",
+    "ValidateConstraint",
+]
