@@ -1,0 +1,420 @@
+"""The checklist that every operation passes; a new operation is a new Case."""
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pgtrigger
+import pytest
+from django.db import NotSupportedError, migrations, models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
+from django.db.migrations.writer import OperationWriter
+
+from council import zero_downtime
+from council.postgres import catalog, constraints, fields, indexes, triggers
+from council.zero_downtime.operations import DefinitionConflict
+
+KEY = constraints.ForeignKeyConstraint(
+    name="Child_parentId_fkey", field="parent", on_delete="CASCADE", on_update="CASCADE"
+)
+INDEX = indexes.Index(name="Child_by_Number_with_a_name_of_more_than_thirty_idx", fields=["-number"])
+UNIQUE = indexes.UniqueIndex(name="Child_Number_key", fields=["number"])
+TABLES = [
+    migrations.CreateModel("Parent", [("id", fields.CuidField())], options={"db_table": "Parent"}),
+    migrations.CreateModel(
+        "Child",
+        [
+            ("id", fields.CuidField()),
+            ("number", models.IntegerField(db_column="Number")),
+            (
+                "parent",
+                models.ForeignKey(
+                    "app.Parent",
+                    on_delete=models.DO_NOTHING,
+                    db_constraint=False,
+                    db_index=False,
+                    db_column="parentId",
+                ),
+            ),
+        ],
+        options={"db_table": "Child"},
+    ),
+]
+
+
+class _Child(models.Model):
+    class Meta:
+        app_label = "app"
+        db_table = "Child"
+
+
+TRIGGER = triggers.Trigger(
+    name="trg_child",
+    function="count_children",
+    level=pgtrigger.Statement,
+    when=pgtrigger.After,
+    operation=pgtrigger.Insert,
+    referencing=pgtrigger.Referencing(new="new_rows"),
+    settings={"enable_hashjoin": "off"},
+    func='BEGIN PERFORM 1 FROM @extschema@."Parent"; RETURN NULL; END',
+).compile(_Child)
+
+
+def has_index(connection: BaseDatabaseWrapper, name: str) -> bool:
+    found = catalog.index(connection, name)
+    return found is not None and found.is_valid
+
+
+@dataclass
+class Case:
+    """An operation, and what the checklist needs to know of it.
+
+    `obstacle` is SQL that puts something else in its way, `half_done` SQL for what an interrupted run leaves.
+    """
+
+    operation: Operation
+    is_done: Callable[[BaseDatabaseWrapper], bool]
+    sql: str
+    before: tuple[Operation, ...] = ()
+    obstacle: str | None = None
+    conflict: str = ""
+    half_done: str | None = None
+    is_undone_backwards: bool = True
+    is_concurrent: bool = False
+
+
+CASES = {
+    "AddForeignKeyNotValid": Case(
+        operation=zero_downtime.AddForeignKeyNotValid("child", KEY),
+        is_done=lambda connection: catalog.constraint(connection, "Child", KEY.name) is not None,
+        sql='ADD CONSTRAINT "Child_parentId_fkey" FOREIGN KEY ("parentId") REFERENCES "Parent" ("id") '
+        "ON DELETE CASCADE ON UPDATE CASCADE NOT VALID",
+        obstacle='ALTER TABLE "Child" ADD CONSTRAINT "Child_parentId_fkey" '
+        'FOREIGN KEY ("parentId") REFERENCES "Parent" (id) ON DELETE SET NULL',
+        conflict=r'found: +FOREIGN KEY \("parentId"\) REFERENCES "Parent"\(id\) ON DELETE SET NULL\n'
+        r' +expected: FOREIGN KEY \("parentId"\) REFERENCES "Parent"\(id\) ON UPDATE CASCADE ON DELETE CASCADE',
+        half_done='ALTER TABLE "Child" ADD CONSTRAINT "Child_parentId_fkey" '
+        'FOREIGN KEY ("parentId") REFERENCES "Parent" (id) ON DELETE CASCADE ON UPDATE CASCADE',
+    ),
+    "ValidateConstraint": Case(
+        operation=zero_downtime.ValidateConstraint("child", KEY.name),
+        before=(zero_downtime.AddForeignKeyNotValid("child", KEY),),
+        is_done=lambda connection: (found := catalog.constraint(connection, "Child", KEY.name)) is not None
+        and found.is_validated,
+        sql='ALTER TABLE "Child" VALIDATE CONSTRAINT "Child_parentId_fkey"',
+        obstacle='ALTER TABLE "Child" DROP CONSTRAINT "Child_parentId_fkey"',
+        conflict='"Child" has no constraint "Child_parentId_fkey" to validate',
+        half_done='ALTER TABLE "Child" VALIDATE CONSTRAINT "Child_parentId_fkey"',
+        is_undone_backwards=False,
+    ),
+    "AddIndexConcurrently": Case(
+        operation=zero_downtime.AddIndexConcurrently("child", INDEX),
+        is_done=lambda connection: has_index(connection, INDEX.name),
+        sql=f'CREATE INDEX CONCURRENTLY "{INDEX.name}" ON "Child" ("Number" DESC)',
+        obstacle=f'CREATE INDEX "{INDEX.name}" ON "Child" ("Number")',
+        conflict=r'found: .*USING btree \("Number"\)\n +expected: .*USING btree \("Number" DESC\)',
+        half_done=f'CREATE INDEX "{INDEX.name}" ON "Child" ("Number" DESC);'
+        f'CREATE INDEX "{INDEX.name}_ccnew" ON "Child" ("Number" DESC);'
+        f'CREATE INDEX "{INDEX.name}_ccnew1" ON "Child" ("Number" DESC);'
+        f"UPDATE pg_index SET indisvalid = false WHERE indrelid = '\"Child\"'::regclass AND NOT indisprimary",
+        is_concurrent=True,
+    ),
+    "AddUniqueIndexConcurrently": Case(
+        operation=zero_downtime.AddUniqueIndexConcurrently("child", UNIQUE),
+        is_done=lambda connection: has_index(connection, UNIQUE.name),
+        sql='CREATE UNIQUE INDEX CONCURRENTLY "Child_Number_key" ON "Child" ("Number")',
+        obstacle='CREATE INDEX "Child_Number_key" ON "Child" ("Number")',
+        conflict=r"found: +CREATE INDEX .*\n +expected: CREATE UNIQUE INDEX",
+        half_done='CREATE UNIQUE INDEX "Child_Number_key" ON "Child" ("Number");'
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = '\"Child_Number_key\"'::regclass",
+        is_concurrent=True,
+    ),
+    "RemoveIndexConcurrently": Case(
+        operation=zero_downtime.RemoveIndexConcurrently("child", INDEX.name),
+        before=(migrations.AddIndex("child", INDEX),),
+        is_done=lambda connection: catalog.index(connection, INDEX.name) is None,
+        sql=f'DROP INDEX CONCURRENTLY IF EXISTS "{INDEX.name}"',
+        obstacle=f'DROP INDEX "{INDEX.name}"; CREATE INDEX "{INDEX.name}" ON "Parent" (id)',
+        conflict='found: .*ON "Parent".*\n +expected: an index on "Child"',
+        half_done=f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = '\"{INDEX.name}\"'::regclass",
+        is_concurrent=True,
+    ),
+    "CreateEnum": Case(
+        operation=zero_downtime.CreateEnum("Colour", ["RED", "it's green"]),
+        is_done=lambda connection: catalog.enum_labels(connection, "Colour") == ["RED", "it's green"],
+        sql="CREATE TYPE \"Colour\" AS ENUM ('RED', 'it''s green')",
+        obstacle="CREATE TYPE \"Colour\" AS ENUM ('it''s green', 'RED')",
+        conflict="found: +it's green, RED\n +expected: RED, it's green",
+        half_done="CREATE TYPE \"Colour\" AS ENUM ('RED', 'it''s green')",
+    ),
+    "EnableRowLevelSecurity": Case(
+        operation=zero_downtime.EnableRowLevelSecurity("child"),
+        is_done=lambda connection: catalog.has_row_security(connection, "Child") is True,
+        sql='ALTER TABLE "Child" ENABLE ROW LEVEL SECURITY',
+        half_done='ALTER TABLE "Child" ENABLE ROW LEVEL SECURITY',
+    ),
+    "AddTrigger": Case(
+        operation=zero_downtime.AddTrigger("child", TRIGGER),
+        is_done=lambda connection: (found := catalog.trigger(connection, "Child", "trg_child")) is not None
+        and found.is_enabled
+        and "FOR EACH STATEMENT" in found.definition
+        and "SET search_path TO ''" in found.function,
+        sql='CREATE OR REPLACE TRIGGER trg_child\nAFTER INSERT ON "public"."Child"\nREFERENCING NEW TABLE AS new_rows',
+        obstacle="CREATE FUNCTION something_else() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
+        'CREATE TRIGGER trg_child AFTER INSERT ON "Child" FOR EACH ROW EXECUTE FUNCTION something_else()',
+        conflict=r"found: .*something_else\(\)\n +expected: (?s:.)*count_children",
+        half_done="CREATE FUNCTION count_children() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
+        'CREATE TRIGGER trg_child AFTER INSERT ON "Child" FOR EACH ROW EXECUTE FUNCTION count_children();'
+        'ALTER TABLE "Child" DISABLE TRIGGER trg_child',
+    ),
+}
+CONCURRENT = [name for name, case in CASES.items() if case.is_concurrent]
+OBSTRUCTED = [name for name, case in CASES.items() if case.obstacle]
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest) -> Case:
+    return CASES[request.param]
+
+
+class Runner:
+    """Runs operations of an app that has no files, and keeps its migration state."""
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self.connection = connection
+        self.state = ProjectState()
+
+    def forwards(self, *operations: Operation, atomic: bool | None = None, collect_sql: bool = False) -> str:
+        collected: list[str] = []
+        for operation in operations:
+            after = self.state.clone()
+            operation.state_forwards("app", after)
+            if atomic is None:
+                use_transaction = operation.atomic is not False
+            else:
+                use_transaction = atomic
+            with self.connection.schema_editor(atomic=use_transaction, collect_sql=collect_sql) as editor:
+                operation.database_forwards("app", editor, self.state, after)
+            collected += editor.collected_sql if collect_sql else []
+            self.before, self.state = self.state, after
+        return "\n".join(collected)
+
+    def backwards(self, operation: Operation) -> None:
+        with self.connection.schema_editor(atomic=operation.atomic is not False) as editor:
+            operation.database_backwards("app", editor, self.state, self.before)
+        self.state = self.before
+
+    def again(self, operation: Operation) -> None:
+        """Run an operation once more, as after a crash: the state is the one before it."""
+        self.state = self.before
+        self.forwards(operation)
+
+    def execute(self, statements: str) -> None:
+        with self.connection.cursor() as cursor:
+            cursor.execute(statements)
+
+    def schema(self) -> list[Any]:
+        """Identify every version of every row that describes the current schema."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(SCHEMA_ROWS)
+            return cursor.fetchall()
+
+
+SCHEMA_ROWS = """
+    SELECT 'class', oid, xmin::text FROM pg_class WHERE relnamespace = current_schema()::regnamespace
+    UNION ALL
+    SELECT 'constraint', oid, xmin::text FROM pg_constraint WHERE connamespace = current_schema()::regnamespace
+    UNION ALL
+    SELECT 'function', oid, xmin::text FROM pg_proc WHERE pronamespace = current_schema()::regnamespace
+    UNION ALL
+    SELECT 'type', oid, xmin::text FROM pg_type WHERE typnamespace = current_schema()::regnamespace
+    UNION ALL
+    SELECT 'trigger', g.oid, g.xmin::text
+      FROM pg_trigger g JOIN pg_class t ON t.oid = tgrelid AND relnamespace = current_schema()::regnamespace
+    UNION ALL
+    SELECT 'index', indexrelid, i.xmin::text
+      FROM pg_index i JOIN pg_class t ON t.oid = indexrelid AND relnamespace = current_schema()::regnamespace
+     ORDER BY 1, 2
+"""
+
+
+@pytest.fixture
+def runner(scratch: BaseDatabaseWrapper) -> Iterator[Runner]:
+    runner = Runner(scratch)
+    runner.forwards(*TABLES)
+    return runner
+
+
+def test_forwards_does_it(runner: Runner, case: Case) -> None:
+    runner.forwards(*case.before)
+    assert not case.is_done(runner.connection)
+
+    runner.forwards(case.operation)
+
+    assert case.is_done(runner.connection)
+
+
+def test_backwards_undoes_it(runner: Runner, case: Case) -> None:
+    runner.forwards(*case.before, case.operation)
+
+    runner.backwards(case.operation)
+
+    assert case.is_done(runner.connection) is not case.is_undone_backwards
+
+
+def test_backwards_and_forwards_again_ends_where_it_began(runner: Runner, case: Case) -> None:
+    runner.forwards(*case.before, case.operation)
+    runner.backwards(case.operation)
+
+    runner.forwards(case.operation)
+
+    assert case.is_done(runner.connection)
+
+
+def test_twice_changes_nothing_the_second_time(runner: Runner, case: Case) -> None:
+    runner.forwards(*case.before, case.operation)
+    schema = runner.schema()
+
+    runner.again(case.operation)
+
+    assert runner.schema() == schema
+
+
+def test_what_was_left_half_done_is_finished(runner: Runner, case: Case) -> None:
+    runner.forwards(*case.before)
+    assert case.half_done
+    runner.execute(case.half_done)
+
+    runner.forwards(case.operation)
+
+    assert case.is_done(runner.connection)
+    with runner.connection.cursor() as cursor:
+        cursor.execute("SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid")
+        assert cursor.fetchall() == []
+
+
+@pytest.mark.parametrize("name", OBSTRUCTED)
+def test_another_thing_of_the_name_is_refused_with_both_definitions(runner: Runner, name: str) -> None:
+    case = CASES[name]
+    runner.forwards(*case.before)
+    assert case.obstacle
+    runner.execute(case.obstacle)
+
+    with pytest.raises((DefinitionConflict, zero_downtime.operations.CommandError), match=case.conflict):
+        runner.forwards(case.operation)
+
+
+def test_it_works_in_another_schema_and_leaves_the_same_names_in_public_alone(runner: Runner, case: Case) -> None:
+    runner.forwards(*case.before)
+    if case.obstacle:
+        runner.execute(case.obstacle)
+    public = runner.schema()
+    runner.execute('CREATE SCHEMA "Other Schema"; SET search_path TO "Other Schema"')
+    elsewhere = Runner(runner.connection)
+    elsewhere.forwards(*TABLES, *case.before)
+    assert not case.is_done(runner.connection)
+
+    elsewhere.forwards(case.operation)
+    elsewhere.again(case.operation)
+
+    assert case.is_done(runner.connection)
+    runner.execute("SET search_path TO public")
+    assert runner.schema() == public
+
+
+@pytest.mark.parametrize("name", CONCURRENT)
+def test_in_an_atomic_migration_it_is_refused_with_the_cure(runner: Runner, name: str) -> None:
+    case = CASES[name]
+    runner.forwards(*case.before)
+
+    with pytest.raises(NotSupportedError, match=f"{name} cannot run in a transaction. Set `atomic = False`"):
+        runner.forwards(case.operation, atomic=True)
+
+    assert not case.is_done(runner.connection)
+
+
+def test_sqlmigrate_prints_what_would_run_and_looks_nothing_up(runner: Runner, case: Case) -> None:
+    runner.forwards(*case.before)
+
+    printed = runner.forwards(case.operation, collect_sql=True)
+
+    assert case.sql in printed
+    assert not case.is_done(runner.connection)
+
+
+def test_it_survives_being_written_to_a_migration_file(case: Case) -> None:
+    text, imports = OperationWriter(case.operation, indentation=0).serialize()
+    namespace: dict[str, Any] = {}
+    exec("\n".join(imports), namespace)
+
+    copy = eval(text.rstrip(","), namespace)
+
+    assert type(copy) is type(case.operation)
+    assert copy.deconstruct() == case.operation.deconstruct()
+    assert copy.describe() == case.operation.describe()
+    assert copy.migration_name_fragment
+
+
+def test_a_duplicate_fails_a_unique_build_and_leaves_nothing_behind(runner: Runner) -> None:
+    runner.execute("""INSERT INTO "Child" VALUES ('a', 7, 'x'), ('b', 7, 'x')""")
+
+    with pytest.raises(Exception, match=r'Key \("Number"\)=\(7\) is duplicated'):
+        runner.forwards(CASES["AddUniqueIndexConcurrently"].operation)
+
+    assert catalog.index(runner.connection, UNIQUE.name) is None
+    runner.execute("""INSERT INTO "Child" VALUES ('c', 7, 'x')""")
+
+
+def test_rows_without_a_parent_fail_the_validation_and_nothing_else(runner: Runner) -> None:
+    runner.execute("""INSERT INTO "Child" VALUES ('a', 7, 'gone')""")
+    runner.forwards(zero_downtime.AddForeignKeyNotValid("child", KEY))
+
+    with pytest.raises(Exception, match=r'Key \(parentId\)=\(gone\) is not present in table "Parent"'):
+        runner.forwards(zero_downtime.ValidateConstraint("child", KEY.name))
+
+
+def test_an_index_name_that_a_table_has_is_refused(runner: Runner) -> None:
+    runner.execute(f'CREATE TABLE "{INDEX.name}" ()')
+
+    with pytest.raises(DefinitionConflict, match="found:    a table\n  expected: an index"):
+        runner.forwards(CASES["AddIndexConcurrently"].operation)
+
+
+def test_a_build_that_another_session_is_at_is_waited_for(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([4711, 4711, None])
+    monkeypatch.setattr(catalog, "index_builder", lambda *_: next(answers))
+    monkeypatch.setattr("council.zero_downtime.operations.BUILDER_POLL_SECONDS", 0.01)
+
+    runner.forwards(CASES["AddIndexConcurrently"].operation)
+
+    assert next(answers, "asked until it was gone") == "asked until it was gone"
+    assert has_index(runner.connection, INDEX.name)
+
+
+def test_session_settings_are_as_before_after_a_build_and_after_a_failed_one(runner: Runner) -> None:
+    runner.execute("SET lock_timeout = '123ms'; SET statement_timeout = '45s'")
+    runner.execute("""INSERT INTO "Child" VALUES ('a', 7, 'x'), ('b', 7, 'x')""")
+
+    runner.forwards(CASES["AddIndexConcurrently"].operation)
+    with pytest.raises(Exception, match="duplicated"):
+        runner.forwards(CASES["AddUniqueIndexConcurrently"].operation)
+
+    with runner.connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('lock_timeout'), current_setting('statement_timeout')")
+        assert cursor.fetchone() == ("123ms", "45s")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: zero_downtime.AddForeignKeyNotValid("child", UNIQUE), "takes a ForeignKeyConstraint, not"),
+        (lambda: zero_downtime.AddUniqueIndexConcurrently("child", KEY), "takes a UniqueIndex, not"),
+    ],
+)
+def test_the_wrong_kind_of_object_is_refused(make: Callable[[], Operation], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        make()

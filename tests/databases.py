@@ -1,0 +1,155 @@
+"""Databases of their own for tests that migrate, commit, or talk to the server from several sessions.
+
+A pytest plugin (see pyproject.toml). Django's own test database is for everything else.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+import pytest
+from django.core.management import call_command
+from django.db import connection as default_connection
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg import sql
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRATCH = "scratch"
+
+
+def url(name: str) -> str:
+    """Write the connection URL of a database on the test server."""
+    params = default_connection.get_connection_params()
+    user = quote(params["user"])
+    password = f":{quote(params['password'])}" if params.get("password") else ""
+    host, port = quote(str(params["host"]), safe=""), params.get("port") or 5432
+    return f"postgresql://{user}{password}@/{name}?host={host}&port={port}"
+
+
+def execute_on_server(statement: sql.Composed) -> None:
+    with psycopg.connect(url("postgres"), autocommit=True) as session:
+        session.execute(statement)
+
+
+class Database:
+    """A database that lives as long as a test."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.url = url(name)
+
+    def create(self, *, template: str = "template0") -> None:
+        execute_on_server(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(self.name), sql.Identifier(template))
+        )
+
+    def drop(self) -> None:
+        execute_on_server(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(self.name)))
+
+    def connect(self, **options: str) -> psycopg.Connection:
+        """Open a session in autocommit mode, as the gateway or an operator would have one."""
+        return psycopg.connect(self.url, autocommit=True, **options)  # type: ignore[arg-type]
+
+    def execute(self, statements: str) -> None:
+        with self.connect() as session:
+            session.execute(statements.encode())
+
+    def fetch(self, query: str) -> list[tuple[object, ...]]:
+        with self.connect() as session:
+            return session.execute(query.encode()).fetchall()
+
+    def catalog(self) -> list[str]:
+        """Describe the schema by the contract's own query, without column order, in psql."""
+        result = subprocess.run(
+            ["psql", "-X", "-At", "-v", "ordinals=off", "-v", "ON_ERROR_STOP=1"]
+            + ["-f", str(ROOT / "tests/schema/catalog.sql"), self.url],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        # PostgreSQL 18 lists each NOT NULL as a constraint, too.
+        return [line for line in result.stdout.splitlines() if not line.startswith("CONSTRAINT-n|")]
+
+    def manage(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run manage.py in a process of its own, as a deploy does."""
+        return subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env={**os.environ, "DATABASE_URL": self.url, "SECRET_KEY": "for tests only", **environment},
+            check=check,
+            capture_output=True,
+            text=True,
+        )
+
+    @contextmanager
+    def as_django_connection(self) -> Iterator[BaseDatabaseWrapper]:
+        """Make the database known to Django, under the alias `scratch`."""
+        connections.databases[SCRATCH] = {**default_connection.settings_dict, "NAME": self.name}
+        try:
+            yield connections[SCRATCH]
+        finally:
+            connections[SCRATCH].close()
+            del connections[SCRATCH]
+            del connections.databases[SCRATCH]
+
+
+def migrate(*targets: str) -> None:
+    """Migrate the database with the alias `scratch`."""
+    call_command("migrate", *targets, database=SCRATCH, verbosity=0, interactive=False)
+
+
+@pytest.fixture(scope="session")
+def database_name(worker_id: str) -> Callable[[str], str]:
+    """Name a database so that no other worker takes the same."""
+    return lambda purpose: f"council_{purpose}_{worker_id}"
+
+
+@pytest.fixture
+def database(django_db_blocker: pytest.FixtureRequest, database_name: Callable[[str], str]) -> Iterator[Database]:
+    """An empty database."""
+    database = Database(database_name("empty"))
+    with django_db_blocker.unblock():  # type: ignore[attr-defined]
+        database.drop()
+        database.create()
+        yield database
+        database.drop()
+
+
+@pytest.fixture
+def scratch(database: Database) -> Iterator[BaseDatabaseWrapper]:
+    """An empty database, as a Django connection."""
+    with database.as_django_connection() as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def migrated_template(
+    django_db_blocker: pytest.FixtureRequest, database_name: Callable[[str], str]
+) -> Iterator[str]:
+    database = Database(database_name("template"))
+    with django_db_blocker.unblock():  # type: ignore[attr-defined]
+        database.drop()
+        database.create()
+        with database.as_django_connection():
+            migrate()
+        yield database.name
+        database.drop()
+
+
+@pytest.fixture
+def migrated(
+    django_db_blocker: pytest.FixtureRequest, database_name: Callable[[str], str], migrated_template: str
+) -> Iterator[Database]:
+    """A database with all migrations applied, and no rows."""
+    database = Database(database_name("migrated"))
+    with django_db_blocker.unblock():  # type: ignore[attr-defined]
+        database.drop()
+        database.create(template=migrated_template)
+        yield database
+        database.drop()
