@@ -180,7 +180,10 @@ class PendingInvite(models.Model):
         constraints = [
             UniqueIndex(name="PendingInvite_token_key", fields=["token"]),
             ForeignKeyConstraint(
-                name="PendingInvite_teamId_fkey", field="team", on_delete=Action.RESTRICT, on_update=Action.CASCADE
+                name="PendingInvite_teamId_fkey",
+                field="team",
+                on_delete=Action.RESTRICT,
+                on_update=Action.CASCADE,
             ),
         ]
         indexes = [
@@ -319,10 +322,10 @@ class ReconciliationRun(models.Model):
         return f"{self.triggered_by} {self.started_at:%Y-%m-%d %H:%M}"
 
 
-class AccountManager(BaseUserManager):
+class AccountManager(BaseUserManager["Account"]):
     def create_user(self, username: str, password: str | None = None, **fields: bool) -> "Account":
         """Make an account that signs in with a password of its own. None: it cannot sign in by password."""
-        account = self.model(username=self.model.normalize_username(username), **fields)
+        account: Account = self.model(username=self.model.normalize_username(username), **fields)
         account.set_password(password)
         account.save(using=self._db)
         return account
@@ -355,7 +358,7 @@ class Account(AbstractBaseUser, PermissionsMixin):
         blank=True,
     )
     is_staff = models.BooleanField("staff status", default=False)
-    is_active = models.BooleanField("active", default=True)  # type: ignore[assignment]
+    is_active = models.BooleanField("active", default=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = AccountManager()

@@ -25,20 +25,26 @@ def flag(name: str, *, default: bool) -> bool:
 
 # Database. DATABASE_URL serves the application, DIRECT_URL the migrations; without either a private
 # PostgreSQL runs in .postgres/, for development and tests.
-DATABASE_URL = os.environ.get("DATABASE_URL") or os.environ.get("DIRECT_URL")
-DIRECT_URL = os.environ.get("DIRECT_URL") or DATABASE_URL
+DATABASE_URLS = {name: os.environ[name] for name in ("DATABASE_URL", "DIRECT_URL") if os.environ.get(name)}
 EMBEDDED_SERVER: embedded.Server | None = None
 DATABASES: dict[str, dict[str, Any]]
 DIRECT_DATABASE: dict[str, Any] | None = None
 
-if DATABASE_URL and DIRECT_URL:
-    DATABASES = {"default": urls.parse(DATABASE_URL, variable="DATABASE_URL" if "DATABASE_URL" in os.environ else "DIRECT_URL")}
+if DATABASE_URLS:
+    runtime, direct = next(iter(DATABASE_URLS)), next(reversed(DATABASE_URLS))
+    DATABASES = {"default": urls.parse(DATABASE_URLS[runtime], variable=runtime)}
     # A transaction pooler gives every transaction another server process: no session outlives one.
     DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = True
-    DIRECT_DATABASE = urls.parse(DIRECT_URL, variable="DIRECT_URL")
+    DIRECT_DATABASE = urls.parse(DATABASE_URLS[direct], variable=direct)
 else:
-    EMBEDDED_SERVER = embedded.Server(folder=BASE_DIR / ".postgres")
-    DATABASES = {"default": {"ENGINE": "council.postgres", "NAME": "council", "EMBEDDED_SERVER": EMBEDDED_SERVER}}
+    binaries = os.environ.get("COUNCIL_POSTGRES_BIN")
+    EMBEDDED_SERVER = embedded.Server(
+        folder=Path(os.environ.get("COUNCIL_POSTGRES_FOLDER", BASE_DIR / ".postgres")),
+        binaries=Path(binaries) if binaries else None,
+    )
+    DATABASES = {
+        "default": {"ENGINE": "council.postgres", "NAME": "council", "EMBEDDED_SERVER": EMBEDDED_SERVER}
+    }
 
 # Security. DEBUG is on where the database is the embedded one, that is on a developer's machine.
 DEBUG = flag("DEBUG", default=EMBEDDED_SERVER is not None)

@@ -73,7 +73,9 @@ class DiscordActivity(models.Model):
         related_name="discord_activities",
     )
     discord_id = models.TextField(db_column="discordId")
-    activity_type = EnumField(enum="DiscordActivityType", choices=DiscordActivityType, db_column="activityType")
+    activity_type = EnumField(
+        enum="DiscordActivityType", choices=DiscordActivityType, db_column="activityType"
+    )
     xp_delta = models.IntegerField(db_column="xpDelta", null=True, blank=True)
     xp_total = models.IntegerField(db_column="xpTotal", null=True, blank=True)
     synced_at = TimestampField(db_column="syncedAt", db_default=CurrentTimestamp(), editable=False)

@@ -37,6 +37,15 @@ def execute_on_server(statement: sql.Composed) -> None:
         session.execute(statement)
 
 
+def catalog_query() -> bytes:
+    """Read the contract's query as psql would: its variables put in, its own commands left out."""
+    text = (ROOT / "tests/schema/catalog.sql").read_text()
+    query = text[text.index("\nWITH") : text.rindex("ROLLBACK")]
+    for variable, value in {"schema": "public", "ordinals": "off", "scope": "app"}.items():
+        query = query.replace(f":'{variable}'", f"'{value}'")
+    return query.encode()
+
+
 class Database:
     """A database that lives as long as a test."""
 
@@ -46,11 +55,15 @@ class Database:
 
     def create(self, *, template: str = "template0") -> None:
         execute_on_server(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(self.name), sql.Identifier(template))
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                sql.Identifier(self.name), sql.Identifier(template)
+            )
         )
 
     def drop(self) -> None:
-        execute_on_server(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(self.name)))
+        execute_on_server(
+            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(self.name))
+        )
 
     def connect(self, **options: str) -> psycopg.Connection:
         """Open a session in autocommit mode, as the gateway or an operator would have one."""
@@ -65,18 +78,16 @@ class Database:
             return session.execute(query.encode()).fetchall()
 
     def catalog(self) -> list[str]:
-        """Describe the schema by the contract's own query, without column order, in psql."""
-        result = subprocess.run(
-            ["psql", "-X", "-At", "-v", "ordinals=off", "-v", "ON_ERROR_STOP=1"]
-            + ["-f", str(ROOT / "tests/schema/catalog.sql"), self.url],
-            check=True,
-            capture_output=True,
-            text=True,
-        )
+        """Describe the schema by the contract's own query, without column order."""
+        with self.connect() as session:
+            session.execute("SET search_path TO pg_catalog")
+            lines = [row[0] for row in session.execute(catalog_query()).fetchall()]
         # PostgreSQL 18 lists each NOT NULL as a constraint, too.
-        return [line for line in result.stdout.splitlines() if not line.startswith("CONSTRAINT-n|")]
+        return [line for line in lines if not line.startswith("CONSTRAINT-n|")]
 
-    def manage(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+    def manage(
+        self, *arguments: str, check: bool = True, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run manage.py in a process of its own, as a deploy does."""
         return subprocess.run(
             [sys.executable, "manage.py", *arguments],
@@ -111,7 +122,9 @@ def database_name(worker_id: str) -> Callable[[str], str]:
 
 
 @pytest.fixture
-def database(django_db_blocker: pytest.FixtureRequest, database_name: Callable[[str], str]) -> Iterator[Database]:
+def database(
+    django_db_blocker: pytest.FixtureRequest, database_name: Callable[[str], str]
+) -> Iterator[Database]:
     """An empty database."""
     database = Database(database_name("empty"))
     with django_db_blocker.unblock():  # type: ignore[attr-defined]

@@ -3,18 +3,21 @@
 `COUNCIL_POSTGRES_BIN=/usr/lib/postgresql/15/bin` runs the suite on the PostgreSQL whose binaries are there.
 """
 
-import os
-from pathlib import Path
+from dataclasses import replace
 
-from council.postgres import embedded
 from council.settings import *  # noqa: F403
-from council.settings import BASE_DIR, DATABASES, EMBEDDED_SERVER
+from council.settings import DATABASES, EMBEDDED_SERVER
 
 if EMBEDDED_SERVER:
-    EMBEDDED_SERVER = embedded.Server(
-        folder=BASE_DIR / ".postgres" / "tests",
-        binaries=Path(os.environ["COUNCIL_POSTGRES_BIN"]) if "COUNCIL_POSTGRES_BIN" in os.environ else None,
-        options={"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "300"},
+    EMBEDDED_SERVER = replace(
+        EMBEDDED_SERVER,
+        folder=EMBEDDED_SERVER.folder / "tests",
+        options={
+            "fsync": "off",
+            "synchronous_commit": "off",
+            "full_page_writes": "off",
+            "max_connections": "300",
+        },
     )
     DATABASES["default"]["EMBEDDED_SERVER"] = EMBEDDED_SERVER
 

@@ -40,8 +40,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
         params.setdefault("fallback_application_name", "council")
         if server := self.embedded_server:
             if not self.may_start_embedded_server and not server.is_running():
-                raise OperationalError("The embedded PostgreSQL is not running, and this command starts nothing.")
-            address = server.start()
+                raise OperationalError(
+                    "The embedded PostgreSQL is not running, and this command starts nothing."
+                )
+            try:
+                address = server.start()
+            except embedded.EmbeddedServerError as error:
+                raise OperationalError(str(error)) from error
             params |= {"host": address.host, "port": address.port, "user": address.user}
         return params
 
@@ -61,5 +66,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
             except Exception as error:
                 # Another process was first.
-                if not isinstance(error.__cause__, psycopg.errors.DuplicateDatabase | psycopg.errors.UniqueViolation):
+                if not isinstance(
+                    error.__cause__, psycopg.errors.DuplicateDatabase | psycopg.errors.UniqueViolation
+                ):
                     raise

@@ -56,7 +56,9 @@ def current_schema(connection: BaseDatabaseWrapper) -> str:
         if schema is None:
             cursor.execute("SHOW search_path")
             (path,) = cursor.fetchone()
-            raise LookupError(f"None of the schemas in search_path ({path}) exists. Create one: CREATE SCHEMA …")
+            raise LookupError(
+                f"None of the schemas in search_path ({path}) exists. Create one: CREATE SCHEMA …"
+            )
         return str(schema)
 
 
@@ -75,7 +77,9 @@ def _rows(connection: BaseDatabaseWrapper, query: str, params: dict[str, Any]) -
     schema = params.get("schema") or current_schema(connection)
     with qualified_names(connection), connection.cursor() as cursor:
         # Temporary tables are printed as pg_temp.name, whatever their schema's number.
-        cursor.execute("SELECT quote_ident(regexp_replace(%s, '^pg_temp_[0-9]+$', 'pg_temp')) || '.'", [schema])
+        cursor.execute(
+            "SELECT quote_ident(regexp_replace(%s, '^pg_temp_[0-9]+$', 'pg_temp')) || '.'", [schema]
+        )
         (prefix,) = cursor.fetchone()
         cursor.execute(query, {**params, "schema": schema, "prefix": prefix})
         return list(cursor.fetchall())
@@ -189,7 +193,13 @@ FOREIGN_KEY_DEFINITION = """
 
 
 def foreign_key_definition(
-    connection: BaseDatabaseWrapper, *, column: str, to_table: str, to_column: str, on_delete: str, on_update: str
+    connection: BaseDatabaseWrapper,
+    *,
+    column: str,
+    to_table: str,
+    to_column: str,
+    on_delete: str,
+    on_update: str,
 ) -> str:
     """Write a foreign key as `constraint` would find it."""
     params = {

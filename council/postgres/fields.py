@@ -105,7 +105,8 @@ class TimestampField(models.DateTimeField):
         return "timestamp(3)"
 
     def from_db_value(self, value: datetime | None, *_: Any) -> datetime | None:
-        return None if value is None else value.replace(tzinfo=UTC)
+        # Trunc* has made its value aware in the zone asked for by the time it comes here.
+        return value if value is None or value.tzinfo else value.replace(tzinfo=UTC)
 
     def get_db_prep_value(
         self,

@@ -14,9 +14,7 @@ class Index(models.Index):
 
 
 class GinIndex(indexes.GinIndex):
-    @property
-    def max_name_length(self) -> int:
-        return MAX_NAME_LENGTH
+    max_name_length = MAX_NAME_LENGTH
 
 
 class UniqueIndex(models.UniqueConstraint):
@@ -34,13 +32,14 @@ class UniqueIndex(models.UniqueConstraint):
         """Keep the index for after CREATE TABLE, which has no place for it."""
         schema_editor.deferred_sql.append(self.create_sql(model, schema_editor))
 
-    def create_sql(self, model: Any, schema_editor: Any, *, concurrently: bool = False) -> Statement:
-        statement = super().create_sql(model, schema_editor)
-        assert isinstance(statement, Statement)
-        statement.template = self.sql_create
-        statement.parts["concurrently"] = "CONCURRENTLY " if concurrently else ""
-        return statement
+    def create_sql(  # type: ignore[override]
+        self, model: Any, schema_editor: Any, *, concurrently: bool = False
+    ) -> Statement:
+        parts = super().create_sql(model, schema_editor).parts  # type: ignore[attr-defined]
+        return Statement(self.sql_create, **parts, concurrently="CONCURRENTLY " if concurrently else "")
 
-    def remove_sql(self, model: Any, schema_editor: Any, *, concurrently: bool = False) -> Statement:
+    def remove_sql(  # type: ignore[override]
+        self, model: Any, schema_editor: Any, *, concurrently: bool = False
+    ) -> Statement:
         statement: Statement = schema_editor._delete_index_sql(model, self.name, concurrently=concurrently)
         return statement

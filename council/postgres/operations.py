@@ -18,5 +18,6 @@ class DatabaseOperations(operations.DatabaseOperations):
         timestamptz alone.
         """
         if tzname and settings.USE_TZ:
-            return f"({sql})::timestamptz AT TIME ZONE %s", (*params, self._prepare_tzname_delta(tzname))
+            zone = self._prepare_tzname_delta(tzname)  # type: ignore[attr-defined]
+            return f"({sql})::timestamptz AT TIME ZONE %s", (*params, zone)
         return sql, params

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import pgtrigger
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Model
 from pgtrigger import compiler, utils
 
 from council.postgres import catalog
@@ -55,9 +54,9 @@ COMMENT ON TRIGGER {name} ON @extschema@.{table} IS '{hash}';
         body: str,
         referencing: str = "",
         settings: dict[str, str],
-        hash: str | None = None,  # noqa: A002, ARG002  # pgtrigger's word; what is frozen is the SQL itself
+        hash: str | None = None,  # noqa: A002  # pgtrigger's word; what is frozen is the SQL itself
     ) -> None:
-        self.kwargs = {
+        self.kwargs: dict[str, Any] = {
             "name": name,
             "function": function,
             "table": table,
@@ -73,7 +72,9 @@ COMMENT ON TRIGGER {name} ON @extschema@.{table} IS '{hash}';
             **self.kwargs,
             "table": utils.quote(table),
             "referencing": f"\n{referencing}" if referencing else "",
-            "settings": " ".join(f"SET {setting} TO '{value}'" for setting, value in sorted(settings.items())),
+            "settings": " ".join(
+                f"SET {setting} TO '{value}'" for setting, value in sorted(settings.items())
+            ),
         }
         self.hash = hashlib.sha1(self.template.format(**parts, hash="").encode()).hexdigest()  # noqa: S324
         self.data = self.template.format(**parts, hash=self.hash).strip()
@@ -117,12 +118,14 @@ class Trigger(pgtrigger.Trigger):
         self.settings = {"search_path": "", **(settings or {})}
         super().__init__(**kwargs)
         if self.timing or self.condition or self.declare:
-            raise ValueError(f"Trigger {self.name}: write timing, condition and declarations into func's SQL.")
+            raise ValueError(
+                f"Trigger {self.name}: write timing, condition and declarations into func's SQL."
+            )
 
     def get_pgid(self, model: Any) -> str:
         return str(self.name)
 
-    def compile(self, model: type[Model]) -> CompiledTrigger:
+    def compile(self, model: Any) -> CompiledTrigger:
         events = str(self.operation).split(" OR ")
         return CompiledTrigger(
             name=self.name,

@@ -1,7 +1,7 @@
 """Database URLs as Prisma and libpq write them, into Django's settings."""
 
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode
 
 import psycopg
 from django.core.exceptions import ImproperlyConfigured
@@ -26,17 +26,19 @@ def parse(url: str, *, variable: str) -> dict[str, Any]:
         raise ImproperlyConfigured(
             f"{variable} is not a PostgreSQL URL. Write it as postgresql://user:password@host:5432/database."
         )
-    parts = urlsplit(url)
-    parameters = parse_qsl(parts.query, keep_blank_values=True)
-    schema = dict(parameters).get("schema", "public")
-    for_libpq = urlencode([(key, value) for key, value in parameters if key not in PRISMA_PARAMETERS])
+    address, _, query = url.partition("?")
+    parameters = dict(parse_qsl(query, keep_blank_values=True))
+    schema = parameters.get("schema", "public")
+    for_libpq = {key: value for key, value in parameters.items() if key not in PRISMA_PARAMETERS}
     try:
-        options: dict[str, Any] = dict(conninfo.conninfo_to_dict(urlunsplit(parts._replace(query=for_libpq))))
+        options: dict[str, Any] = dict(
+            conninfo.conninfo_to_dict(f"{address}?{urlencode(for_libpq, quote_via=quote)}")
+        )
     except psycopg.ProgrammingError:
         # Not chained: libpq's message may quote the part with the password.
         raise ImproperlyConfigured(
             f"{variable} cannot be read. Percent-encode special characters in the password "
-            f"(@ is %40, / is %2F, # is %23), and check the port."
+            f"(@ is %40, / is %2F, % is %25), and check the parameters after the question mark."
         ) from None
     if not options.get("dbname"):
         raise ImproperlyConfigured(f"{variable} names no database. Add it after the port: …:5432/postgres.")

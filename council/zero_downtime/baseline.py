@@ -123,13 +123,15 @@ class AdoptBaseline(Operation):
             state = states[-1].clone()
             operation.state_forwards(app_label, state)
             states.append(state)
-        for operation, before, after in reversed(list(zip(self.operations, states, states[1:], strict=False))):
+        for operation, before, after in reversed(
+            list(zip(self.operations, states, states[1:], strict=False))
+        ):
             operation.database_backwards(app_label, schema_editor, after, before)
 
     def _refuse_if_rows(self, schema_editor: Any) -> None:
         for table in sorted(self.tables):
             with schema_editor.connection.cursor() as cursor:
-                cursor.execute(f"SELECT EXISTS (SELECT FROM {schema_editor.quote_name(table)})")
+                cursor.execute(f"SELECT EXISTS (SELECT FROM {schema_editor.quote_name(table)})")  # noqa: S608
                 if cursor.fetchone() == (True,):
                     raise CommandError(
                         f'Reversing the baseline would drop "{table}", which holds rows of the gateway. To start '

@@ -12,7 +12,14 @@ from council.zero_downtime.baseline import AdoptBaseline
 class Executor(MigrationExecutor):
     """Django's executor, made safe for a database that is there already and for a death at any moment."""
 
-    def migrate(self, targets: Any, plan: Any = None, *args: Any, fake: bool = False, **kwargs: Any) -> ProjectState:
+    def migrate(
+        self,
+        targets: Any,
+        plan: Any = None,
+        state: ProjectState | None = None,
+        fake: bool = False,  # noqa: FBT001, FBT002
+        fake_initial: bool = False,  # noqa: FBT001, FBT002
+    ) -> ProjectState:
         """Run a plan, after a look at the database that it begins with.
 
         Raises BaselineMismatch before anything is written, Django's own table of migrations included.
@@ -23,7 +30,7 @@ class Executor(MigrationExecutor):
             for operation in migration.operations:
                 if isinstance(operation, AdoptBaseline) and not backwards and not fake:
                     operation.is_adoption(self.connection)
-        return super().migrate(targets, plan, *args, fake=fake, **kwargs)
+        return super().migrate(targets, plan, state, fake, fake_initial)
 
     def apply_migration(
         self,

@@ -10,9 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 def session_settings(connection: BaseDatabaseWrapper, **values: str) -> Iterator[None]:
     """Run a block outside of a transaction with other session settings; put the old ones back, always."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT name, current_setting(name) FROM unnest(%s::text[]) AS name", [list(values)]
-        )
+        cursor.execute("SELECT name, current_setting(name) FROM unnest(%s::text[]) AS name", [list(values)])
         before: dict[str, str] = dict(cursor.fetchall())
         try:
             for name, value in values.items():

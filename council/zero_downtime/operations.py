@@ -40,6 +40,7 @@ class AddForeignKeyNotValid(AddConstraint):
     Locks: SHARE ROW EXCLUSIVE on both tables, for an instant; reading goes on.
     """
 
+    model_name: str
     constraint: constraints.ForeignKeyConstraint
 
     def __init__(self, model_name: str, constraint: constraints.ForeignKeyConstraint) -> None:
@@ -133,7 +134,9 @@ class ValidateConstraint(Operation):
             if found.is_validated:
                 return
         quote = schema_editor.quote_name
-        schema_editor.execute(f"ALTER TABLE {quote(table)} VALIDATE CONSTRAINT {quote(self.name)}", params=None)
+        schema_editor.execute(
+            f"ALTER TABLE {quote(table)} VALIDATE CONSTRAINT {quote(self.name)}", params=None
+        )
 
     def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         """Leave the constraint valid."""
@@ -192,7 +195,9 @@ class ConcurrentIndexMixin:
                 return
             if found.table != model._meta.db_table:
                 raise DefinitionConflict(
-                    f'Index "{name}"', found=found.definition, expected=f'an index on "{model._meta.db_table}"'
+                    f'Index "{name}"',
+                    found=found.definition,
+                    expected=f'an index on "{model._meta.db_table}"',
                 )
         self._execute_drop(schema_editor, name)
 
@@ -212,7 +217,9 @@ class ConcurrentIndexMixin:
             self._execute_drop(schema_editor, leftover)
 
     def _execute_drop(self, schema_editor: Any, name: str) -> None:
-        schema_editor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {schema_editor.quote_name(name)}", params=None)
+        schema_editor.execute(
+            f"DROP INDEX CONCURRENTLY IF EXISTS {schema_editor.quote_name(name)}", params=None
+        )
 
 
 class AddIndexConcurrently(ConcurrentIndexMixin, AddIndex):
@@ -253,6 +260,7 @@ class RemoveIndexConcurrently(ConcurrentIndexMixin, RemoveIndex):
 class AddUniqueIndexConcurrently(ConcurrentIndexMixin, AddConstraint):
     """Build a unique index while its table is in use. Fails where there are duplicates, leaving nothing."""
 
+    model_name: str
     constraint: indexes.UniqueIndex
 
     def __init__(self, model_name: str, constraint: indexes.UniqueIndex) -> None:
@@ -304,10 +312,14 @@ class CreateEnum(Operation):
         if not schema_editor.collect_sql and (found := catalog.enum_labels(connection, self.name)):
             if found != self.labels:
                 found_words = "a type that is no enum" if found == [None] else ", ".join(map(str, found))
-                raise DefinitionConflict(f'Type "{self.name}"', found=found_words, expected=", ".join(self.labels))
+                raise DefinitionConflict(
+                    f'Type "{self.name}"', found=found_words, expected=", ".join(self.labels)
+                )
             return
         labels = ", ".join(schema_editor.quote_value(label) for label in self.labels)
-        schema_editor.execute(f"CREATE TYPE {schema_editor.quote_name(self.name)} AS ENUM ({labels})", params=None)
+        schema_editor.execute(
+            f"CREATE TYPE {schema_editor.quote_name(self.name)} AS ENUM ({labels})", params=None
+        )
 
     def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         if router.allow_migrate(schema_editor.connection.alias, app_label):

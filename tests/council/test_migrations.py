@@ -1,6 +1,8 @@
 """Both roads to version 2: on an empty database, and on the gateway's."""
 
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,6 +68,19 @@ def test_the_sql_of_these_tests_makes_the_contract_s_v1(v1: Database) -> None:
     assert set(v1.catalog()) == contract("v1.catalog")
 
 
+@pytest.mark.skipif(not shutil.which("psql"), reason="psql is not installed")
+def test_the_contract_s_query_gives_in_psql_what_it_gives_here(v1: Database) -> None:
+    result = subprocess.run(
+        ["psql", "-XAt", "-v", "ordinals=off", "-f", str(SCHEMA / "catalog.sql"), v1.url],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    printed = [line for line in result.stdout.splitlines() if not line.startswith("CONSTRAINT-n|")]
+    assert printed == v1.catalog()
+
+
 def test_the_baseline_builds_v1_to_the_letter_where_there_is_nothing(empty: Database) -> None:
     migrate("council", "0001")
 
@@ -87,7 +102,9 @@ def test_the_gateway_s_database_becomes_v2_and_keeps_its_rows(v1: Database) -> N
 
 
 def test_adopting_touches_nothing(v1: Database) -> None:
-    versions = """SELECT oid, xmin::text FROM pg_class WHERE relnamespace = 'public'::regnamespace ORDER BY oid"""
+    versions = (
+        """SELECT oid, xmin::text FROM pg_class WHERE relnamespace = 'public'::regnamespace ORDER BY oid"""
+    )
     before = v1.fetch(versions)
 
     migrate("council", "0001")
@@ -153,8 +170,8 @@ DAMAGES = {
     ),
     "wrong default": (
         """ALTER TABLE "Member" ALTER COLUMN "subscriptionStatus" SET DEFAULT 'ACTIVE'""",
-        "different  column Member.subscriptionStatus: expected \"SubscriptionStatus\" NOT NULL DEFAULT "
-        "'NONE'::\"SubscriptionStatus\"; found \"SubscriptionStatus\" NOT NULL DEFAULT 'ACTIVE'::\"SubscriptionStatus\"",
+        'different  column Member.subscriptionStatus: expected "SubscriptionStatus" NOT NULL DEFAULT '
+        '\'NONE\'::"SubscriptionStatus"; found "SubscriptionStatus" NOT NULL DEFAULT \'ACTIVE\'::"SubscriptionStatus"',
     ),
     "no default": (
         'ALTER TABLE "Team" ALTER COLUMN "createdAt" DROP DEFAULT',

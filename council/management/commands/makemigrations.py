@@ -4,11 +4,12 @@ import warnings
 from typing import Any
 
 from django.core.management.commands import makemigrations
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connections
 
 
 class Command(makemigrations.Command):
     def handle(self, *args: Any, **options: Any) -> None:
+        connection: Any = connections[DEFAULT_DB_ALIAS]
         connection.may_start_embedded_server = False
         try:
             with warnings.catch_warnings():

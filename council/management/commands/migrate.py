@@ -18,7 +18,7 @@ class Command(migrate.Command):
         alias = options["database"]
         use_direct_connection(alias)
         # Django's command has no hook for its executor.
-        stock_executor, migrate.MigrationExecutor = migrate.MigrationExecutor, Executor  # type: ignore[attr-defined, misc]
+        stock_executor, migrate.MigrationExecutor = migrate.MigrationExecutor, Executor  # type: ignore[attr-defined]
         try:
             super().handle(*args, **options)
         finally:
@@ -45,6 +45,9 @@ def use_direct_connection(alias: str) -> None:
     """Have migrations reach the server itself where the application goes through a pooler."""
     if alias == DEFAULT_DB_ALIAS and settings.DIRECT_DATABASE:
         connection = connections[alias]
-        if connection.settings_dict["NAME"] == settings.DATABASES[alias]["NAME"] and not connection.in_atomic_block:
+        if (
+            connection.settings_dict["NAME"] == settings.DATABASES[alias]["NAME"]
+            and not connection.in_atomic_block
+        ):
             connection.close()
             connection.settings_dict.update(settings.DIRECT_DATABASE)

@@ -1,0 +1,54 @@
+"""System checks that ask the database: what migration state cannot know."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import apps
+from django.core import checks
+from django.db import connections, router
+from django.db.utils import OperationalError
+
+from council.postgres import catalog
+from council.postgres.fields import EnumField
+
+
+@checks.register(checks.Tags.database)
+def enum_labels_agree(
+    app_configs: Any, databases: Sequence[str] | None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    """Compare the choices of each EnumField with the labels of its type.
+
+    Runs with `check --database default` and before `migrate`. A type that is not there yet is no fault, and a
+    difference is a warning: the migration that is about to run may mend it.
+    """
+    messages: list[checks.CheckMessage] = []
+    for alias in databases or ():
+        connection = connections[alias]
+        try:
+            connection.ensure_connection()
+        except OperationalError:
+            continue  # whoever needs the database says so better
+        for model in apps.get_models():
+            if router.allow_migrate_model(alias, model):
+                messages += [
+                    message
+                    for field in model._meta.local_fields
+                    if isinstance(field, EnumField) and field.choices
+                    for message in _compare(field, catalog.enum_labels(connection, field.enum))
+                ]
+    return messages
+
+
+def _compare(field: EnumField, found: list[str | None] | None) -> list[checks.CheckMessage]:
+    expected = [label for label, _ in field.flatchoices]
+    if found is None or found == expected:
+        return []
+    return [
+        checks.Warning(
+            f'The labels of type "{field.enum}" are {", ".join(map(str, found))} in the database, '
+            f"and {', '.join(expected)} in the model.",
+            hint="Bring the model's choices into line, or add the label in a migration of its own.",
+            obj=field,
+            id="council.W001",
+        )
+    ]

@@ -1,0 +1,82 @@
+"""`manage.py overview`: what is in the database, and what to do next."""
+
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management.base import BaseCommand
+from django.db import DEFAULT_DB_ALIAS, connection, connections
+from django.db.migrations.executor import MigrationExecutor
+
+from council.postgres import catalog
+
+OUR_APPS = ("council", "gamification", "resources", "benchmarks")
+
+# The planner's estimate: counting a large table takes seconds. Small tables are counted.
+ESTIMATE = "SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = %s::regclass"
+EXACT_BELOW = 100_000
+
+
+class Command(BaseCommand):
+    help = "Report what is in the database, and the next command."
+    requires_migrations_checks = False
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        pending = self.pending_migrations()
+        self.stdout.write(self.style.MIGRATE_HEADING(f"{self.database()}"))
+        self.stdout.write(f"  migrations: {f'{pending} to apply' if pending else 'all applied'}")
+        for label in OUR_APPS:
+            self.stdout.write(self.style.MIGRATE_LABEL(f"  {label}"))
+            for model in apps.get_app_config(label).get_models():
+                table = model._meta.db_table
+                self.stdout.write(f"    {table:<22}{self.rows(table)}")
+        open_tables = catalog.tables_without_row_security(connection)
+        if open_tables:
+            self.stdout.write(
+                "  Without row level security, open to the data API if its roles have rights on them: "
+                + ", ".join(open_tables)
+            )
+        self.stdout.write(self.style.MIGRATE_HEADING("Next"))
+        for line in self.next_steps(pending):
+            self.stdout.write(f"  {line}")
+
+    def database(self) -> str:
+        connection.ensure_connection()
+        major, minor = connection.get_database_version()  # type: ignore[attr-defined]
+        where = (
+            f"embedded in {settings.EMBEDDED_SERVER.folder}"
+            if settings.EMBEDDED_SERVER
+            else "from DATABASE_URL"
+        )
+        return f"PostgreSQL {major}.{minor}, database {connection.settings_dict['NAME']}, {where}"
+
+    def pending_migrations(self) -> int:
+        executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
+        return len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+
+    def rows(self, table: str) -> str:
+        name = connection.ops.quote_name(table)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT to_regclass(%s)", [name])
+            if cursor.fetchone() == (None,):
+                return "not there"
+            cursor.execute(ESTIMATE, [name])
+            (estimate,) = cursor.fetchone()
+            if estimate >= EXACT_BELOW:
+                return f"about {estimate:,} rows"
+            cursor.execute(f"SELECT count(*) FROM {name}")  # noqa: S608
+            (count,) = cursor.fetchone()
+            return f"{count:,} row{'' if count == 1 else 's'}"
+
+    def next_steps(self, pending: int) -> list[str]:
+        if pending:
+            return ["manage.py migrate           bring the schema up to date"]
+        steps = ["manage.py runserver         then open http://127.0.0.1:8000/admin/"]
+        if not get_user_model().objects.filter(is_staff=True).exists():
+            steps.insert(0, "manage.py createsuperuser   make a staff account to sign in with")
+        if settings.EMBEDDED_SERVER:
+            steps.append(
+                "manage.py embedded stop     stop the embedded PostgreSQL (remove: and delete its data)"
+            )
+        return steps
