@@ -43,7 +43,7 @@ class Command(BaseCommand):
 
     def database(self) -> str:
         connection.ensure_connection()
-        major, minor = connection.get_database_version()  # type: ignore[attr-defined]
+        major, minor = connection.get_database_version()
         where = (
             f"embedded in {settings.EMBEDDED_SERVER.folder}"
             if settings.EMBEDDED_SERVER

@@ -1,0 +1,166 @@
+"""Who is in the way of a lock: transactions of other sessions, and prepared ones.
+
+A transaction is known by its virtual transaction id, as in pg_locks, which anybody may read. Whose it is and
+what it runs stands in pg_stat_activity, which shows a role its own sessions only, unless it has
+pg_read_all_stats: the rest is "hidden".
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+
+# Source: PostgreSQL manual, table 13.2, conflicting lock modes.
+CONFLICTS = {
+    "SHARE": (
+        "ROW EXCLUSIVE",
+        "SHARE UPDATE EXCLUSIVE",
+        "SHARE ROW EXCLUSIVE",
+        "EXCLUSIVE",
+        "ACCESS EXCLUSIVE",
+    ),
+    "SHARE ROW EXCLUSIVE": (
+        "ROW EXCLUSIVE",
+        "SHARE UPDATE EXCLUSIVE",
+        "SHARE",
+        "SHARE ROW EXCLUSIVE",
+        "EXCLUSIVE",
+        "ACCESS EXCLUSIVE",
+    ),
+    "ACCESS EXCLUSIVE": (
+        "ACCESS SHARE",
+        "ROW SHARE",
+        "ROW EXCLUSIVE",
+        "SHARE UPDATE EXCLUSIVE",
+        "SHARE",
+        "SHARE ROW EXCLUSIVE",
+        "EXCLUSIVE",
+        "ACCESS EXCLUSIVE",
+    ),
+}
+QUERY_CHARACTERS = 100
+
+
+@dataclass(frozen=True)
+class Blocker:
+    """A transaction in the way. What the role may not see is None."""
+
+    transaction: str
+    pid: int | None  # None: a prepared transaction
+    user: str | None
+    application: str | None
+    kind: str | None  # pg_stat_activity.backend_type, or "prepared transaction"
+    state: str | None
+    age_seconds: float | None
+    query: str | None
+    holds: tuple[str, ...]
+
+    def __str__(self) -> str:
+        age = (
+            f"open for {duration(self.age_seconds)}" if self.age_seconds is not None else "open since: hidden"
+        )
+        holds = ", ".join(self.holds[:3]) or "no lock on a table, but an older snapshot"
+        more = f" and {len(self.holds) - 3} more" if len(self.holds) > 3 else ""
+        if self.kind == "prepared transaction":
+            return f"prepared transaction {self.application!r} of {self.user}, {age}, holds {holds}{more}"
+        who = f"{self.user or 'user: hidden'}, {self.application or 'no application name'}"
+        query = " ".join(self.query.split())[:QUERY_CHARACTERS] if self.query else "hidden"
+        return f"pid {self.pid} ({who}), {self.state or 'state: hidden'}, {age}, holds {holds}{more}; query: {query}"
+
+
+def duration(seconds: float) -> str:
+    """Write a duration as 12 ms, 3.4 s or 1:02:03."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 60 else str(timedelta(seconds=int(seconds)))
+
+
+BLOCKING = """
+    SELECT l.virtualtransaction
+      FROM pg_locks l
+     WHERE l.granted AND l.pid = ANY(pg_blocking_pids(%(pid)s))
+     UNION
+    SELECT held.virtualtransaction
+      FROM pg_locks wanted
+      JOIN pg_locks held ON held.relation = wanted.relation AND held.database = wanted.database
+     WHERE wanted.pid = %(pid)s AND NOT wanted.granted
+       AND held.granted AND held.pid IS NULL AND 0 = ANY(pg_blocking_pids(%(pid)s))
+"""
+
+
+def blocking(session: psycopg.Connection, pid: int) -> frozenset[str]:
+    """List the transactions that a waiting session waits for, those ahead of it in the queue included."""
+    return frozenset(row[0] for row in session.execute(BLOCKING, {"pid": pid}))
+
+
+HOLDING = """
+    SELECT DISTINCT virtualtransaction
+      FROM pg_locks
+     WHERE locktype = 'relation' AND granted AND pid IS DISTINCT FROM %(pid)s
+       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+       AND relation = to_regclass(%(table)s)
+       AND mode = ANY(%(modes)s)
+"""
+
+
+def holding(session: psycopg.Connection, locks: Iterable[tuple[str, str]], *, pid: int) -> frozenset[str]:
+    """List the transactions that hold what conflicts with locks, given as (quoted table, mode)."""
+    found: set[str] = set()
+    for table, mode in locks:
+        modes = [f"{held.title().replace(' ', '')}Lock" for held in CONFLICTS.get(mode, ())]
+        rows = session.execute(HOLDING, {"table": table, "modes": modes, "pid": pid})
+        found.update(row[0] for row in rows)
+    return frozenset(found)
+
+
+def still_open(session: psycopg.Connection, transactions: Collection[str]) -> frozenset[str]:
+    """Tell which of the transactions have not ended."""
+    query = "SELECT DISTINCT virtualtransaction FROM pg_locks WHERE virtualtransaction = ANY(%s)"
+    return frozenset(row[0] for row in session.execute(query, [list(transactions)]))
+
+
+DESCRIBE = """
+    SELECT l.virtualtransaction,
+           l.pid,
+           coalesce(a.usename, p.owner),
+           coalesce(nullif(a.application_name, ''), p.gid),
+           CASE WHEN l.pid IS NULL THEN 'prepared transaction' ELSE a.backend_type END,
+           a.state,
+           extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, p.prepared))::float,
+           nullif(a.query, '<insufficient privilege>'),
+           l.holds
+      FROM (SELECT virtualtransaction, pid,
+                   array_agg(DISTINCT upper(regexp_replace(replace(mode, 'Lock', ''), '(?<=[a-z])(?=[A-Z])', ' ', 'g'))
+                                      || ' on ' || c.oid::regclass)
+                     FILTER (WHERE c.relkind IN ('r', 'p', 'm') AND c.relnamespace <> 'pg_catalog'::regnamespace)
+                     AS holds
+              FROM pg_locks
+              LEFT JOIN pg_class c ON c.oid = relation AND locktype = 'relation'
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+             WHERE granted AND virtualtransaction = ANY(%s)
+             GROUP BY virtualtransaction, pid) AS l
+      LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+      LEFT JOIN pg_prepared_xacts p ON l.pid IS NULL AND l.virtualtransaction = '-1/' || p.transaction
+     ORDER BY 7 DESC NULLS LAST
+"""
+
+
+def describe(session: psycopg.Connection, transactions: Collection[str]) -> list[Blocker]:
+    """Say whose the transactions are, oldest first; those that have ended are left out."""
+    rows: list[tuple[Any, ...]] = session.execute(DESCRIBE, [list(transactions)]).fetchall()
+    return [Blocker(*row[:-1], tuple(row[-1] or ())) for row in rows]
+
+
+QUEUED_BEHIND = """
+    SELECT count(DISTINCT pid)
+      FROM pg_locks
+     WHERE NOT granted AND pid <> %(pid)s AND %(pid)s = ANY(pg_blocking_pids(pid))
+"""
+
+
+def queued_behind(session: psycopg.Connection, pid: int) -> int:
+    """Count the sessions that wait for a session."""
+    row = session.execute(QUEUED_BEHIND, {"pid": pid}).fetchone()
+    return int(row[0]) if row else 0

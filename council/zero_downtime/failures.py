@@ -1,0 +1,122 @@
+"""What went wrong, for an operator at three in the morning: what happened, what is done, what to run."""
+
+import re
+from collections.abc import Sequence
+
+from django.core.management import CommandError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.migration import Migration
+
+from council.zero_downtime.blockers import Blocker, duration
+
+# By SQLSTATE, or the first two characters of it, its class.
+CURES = {
+    "42501": "The role lacks a right. Give it: GRANT, or ALTER TABLE … OWNER TO the role that migrates.",
+    "53100": "The disk is full. Free some space or enlarge it.",
+    "53200": "The server is out of memory. Lower maintenance_work_mem for the role that migrates.",
+    "53300": "The server has no connection free. Close some, or raise max_connections.",
+    "53400": "A limit of the server's is exceeded. Raise the one that is named.",
+    "57P01": "The server was restarted, or somebody terminated the session. See that it is up.",
+    "57P02": "The server crashed. See that it is up, and why.",
+    "57P03": "The server is starting up or shutting down. Wait until it is up.",
+    "57014": "Somebody cancelled the statement, or statement_timeout did. ALTER ROLE … SET statement_timeout.",
+    "25006": "The server takes no writes: it is a replica, or read-only. Set DIRECT_URL to the primary.",
+    "08": "The connection was lost. See that the server is up.",
+    "23": "Rows break a rule that the migration adds. Mend or remove the rows that are named.",
+}
+
+
+# What libpq and Django say before there is a session, which has no SQLSTATE.
+CONNECTION_CURES = (
+    (
+        r"password authentication failed|no password supplied",
+        "Check user and password in the URL.",
+    ),
+    (
+        r"could not translate host name|Name or service|nodename|resolve",
+        "Check the host in the URL.",
+    ),
+    (
+        r"Connection refused|No such file|time.?out|timed out|unreachable",
+        "Check host and port, and whether the server is up.",
+    ),
+    (r'database ".*" does not exist', "Check the name of the database at the end of the URL, or create it."),
+    (r"PostgreSQL 15 or later is required", "Use a server of PostgreSQL 15 to 18."),
+)
+
+
+def sqlstate(error: BaseException) -> str:
+    """Give the SQLSTATE of a database error, "" where there is none, as after a lost connection."""
+    cause = error.__cause__ or error
+    return str(getattr(cause, "sqlstate", None) or "")
+
+
+def cure(error: BaseException) -> str:
+    state = sqlstate(error)
+    if not state:
+        return CURES["08"]
+    return CURES.get(state) or CURES.get(state[:2]) or "Mend what it says."
+
+
+class DatabaseUnusable(CommandError):
+    """The database could not be reached, or is not one to migrate."""
+
+    def __init__(self, error: BaseException, connection: BaseDatabaseWrapper) -> None:
+        given = connection.settings_dict
+        place = (
+            f"{given['HOST'] or 'the local socket'}, port {given['PORT'] or 5432}, database {given['NAME']}"
+        )
+        message = str(error).strip()
+        found = next(
+            (words for pattern, words in CONNECTION_CURES if re.search(pattern, message)), cure(error)
+        )
+        super().__init__(
+            f"The database ({place}) cannot be used: {message}\n{found} Then run `manage.py migrate` again; what is "
+            f"recorded as applied stays applied."
+        )
+
+
+class TakesNoWrites(CommandError):
+    def __init__(self, *, replica: bool) -> None:
+        what = "a read-only replica" if replica else "set to default_transaction_read_only"
+        way_out = "Set DIRECT_URL to the primary." if replica else "ALTER ROLE or ALTER DATABASE … RESET it."
+        super().__init__(f"The server is {what}. Nothing was changed. {way_out}")
+
+
+class MigrationFailed(CommandError):
+    """A migration stopped at an error of the database's."""
+
+    def __init__(self, migration: Migration, error: BaseException, *, backwards: bool, progress: str) -> None:
+        what = "reversed" if backwards else "applied"
+        kept = (
+            "Nothing of it was kept."
+            if migration.atomic
+            else "Its finished steps are kept; the next run goes on from there."
+        )
+        super().__init__(
+            f"{migration} could not be {what}: {str(error).strip()}\n"
+            f"{kept} {progress}\n"
+            f"{cure(error)} Then run `manage.py migrate` again."
+        )
+
+
+class PatienceExhausted(CommandError):
+    """The locks that a migration needs were not to be had."""
+
+    def __init__(
+        self, migration: Migration, blockers: Sequence[Blocker], *, seconds: float, progress: str
+    ) -> None:
+        who = "\n  ".join(map(str, blockers)) or "nobody who could be seen"
+        ways_out = [
+            f"SELECT pg_terminate_backend({blocker.pid})" for blocker in blockers if blocker.pid is not None
+        ] + [
+            f"ROLLBACK PREPARED '{blocker.application}'"
+            for blocker in blockers
+            if blocker.kind == "prepared transaction"
+        ]
+        super().__init__(
+            f"{migration} got no lock within {duration(seconds)}. In its way:\n  {who}\n"
+            f"Nothing of it was kept. {progress}\n"
+            f"End what is in the way ({'; '.join(ways_out) or 'see pg_locks'}) or wait for it, then run "
+            f"`manage.py migrate` again; --patience gives it longer."
+        )

@@ -1,0 +1,135 @@
+"""A second session that watches the migrating one: who blocks it, and how far its index build has got."""
+
+import threading
+import time
+from collections.abc import Callable, Collection
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import psycopg
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from council.zero_downtime import blockers
+from council.zero_downtime.blockers import Blocker
+from council.zero_downtime.report import Build, Report
+
+# Several looks within the shortest lock timeout that makes sense.
+SAMPLE_SECONDS = 0.02
+BUILD_SECONDS = 0.25
+WATCH_SECONDS = 0.1
+
+Answer = TypeVar("Answer")
+NOBODY: frozenset[str] = frozenset()
+
+BUILD = """
+    SELECT coalesce(c.relname, 'an index'), p.phase,
+           CASE WHEN p.tuples_total > 0 THEN p.tuples_done ELSE p.blocks_done END,
+           CASE WHEN p.tuples_total > 0 THEN p.tuples_total ELSE p.blocks_total END,
+           nullif(p.current_locker_pid, 0)
+      FROM pg_stat_progress_create_index p
+      LEFT JOIN pg_class c ON c.oid = p.index_relid
+     WHERE p.pid = %s
+"""
+
+
+class Observer:
+    """Looks at the migrating session, from a thread, as long as its block lasts.
+
+    Where no second session is to be had it sees nothing, and the migration goes on without it.
+    """
+
+    def __init__(self, connection: BaseDatabaseWrapper, report: Report) -> None:
+        self.report = report
+        self.params: dict[str, Any] = {**connection.get_connection_params(), "autocommit": True}
+        self.params["fallback_application_name"] = "council migrate observer"
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            self.pid: int = cursor.fetchone()[0]
+        self.session: psycopg.Connection | None = None
+        self._seen = NOBODY
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="council-migrate-observer", daemon=True)
+
+    def __enter__(self) -> Self:
+        try:
+            self.session = psycopg.connect(**self.params)
+        except psycopg.Error as error:
+            self.report.line(
+                f"No second session to watch who blocks ({error}); waiting goes by the clock alone."
+            )
+        else:
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        if self.session:
+            self.session.close()
+        self.report.build(None)
+
+    def forget(self) -> None:
+        """Begin a new attempt: who blocked the one before is not who blocks this one."""
+        self._seen = NOBODY
+
+    @property
+    def blocked_by(self) -> frozenset[str]:
+        """The transactions that blocked the migrating session when it last waited."""
+        return self._seen
+
+    def describe(self, transactions: Collection[str]) -> list[Blocker]:
+        return self._ask(lambda session: blockers.describe(session, transactions), otherwise=[])
+
+    def holding(self, locks: Collection[tuple[str, str]]) -> frozenset[str]:
+        """List the transactions that hold what conflicts with locks, given as (quoted table, mode)."""
+        return self._ask(lambda session: blockers.holding(session, locks, pid=self.pid), otherwise=NOBODY)
+
+    def still_open(self, transactions: Collection[str]) -> frozenset[str]:
+        return self._ask(lambda session: blockers.still_open(session, transactions), otherwise=NOBODY)
+
+    def wait_until_gone(self, transactions: Collection[str], *, deadline: float) -> frozenset[str]:
+        """Wait for transactions to end, outside of every queue. Returns those that outlive the deadline."""
+        began = time.monotonic()
+        left = frozenset(transactions)
+        while left and (left := self.still_open(left)):
+            now = time.monotonic()
+            if now > deadline:
+                break
+            if now - began > WATCH_SECONDS:
+                self.report.waiting(self.describe(left), seconds=now - began)
+            time.sleep(WATCH_SECONDS)
+        return left
+
+    def _ask(self, question: Callable[[psycopg.Connection], Answer], *, otherwise: Answer) -> Answer:
+        """Ask the second session; an answer that cannot be had is no reason to stop."""
+        if self.session is None or self.session.closed:
+            return otherwise
+        try:
+            return question(self.session)
+        except psycopg.Error:
+            return otherwise
+
+    def _run(self) -> None:
+        waiting_since: float | None = None
+        build_looked = 0.0
+        while not self._ended.wait(SAMPLE_SECONDS):
+            now = time.monotonic()
+            seen = self._ask(lambda session: blockers.blocking(session, self.pid), otherwise=NOBODY)
+            if seen:
+                self._seen = seen
+                waiting_since = waiting_since or now
+                if now - waiting_since > 1:
+                    queued = self._ask(lambda session: blockers.queued_behind(session, self.pid), otherwise=0)
+                    self.report.waiting(self.describe(seen), seconds=now - waiting_since, queued=queued)
+            else:
+                waiting_since = None
+            if now - build_looked > BUILD_SECONDS:
+                build_looked = now
+                row = self._ask(lambda session: session.execute(BUILD, [self.pid]).fetchone(), otherwise=None)
+                self.report.build(Build(*row) if row else None)

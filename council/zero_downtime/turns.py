@@ -1,0 +1,76 @@
+"""One migrate at a time, on any number of machines."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.core.management import CommandError
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from council.zero_downtime.blockers import duration
+from council.zero_downtime.report import Report
+
+# An advisory lock is known by two numbers, in one database. These spell "coun" and "migr".
+CLASS, OBJECT = 0x636F756E, 0x6D696772
+POLL_SECONDS = 0.5
+REPORT_SECONDS = 5.0
+
+HOLDER = """
+    SELECT l.pid, coalesce(a.usename, 'user: hidden'), coalesce(host(a.client_addr), 'a local socket'),
+           extract(epoch FROM clock_timestamp() - a.backend_start)::float
+      FROM pg_locks l
+      LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+     WHERE l.locktype = 'advisory' AND l.classid = %s AND l.objid = %s AND l.granted
+       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+
+@contextmanager
+def one_at_a_time(
+    connection: BaseDatabaseWrapper, *, patience_seconds: float, report: Report
+) -> Iterator[None]:
+    """Hold the lock of the migrating session for a block; wait for one that runs already, politely.
+
+    The lock is asked for again and again: a session that waits in pg_advisory_lock holds a snapshot, which a
+    concurrent index build of the other would wait for. It belongs to the migrating session, so it outlives a killed
+    client for as long as the server still works for it.
+    Raises CommandError after `patience_seconds`.
+    """
+    began = reported = time.monotonic()
+    waited = False
+    while not _try(connection):
+        now = time.monotonic()
+        holder = _holder(connection)
+        if now - began > patience_seconds:
+            raise CommandError(
+                f"Another migrate is still running after {duration(now - began)}: {holder}. Nothing was changed by "
+                f"this one. Wait for it and run migrate again; if it hangs, SELECT pg_terminate_backend(pid) ends it."
+            )
+        if not waited or now - reported > REPORT_SECONDS:
+            report.line(f"Waiting for another migrate, {duration(now - began)} so far: {holder}")
+            waited, reported = True, now
+        time.sleep(POLL_SECONDS)
+    try:
+        yield
+    finally:
+        if connection.connection is not None and not connection.needs_rollback and connection.is_usable():
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [CLASS, OBJECT])
+
+
+def _try(connection: BaseDatabaseWrapper) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [CLASS, OBJECT])
+        (is_ours,) = cursor.fetchone()
+        return bool(is_ours)
+
+
+def _holder(connection: BaseDatabaseWrapper) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute(HOLDER, [CLASS, OBJECT])
+        row = cursor.fetchone()
+    if row is None:
+        return "it has just ended"
+    pid, user, address, seconds = row
+    age = f", connected for {duration(seconds)}" if seconds is not None else ""
+    return f"pid {pid} ({user}, from {address}{age})"
