@@ -386,3 +386,8 @@ class Account(AbstractBaseUser, PermissionsMixin):
                 on_update=Action.CASCADE,
             ),
         ]
+
+    @property
+    def staff_id(self) -> str:
+        """What stands for a member of staff in the gateway's columns: the id in `Admin`, or else the username."""
+        return self.admin_id or self.username

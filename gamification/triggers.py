@@ -4,11 +4,11 @@ import pgtrigger
 
 from council.postgres.triggers import Trigger
 
-# The members are locked in the order of their ids, so that two bulk writers wait for each other and never
-# deadlock; NO KEY, so that rows which only refer to a member do not wait.
+# The members are updated, and so locked, in the order of their ids: two bulk writers wait for each other and never
+# deadlock. One UPDATE for all would choose its own order.
 # A session whose zone is not UTC fills createdAt's default with its own clock: such a row counts as now.
-# plpgsql keeps the plan that it makes for the first call: with a hash or merge join, right for a bulk insert,
-# every later single insert of that session would scan all members.
+# plpgsql keeps a plan for as long as the session lives. One made while Member was tiny would go on scanning it
+# whole when it is large: hence no sequential scans.
 UPDATE_MEMBER_POINTS = Trigger(
     name="trg_update_member_points",
     function="update_member_total_points",
@@ -16,27 +16,27 @@ UPDATE_MEMBER_POINTS = Trigger(
     when=pgtrigger.After,
     operation=pgtrigger.Insert,
     referencing=pgtrigger.Referencing(new="new_rows"),
-    settings={"enable_hashjoin": "off", "enable_mergejoin": "off"},
+    settings={"enable_seqscan": "off"},
     func="""
+        DECLARE
+          added record;
         BEGIN
-          PERFORM 1
-             FROM @extschema@."Member" AS member
-            WHERE member.id IN (SELECT new_rows."memberId" FROM new_rows)
-            ORDER BY member.id
-              FOR NO KEY UPDATE;
-
-          UPDATE @extschema@."Member" AS member
-             SET "totalPoints" = member."totalPoints" + added.points,
-                 "lastActiveAt" = greatest(member."lastActiveAt", added.last_active_at)
-            FROM (SELECT "memberId",
-                         sum(points) AS points,
-                         max(CASE "createdAt"
-                               WHEN CURRENT_TIMESTAMP::timestamp(3) THEN CURRENT_TIMESTAMP AT TIME ZONE 'UTC'
-                               ELSE "createdAt"
-                             END) FILTER (WHERE points > 0 AND action <> 'admin_adjustment') AS last_active_at
-                    FROM new_rows
-                   GROUP BY "memberId") AS added
-           WHERE member.id = added."memberId";
+          FOR added IN
+            SELECT "memberId" AS member_id,
+                   sum(points) AS points,
+                   max(CASE "createdAt"
+                         WHEN CURRENT_TIMESTAMP::timestamp(3) THEN CURRENT_TIMESTAMP AT TIME ZONE 'UTC'
+                         ELSE "createdAt"
+                       END) FILTER (WHERE points > 0 AND action <> 'admin_adjustment') AS last_active_at
+              FROM new_rows
+             GROUP BY "memberId"
+             ORDER BY "memberId"
+          LOOP
+            UPDATE @extschema@."Member" AS member
+               SET "totalPoints" = member."totalPoints" + added.points,
+                   "lastActiveAt" = greatest(member."lastActiveAt", added.last_active_at)
+             WHERE member.id = added.member_id;
+          END LOOP;
           RETURN NULL;
         END
     """,

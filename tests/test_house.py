@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 BIN = Path(sys.executable).parent
-CHECKS = {
+CHECKS: dict[str, list[str | Path]] = {
     "ruff": [BIN / "ruff", "check", "--quiet"],
     "ruff format": [BIN / "ruff", "format", "--check", "--quiet"],
     "import-linter": [BIN / "lint-imports"],

@@ -55,7 +55,7 @@ class Blocker:
     state: str | None
     age_seconds: float | None
     query: str | None
-    holds: tuple[str, ...]
+    holds: list[str]
 
     def __str__(self) -> str:
         age = (
@@ -130,7 +130,7 @@ DESCRIBE = """
            a.state,
            extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, p.prepared))::float,
            nullif(a.query, '<insufficient privilege>'),
-           l.holds
+           coalesce(l.holds, '{}')
       FROM (SELECT virtualtransaction, pid,
                    array_agg(DISTINCT upper(regexp_replace(replace(mode, 'Lock', ''), '(?<=[a-z])(?=[A-Z])', ' ', 'g'))
                                       || ' on ' || c.oid::regclass)
@@ -150,7 +150,7 @@ DESCRIBE = """
 def describe(session: psycopg.Connection, transactions: Collection[str]) -> list[Blocker]:
     """Say whose the transactions are, oldest first; those that have ended are left out."""
     rows: list[tuple[Any, ...]] = session.execute(DESCRIBE, [list(transactions)]).fetchall()
-    return [Blocker(*row[:-1], tuple(row[-1] or ())) for row in rows]
+    return [Blocker(*row) for row in rows]
 
 
 QUEUED_BEHIND = """

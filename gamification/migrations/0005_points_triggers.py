@@ -12,25 +12,25 @@ from council import zero_downtime
 from council.postgres import triggers
 
 UPDATE_MEMBER_POINTS = """\
+DECLARE
+  added record;
 BEGIN
-  PERFORM 1
-     FROM @extschema@."Member" AS member
-    WHERE member.id IN (SELECT new_rows."memberId" FROM new_rows)
-    ORDER BY member.id
-      FOR NO KEY UPDATE;
-
-  UPDATE @extschema@."Member" AS member
-     SET "totalPoints" = member."totalPoints" + added.points,
-         "lastActiveAt" = greatest(member."lastActiveAt", added.last_active_at)
-    FROM (SELECT "memberId",
-                 sum(points) AS points,
-                 max(CASE "createdAt"
-                       WHEN CURRENT_TIMESTAMP::timestamp(3) THEN CURRENT_TIMESTAMP AT TIME ZONE 'UTC'
-                       ELSE "createdAt"
-                     END) FILTER (WHERE points > 0 AND action <> 'admin_adjustment') AS last_active_at
-            FROM new_rows
-           GROUP BY "memberId") AS added
-   WHERE member.id = added."memberId";
+  FOR added IN
+    SELECT "memberId" AS member_id,
+           sum(points) AS points,
+           max(CASE "createdAt"
+                 WHEN CURRENT_TIMESTAMP::timestamp(3) THEN CURRENT_TIMESTAMP AT TIME ZONE 'UTC'
+                 ELSE "createdAt"
+               END) FILTER (WHERE points > 0 AND action <> 'admin_adjustment') AS last_active_at
+      FROM new_rows
+     GROUP BY "memberId"
+     ORDER BY "memberId"
+  LOOP
+    UPDATE @extschema@."Member" AS member
+       SET "totalPoints" = member."totalPoints" + added.points,
+           "lastActiveAt" = greatest(member."lastActiveAt", added.last_active_at)
+     WHERE member.id = added.member_id;
+  END LOOP;
   RETURN NULL;
 END"""
 
@@ -66,12 +66,12 @@ class Migration(migrations.Migration):
                 sql=triggers.TriggerSqlV1(
                     body=UPDATE_MEMBER_POINTS,
                     function="update_member_total_points",
-                    hash="9a5877095bfc3fc007ff13a412e601a753bcc72b",
+                    hash="9443ba5effc7ad400908c17d3937785a1334ff44",
                     level="STATEMENT",
                     name="trg_update_member_points",
                     operation="INSERT",
                     referencing="REFERENCING NEW TABLE AS new_rows",
-                    settings={"enable_hashjoin": "off", "enable_mergejoin": "off", "search_path": ""},
+                    settings={"enable_seqscan": "off", "search_path": ""},
                     table="PointTransaction",
                     when="AFTER",
                 ),

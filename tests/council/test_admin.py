@@ -1,0 +1,435 @@
+"""The admin: who may look, what is never shown, and what a save writes."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Group, Permission
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from benchmarks.models import BenchmarkSubmission
+from council.models import (
+    Account,
+    Admin,
+    AuditLog,
+    EmailTemplate,
+    FeatureFlag,
+    Member,
+    PendingInvite,
+    ReconciliationRun,
+    StripeEvent,
+    SubscriptionStatus,
+    Team,
+)
+from council.postgres.fields import cuid
+from gamification.models import DiscordActivity, DiscordActivityType, PointTransaction
+from resources.models import Resource, ResourceDownload
+from tests.factories import (
+    AccountFactory,
+    BenchmarkSubmissionFactory,
+    MemberFactory,
+    PointTransactionFactory,
+    ResourceDownloadFactory,
+    ResourceFactory,
+    TeamFactory,
+)
+
+FillIn = Callable[..., dict[str, Any]]
+SECRET = "$2b$12$nobody-may-see-this-one"
+ROWS: dict[type[Any], Callable[[], Any]] = {
+    Account: AccountFactory.create,
+    Admin: lambda: Admin.objects.create(email=cuid(), password_hash=SECRET),
+    AuditLog: lambda: AuditLog.objects.create(
+        action="LOOKED", entity_type="Member", entity_id=cuid(), details={}
+    ),
+    BenchmarkSubmission: BenchmarkSubmissionFactory.create,
+    DiscordActivity: lambda: DiscordActivity.objects.create(
+        member=MemberFactory.create(), discord_id="81234", activity_type=DiscordActivityType.MESSAGE
+    ),
+    EmailTemplate: lambda: EmailTemplate.objects.create(name=cuid(), subject="Hello", body="Dear member"),
+    FeatureFlag: lambda: FeatureFlag.objects.create(key=cuid()),
+    Member: lambda: MemberFactory.create(team=TeamFactory.create(), password_hash=SECRET),
+    PendingInvite: lambda: PendingInvite.objects.create(
+        team=TeamFactory.create(), seat_tier="OWNER", token=f"{SECRET}-{cuid()}", created_by="sam"
+    ),
+    PointTransaction: PointTransactionFactory.create,
+    ReconciliationRun: lambda: ReconciliationRun.objects.create(triggered_by="cron"),
+    Resource: ResourceFactory.create,
+    ResourceDownload: ResourceDownloadFactory.create,
+    StripeEvent: lambda: StripeEvent.objects.create(
+        event_id=cuid(), type="invoice.paid", payload={"paid": True}
+    ),
+    Team: lambda: MemberFactory.create(team=TeamFactory.create()).team,
+}
+EDITABLE = {Account, EmailTemplate, FeatureFlag, Member, Resource, Team}
+DELETABLE = {EmailTemplate, FeatureFlag}
+ENUM_FILTERS = [
+    (Team, "subscription_status"),
+    (Member, "subscription_status"),
+    (Member, "seat_tier"),
+    (PendingInvite, "seat_tier"),
+    (Admin, "role"),
+    (DiscordActivity, "activity_type"),
+    (Resource, "category"),
+    (Resource, "type"),
+    (BenchmarkSubmission, "category"),
+]
+
+every_model = pytest.mark.parametrize("model", ROWS, ids=lambda model: model.__name__)
+
+
+def page(model: type[Any], name: str, *args: object, **query: str) -> str:
+    return reverse(
+        f"admin:{model._meta.app_label}_{model._meta.model_name}_{name}", args=args, query=query or None
+    )
+
+
+def test_every_table_of_ours_has_a_page() -> None:
+    ours = {"council", "gamification", "resources", "benchmarks"}
+    assert {model for model in admin.site._registry if model._meta.app_label in ours} == set(ROWS)
+
+
+@every_model
+def test_a_list_of_fifty_rows_takes_a_few_queries(
+    model: type[Any], sams_browser: Client, django_assert_max_num_queries: Any
+) -> None:
+    for _ in range(50):
+        ROWS[model]()
+    with django_assert_max_num_queries(6):
+        response = sams_browser.get(page(model, "changelist"))
+    assert response.status_code == 200
+    assert response.context["cl"].result_count >= 50
+
+
+@every_model
+def test_a_page_shows_its_row_and_no_secret(model: type[Any], sams_browser: Client) -> None:
+    row = ROWS[model]()
+    for address in (page(model, "changelist"), page(model, "change", row.pk), page(model, "history", row.pk)):
+        response = sams_browser.get(address)
+        assert response.status_code == 200
+        assert SECRET not in response.content.decode()
+        assert "password_hash" not in response.content.decode()
+        assert "passwordHash" not in response.content.decode()
+
+
+@every_model
+def test_search_finds_or_finds_nothing(model: type[Any], sams_browser: Client) -> None:
+    ROWS[model]()
+    if model is not BenchmarkSubmission:
+        assert (
+            sams_browser.get(page(model, "changelist", q="nothing like it")).context["cl"].result_count == 0
+        )
+
+
+@every_model
+def test_only_what_staff_keep_can_be_added_changed_or_deleted(model: type[Any], sams_browser: Client) -> None:
+    row = ROWS[model]()
+    may_edit, may_delete = 200 if model in EDITABLE else 403, 200 if model in DELETABLE else 403
+    assert sams_browser.get(page(model, "add")).status_code == may_edit
+    assert sams_browser.post(page(model, "change", row.pk), {}).status_code == may_edit
+    assert sams_browser.get(page(model, "delete", row.pk)).status_code == may_delete
+    actions = [
+        value
+        for value, _ in admin.site.get_model_admin(model).get_action_choices(
+            sams_browser.get("/admin/").wsgi_request
+        )
+    ]
+    assert ("delete_selected" in actions) == (model in DELETABLE)
+
+
+@every_model
+def test_staff_without_permission_are_refused(model: type[Any], noras_browser: Client) -> None:
+    row = ROWS[model]()
+    assert noras_browser.get(page(model, "changelist")).status_code == 403
+    assert noras_browser.get(page(model, "change", row.pk)).status_code == 403
+
+
+@every_model
+def test_outsiders_are_sent_to_sign_in(model: type[Any], client: Client, db: None) -> None:
+    row = ROWS[model]()
+    for address in (page(model, "changelist"), page(model, "change", row.pk)):
+        response = client.get(address)
+        assert (response.status_code, response.headers["Location"]) == (302, f"/admin/login/?next={address}")
+
+
+@every_model
+def test_pages_have_no_inline_script_or_style(model: type[Any], sams_browser: Client) -> None:
+    row = ROWS[model]()
+    for address in (page(model, "changelist"), page(model, "change", row.pk)):
+        html = sams_browser.get(address).content.decode()
+        assert "<style" not in html
+        assert " style=" not in html
+        assert "<script>" not in html
+
+
+@pytest.mark.parametrize(("model", "field"), ENUM_FILTERS)
+def test_a_filter_with_a_bad_value_leads_back_to_the_whole_list(
+    model: type[Any], field: str, sams_browser: Client
+) -> None:
+    ROWS[model]()
+    for lookup in (field, f"{field}__exact", f"{field}__in"):
+        response = sams_browser.get(page(model, "changelist", **{lookup: "NONSENSE"}), follow=True)
+        assert response.redirect_chain == [(f"{page(model, 'changelist')}?e=1", 302)]
+        assert response.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("model", "query"),
+    [
+        (Member, {"password_hash__startswith": "$2b"}),
+        (Member, {"password_hash": SECRET}),
+        (Admin, {"password_hash__startswith": "$2b"}),
+        (PendingInvite, {"token__startswith": "$2b"}),
+        (Account, {"password__startswith": "md5"}),
+        (PointTransaction, {"member__password_hash__startswith": "$2b"}),
+        (Member, {"account": "1"}),
+    ],
+)
+def test_a_secret_cannot_be_searched(model: type[Any], query: dict[str, str], sams_browser: Client) -> None:
+    ROWS[model]()
+    assert sams_browser.get(page(model, "changelist", **query)).status_code == 400
+
+
+@pytest.mark.parametrize("query", [{"email": "\0"}, {"team": "\0"}, {"q": "\0"}])
+def test_a_nul_is_no_server_error(query: dict[str, str], sams_browser: Client) -> None:
+    assert sams_browser.get(page(Member, "changelist", **query)).status_code in {200, 400}
+    assert sams_browser.get(page(Member, "change", "\0")).status_code == 302
+
+
+def test_accounts_are_filtered_by_group(sams_browser: Client) -> None:
+    member_of_group, _ = AccountFactory.create(), AccountFactory.create()
+    group = Group.objects.create(name="Curators")
+    member_of_group.groups.add(group)
+    response = sams_browser.get(page(Account, "changelist", groups__id__exact=str(group.pk)))
+    assert list(response.context["cl"].result_list) == [member_of_group]
+
+
+@pytest.mark.parametrize("term", ["mia meyer", "MIA@acme", "acme", "81234", "mia#1"])
+def test_members_are_found_by_name_email_company_and_discord(
+    term: str, sams_browser: Client, mia: Member, lars: Member
+) -> None:
+    Member.objects.filter(pk=mia.pk).update(discord_id="81234", discord_username="mia#1")
+    response = sams_browser.get(page(Member, "changelist", q=term))
+    assert [member.pk for member in response.context["cl"].result_list] == [mia.pk]
+
+
+def test_a_member_is_changed(sams_browser: Client, fill_in: FillIn, mia: Member, lars: Member) -> None:
+    address = page(Member, "change", mia.pk)
+    changes = {"company": "Acme Corp", "team": "", "seat_tier": "INDIVIDUAL", "intro_completed": "on"}
+    response = sams_browser.post(address, fill_in(sams_browser.get(address), **changes))
+    assert response.status_code == 302
+    before = mia.updated_at
+    mia.refresh_from_db()
+    assert (mia.company, mia.team, mia.seat_tier, mia.intro_completed) == (
+        "Acme Corp",
+        None,
+        "INDIVIDUAL",
+        True,
+    )
+    assert mia.password_hash == "$2b$12$the-hash-of-mia"
+    assert mia.updated_at > before
+
+
+def test_a_save_leaves_alone_what_others_changed_while_the_form_was_open(
+    sams_browser: Client, fill_in: FillIn, mia: Member
+) -> None:
+    address = page(Member, "change", mia.pk)
+    form = fill_in(sams_browser.get(address), company="Acme Corp")
+    PointTransactionFactory.create(member=mia)
+    ended_at = datetime(2026, 5, 1, 12, 30, 15, 123000, tzinfo=UTC)
+    Member.objects.filter(pk=mia.pk).update(
+        subscription_status=SubscriptionStatus.CANCELLED,
+        team=None,
+        is_team_admin=True,
+        current_period_end=ended_at,
+        discord_id="81234",
+        password_hash="changed",
+    )
+    assert sams_browser.post(address, form).status_code == 302
+    mia.refresh_from_db()
+    assert mia.company == "Acme Corp"
+    assert mia.total_points == 25
+    assert mia.last_active_at is not None
+    assert mia.subscription_status == SubscriptionStatus.CANCELLED
+    assert (mia.team, mia.is_team_admin, mia.current_period_end) == (None, True, ended_at)
+    assert (mia.discord_id, mia.password_hash) == ("81234", "changed")
+
+
+def test_a_save_writes_the_changed_columns_only(sams_browser: Client, fill_in: FillIn, mia: Member) -> None:
+    address = page(Member, "change", mia.pk)
+    form = fill_in(sams_browser.get(address), company="Acme Corp")
+    with CaptureQueriesContext(connection) as captured:
+        sams_browser.post(address, form)
+    updates = [
+        query["sql"] for query in captured.captured_queries if query["sql"].startswith('UPDATE "Member"')
+    ]
+    assert len(updates) == 1
+    assert updates[0].count(" = ") == 3  # company, updatedAt, and the row's id
+    assert '"updatedAt" = ' in updates[0]
+
+
+def test_a_save_without_a_change_writes_nothing(sams_browser: Client, fill_in: FillIn, mia: Member) -> None:
+    Member.objects.filter(pk=mia.pk).update(
+        current_period_end=datetime(2026, 5, 1, 12, 30, 15, 123000, tzinfo=UTC)
+    )
+    before = Member.objects.values().get(pk=mia.pk)
+    address = page(Member, "change", mia.pk)
+    assert sams_browser.post(address, fill_in(sams_browser.get(address))).status_code == 302
+    assert Member.objects.values().get(pk=mia.pk) == before
+
+
+def test_points_and_password_sent_by_hand_are_ignored(
+    sams_browser: Client, fill_in: FillIn, mia: Member
+) -> None:
+    address = page(Member, "change", mia.pk)
+    form = fill_in(
+        sams_browser.get(address), total_points="9", current_streak="9", password_hash="x", company="Y"
+    )
+    assert sams_browser.post(address, form).status_code == 302
+    mia.refresh_from_db()
+    assert (mia.company, mia.total_points, mia.current_streak) == ("Y", 0, 0)
+    assert mia.password_hash == "$2b$12$the-hash-of-mia"
+
+
+def test_two_members_without_email_are_both_stored_without_one(
+    sams_browser: Client, fill_in: FillIn, mia: Member, lars: Member
+) -> None:
+    for member in (mia, lars):
+        address = page(Member, "change", member.pk)
+        form = fill_in(sams_browser.get(address), email=" ", discord_id="", stripe_customer_id="")
+        assert sams_browser.post(address, form).status_code == 302
+        member.refresh_from_db()
+        assert (member.email, member.discord_id, member.stripe_customer_id) == (None, None, None)
+
+
+def test_an_email_taken_is_refused_with_words(
+    sams_browser: Client, fill_in: FillIn, mia: Member, lars: Member
+) -> None:
+    address = page(Member, "change", lars.pk)
+    response = sams_browser.post(address, fill_in(sams_browser.get(address), email="mia@acme.example"))
+    assert "Member with this Email already exists." in response.content.decode()
+
+
+def test_a_member_is_added_with_the_database_defaults(sams_browser: Client, fill_in: FillIn) -> None:
+    new = sams_browser.get(page(Member, "add"))
+    assert "DatabaseDefault" not in new.content.decode()
+    response = sams_browser.post(page(Member, "add"), fill_in(new, email="new@example.com"))
+    assert response.status_code == 302
+    member = Member.objects.get(email="new@example.com")
+    assert (member.subscription_status, member.total_points, member.first_name) == ("NONE", 0, None)
+
+
+def test_single_lines_are_inputs_and_the_body_is_an_area(sams_browser: Client, mia: Member) -> None:
+    assert "<textarea" not in sams_browser.get(page(Member, "change", mia.pk)).content.decode()
+    html = sams_browser.get(page(EmailTemplate, "add")).content.decode()
+    assert html.count("<textarea") == 1
+    assert '<textarea name="body"' in html
+
+
+def test_a_mail_keeps_its_lines_and_is_signed(sams_browser: Client, fill_in: FillIn, sam: Account) -> None:
+    mail = EmailTemplate.objects.create(name="welcome", subject="Hello", body="Dear\n\nmember\n")
+    address = page(EmailTemplate, "change", mail.pk)
+    form = fill_in(sams_browser.get(address), subject="Welcome", name="other")
+    form |= {"body": "Dear\r\n\r\nmember\r\n", "initial-body": "Dear\r\n\r\nmember\r\n"}
+    assert sams_browser.post(address, form).status_code == 302
+    mail.refresh_from_db()
+    assert (mail.name, mail.subject, mail.body) == ("welcome", "Welcome", "Dear\n\nmember\n")
+    assert mail.updated_by == "sam"
+
+    form |= {"body": "Dear\r\nmember"}
+    sams_browser.post(address, form)
+    mail.refresh_from_db()
+    assert mail.body == "Dear\nmember"
+
+
+def test_a_change_is_signed_with_the_id_that_the_gateway_knows(
+    sams_browser: Client, fill_in: FillIn, sam: Account
+) -> None:
+    sam.admin = Admin.objects.create(email="sam@council.example", password_hash=SECRET)
+    sam.save()
+    response = sams_browser.post(
+        page(FeatureFlag, "add"), fill_in(sams_browser.get(page(FeatureFlag, "add")), key="beta")
+    )
+    assert response.status_code == 302
+    flag = FeatureFlag.objects.get(key="beta")
+    assert (flag.updated_by, flag.category, flag.enabled) == (sam.admin.pk, "general", False)
+
+
+def test_a_team_lists_its_members_without_a_form(sams_browser: Client, fill_in: FillIn, carl: Member) -> None:
+    assert carl.team
+    address = page(Team, "change", carl.team.pk)
+    response = sams_browser.get(address)
+    assert page(Member, "change", carl.pk) in response.content.decode()
+    assert 'name="members-0-email"' not in response.content.decode()
+    assert sams_browser.post(address, fill_in(response, name="Acme Corp")).status_code == 302
+    carl.team.refresh_from_db()
+    assert carl.team.name == "Acme Corp"
+
+
+def test_an_invitations_token_is_masked_even_when_short(sams_browser: Client) -> None:
+    team = TeamFactory.create()
+    for token in ("abcd", "abcdefgh-ijkl-mnop"):
+        invite = PendingInvite.objects.create(team=team, seat_tier="OWNER", token=token, created_by="sam")
+        assert token not in sams_browser.get(page(PendingInvite, "change", invite.pk)).content.decode()
+
+
+def test_payloads_are_indented_and_escaped(sams_browser: Client) -> None:
+    event = StripeEvent.objects.create(event_id="evt_1", type="x", payload={"name": "<b>Zoë</b>"})
+    html = sams_browser.get(page(StripeEvent, "change", event.pk)).content.decode()
+    assert "<pre>{\n  &quot;name&quot;: &quot;&lt;b&gt;Zoë&lt;/b&gt;&quot;\n}</pre>" in html
+
+
+def test_an_account_is_made_and_belongs_to_a_member(
+    sams_browser: Client, fill_in: FillIn, mia: Member
+) -> None:
+    password = {"password1": "correct horse battery", "password2": "correct horse battery"}
+    new = sams_browser.get(page(Account, "add"))
+    form = fill_in(new, username="mia", usable_password="true", **password)
+    assert sams_browser.post(page(Account, "add"), form).status_code == 302
+    account = Account.objects.get(username="mia")
+    assert account.check_password("correct horse battery")
+
+    address = page(Account, "change", account.pk)
+    change = sams_browser.get(address)
+    assert account.password not in change.content.decode()
+    staff = Permission.objects.get(content_type__app_label="council", codename="view_member")
+    form = fill_in(change, member=mia.pk, is_staff="on", user_permissions=[staff.pk])
+    assert sams_browser.post(address, form).status_code == 302
+    account.refresh_from_db()
+    assert (account.member, account.is_staff) == (mia, True)
+    assert account.has_perm("council.view_member")
+    assert account.check_password("correct horse battery")
+
+    address = reverse("admin:auth_user_password_change", args=[account.pk])
+    form = fill_in(
+        sams_browser.get(address),
+        usable_password="true",
+        password1="another horse 1",
+        password2="another horse 1",
+    )
+    assert sams_browser.post(address, form).status_code == 302
+    account.refresh_from_db()
+    assert account.check_password("another horse 1")
+
+
+def test_an_account_cannot_belong_to_a_member_and_to_an_admin(
+    sams_browser: Client, fill_in: FillIn, mia: Member
+) -> None:
+    account = AccountFactory.create(member=mia)
+    boss = Admin.objects.create(email="boss@council.example", password_hash=SECRET)
+    address = page(Account, "change", account.pk)
+    response = sams_browser.post(address, fill_in(sams_browser.get(address), admin=boss.pk))
+    assert "An account belongs to a member or to an admin, not to both." in response.content.decode()
+
+
+def test_lists_that_grow_stop_counting(sams_browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("council.model_admin.BoundedPaginator.max_rows", 3)
+    for _ in range(5):
+        ROWS[AuditLog]()
+    response = sams_browser.get(page(AuditLog, "changelist"))
+    assert response.context["cl"].result_count == 3

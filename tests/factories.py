@@ -1,0 +1,85 @@
+"""Rows for tests: valid, and as small as they can be."""
+
+# mypy: disable-error-code="attr-defined, no-untyped-call, untyped-decorator"
+
+from typing import Any
+
+import factory
+from django.contrib.auth.models import Permission
+
+from benchmarks.models import BenchmarkSubmission
+from benchmarks.models import Category as BenchmarkCategory
+from council.models import Account, Member, SubscriptionStatus, Team
+from gamification.models import PointTransaction
+from resources.models import Category, Resource, ResourceDownload, Type
+
+
+class TeamFactory(factory.django.DjangoModelFactory[Team]):
+    class Meta:
+        model = Team
+
+    name = factory.Sequence(lambda n: f"Team {n}")
+    stripe_customer_id = factory.Sequence(lambda n: f"cus_team_{n}")
+
+
+class MemberFactory(factory.django.DjangoModelFactory[Member]):
+    class Meta:
+        model = Member
+
+    email = factory.Sequence(lambda n: f"member{n}@example.com")
+    first_name = factory.Sequence(lambda n: f"Member {n}")
+    subscription_status = SubscriptionStatus.ACTIVE
+
+
+class AccountFactory(factory.django.DjangoModelFactory[Account]):
+    """An account; with `permissions=["app.codename", ...]` it has these."""
+
+    class Meta:
+        model = Account
+        skip_postgeneration_save = True
+
+    username = factory.Sequence(lambda n: f"account{n}")
+
+    @factory.post_generation
+    def permissions(self, create: bool, names: list[str] | None, **kwargs: Any) -> None:
+        for name in names or []:
+            app_label, codename = name.split(".")
+            permission = Permission.objects.get(content_type__app_label=app_label, codename=codename)
+            self.user_permissions.add(permission)
+
+
+class PointTransactionFactory(factory.django.DjangoModelFactory[PointTransaction]):
+    class Meta:
+        model = PointTransaction
+
+    member = factory.SubFactory(MemberFactory)
+    action = "intro_completed"
+    points = 25
+
+
+class ResourceFactory(factory.django.DjangoModelFactory[Resource]):
+    class Meta:
+        model = Resource
+
+    title = factory.Sequence(lambda n: f"Resource {n}")
+    description = "What it is good for."
+    category = Category.COLD_EMAIL
+    type = Type.TEMPLATE
+    file_url = "https://files.example.com/template.pdf"
+
+
+class ResourceDownloadFactory(factory.django.DjangoModelFactory[ResourceDownload]):
+    class Meta:
+        model = ResourceDownload
+
+    member = factory.SubFactory(MemberFactory)
+    resource = factory.SubFactory(ResourceFactory)
+
+
+class BenchmarkSubmissionFactory(factory.django.DjangoModelFactory[BenchmarkSubmission]):
+    class Meta:
+        model = BenchmarkSubmission
+
+    member = factory.SubFactory(MemberFactory)
+    category = BenchmarkCategory.INFRASTRUCTURE
+    data = {"cost_per_domain": 12, "domain_vendor": "Porkbun"}

@@ -1,0 +1,117 @@
+"""What the measuring scripts share: a private server, throw-away databases, a record of the machine."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import psycopg
+from psycopg import sql
+
+from council.postgres import embedded
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Server:
+    address: embedded.Address
+
+    def connect(self, database: str = "postgres") -> psycopg.Connection:
+        """Connect as Django does: nothing prepared; here every statement is a transaction of its own."""
+        return psycopg.connect(
+            host=self.address.host,
+            port=self.address.port,
+            user=self.address.user,
+            dbname=database,
+            autocommit=True,
+            prepare_threshold=None,
+        )
+
+    def migrate(self, database: str) -> None:
+        """Create a database with the project's whole schema."""
+        with self.connect() as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
+        where = urlencode({"host": self.address.host, "port": self.address.port})
+        url = f"postgresql://{self.address.user}@/{database}?{where}"
+        environment = {
+            **os.environ,
+            "DATABASE_URL": url,
+            "DIRECT_URL": url,
+            "SECRET_KEY": "for measuring only",
+        }
+        command = [sys.executable, "manage.py", "migrate", "--verbosity=0"]
+        subprocess.run(command, cwd=PROJECT, env=environment, check=True)
+
+    def copy(self, template: str, name: str) -> None:
+        """Copy a database that nobody is connected to. A checkpoint comes with it: all runs begin alike."""
+        with self.connect() as connection:
+            connection.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
+                    sql.Identifier(name), sql.Identifier(template)
+                )
+            )
+
+    @contextmanager
+    def throw_away(self, template: str) -> Iterator[str]:
+        """Copy a database for one run, which leaves its dead rows and bloat to nobody."""
+        name = f"{template}_run"
+        self.copy(template, name)
+        try:
+            yield name
+        finally:
+            with self.connect() as connection:
+                connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def record(self) -> dict[str, Any]:
+        """Say when, where and on which PostgreSQL figures were taken."""
+        with self.connect() as connection:
+            version = connection.info.parameter_status("server_version")
+        return {
+            "date": datetime.now(UTC).date().isoformat(),
+            "postgresql": version,
+            "cores": os.cpu_count(),
+            "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
+        }
+
+
+@contextmanager
+def private_server() -> Iterator[Server]:
+    """Run a server with production's durability in a temporary folder, and remove it whatever happens.
+
+    `COUNCIL_POSTGRES_BIN` names the folder of another PostgreSQL's binaries, as for the tests.
+    """
+    # `kill` or a closed terminal would end Python at once, and leave the server behind.
+    for end in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(end) != signal.SIG_IGN:  # as under nohup
+            signal.signal(end, signal.default_int_handler)
+    binaries = os.environ.get("COUNCIL_POSTGRES_BIN")
+    with tempfile.TemporaryDirectory(prefix="council-measuring-") as folder:
+        server = embedded.Server(
+            folder=Path(folder, "postgres"),
+            binaries=Path(binaries) if binaries else None,
+            # Autovacuum comes when it likes, so to some runs and not to others.
+            options={"autovacuum": "off", "max_wal_size": "4GB"},
+        )
+        try:
+            yield Server(server.start())
+        finally:
+            for end in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(end, signal.SIG_IGN)  # an impatient second Ctrl-C
+            server.remove()
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Align columns; the first row holds the headings."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )

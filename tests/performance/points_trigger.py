@@ -1,0 +1,298 @@
+"""Measure what the points trigger costs, beside no trigger at all and the gateway's row-level one.
+
+    python -m tests.performance.points_trigger [--rounds 5] [--json FILE] [--quick]
+
+Run it in the project's folder, with `.[embedded]` installed and nothing else at work on the machine; it takes a
+quarter of an hour. It prints a table, and writes every run to build/points_trigger.json. With
+`COUNCIL_POSTGRES_BIN=/usr/lib/postgresql/15/bin` it measures the PostgreSQL whose binaries are there.
+
+In every round the triggers take turns, each on a fresh copy of its database: the whole schema and 100,000
+members. Ratios are medians of the rounds' ratios. Bulk is one INSERT … SELECT of 100,000 rows.
+"""
+
+import argparse
+import json
+import logging
+import random
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg import errors
+
+from tests.performance import measuring
+
+log = logging.getLogger(__name__)
+
+NONE, ROW_LEVEL, OURS = "no trigger", "row-level", "ours"
+DROP_TRIGGERS = """
+    DROP FUNCTION update_member_total_points, refuse_point_transaction_change, refuse_point_transaction_truncate
+    CASCADE;
+"""
+# What makes of a migrated database the one to measure. Ours keeps its append-only triggers, as in production.
+VARIANTS = {
+    NONE: DROP_TRIGGERS,
+    ROW_LEVEL: f"""{DROP_TRIGGERS}
+        CREATE FUNCTION update_member_total_points() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+          UPDATE "Member"
+             SET "totalPoints" = "totalPoints" + NEW.points, "lastActiveAt" = NEW."createdAt"
+           WHERE id = NEW."memberId";
+          RETURN NEW;
+        END $$;
+        CREATE TRIGGER trg_update_member_points AFTER INSERT ON "PointTransaction"
+        FOR EACH ROW EXECUTE FUNCTION update_member_total_points();
+    """,
+    OURS: "",
+}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    members: int = 100_000
+    few_members: int = 100
+    bulk_rows: int = 100_000
+    single_inserts: int = 2_000
+    writers: int = 4
+    contended_members: int = 500
+    rows_a_transaction: int = 200
+    writing_seconds: float = 4
+
+
+QUICK = Sizes(members=2_000, bulk_rows=4_000, single_inserts=100, writing_seconds=2)
+# Every row of a transaction makes another version of its member's row, and the next one has to pass them all:
+# over a minute a run, so the row-level trigger sits out the later rounds.
+ROW_LEVEL_ROUNDS_OVER_FEW_MEMBERS = 1
+
+ADD_MEMBERS = """
+    INSERT INTO "Member" (id, email, "discordId", "stripeCustomerId", "firstName", "lastName", company,
+                          "subscriptionStatus", "updatedAt")
+    SELECT 'm' || lpad(i::text, 24, '0'), 'member' || i || '@example.com', (10 ^ 17)::bigint + i, 'cus_' || i,
+           'First' || i, 'Last' || i, 'Company' || i, 'ACTIVE', now()
+      FROM generate_series(0, %(members)s - 1) AS i
+"""
+# Scattered over the members by a prime, each of them equally often.
+BULK_INSERT = """
+    INSERT INTO "PointTransaction" (id, "memberId", action, points)
+    SELECT 'b' || lpad(i::text, 24, '0'), 'm' || lpad((i * 7919 %% %(members)s)::text, 24, '0'),
+           'event_attended', 10
+      FROM generate_series(1, %(rows)s::bigint) AS i
+"""
+INSERT = """
+    INSERT INTO "PointTransaction" (id, "memberId", action, points)
+    SELECT gen_random_uuid(), member, 'event_attended', 10
+      FROM unnest(%(members)s::text[]) AS member
+"""
+SINGLE_INSERT = """
+    INSERT INTO "PointTransaction" (id, "memberId", action, points)
+    VALUES (%(id)s, %(member)s, 'event_attended', 10)
+"""
+WRONG_TOTALS = """
+    SELECT count(*)
+      FROM "Member"
+      LEFT JOIN (SELECT "memberId", sum(points) AS points
+                   FROM "PointTransaction"
+                  GROUP BY "memberId") AS ledger
+        ON ledger."memberId" = "Member".id
+     WHERE "Member"."totalPoints" <> coalesce(ledger.points, 0)
+"""
+
+
+class Figure(NamedTuple):
+    took: float  # in the unit of its measurement
+    committed: int = 1
+    deadlocked: int = 0
+
+
+class Run(NamedTuple):
+    server: measuring.Server
+    database: str
+    sizes: Sizes
+
+    def bulk_over_few_members(self) -> Figure:
+        return self._bulk(members=self.sizes.few_members)
+
+    def bulk_over_all_members(self) -> Figure:
+        return self._bulk(members=self.sizes.members)
+
+    def _bulk(self, *, members: int) -> Figure:
+        with self.server.connect(self.database) as connection:
+            return Figure(self._insert_in_bulk(connection, members=members))
+
+    def single_inserts(self) -> Figure:
+        with self.server.connect(self.database) as connection:
+            return self._insert_one_by_one(connection)
+
+    def single_inserts_after_bulk(self) -> Figure:
+        """Insert with the plans that the session has kept from a bulk insert, for which other joins are right."""
+        with self.server.connect(self.database) as connection:
+            self._insert_in_bulk(connection, members=self.sizes.members)
+            connection.execute("CHECKPOINT")
+            return self._insert_one_by_one(connection)
+
+    def concurrent_writers(self) -> Figure:
+        with ThreadPoolExecutor(self.sizes.writers) as pool:
+            counts = list(pool.map(self._write, range(self.sizes.writers)))
+        committed, deadlocked = (sum(column) for column in zip(*counts, strict=True))
+        thousands = committed * self.sizes.rows_a_transaction / 1000
+        took = self.sizes.writing_seconds * 1000 / thousands if thousands else float("inf")
+        return Figure(took, committed, deadlocked)
+
+    def count_wrong_totals(self) -> int:
+        with self.server.connect(self.database) as connection:
+            return int(_value(connection.execute(WRONG_TOTALS)))
+
+    def _insert_in_bulk(self, connection: psycopg.Connection, *, members: int) -> float:
+        began = time.perf_counter()
+        connection.execute(BULK_INSERT, {"rows": self.sizes.bulk_rows, "members": members})
+        return time.perf_counter() - began
+
+    def _insert_one_by_one(self, connection: psycopg.Connection) -> Figure:
+        chance = random.Random(1)
+        took = []
+        for number in range(self.sizes.single_inserts):
+            row = {"id": f"s{number:024}", "member": f"m{chance.randrange(self.sizes.members):024}"}
+            began = time.perf_counter()
+            connection.execute(SINGLE_INSERT, row)
+            took.append(time.perf_counter() - began)
+        return Figure(statistics.median(took) * 1000, committed=len(took))
+
+    def _write(self, writer: int) -> tuple[int, int]:
+        chance = random.Random(writer)
+        committed = deadlocked = 0
+        with self.server.connect(self.database) as connection:
+            end = time.monotonic() + self.sizes.writing_seconds
+            while time.monotonic() < end:
+                numbers = chance.sample(range(self.sizes.contended_members), self.sizes.rows_a_transaction)
+                try:
+                    connection.execute(INSERT, {"members": [f"m{number:024}" for number in numbers]})
+                    committed += 1
+                except errors.DeadlockDetected:
+                    deadlocked += 1
+        return committed, deadlocked
+
+
+MEASUREMENTS: dict[str, tuple[str, Callable[[Run], Figure]]] = {
+    "bulk over few members": ("s", Run.bulk_over_few_members),
+    "bulk over all members": ("s", Run.bulk_over_all_members),
+    "single inserts": ("ms each", Run.single_inserts),
+    "single inserts after bulk": ("ms each", Run.single_inserts_after_bulk),
+    "concurrent writers": ("ms a 1,000 rows", Run.concurrent_writers),
+}
+# By measurement and variant; a round in which a variant sits out is missing at the end.
+Figures = dict[str, dict[str, list[Figure]]]
+
+
+def _value(cursor: psycopg.Cursor[Any]) -> Any:
+    row = cursor.fetchone()
+    assert row
+    return row[0]
+
+
+def make_templates(server: measuring.Server, sizes: Sizes, variants: Mapping[str, str]) -> None:
+    server.migrate("migrated")
+    with server.connect("migrated") as connection:
+        connection.execute(ADD_MEMBERS, {"members": sizes.members})
+        connection.execute("VACUUM (FREEZE, ANALYZE)")
+    for variant, change in variants.items():
+        server.copy("migrated", variant)
+        with server.connect(variant) as connection:
+            connection.execute(change)
+
+
+def measure(server: measuring.Server, sizes: Sizes, *, rounds: int, variants: Mapping[str, str]) -> Figures:
+    make_templates(server, sizes, variants)
+    figures: Figures = {name: defaultdict(list) for name in MEASUREMENTS}
+    for number in range(1, rounds + 1):
+        for name, (_, measurement) in MEASUREMENTS.items():
+            for variant in variants:
+                is_slow = (name, variant) == ("bulk over few members", ROW_LEVEL)
+                if is_slow and number > ROW_LEVEL_ROUNDS_OVER_FEW_MEMBERS:
+                    continue
+                with server.throw_away(variant) as database:
+                    run = Run(server, database, sizes)
+                    figure = measurement(run)
+                    assert variant == NONE or run.count_wrong_totals() == 0, f"{variant}: wrong totals"
+                figures[name][variant].append(figure)
+                log.info("round %d of %d: %s, %s: %s", number, rounds, name, variant, figure)
+    return figures
+
+
+def ratio(figures: Figures, name: str, slower: str, faster: str) -> float:
+    pairs = zip(figures[name][slower], figures[name][faster], strict=False)
+    return statistics.median(one.took / other.took for one, other in pairs)
+
+
+def bars(figures: Figures) -> dict[str, bool]:
+    """Hold the figures against what was promised; every bar with its figure, and whether it is met."""
+    few, single, after = "bulk over few members", "single inserts", "single inserts after bulk"
+    judged = {}
+    for name, limit in ((few, 1.6), (single, 1.3), (after, 1.3)):
+        value = ratio(figures, name, OURS, NONE)
+        judged[f"{name}: {value:.2f} times no trigger, at most {limit}"] = value <= limit
+    gain = ratio(figures, few, ROW_LEVEL, OURS)
+    judged[f"{few}: {gain:.0f} times as fast as row-level, at least 20"] = gain >= 20
+    deadlocks = {
+        variant: sum(figure.deadlocked for figure in runs)
+        for variant, runs in figures["concurrent writers"].items()
+    }
+    judged[f"deadlocks: {deadlocks[OURS]}, none allowed; row-level {deadlocks[ROW_LEVEL]}"] = not deadlocks[
+        OURS
+    ]
+    return judged
+
+
+def report(figures: Figures) -> str:
+    rows = [["", "", "median", "least", "most", "to no trigger", "deadlocked"]]
+    for name, by_variant in figures.items():
+        for variant, runs in by_variant.items():
+            took = [run.took for run in runs]
+            deadlocked = sum(run.deadlocked for run in runs)
+            transactions = deadlocked + sum(run.committed for run in runs)
+            rows.append(
+                [
+                    f"{name}, {MEASUREMENTS[name][0]}",
+                    variant,
+                    *(f"{value:.3f}" for value in (statistics.median(took), min(took), max(took))),
+                    f"{ratio(figures, name, variant, NONE):.2f}",
+                    f"{deadlocked} of {transactions}" if name == "concurrent writers" else "",
+                ]
+            )
+    return measuring.table(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path, default=measuring.PROJECT / "build" / "points_trigger.json")
+    parser.add_argument(
+        "--quick", action="store_true", help="small sizes, to see that it works; nothing is judged"
+    )
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    sizes = QUICK if options.quick else Sizes()
+
+    with measuring.private_server() as server:
+        record = server.record()
+        log.info("%s", record)
+        figures = measure(server, sizes, rounds=options.rounds, variants=VARIANTS)
+    judged = {} if options.quick else bars(figures)
+    record |= {"rounds": options.rounds, "sizes": asdict(sizes), "bars": judged}
+    record["figures"] = {
+        name: {variant: [run._asdict() for run in runs] for variant, runs in by_variant.items()}
+        for name, by_variant in figures.items()
+    }
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(record, indent=2) + "\n")
+    verdicts = [f"{'met' if is_met else 'MISSED'}: {bar}" for bar, is_met in judged.items()]
+    print(report(figures), *verdicts, sep="\n")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
