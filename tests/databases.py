@@ -49,9 +49,9 @@ def catalog_query() -> bytes:
 class Database:
     """A database that lives as long as a test."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, server: str | None = None) -> None:
         self.name = name
-        self.url = url(name)
+        self.url = server or url(name)
 
     def create(self, *, template: str = "template0") -> None:
         execute_on_server(
@@ -69,6 +69,10 @@ class Database:
         """Open a session in autocommit mode, as the gateway or an operator would have one."""
         return psycopg.connect(self.url, autocommit=True, **options)  # type: ignore[arg-type]
 
+    def connect_to(self, name: str) -> psycopg.Connection:
+        """Open a session in another database of the same server."""
+        return psycopg.connect(self.url, dbname=name, autocommit=True)
+
     def execute(self, statements: str) -> None:
         with self.connect() as session:
             session.execute(statements.encode())
@@ -85,6 +89,10 @@ class Database:
         # PostgreSQL 18 lists each NOT NULL as a constraint, too.
         return [line for line in lines if not line.startswith("CONSTRAINT-n|")]
 
+    def environment(self, **more: str) -> dict[str, str]:
+        """The environment of a process that works with this database."""
+        return {**os.environ, "DATABASE_URL": self.url, "SECRET_KEY": "for tests only", **more}
+
     def manage(
         self, *arguments: str, check: bool = True, **environment: str
     ) -> subprocess.CompletedProcess[str]:
@@ -92,7 +100,7 @@ class Database:
         return subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=ROOT,
-            env={**os.environ, "DATABASE_URL": self.url, "SECRET_KEY": "for tests only", **environment},
+            env=self.environment(**environment),
             check=check,
             capture_output=True,
             text=True,

@@ -17,6 +17,7 @@ if EMBEDDED_SERVER:
             "synchronous_commit": "off",
             "full_page_writes": "off",
             "max_connections": "300",
+            "max_prepared_transactions": "20",
         },
     )
     DATABASES["default"]["EMBEDDED_SERVER"] = EMBEDDED_SERVER

@@ -4,14 +4,16 @@ Migrations say `from council import zero_downtime` and `zero_downtime.AddIndexCo
 """
 
 from council.zero_downtime.baseline import AdoptBaseline
+from council.zero_downtime.index_operations import (
+    AddIndexConcurrently,
+    AddUniqueIndexConcurrently,
+    RemoveIndexConcurrently,
+)
 from council.zero_downtime.operations import (
     AddForeignKeyNotValid,
-    AddIndexConcurrently,
     AddTrigger,
-    AddUniqueIndexConcurrently,
     CreateEnum,
     EnableRowLevelSecurity,
-    RemoveIndexConcurrently,
     ValidateConstraint,
 )
 

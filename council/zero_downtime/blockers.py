@@ -132,6 +132,7 @@ DESCRIBE = """
            nullif(a.query, '<insufficient privilege>'),
            coalesce(l.holds, '{}')
       FROM (SELECT virtualtransaction, pid,
+                   min(transactionid::text) AS xid,
                    array_agg(DISTINCT upper(regexp_replace(replace(mode, 'Lock', ''), '(?<=[a-z])(?=[A-Z])', ' ', 'g'))
                                       || ' on ' || c.oid::regclass)
                      FILTER (WHERE c.relkind IN ('r', 'p', 'm') AND c.relnamespace <> 'pg_catalog'::regnamespace)
@@ -142,7 +143,7 @@ DESCRIBE = """
              WHERE granted AND virtualtransaction = ANY(%s)
              GROUP BY virtualtransaction, pid) AS l
       LEFT JOIN pg_stat_activity a ON a.pid = l.pid
-      LEFT JOIN pg_prepared_xacts p ON l.pid IS NULL AND l.virtualtransaction = '-1/' || p.transaction
+      LEFT JOIN pg_prepared_xacts p ON l.pid IS NULL AND p.transaction::text = l.xid
      ORDER BY 7 DESC NULLS LAST
 """
 

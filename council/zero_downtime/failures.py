@@ -83,6 +83,18 @@ class TakesNoWrites(CommandError):
         super().__init__(f"The server is {what}. Nothing was changed. {way_out}")
 
 
+class DefinitionConflict(CommandError):
+    """A name that a migration needs stands for something else."""
+
+    def __init__(self, thing: str, *, found: str, expected: str) -> None:
+        super().__init__(
+            f"{thing} is there already, with another definition.\n"
+            f"  found:    {found}\n"
+            f"  expected: {expected}\n"
+            f"Nothing was changed. Rename or drop what was found, then run migrate again."
+        )
+
+
 class MigrationFailed(CommandError):
     """A migration stopped at an error of the database's."""
 

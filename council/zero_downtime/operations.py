@@ -5,33 +5,19 @@ finished by running it again. A thing of the same name with another definition s
 taken for done because its name is there. Under `sqlmigrate` they look nothing up and print all they would run.
 """
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import pgtrigger.migrations
 from django.core.management import CommandError
-from django.db import NotSupportedError, models, router
+from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.migrations.operations import AddConstraint, AddIndex, RemoveIndex
+from django.db.migrations.operations import AddConstraint
 from django.db.migrations.operations.base import Operation, OperationCategory
 
-from council.postgres import catalog, constraints, indexes, triggers
+from council.postgres import catalog, constraints, triggers
 from council.zero_downtime import locks
-
-BUILDER_POLL_SECONDS = 0.5
-
-
-class DefinitionConflict(CommandError):
-    """A name that a migration needs stands for something else."""
-
-    def __init__(self, thing: str, *, found: str, expected: str) -> None:
-        super().__init__(
-            f"{thing} is there already, with another definition.\n"
-            f"  found:    {found}\n"
-            f"  expected: {expected}\n"
-            f"Nothing was changed. Rename or drop what was found, then run migrate again."
-        )
+from council.zero_downtime.failures import DefinitionConflict
 
 
 class AddForeignKeyNotValid(AddConstraint):
@@ -134,152 +120,16 @@ class ValidateConstraint(Operation):
             if found.is_validated:
                 return
         quote = schema_editor.quote_name
-        schema_editor.execute(
-            f"ALTER TABLE {quote(table)} VALIDATE CONSTRAINT {quote(self.name)}", params=None
-        )
+        sql = f"ALTER TABLE {quote(table)} VALIDATE CONSTRAINT {quote(self.name)}"
+        if schema_editor.collect_sql:
+            schema_editor.execute(sql, params=None)
+            return
+        # It reads the whole table, which a role's time-out for queries is not meant for.
+        with locks.session_settings(schema_editor.connection, statement_timeout="0"):
+            schema_editor.execute(sql, params=None)
 
     def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         """Leave the constraint valid."""
-
-
-class ConcurrentIndexMixin:
-    """What building and dropping an index without blocking writers have in common.
-
-    Locks: SHARE UPDATE EXCLUSIVE on the table for as long as it takes; reading and writing go on.
-    """
-
-    atomic = False
-
-    def _ensure_not_in_transaction(self, schema_editor: Any) -> None:
-        if schema_editor.connection.in_atomic_block:
-            raise NotSupportedError(
-                f"{type(self).__name__} cannot run in a transaction. "
-                f"Set `atomic = False` on the migration, and keep other kinds of operations out of it."
-            )
-
-    def _build(self, schema_editor: Any, model: Any, index: models.Index | indexes.UniqueIndex) -> None:
-        self._ensure_not_in_transaction(schema_editor)
-        create_sql = str(index.create_sql(model, schema_editor, concurrently=True))
-        if schema_editor.collect_sql:
-            schema_editor.execute(create_sql, params=None)
-            return
-        connection = schema_editor.connection
-        while catalog.index_builder(connection, index.name):
-            time.sleep(BUILDER_POLL_SECONDS)
-        self._drop_remains(schema_editor, index.name)
-        if found := self._look_up(connection, index.name):
-            expected = catalog.index_as_created(
-                connection,
-                table=model._meta.db_table,
-                name=index.name,
-                create_sql=str(index.create_sql(model, schema_editor)),
-            )
-            if found.definition != expected:
-                raise DefinitionConflict(f'Index "{index.name}"', found=found.definition, expected=expected)
-            return
-        # A time-out in the middle of a build would leave an INVALID index.
-        with locks.session_settings(connection, lock_timeout="0", statement_timeout="0"):
-            try:
-                schema_editor.execute(create_sql, params=None)
-            except Exception:
-                # An INVALID unique index rejects duplicates all the same.
-                if connection.is_usable():
-                    self._drop_remains(schema_editor, index.name)
-                raise
-
-    def _drop(self, schema_editor: Any, model: Any, name: str) -> None:
-        self._ensure_not_in_transaction(schema_editor)
-        if not schema_editor.collect_sql:
-            found = self._look_up(schema_editor.connection, name)
-            if found is None:
-                return
-            if found.table != model._meta.db_table:
-                raise DefinitionConflict(
-                    f'Index "{name}"',
-                    found=found.definition,
-                    expected=f'an index on "{model._meta.db_table}"',
-                )
-        self._execute_drop(schema_editor, name)
-
-    def _look_up(self, connection: BaseDatabaseWrapper, name: str) -> catalog.Index | None:
-        kind = catalog.relation_kind(connection, name)
-        if kind not in {None, "index"}:
-            raise DefinitionConflict(f'"{name}"', found=f"a {kind}", expected="an index")
-        return catalog.index(connection, name)
-
-    def _drop_remains(self, schema_editor: Any, name: str) -> None:
-        """Drop what interrupted builds left: the index itself where it is INVALID, and REINDEX's copies."""
-        connection = schema_editor.connection
-        found = self._look_up(connection, name)
-        if found and not found.is_valid:
-            self._execute_drop(schema_editor, name)
-        for leftover in catalog.interrupted_rebuilds(connection, name):
-            self._execute_drop(schema_editor, leftover)
-
-    def _execute_drop(self, schema_editor: Any, name: str) -> None:
-        schema_editor.execute(
-            f"DROP INDEX CONCURRENTLY IF EXISTS {schema_editor.quote_name(name)}", params=None
-        )
-
-
-class AddIndexConcurrently(ConcurrentIndexMixin, AddIndex):
-    """Build an index while its table is in use."""
-
-    def describe(self) -> str:
-        return f"Build index {self.index.name} on {self.model_name} concurrently"
-
-    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
-        model = to_state.apps.get_model(app_label, self.model_name)
-        if self.allow_migrate_model(schema_editor.connection.alias, model):
-            self._build(schema_editor, model, self.index)
-
-    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
-        model = from_state.apps.get_model(app_label, self.model_name)
-        if self.allow_migrate_model(schema_editor.connection.alias, model):
-            self._drop(schema_editor, model, self.index.name)
-
-
-class RemoveIndexConcurrently(ConcurrentIndexMixin, RemoveIndex):
-    """Drop an index while its table is in use."""
-
-    def describe(self) -> str:
-        return f"Drop index {self.name} of {self.model_name} concurrently"
-
-    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
-        model = from_state.apps.get_model(app_label, self.model_name)
-        if self.allow_migrate_model(schema_editor.connection.alias, model):
-            self._drop(schema_editor, model, self.name)
-
-    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
-        model = to_state.apps.get_model(app_label, self.model_name)
-        if self.allow_migrate_model(schema_editor.connection.alias, model):
-            index = to_state.models[app_label, self.model_name_lower].get_index_by_name(self.name)
-            self._build(schema_editor, model, index)
-
-
-class AddUniqueIndexConcurrently(ConcurrentIndexMixin, AddConstraint):
-    """Build a unique index while its table is in use. Fails where there are duplicates, leaving nothing."""
-
-    model_name: str
-    constraint: indexes.UniqueIndex
-
-    def __init__(self, model_name: str, constraint: indexes.UniqueIndex) -> None:
-        if not isinstance(constraint, indexes.UniqueIndex):
-            raise TypeError(f"AddUniqueIndexConcurrently takes a UniqueIndex, not {constraint!r}.")
-        super().__init__(model_name, constraint)
-
-    def describe(self) -> str:
-        return f"Build unique index {self.constraint.name} on {self.model_name} concurrently"
-
-    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
-        model = to_state.apps.get_model(app_label, self.model_name)
-        if self.allow_migrate_model(schema_editor.connection.alias, model):
-            self._build(schema_editor, model, self.constraint)
-
-    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
-        model = from_state.apps.get_model(app_label, self.model_name)
-        if self.allow_migrate_model(schema_editor.connection.alias, model):
-            self._drop(schema_editor, model, self.constraint.name)
 
 
 class CreateEnum(Operation):

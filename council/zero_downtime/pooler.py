@@ -1,13 +1,17 @@
 """Whether a connection leads to the server itself, or to a pooler, and of which kind."""
 
-import threading
+import selectors
+import time
 from typing import Any
 
 import psycopg
 from django.core.management import CommandError
+from psycopg.pq import ExecStatus
 
 ROUNDS = 20
-SECOND_CLIENT_SECONDS = 5
+TURN_SECONDS = 0.1
+# What a server process needs at most for a question that it can answer at once, made first where need be.
+ANSWER_SECONDS = 5.0
 
 
 class TransactionPooler(CommandError):
@@ -29,39 +33,88 @@ def refuse_transaction_pooler(session: psycopg.Connection, params: dict[str, Any
     backend is the process that libpq knows. Poolers hand out process ids of their own; in session mode, a client
     keeps its backend and shares it with nobody.
     """
-    backend = _backend(session)
-    if session.info.backend_pid == backend:
+    _ask(session)
+    backend = _answer(session)
+    if backend is None or session.info.backend_pid == backend:
         return
-    place = {"host": str(params.get("host", "")), "port": str(params.get("port", 5432)), "variable": variable}
-    found: list[str] = []
-
-    def compare() -> None:
-        with psycopg.connect(**{**params, "autocommit": True}) as other:
-            for _ in range(ROUNDS):
-                first, second = _backend(session), _backend(other)
-                if first == second:
-                    found.append(f"two clients were served by one server process, {first}")
-                elif first != backend:
-                    found.append(f"one client was served by two server processes, {backend} and {first}")
-                if found:
-                    return
-
-    # In session mode with a full pool the second client waits, perhaps for minutes.
-    thread = threading.Thread(target=_quietly, args=[compare], daemon=True)
-    thread.start()
-    thread.join(SECOND_CLIENT_SECONDS)
-    if found:
-        raise TransactionPooler(found[0], **place)
+    if evidence := _evidence(session, params, backend):
+        host, port = str(params.get("host", "")), str(params.get("port", 5432))
+        raise TransactionPooler(evidence, host=host, port=port, variable=variable)
 
 
-def _quietly(compare: Any) -> None:
+def second_session(params: dict[str, Any]) -> psycopg.Connection:
+    """Open another session that answers.
+
+    Poolers let a client in before there is a server process for it: where the pool is used up, its first query
+    would wait until another client leaves.
+    Raises psycopg.OperationalError.
+    """
+    session = _connect(params)
     try:
-        compare()
-    except psycopg.Error:
-        return  # no second client to be had: nobody to share with
+        _ask(session)
+        if _answer(session, seconds=ANSWER_SECONDS) is None:
+            raise psycopg.OperationalError(f"no answer within {ANSWER_SECONDS:.0f} s")
+    except psycopg.OperationalError:
+        session.close()
+        raise
+    return session
 
 
-def _backend(session: psycopg.Connection) -> int:
-    row = session.execute("SELECT pg_backend_pid()").fetchone()
-    assert row is not None
-    return int(row[0])
+def _evidence(session: psycopg.Connection, params: dict[str, Any], backend: int) -> str | None:
+    """Have two clients take turns, and say what shows that they are given the same server processes.
+
+    A second client that gets no answer tells nothing: the pool may be used up. The first one does. In session
+    mode it goes on with its backend; else it stands in line, behind the second.
+    """
+    other = None
+    try:
+        other = _connect(params)
+        _ask(other)
+    except psycopg.OperationalError:
+        pass  # no second client to be had: the first may still be seen to move
+    try:
+        for _ in range(ROUNDS):
+            theirs = _answer(other, seconds=TURN_SECONDS) if other else None
+            _ask(session)
+            ours = _answer(session, seconds=ANSWER_SECONDS)
+            if ours is None:
+                return f"a client that had server process {backend} was kept waiting for one"
+            if ours != backend:
+                return f"one client was served by two server processes, {backend} and {ours}"
+            if theirs == backend:
+                return f"two clients were served by one server process, {backend}"
+            if other and theirs is not None:
+                _ask(other)
+    finally:
+        if other:
+            other.close()
+    return None
+
+
+def _connect(params: dict[str, Any]) -> psycopg.Connection:
+    return psycopg.connect(**{**params, "autocommit": True, "connect_timeout": int(ANSWER_SECONDS)})
+
+
+def _ask(session: psycopg.Connection) -> None:
+    session.pgconn.send_query(b"SELECT pg_backend_pid()")
+
+
+def _answer(session: psycopg.Connection, *, seconds: float | None = None) -> int | None:
+    """Read the server process that answers a session. None: it has not answered yet, but may later.
+
+    Raises psycopg.OperationalError.
+    """
+    deadline = None if seconds is None else time.monotonic() + seconds
+    libpq = session.pgconn
+    with selectors.DefaultSelector() as selector:
+        selector.register(libpq.socket, selectors.EVENT_READ)
+        while libpq.is_busy():
+            if not selector.select(None if deadline is None else max(deadline - time.monotonic(), 0)):
+                return None
+            libpq.consume_input()
+    result = libpq.get_result()
+    while libpq.get_result():  # to the end, so that the session can be asked again
+        pass
+    if result is None or result.status != ExecStatus.TUPLES_OK:
+        raise psycopg.OperationalError((result or libpq).get_error_message())
+    return int(result.get_value(0, 0) or 0)

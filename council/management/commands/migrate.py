@@ -108,11 +108,14 @@ class Command(migrate.Command):
 
 def use_direct_connection(alias: str) -> None:
     """Have migrations reach the server itself where the application goes through a pooler."""
+    direct = settings.DIRECT_DATABASE
     connection = connections[alias]
-    is_ours = connection.settings_dict["NAME"] == settings.DATABASES[alias]["NAME"]
-    if alias == DEFAULT_DB_ALIAS and settings.DIRECT_DATABASE and is_ours and not connection.in_atomic_block:
+    is_ours = (
+        alias == DEFAULT_DB_ALIAS and connection.settings_dict["NAME"] == settings.DATABASES[alias]["NAME"]
+    )
+    if direct and is_ours and not direct.items() <= connection.settings_dict.items():
         connection.close()
-        connection.settings_dict.update(settings.DIRECT_DATABASE)
+        connection.settings_dict.update(direct)
 
 
 def refuse_what_cannot_be_migrated(connection: BaseDatabaseWrapper) -> None:

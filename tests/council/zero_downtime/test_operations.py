@@ -15,7 +15,8 @@ from django.db.migrations.writer import OperationWriter
 
 from council import zero_downtime
 from council.postgres import catalog, constraints, fields, indexes, triggers
-from council.zero_downtime.operations import DefinitionConflict
+from council.zero_downtime.failures import DefinitionConflict
+from council.zero_downtime.index_operations import DuplicateKeys
 
 KEY = constraints.ForeignKeyConstraint(
     name="Child_parentId_fkey", field="parent", on_delete="CASCADE", on_update="CASCADE"
@@ -363,7 +364,9 @@ def test_it_survives_being_written_to_a_migration_file(case: Case) -> None:
 def test_a_duplicate_fails_a_unique_build_and_leaves_nothing_behind(runner: Runner) -> None:
     runner.execute("""INSERT INTO "Child" VALUES ('a', 7, 'x'), ('b', 7, 'x')""")
 
-    with pytest.raises(Exception, match=r'Key \("Number"\)=\(7\) is duplicated'):
+    with pytest.raises(
+        DuplicateKeys, match="\"Child\" holds duplicates.*\n  2 rows with {'number': 7}\nNothing is left"
+    ):
         runner.forwards(CASES["AddUniqueIndexConcurrently"].operation)
 
     assert catalog.index(runner.connection, UNIQUE.name) is None
@@ -390,7 +393,7 @@ def test_a_build_that_another_session_is_at_is_waited_for(
 ) -> None:
     answers = iter([4711, 4711, None])
     monkeypatch.setattr(catalog, "index_builder", lambda *_: next(answers))
-    monkeypatch.setattr("council.zero_downtime.operations.BUILDER_POLL_SECONDS", 0.01)
+    monkeypatch.setattr("council.zero_downtime.index_operations.BUILDER_POLL_SECONDS", 0.01)
 
     runner.forwards(CASES["AddIndexConcurrently"].operation)
 
@@ -403,7 +406,7 @@ def test_session_settings_are_as_before_after_a_build_and_after_a_failed_one(run
     runner.execute("""INSERT INTO "Child" VALUES ('a', 7, 'x'), ('b', 7, 'x')""")
 
     runner.forwards(CASES["AddIndexConcurrently"].operation)
-    with pytest.raises(Exception, match="duplicated"):
+    with pytest.raises(DuplicateKeys):
         runner.forwards(CASES["AddUniqueIndexConcurrently"].operation)
 
     with runner.connection.cursor() as cursor:
@@ -427,3 +430,25 @@ def test_session_settings_are_as_before_after_a_build_and_after_a_failed_one(run
 def test_the_wrong_kind_of_object_is_refused(make: Callable[[], Operation], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         make()
+
+
+def test_validation_has_no_time_limit_and_the_role_s_own_holds_again_after_it(runner: Runner) -> None:
+    runner.execute("SET statement_timeout = '45s'")
+    runner.forwards(zero_downtime.AddForeignKeyNotValid("child", KEY))
+    during: list[str] = []
+
+    def ask(execute: Any, sql: str, *args: Any) -> Any:
+        if "VALIDATE" in sql:
+            during.append(current_setting(runner.connection, "statement_timeout"))
+        return execute(sql, *args)
+
+    with runner.connection.execute_wrapper(ask):
+        runner.forwards(zero_downtime.ValidateConstraint("child", KEY.name))
+
+    assert during == ["0"]
+    assert current_setting(runner.connection, "statement_timeout") == "45s"
+
+
+def current_setting(connection: BaseDatabaseWrapper, name: str) -> str:
+    assert connection.connection
+    return str(connection.connection.execute("SELECT current_setting(%s)", [name]).fetchone()[0])

@@ -1,0 +1,178 @@
+"""Migration operations on indexes of tables that are in use."""
+
+import time
+from typing import Any
+
+from django.core.management import CommandError
+from django.db import Error, IntegrityError, NotSupportedError, models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.operations import AddConstraint, AddIndex, RemoveIndex
+
+from council.postgres import catalog, indexes
+from council.zero_downtime import locks
+from council.zero_downtime.failures import DefinitionConflict
+
+BUILDER_POLL_SECONDS = 0.5
+
+
+class DuplicateKeys(CommandError):
+    """Rows stand in the way of a unique index."""
+
+    LISTED = 10
+
+    def __init__(self, connection: BaseDatabaseWrapper, model: Any, index: indexes.UniqueIndex) -> None:
+        rows = model._base_manager.using(connection.alias).filter(index.condition or models.Q())
+        if index.nulls_distinct is not False:
+            rows = rows.filter(**{f"{field}__isnull": False for field in index.fields})
+        keys = (
+            rows.values(*index.fields).annotate(rows=models.Count("*")).filter(rows__gt=1).order_by("-rows")
+        )
+        lines = [f"  {key.pop('rows')} rows with {key}" for key in keys[: self.LISTED]]
+        super().__init__(
+            f'Unique index "{index.name}" cannot be built: "{model._meta.db_table}" holds duplicates'
+            f" (at most {self.LISTED} keys are listed).\n"
+            + "\n".join(lines)
+            + "\nNothing is left of the index. Merge or remove the duplicates, then run migrate again."
+        )
+
+
+class ConcurrentIndexMixin:
+    """What building and dropping an index without blocking writers have in common.
+
+    Locks: SHARE UPDATE EXCLUSIVE on the table for as long as it takes; reading and writing go on.
+    """
+
+    atomic = False
+
+    def _ensure_not_in_transaction(self, schema_editor: Any) -> None:
+        if schema_editor.connection.in_atomic_block:
+            raise NotSupportedError(
+                f"{type(self).__name__} cannot run in a transaction. "
+                f"Set `atomic = False` on the migration, and keep other kinds of operations out of it."
+            )
+
+    def _build(self, schema_editor: Any, model: Any, index: models.Index | indexes.UniqueIndex) -> None:
+        self._ensure_not_in_transaction(schema_editor)
+        create_sql = str(index.create_sql(model, schema_editor, concurrently=True))
+        if schema_editor.collect_sql:
+            schema_editor.execute(create_sql, params=None)
+            return
+        connection = schema_editor.connection
+        while catalog.index_builder(connection, index.name):
+            time.sleep(BUILDER_POLL_SECONDS)
+        self._drop_remains(schema_editor, index.name)
+        if found := self._look_up(connection, index.name):
+            expected = catalog.index_as_created(
+                connection,
+                table=model._meta.db_table,
+                name=index.name,
+                create_sql=str(index.create_sql(model, schema_editor)),
+            )
+            if found.definition != expected:
+                raise DefinitionConflict(f'Index "{index.name}"', found=found.definition, expected=expected)
+            return
+        # A time-out in the middle of a build would leave an INVALID index.
+        with locks.session_settings(connection, lock_timeout="0", statement_timeout="0"):
+            try:
+                schema_editor.execute(create_sql, params=None)
+            except Error as error:
+                # An INVALID unique index rejects duplicates all the same.
+                if connection.is_usable():
+                    self._drop_remains(schema_editor, index.name)
+                if isinstance(error, IntegrityError) and isinstance(index, indexes.UniqueIndex):
+                    raise DuplicateKeys(connection, model, index) from error
+                raise
+
+    def _drop(self, schema_editor: Any, model: Any, name: str) -> None:
+        self._ensure_not_in_transaction(schema_editor)
+        if not schema_editor.collect_sql:
+            found = self._look_up(schema_editor.connection, name)
+            if found is None:
+                return
+            if found.table != model._meta.db_table:
+                raise DefinitionConflict(
+                    f'Index "{name}"',
+                    found=found.definition,
+                    expected=f'an index on "{model._meta.db_table}"',
+                )
+        self._execute_drop(schema_editor, name)
+
+    def _look_up(self, connection: BaseDatabaseWrapper, name: str) -> catalog.Index | None:
+        kind = catalog.relation_kind(connection, name)
+        if kind not in {None, "index"}:
+            raise DefinitionConflict(f'"{name}"', found=f"a {kind}", expected="an index")
+        return catalog.index(connection, name)
+
+    def _drop_remains(self, schema_editor: Any, name: str) -> None:
+        """Drop what interrupted builds left: the index itself where it is INVALID, and REINDEX's copies."""
+        connection = schema_editor.connection
+        found = self._look_up(connection, name)
+        if found and not found.is_valid:
+            self._execute_drop(schema_editor, name)
+        for leftover in catalog.interrupted_rebuilds(connection, name):
+            self._execute_drop(schema_editor, leftover)
+
+    def _execute_drop(self, schema_editor: Any, name: str) -> None:
+        schema_editor.execute(
+            f"DROP INDEX CONCURRENTLY IF EXISTS {schema_editor.quote_name(name)}", params=None
+        )
+
+
+class AddIndexConcurrently(ConcurrentIndexMixin, AddIndex):
+    """Build an index while its table is in use."""
+
+    def describe(self) -> str:
+        return f"Build index {self.index.name} on {self.model_name} concurrently"
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        model = to_state.apps.get_model(app_label, self.model_name)
+        if self.allow_migrate_model(schema_editor.connection.alias, model):
+            self._build(schema_editor, model, self.index)
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        model = from_state.apps.get_model(app_label, self.model_name)
+        if self.allow_migrate_model(schema_editor.connection.alias, model):
+            self._drop(schema_editor, model, self.index.name)
+
+
+class RemoveIndexConcurrently(ConcurrentIndexMixin, RemoveIndex):
+    """Drop an index while its table is in use."""
+
+    def describe(self) -> str:
+        return f"Drop index {self.name} of {self.model_name} concurrently"
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        model = from_state.apps.get_model(app_label, self.model_name)
+        if self.allow_migrate_model(schema_editor.connection.alias, model):
+            self._drop(schema_editor, model, self.name)
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        model = to_state.apps.get_model(app_label, self.model_name)
+        if self.allow_migrate_model(schema_editor.connection.alias, model):
+            index = to_state.models[app_label, self.model_name_lower].get_index_by_name(self.name)
+            self._build(schema_editor, model, index)
+
+
+class AddUniqueIndexConcurrently(ConcurrentIndexMixin, AddConstraint):
+    """Build a unique index while its table is in use. Fails where there are duplicates, leaving nothing."""
+
+    model_name: str
+    constraint: indexes.UniqueIndex
+
+    def __init__(self, model_name: str, constraint: indexes.UniqueIndex) -> None:
+        if not isinstance(constraint, indexes.UniqueIndex):
+            raise TypeError(f"AddUniqueIndexConcurrently takes a UniqueIndex, not {constraint!r}.")
+        super().__init__(model_name, constraint)
+
+    def describe(self) -> str:
+        return f"Build unique index {self.constraint.name} on {self.model_name} concurrently"
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        model = to_state.apps.get_model(app_label, self.model_name)
+        if self.allow_migrate_model(schema_editor.connection.alias, model):
+            self._build(schema_editor, model, self.constraint)
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        model = from_state.apps.get_model(app_label, self.model_name)
+        if self.allow_migrate_model(schema_editor.connection.alias, model):
+            self._drop(schema_editor, model, self.constraint.name)

@@ -1,0 +1,342 @@
+"""`migrate` against a database in use: real processes, real locks."""
+
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.databases import ROOT, Database
+
+V1_SQL = (Path(__file__).resolve().parents[2] / "schema" / "v1.sql").read_text()
+MEMBERS = """
+INSERT INTO "Member" (id, email, "updatedAt")
+SELECT 'm' || n, 'm' || n || '@example.com', now() FROM generate_series(1, 100) AS n
+"""
+
+
+@pytest.fixture
+def v1(database: Database) -> Database:
+    database.execute(V1_SQL + MEMBERS)
+    return database
+
+
+class Deploy:
+    """A `manage.py migrate` in a process of its own, whose output can be read while it runs."""
+
+    def __init__(self, database: Database, *arguments: str, **environment: str) -> None:
+        self.output = ""
+        self.began = time.monotonic()
+        self.process = subprocess.Popen(
+            [sys.executable, "-u", "manage.py", "migrate", *arguments],
+            cwd=ROOT,
+            env=database.environment(**environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        with self.process.stdout as lines:
+            for line in lines:
+                self.output += line
+
+    def wait_for(self, text: str, *, seconds: float = 20) -> None:
+        deadline = time.monotonic() + seconds
+        while not re.search(text, self.output):
+            assert time.monotonic() < deadline, f"{text!r} did not come; there is:\n{self.output}"
+            assert self.process.poll() is None or re.search(text, self.output), self.output
+            time.sleep(0.02)
+
+    def finish(self, *, seconds: float = 40) -> int:
+        status = self.process.wait(seconds)
+        self.reader.join()
+        return status
+
+
+@pytest.fixture
+def deploy() -> Iterator[Callable[..., Deploy]]:
+    deploys: list[Deploy] = []
+
+    def start(database: Database, *arguments: str, **environment: str) -> Deploy:
+        deploys.append(Deploy(database, *arguments, **environment))
+        return deploys[-1]
+
+    yield start
+    for one in deploys:
+        one.process.kill()
+        one.finish()
+
+
+@contextmanager
+def open_transaction(database: Database, query: str, **options: str) -> Iterator[psycopg.Connection]:
+    """Keep a transaction open for a block, as a report or a forgotten console does."""
+    with database.connect(**options) as session:
+        session.execute("BEGIN")
+        session.execute(query.encode())
+        yield session
+        if not session.closed and session.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            session.execute("COMMIT")
+
+
+def applied(database: Database) -> list[str]:
+    return [
+        str(row[0]) for row in database.fetch("SELECT app || '.' || name FROM django_migrations ORDER BY 1")
+    ]
+
+
+READ = 'SELECT count(*) FROM "Member"'
+
+
+def test_a_reader_in_the_way_is_waited_for_outside_of_the_queue(
+    v1: Database, deploy: Callable[..., Deploy]
+) -> None:
+    with open_transaction(v1, READ, application_name="nightly report"), v1.connect() as gateway:
+        run = deploy(v1)
+        run.wait_for("waiting, .*nightly report")
+        gateway.execute("SET lock_timeout = '50ms'")
+        for _ in range(20):
+            gateway.execute("""UPDATE "Member" SET "jobTitle" = 'x' WHERE id = 'm1'""")
+            time.sleep(0.05)
+        assert run.process.poll() is None
+
+    ended = time.monotonic()
+    assert run.finish() == 0, run.output
+    assert "Applied council.0005_member_points" in run.output
+    assert time.monotonic() - ended < 20
+
+
+def test_the_migration_goes_on_within_a_second_of_the_end_of_what_was_in_the_way(
+    v1: Database, deploy: Callable[..., Deploy]
+) -> None:
+    assert v1.manage("migrate", "council", "0004").returncode == 0
+    with open_transaction(v1, READ):
+        run = deploy(v1, "council", "0005")
+        run.wait_for("waiting, ")
+    ended = time.monotonic()
+
+    run.wait_for("Applied council.0005_member_points")
+
+    assert time.monotonic() - ended < 1
+    assert run.finish() == 0
+
+
+def test_who_blocks_is_named_with_what_they_hold_and_run(v1: Database, deploy: Callable[..., Deploy]) -> None:
+    with open_transaction(v1, READ, application_name="nightly report") as session:
+        run = deploy(v1, "council", "0005", "--patience", "2s")
+        assert run.finish() == 1
+        pid = session.info.backend_pid
+
+    assert f"pid {pid} (postgres, nightly report), idle in transaction, open for " in run.output
+    assert 'holds ACCESS SHARE on "Member"; query: SELECT count(*) FROM "Member"' in run.output
+    assert "council.0005_member_points got no lock within 2.0 s. In its way:" in run.output
+    assert f"SELECT pg_terminate_backend({pid})" in run.output
+    assert "Nothing of it was kept." in run.output
+    assert re.search(r"\d+ of \d+ migrations are done, \d+ left.", run.output)
+    assert "Traceback" not in run.output
+    assert "council.0005_member_points" not in applied(v1)
+    assert v1.fetch("SELECT 1 FROM pg_attribute WHERE attname = 'totalPoints'") == []
+
+
+def test_what_the_role_may_not_see_is_hidden_and_no_reason_to_crash(
+    v1: Database, deploy: Callable[..., Deploy]
+) -> None:
+    v1.execute(
+        "CREATE ROLE plain LOGIN; GRANT CREATE ON SCHEMA public TO plain;"
+        f'GRANT CREATE ON DATABASE "{v1.name}" TO plain'
+    )
+    try:
+        for table in v1.fetch(
+            "SELECT quote_ident(relname) FROM pg_class WHERE relkind = 'r' AND relname ~ '^[A-Z]'"
+        ):
+            v1.execute(f"ALTER TABLE {table[0]} OWNER TO plain")
+        for name in ("AdminRole", "SeatTier", "SubscriptionStatus"):
+            v1.execute(f'ALTER TYPE "{name}" OWNER TO plain')
+        with open_transaction(v1, READ, application_name="nightly report") as session:
+            run = deploy(v1, "--patience", "2s", DATABASE_URL=v1.url.replace("//postgres@", "//plain@"))
+            assert run.finish() == 1
+            pid = session.info.backend_pid
+
+        assert f"pid {pid} (postgres, nightly report), state: hidden, open since: hidden" in run.output
+        assert 'holds ACCESS SHARE on "Member"; query: hidden' in run.output
+        assert "Traceback" not in run.output
+        run = deploy(v1, DATABASE_URL=v1.url.replace("//postgres@", "//plain@"))
+        assert run.finish() == 0, run.output
+    finally:
+        v1.execute("DROP OWNED BY plain CASCADE")
+        v1.execute("DROP ROLE plain")
+
+
+def test_a_prepared_transaction_is_named(v1: Database, deploy: Callable[..., Deploy]) -> None:
+    if v1.fetch("SHOW max_prepared_transactions") == [("0",)]:
+        pytest.skip("max_prepared_transactions is 0 on this server")
+    with v1.connect() as session:
+        session.execute("""BEGIN; UPDATE "Member" SET company = 'x'; PREPARE TRANSACTION 'forgotten'""")
+
+    try:
+        run = deploy(v1, "council", "0005", "--patience", "1s")
+        assert run.finish() == 1
+        assert "prepared transaction 'forgotten' of postgres, open for " in run.output
+        assert "ROLLBACK PREPARED 'forgotten'" in run.output
+    finally:
+        v1.execute("ROLLBACK PREPARED 'forgotten'")
+
+
+def test_a_time_out_in_the_queue_is_tried_again_whole(v1: Database, deploy: Callable[..., Deploy]) -> None:
+    """The lock of RunSQL cannot be foreseen: the first attempt queues, for an instant, and holds no one up twice."""
+    assert v1.manage("migrate").returncode == 0
+    with open_transaction(v1, "SELECT * FROM django_session", application_name="cart"):
+        run = deploy(v1, "sessions", "zero", "--patience", "20s")
+        run.wait_for("waiting, .*cart")
+        assert run.process.poll() is None
+    assert run.finish() == 0, run.output
+    assert v1.fetch("SELECT to_regclass('django_session')") == [(None,)]
+
+
+def test_a_second_migrate_waits_says_for_whom_and_finds_nothing_to_do(
+    v1: Database, deploy: Callable[..., Deploy]
+) -> None:
+    with open_transaction(v1, READ):
+        first = deploy(v1)
+        first.wait_for("waiting, ")
+        second = deploy(v1)
+        second.wait_for(r"Waiting for another migrate, .* so far: pid \d+ \(postgres, from a local socket")
+    assert first.finish() == 0, first.output
+    assert second.finish() == 0, second.output
+    assert "No migrations to apply." in second.output
+
+
+def test_two_started_together_on_an_empty_database_both_succeed_and_record_once(
+    database: Database, deploy: Callable[..., Deploy]
+) -> None:
+    runs = [deploy(database), deploy(database)]
+
+    assert [run.finish() for run in runs] == [0, 0], runs[0].output + runs[1].output
+
+    assert len(applied(database)) == len(set(applied(database)))
+    assert "gamification.0005_points_triggers" in applied(database)
+
+
+def test_a_second_migrate_gives_up_in_time(v1: Database, deploy: Callable[..., Deploy]) -> None:
+    with open_transaction(v1, READ):
+        first = deploy(v1)
+        first.wait_for("waiting, ")
+        second = deploy(v1, "--patience", "1s")
+        assert second.finish() == 1
+        assert "Another migrate is still running after 1" in second.output
+        assert "Nothing was changed by this one." in second.output
+    assert first.finish() == 0
+
+
+@pytest.mark.parametrize("arguments", [["--plan"], ["--check"], ["--fake"]], ids=" ".join)
+def test_what_only_looks_takes_no_lock_and_waits_for_none(
+    v1: Database, deploy: Callable[..., Deploy], arguments: list[str]
+) -> None:
+    with (
+        open_transaction(v1, 'LOCK TABLE "Member" IN ACCESS EXCLUSIVE MODE'),
+        v1.connect() as other,
+    ):
+        other.execute("SELECT pg_advisory_lock(%s, %s)", [0x636F756E, 0x6D696772])
+
+        assert deploy(v1, *arguments).finish() == (1 if arguments == ["--check"] else 0)
+
+
+def test_the_settings_of_the_session_are_as_before_also_after_a_failure(v1: Database) -> None:
+    program = """
+import django, sys
+django.setup()
+from django.core.management import CommandError, call_command
+from django.db import connection
+def settings():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('lock_timeout'), current_setting('statement_timeout'), "
+                       "current_setting('deadlock_timeout'), current_setting('search_path')")
+        return cursor.fetchone()
+before = settings()
+connection.cursor().execute("SET lock_timeout = '7s'; SET statement_timeout = '8s'")
+call_command("migrate", "council", "0005", verbosity=0)
+assert settings()[:2] == ("7s", "8s"), settings()
+connection.cursor().execute('INSERT INTO "Team" (id, name, "stripeCustomerId", "updatedAt") '
+                            "VALUES ('t', 'A', 'c', now())")
+try:
+    call_command("migrate", "council", "zero", verbosity=0)
+except CommandError as error:
+    assert "holds rows of the gateway" in str(error), error
+else:
+    raise AssertionError("did not fail")
+assert settings() == ("7s", "8s", *before[2:]), settings()
+with connection.cursor() as cursor:
+    cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
+    assert cursor.fetchone() == (0,)
+"""
+    environment = v1.environment(DJANGO_SETTINGS_MODULE="council.settings")
+
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, check=True)
+
+
+def test_a_role_s_statement_timeout_kills_neither_builds_nor_validation(
+    v1: Database, deploy: Callable[..., Deploy]
+) -> None:
+    """A writer that stays keeps the concurrent build waiting for longer than the time-out."""
+    assert v1.manage("migrate", "council", "0005").returncode == 0
+    with open_transaction(
+        v1, """UPDATE "Member" SET company = 'x' WHERE id = 'm1'""", application_name="writer"
+    ):
+        run = deploy(v1, "council", "0006", DATABASE_URL=f"{v1.url}&options=-c%20statement_timeout%3D300ms")
+        run.wait_for("waiting, .*writer")
+        time.sleep(0.5)
+        assert run.process.poll() is None, run.output
+    assert run.finish() == 0, run.output
+    assert v1.fetch(
+        "SELECT indisvalid FROM pg_index WHERE indexrelid = '\"Member_totalPoints_idx\"'::regclass"
+    ) == [(True,)]
+
+
+def test_every_migration_has_a_line_at_its_beginning_and_its_end(v1: Database) -> None:
+    output = v1.manage("migrate").stdout
+
+    began = re.findall(r"^  Applying (\S+)$", output, re.MULTILINE)
+    ended = re.findall(r"^  Applied (\S+) in [\d.]+ m?s$", output, re.MULTILINE)
+    assert began == ended == sorted(began, key=began.index)
+    assert set(began) == set(applied(v1))
+
+
+def test_verbosity_0_is_silent(v1: Database) -> None:
+    result = v1.manage("migrate", "--verbosity", "0")
+
+    assert (result.stdout, result.stderr) == ("", "")
+
+
+def test_the_progress_of_a_build_is_told(v1: Database, deploy: Callable[..., Deploy]) -> None:
+    assert v1.manage("migrate", "council", "0005").returncode == 0
+    with open_transaction(v1, """UPDATE "Member" SET company = 'x' WHERE id = 'm1'""") as writer:
+        run = deploy(v1, "council", "0006")
+        run.wait_for(
+            rf"Member_totalPoints_idx: waiting for writers before build, .*waits for pid {writer.info.backend_pid}",
+        )
+    assert run.finish() == 0
+
+
+def test_an_old_snapshot_that_a_build_waits_for_is_named(v1: Database, deploy: Callable[..., Deploy]) -> None:
+    assert v1.manage("migrate", "council", "0005").returncode == 0
+    query = 'SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM "Team"'
+    with open_transaction(v1, query, application_name="long report"):
+        run = deploy(v1, "council", "0006")
+        run.wait_for("waiting, .*long report")
+    assert run.finish() == 0
+
+
+def test_durations_that_cannot_be_read_are_refused(v1: Database) -> None:
+    result = v1.manage("migrate", "--lock-timeout", "soon", check=False)
+
+    assert result.returncode == 2
+    assert "'soon' is not a duration. Write it as 100ms, 2s or 10min." in result.stderr

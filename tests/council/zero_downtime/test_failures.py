@@ -1,0 +1,233 @@
+"""What an operator reads when a deploy stops, and that the next one completes."""
+
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from council.postgres import embedded, installation
+from tests.databases import Database
+
+V1_SQL = (Path(__file__).resolve().parents[2] / "schema" / "v1.sql").read_text()
+MEMBERS = """
+INSERT INTO "Member" (id, email, "updatedAt")
+SELECT 'm' || n, 'm' || n || '@example.com', now() FROM generate_series(1, 5000) AS n
+"""
+
+
+@pytest.fixture
+def v1(database: Database) -> Database:
+    database.execute(V1_SQL + MEMBERS)
+    return database
+
+
+def failed(database: Database, *arguments: str, **environment: str) -> str:
+    """Run a deploy that stops with words, and return them."""
+    result = database.manage("migrate", *arguments, check=False, **environment)
+    assert result.returncode == 1, result.stdout
+    assert "Traceback" not in result.stderr
+    return result.stderr
+
+
+def assert_completes(database: Database) -> None:
+    assert database.manage("migrate").returncode == 0
+    assert "No migrations to apply" in database.manage("migrate").stdout
+
+
+def test_an_unreachable_host(database: Database) -> None:
+    words = failed(database, DATABASE_URL="postgresql://sam:hunter2@127.0.0.1:1/council")
+
+    assert "The database (127.0.0.1, port 1, database council) cannot be used: " in words
+    assert "Check host and port, and whether the server is up." in words
+    assert "hunter2" not in words
+
+
+def test_a_host_that_has_no_address(database: Database) -> None:
+    words = failed(database, DATABASE_URL="postgresql://sam@no-such-host.invalid/council")
+
+    assert "Check the host in the URL." in words
+
+
+def test_a_database_that_is_not_there(database: Database) -> None:
+    words = failed(database, DATABASE_URL=database.url.replace(database.name, "nowhere"))
+
+    assert 'database "nowhere" does not exist' in words
+    assert "Check the name of the database at the end of the URL, or create it." in words
+
+
+def test_a_wrong_password(database: Database) -> None:
+    server = settings.EMBEDDED_SERVER
+    if server is None:
+        pytest.skip("needs the embedded server, whose pg_hba.conf can be changed")
+    rules = server.home / "data" / "pg_hba.conf"
+    before = rules.read_text()
+    database.execute("DROP ROLE IF EXISTS locked; CREATE ROLE locked LOGIN PASSWORD 'right'")
+    try:
+        rules.write_text(f"local all locked scram-sha-256\n{before}")
+        database.execute("SELECT pg_reload_conf()")
+        time.sleep(0.2)
+
+        words = failed(database, DATABASE_URL=database.url.replace("//postgres@", "//locked:wrong@"))
+
+        assert 'password authentication failed for user "locked"' in words
+        assert "Check user and password in the URL." in words
+        assert "wrong" not in words.replace("went wrong", "")
+    finally:
+        rules.write_text(before)
+        database.execute("SELECT pg_reload_conf(); DROP ROLE locked")
+
+
+def test_a_database_that_is_read_only(v1: Database) -> None:
+    v1.execute(f'ALTER DATABASE "{v1.name}" SET default_transaction_read_only TO on')
+
+    words = failed(v1)
+
+    assert "The server is set to default_transaction_read_only. Nothing was changed." in words
+    with v1.connect_to("postgres") as session:
+        session.execute(f'ALTER DATABASE "{v1.name}" RESET default_transaction_read_only'.encode())
+    assert_completes(v1)
+
+
+def test_a_right_that_is_missing_on_one_table(v1: Database) -> None:
+    v1.execute(
+        f"""CREATE ROLE deployer LOGIN; GRANT CREATE ON SCHEMA public TO deployer;
+            GRANT ALL ON ALL TABLES IN SCHEMA public TO deployer; GRANT CREATE ON DATABASE "{v1.name}" TO deployer"""
+    )
+    try:
+        words = failed(v1, DATABASE_URL=v1.url.replace("//postgres@", "//deployer@"))
+
+        assert "council.0005_member_points could not be applied: must be owner of table Member" in words
+        assert (
+            "The role lacks a right. Give it: GRANT, or ALTER TABLE … OWNER TO the role that migrates."
+            in words
+        )
+        assert "Nothing of it was kept." in words
+        v1.execute('ALTER TABLE "Member" OWNER TO deployer')
+        assert v1.manage("migrate", DATABASE_URL=v1.url.replace("//postgres@", "//deployer@")).returncode == 0
+    finally:
+        v1.execute("DROP OWNED BY deployer CASCADE; DROP ROLE deployer")
+
+
+def test_a_disk_that_is_full_in_an_index_build(v1: Database) -> None:
+    v1.manage("migrate", "council", "0005")
+    v1.execute(
+        'INSERT INTO "Member" (id, "updatedAt") SELECT \'n\' || n, now() FROM generate_series(1, 200000) AS n'
+    )
+    v1.execute(f"""ALTER DATABASE "{v1.name}" SET temp_file_limit TO '64kB';
+                   ALTER DATABASE "{v1.name}" SET maintenance_work_mem TO '1MB'""")
+
+    words = failed(v1)
+
+    assert "council.0006_member_points_index could not be applied: temporary file size exceeds " in words
+    assert "A limit of the server's is exceeded. Raise the one that is named." in words
+    assert v1.fetch("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [(0,)]
+    v1.execute(f'ALTER DATABASE "{v1.name}" RESET ALL')
+    assert_completes(v1)
+
+
+@pytest.fixture
+def own_server() -> Iterator[tuple[embedded.Server, Database]]:
+    """A server that a test may stop, with a v1 database on it."""
+    if settings.EMBEDDED_SERVER is None:
+        pytest.skip("needs a server of its own, which DATABASE_URL rules out")
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        server = embedded.Server(
+            Path(folder), binaries=settings.EMBEDDED_SERVER.binaries, options={"fsync": "off"}
+        )
+        address = server.start()
+        database = Database("own", server=f"postgresql://postgres@/own?host={address.host}")
+        with database.connect_to("postgres") as session:
+            session.execute("CREATE DATABASE own")
+        database.execute(V1_SQL)
+        yield server, database
+        server.remove()
+
+
+def test_a_restart_of_the_server_in_mid_run(own_server: tuple[embedded.Server, Database]) -> None:
+    server, database = own_server
+    words: list[str] = []
+    session = database.connect()
+    session.execute('BEGIN; SELECT count(*) FROM "Member"')
+    run = threading.Thread(target=lambda: words.append(failed(database)))
+    run.start()
+    while database.fetch("SELECT to_regclass('council_account')::text") != [("council_account",)]:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    server.stop()
+    run.join()
+    session.close()
+
+    assert "The connection was lost" in words[0] or "The server was restarted" in words[0]
+    assert "run `manage.py migrate` again" in words[0]
+    server.start()
+    assert_completes(database)
+
+
+def test_a_replica(own_server: tuple[embedded.Server, Database]) -> None:
+    server, database = own_server
+    server.stop()
+    data = server.home / "data"
+    (data / "standby.signal").touch()
+    owner = data.stat()
+    binaries = installation.reachable_binaries(
+        server.found_binaries, home=server.home, account=installation.Account(owner.st_uid, owner.st_gid)
+    )
+    options = [f"--{name}={value}" for name, value in server.options.items()]
+    place = [f"--unix_socket_directories={server.address.host}", "--listen_addresses="]
+    standby = subprocess.Popen(
+        [str(binaries / "postgres"), "-D", str(data), *place, *options],
+        cwd=data,
+        user=owner.st_uid,
+        group=owner.st_gid,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and "in_recovery" not in _ask(database):
+            time.sleep(0.1)
+
+        assert (
+            "The server is a read-only replica. Nothing was changed. Set DIRECT_URL to the primary."
+            in failed(database)
+        )
+    finally:
+        standby.terminate()
+        standby.wait()
+        (data / "standby.signal").unlink()
+
+
+def _ask(database: Database) -> str:
+    try:
+        return "in_recovery" if database.fetch("SELECT pg_is_in_recovery()") == [(True,)] else "no"
+    except Exception as error:
+        return type(error).__name__
+
+
+def test_a_server_that_is_too_old(scratch: BaseDatabaseWrapper, monkeypatch: pytest.MonkeyPatch) -> None:
+    scratch.close()
+    monkeypatch.setattr(type(scratch.features), "minimum_database_version", (99,))
+
+    with pytest.raises(CommandError, match=r"PostgreSQL 99 or later is required \(found 1[58]"):
+        call_command("migrate", database="scratch", verbosity=0)
+
+
+def test_rows_that_break_a_key_are_named(v1: Database) -> None:
+    v1.manage("migrate", "gamification", "0001")
+    v1.execute(
+        """INSERT INTO "PointTransaction" (id, "memberId", action, points) VALUES ('p', 'nobody', 'x', 1)"""
+    )
+
+    words = failed(v1)
+
+    assert "gamification.0003_validate_fks could not be applied: " in words
+    assert 'Key (memberId)=(nobody) is not present in table "Member"' in words
+    assert "Rows break a rule that the migration adds. Mend or remove the rows that are named." in words
+    assert "left." in words
