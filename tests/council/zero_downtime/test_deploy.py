@@ -340,3 +340,110 @@ def test_durations_that_cannot_be_read_are_refused(v1: Database) -> None:
 
     assert result.returncode == 2
     assert "'soon' is not a duration. Write it as 100ms, 2s or 10min." in result.stderr
+
+
+THIRD_PARTY = {"DJANGO_SETTINGS_MODULE": "tests.third_party.settings"}
+
+
+class QueueWatch:
+    """Counts how many times a session began to wait for a lock on Member, and for how long at most."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.times = 0
+        self.longest_seconds = 0.0
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> "QueueWatch":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ended.set()
+        self.thread.join()
+
+    def _watch(self) -> None:
+        query = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = '\"Member\"'::regclass"
+        since: float | None = None
+        with self.database.connect() as session:
+            while not self.ended.wait(0.005):
+                if session.execute(query.encode()).fetchone():
+                    if since is None:
+                        since, self.times = time.monotonic(), self.times + 1
+                    self.longest_seconds = max(self.longest_seconds, time.monotonic() - since)
+                else:
+                    since = None
+
+
+def test_a_lock_that_nobody_could_foresee_is_queued_for_once_and_then_waited_for_outside(
+    v1: Database, deploy: Callable[..., Deploy]
+) -> None:
+    assert v1.manage("migrate", "council", "0005").returncode == 0
+    with QueueWatch(v1) as queue, open_transaction(v1, READ, application_name="nightly report"):
+        run = deploy(v1, "third_party", "0001", **THIRD_PARTY)
+        run.wait_for("waiting, .*nightly report")
+        time.sleep(3)
+        assert run.process.poll() is None
+    assert run.finish() == 0, run.output
+
+    assert queue.times == 1
+    assert queue.longest_seconds < 0.3
+
+
+def test_a_lock_that_is_known_beforehand_is_not_queued_for_at_all(
+    v1: Database, deploy: Callable[..., Deploy]
+) -> None:
+    assert v1.manage("migrate", "council", "0004").returncode == 0
+    with QueueWatch(v1) as queue:
+        with open_transaction(v1, READ):
+            run = deploy(v1, "council", "0005")
+            run.wait_for("waiting, ")
+            time.sleep(1)
+        assert run.finish() == 0, run.output
+
+    assert queue.times == 0
+
+
+def test_a_deadlock_with_the_gateway_is_the_migration_s_to_repeat(
+    v1: Database, deploy: Callable[..., Deploy]
+) -> None:
+    assert v1.manage("migrate", "third_party", "0001", **THIRD_PARTY).returncode == 0
+    v1.execute(
+        """INSERT INTO "Team" (id, name, "stripeCustomerId", "updatedAt") VALUES ('t', 'A', 'c', now())"""
+    )
+    held = """SELECT 1 FROM pg_locks WHERE granted AND mode = 'AccessExclusiveLock'
+                 AND relation = '"Member"'::regclass"""
+    with v1.connect() as gateway, gateway.transaction():
+        gateway.execute("""UPDATE "Team" SET name = 'B'""")
+        run = deploy(v1, "third_party", "0002", **THIRD_PARTY)
+        while not v1.fetch(held):
+            time.sleep(0.01)
+        gateway.execute("""UPDATE "Member" SET company = 'B' WHERE id = 'm1'""")
+
+    assert run.finish() == 0, run.output
+    assert v1.fetch("""SELECT name FROM "Team" """) == [("B",)]
+    assert v1.fetch("""SELECT company FROM "Member" WHERE id = 'm1'""") == [("B",)]
+
+
+def test_the_timeout_holds_on_the_second_attempt_as_well(v1: Database, deploy: Callable[..., Deploy]) -> None:
+    assert v1.manage("migrate", "third_party", "0002", **THIRD_PARTY).returncode == 0
+    with open_transaction(v1, READ):
+        run = deploy(v1, "third_party", "--lock-timeout", "123ms", **THIRD_PARTY)
+        run.wait_for("waiting, ")
+    run.wait_for("Applied third_party.0003")
+
+    assert re.findall("attempt with (.*)", run.output) == ["123ms", "123ms"]
+    assert run.finish() == 0, run.output
+
+
+def test_the_finished_steps_of_a_migration_that_is_not_atomic_are_not_repeated(
+    v1: Database, deploy: Callable[..., Deploy]
+) -> None:
+    assert v1.manage("migrate", "third_party", "0003", **THIRD_PARTY).returncode == 0
+    with open_transaction(v1, READ):
+        run = deploy(v1, "third_party", "0004", **THIRD_PARTY)
+        run.wait_for("waiting, ")
+        assert v1.fetch("SELECT count(*) FROM pg_attribute WHERE attname = 'once'") == [(1,)]
+    assert run.finish() == 0, run.output
+    assert v1.fetch("SELECT count(*) FROM pg_attribute WHERE attname = 'once'") == [(2,)]

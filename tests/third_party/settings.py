@@ -1,0 +1,6 @@
+"""The project with one more app: somebody else's, whose migrations know nothing of ours."""
+
+from council.settings import *  # noqa: F403
+from council.settings import INSTALLED_APPS
+
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.third_party"]
