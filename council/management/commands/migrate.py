@@ -8,10 +8,11 @@ from argparse import ArgumentTypeError
 from typing import Any, TextIO, cast
 
 from django.conf import settings
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.core.management.commands import migrate
 from django.db import DEFAULT_DB_ALIAS, NotSupportedError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.exceptions import InconsistentMigrationHistory
 
 from council.zero_downtime import failures, locks, pooler, row_level_security, turns
 from council.zero_downtime.baseline import AdoptBaseline
@@ -55,6 +56,11 @@ class Command(migrate.Command):
             return super().execute(*args, **options)
         except (OperationalError, NotSupportedError) as error:
             raise failures.DatabaseUnusable(error, connections[options["database"]]) from error
+        except InconsistentMigrationHistory as error:
+            raise CommandError(
+                f"{error} Somebody changed django_migrations by hand, or merged migrations in another order. Nothing "
+                f"was changed. See what is there (manage.py overview), and put the record right."
+            ) from error
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.report = Report(cast(TextIO, self.stdout._out), verbosity=options["verbosity"])

@@ -1,5 +1,7 @@
 """`manage.py overview`: what is in the database, and what to do next."""
 
+import os
+import sys
 from typing import Any
 
 from django.apps import apps
