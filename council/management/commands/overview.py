@@ -1,6 +1,7 @@
 """`manage.py overview`: what is in the database, and what to do next."""
 
 import os
+import shlex
 import sys
 from typing import Any
 
@@ -72,13 +73,14 @@ class Command(BaseCommand):
             return f"{count:,} row{'' if count == 1 else 's'}"
 
     def next_steps(self, pending: int) -> list[str]:
+        steps = []
         if pending:
-            return ["manage.py migrate           bring the schema up to date"]
-        steps = ["manage.py runserver         then open http://127.0.0.1:8000/admin/"]
-        if not get_user_model().objects.filter(is_staff=True).exists():
-            steps.insert(0, "manage.py createsuperuser   make a staff account to sign in with")
+            steps.append(("migrate", "bring the schema up to date"))
+        else:
+            if not get_user_model().objects.filter(is_staff=True).exists():
+                steps.append(("createsuperuser", "make a staff account to sign in with"))
+            steps.append(("runserver", "then open http://127.0.0.1:8000/admin/"))
         if settings.EMBEDDED_SERVER:
-            steps.append(
-                "manage.py embedded stop     stop the embedded PostgreSQL (remove: and delete its data)"
-            )
-        return steps
+            steps.append(("embedded stop", "stop the embedded PostgreSQL (remove: and delete its data)"))
+        python = shlex.quote(os.path.relpath(sys.executable))
+        return [f"{python} manage.py {command:<16} {what}" for command, what in steps]
