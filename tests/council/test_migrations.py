@@ -24,6 +24,11 @@ INSERT INTO "PendingInvite" (id, "teamId", "seatTier", token, "createdBy")
 VALUES ('p1', 't1', 'TEAM_MEMBER', 'secret', 'm2');
 """
 
+MORE_MEMBERS = """
+INSERT INTO "Member" (id, email, "updatedAt")
+SELECT 'n' || n, 'n' || n || '@example.com', now() FROM generate_series(1, 99000) AS n
+"""
+
 
 def contract(name: str) -> set[str]:
     """Read a catalogue of the contract, without column order, which need not match."""
@@ -93,11 +98,15 @@ def test_an_empty_database_becomes_v2(empty: Database) -> None:
     assert_is_v2(empty)
 
 
-def test_the_gateway_s_database_becomes_v2_and_keeps_its_rows(v1: Database) -> None:
+def test_a_gateway_s_database_of_100_000_members_becomes_v2_and_keeps_its_rows(v1: Database) -> None:
+    v1.execute(MORE_MEMBERS)
+
     migrate()
 
     assert_is_v2(v1)
-    assert v1.fetch('SELECT count(*), count("teamId"), sum("totalPoints") FROM "Member"') == [(1000, 500, 0)]
+    assert v1.fetch('SELECT count(*), count("teamId"), sum("totalPoints") FROM "Member"') == [
+        (100_000, 500, 0)
+    ]
     assert v1.fetch('SELECT token FROM "PendingInvite"') == [("secret",)]
 
 

@@ -82,5 +82,5 @@ class Command(BaseCommand):
             steps.append(("runserver", "then open http://127.0.0.1:8000/admin/"))
         if settings.EMBEDDED_SERVER:
             steps.append(("embedded stop", "stop the embedded PostgreSQL (remove: and delete its data)"))
-        python = shlex.quote(os.path.relpath(sys.executable))
+        python = shlex.quote(min(sys.executable, os.path.relpath(sys.executable), key=len))
         return [f"{python} manage.py {command:<16} {what}" for command, what in steps]
