@@ -29,6 +29,8 @@ from council.models import (
     Team,
 )
 
+admin.site.site_header = admin.site.site_title = "Revenue Council"
+
 
 class TeamMembers(admin.TabularInline):
     model = Member
