@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 import psycopg
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from council.zero_downtime import blockers
+from council.zero_downtime import blockers, pooler
 from council.zero_downtime.blockers import Blocker
 from council.zero_downtime.report import Build, Report
 
@@ -40,7 +40,7 @@ class Observer:
 
     def __init__(self, connection: BaseDatabaseWrapper, report: Report) -> None:
         self.report = report
-        self.params: dict[str, Any] = {**connection.get_connection_params(), "autocommit": True}
+        self.params: dict[str, Any] = connection.get_connection_params()
         self.params["fallback_application_name"] = "council migrate observer"
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_backend_pid()")
@@ -52,7 +52,7 @@ class Observer:
 
     def __enter__(self) -> Self:
         try:
-            self.session = psycopg.connect(**self.params)
+            self.session = pooler.second_session(self.params)
         except psycopg.Error as error:
             self.report.line(
                 f"No second session to watch who blocks ({error}); waiting goes by the clock alone."

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -342,7 +343,7 @@ def test_durations_that_cannot_be_read_are_refused(v1: Database) -> None:
     assert "'soon' is not a duration. Write it as 100ms, 2s or 10min." in result.stderr
 
 
-THIRD_PARTY = {"DJANGO_SETTINGS_MODULE": "tests.third_party.settings"}
+THIRD_PARTY: dict[str, Any] = {"DJANGO_SETTINGS_MODULE": "tests.third_party.settings"}
 
 
 class QueueWatch:
