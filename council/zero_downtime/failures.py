@@ -28,6 +28,7 @@ CURES = {
 
 # What libpq and Django say before there is a session, which has no SQLSTATE.
 CONNECTION_CURES = (
+    (r"statement pooling mode", "Set DIRECT_URL to a direct or session-pooled connection."),
     (
         r"password authentication failed|no password supplied",
         "Check user and password in the URL.",
