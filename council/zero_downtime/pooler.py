@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 from django.core.management import CommandError
-from psycopg.pq import ExecStatus
+from psycopg.pq import ExecStatus, TransactionStatus
 
 ROUNDS = 20
 TURN_SECONDS = 0.1
@@ -33,11 +33,19 @@ def refuse_transaction_pooler(session: psycopg.Connection, params: dict[str, Any
     backend is the process that libpq knows. Poolers hand out process ids of their own; in session mode, a client
     keeps its backend and shares it with nobody.
     """
-    _ask(session)
-    backend = _answer(session)
+    backend = _backend(session)
     if backend is None or session.info.backend_pid == backend:
         return
-    if evidence := _evidence(session, params, backend):
+    try:
+        other = _connect(params)
+    except psycopg.OperationalError:
+        other = None
+    try:
+        evidence = _evidence(session, other, backend)
+    finally:
+        if other:
+            other.close()
+    if evidence:
         host, port = str(params.get("host", "")), str(params.get("port", 5432))
         raise TransactionPooler(evidence, host=host, port=port, variable=variable)
 
@@ -51,8 +59,7 @@ def second_session(params: dict[str, Any]) -> psycopg.Connection:
     """
     session = _connect(params)
     try:
-        _ask(session)
-        if _answer(session, seconds=ANSWER_SECONDS) is None:
+        if _backend(session, seconds=ANSWER_SECONDS) is None:
             raise psycopg.OperationalError(f"no answer within {ANSWER_SECONDS:.0f} s")
     except psycopg.OperationalError:
         session.close()
@@ -60,34 +67,26 @@ def second_session(params: dict[str, Any]) -> psycopg.Connection:
     return session
 
 
-def _evidence(session: psycopg.Connection, params: dict[str, Any], backend: int) -> str | None:
+def _evidence(session: psycopg.Connection, other: psycopg.Connection | None, backend: int) -> str | None:
     """Have two clients take turns, and say what shows that they are given the same server processes.
 
     A second client that gets no answer tells nothing: the pool may be used up. The first one does. In session
     mode it goes on with its backend; else it stands in line, behind the second.
     """
-    other = None
-    try:
-        other = _connect(params)
-        _ask(other)
-    except psycopg.OperationalError:
-        pass  # no second client to be had: the first may still be seen to move
-    try:
-        for _ in range(ROUNDS):
-            theirs = _answer(other, seconds=TURN_SECONDS) if other else None
-            _ask(session)
-            ours = _answer(session, seconds=ANSWER_SECONDS)
-            if ours is None:
-                return f"a client that had server process {backend} was kept waiting for one"
-            if ours != backend:
-                return f"one client was served by two server processes, {backend} and {ours}"
-            if theirs == backend:
-                return f"two clients were served by one server process, {backend}"
-            if other and theirs is not None:
-                _ask(other)
-    finally:
-        if other:
-            other.close()
+    for _ in range(ROUNDS):
+        theirs = None
+        if other and not other.closed:
+            try:
+                theirs = _backend(other, seconds=TURN_SECONDS)
+            except psycopg.OperationalError:
+                other.close()
+        ours = _backend(session, seconds=ANSWER_SECONDS)
+        if ours is None:
+            return f"a client that had server process {backend} was kept waiting for one"
+        if ours != backend:
+            return f"one client was served by two server processes, {backend} and {ours}"
+        if theirs == backend:
+            return f"two clients were served by one server process, {backend}"
     return None
 
 
@@ -95,17 +94,15 @@ def _connect(params: dict[str, Any]) -> psycopg.Connection:
     return psycopg.connect(**{**params, "autocommit": True, "connect_timeout": int(ANSWER_SECONDS)})
 
 
-def _ask(session: psycopg.Connection) -> None:
-    session.pgconn.send_query(b"SELECT pg_backend_pid()")
-
-
-def _answer(session: psycopg.Connection, *, seconds: float | None = None) -> int | None:
-    """Read the server process that answers a session. None: it has not answered yet, but may later.
+def _backend(session: psycopg.Connection, *, seconds: float | None = None) -> int | None:
+    """Ask a session for its server process. None: it has not answered in time; the next call goes on waiting.
 
     Raises psycopg.OperationalError.
     """
     deadline = None if seconds is None else time.monotonic() + seconds
     libpq = session.pgconn
+    if libpq.transaction_status != TransactionStatus.ACTIVE:
+        libpq.send_query(b"SELECT pg_backend_pid()")
     with selectors.DefaultSelector() as selector:
         selector.register(libpq.socket, selectors.EVENT_READ)
         while libpq.is_busy():

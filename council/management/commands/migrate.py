@@ -128,9 +128,10 @@ def refuse_what_cannot_be_migrated(connection: BaseDatabaseWrapper) -> None:
     """Refuse a pooler that shares sessions out, and a server that takes no writes, before anything is done."""
     with connection.cursor() as cursor:
         variable = "DIRECT_URL" if os.environ.get("DIRECT_URL") else "DATABASE_URL"
-        pooler.refuse_transaction_pooler(
-            connection.connection, connection.get_connection_params(), variable=variable
-        )
+        with connection.wrap_database_errors:
+            pooler.refuse_transaction_pooler(
+                connection.connection, connection.get_connection_params(), variable=variable
+            )
         cursor.execute(
             "SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only')::boolean"
         )
