@@ -18,7 +18,7 @@ from tests.databases import Database
 PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 CONFIGURATION = """
 [databases]
-* = host={host} port={port} user=postgres
+* = host='{host}' port={port} user=postgres
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = {listen_port}
@@ -26,15 +26,15 @@ unix_socket_dir =
 auth_type = any
 pool_mode = {mode}
 default_pool_size = {size}
-max_client_conn = 100
 ignore_startup_parameters = extra_float_digits
 logfile = {folder}/log
 pidfile = {folder}/pid
+{settings}
 """
 
 
 @contextmanager
-def pgbouncer(database: Database, *, mode: str, size: int = 2) -> Iterator[str]:
+def pgbouncer(database: Database, *, mode: str, size: int = 2, **settings: int) -> Iterator[str]:
     """Run a PgBouncer for a block, and give the URL that leads through it to a database."""
     assert PROGRAM
     server = connection.get_connection_params()
@@ -46,12 +46,13 @@ def pgbouncer(database: Database, *, mode: str, size: int = 2) -> Iterator[str]:
         file = folder / "pgbouncer.ini"
         file.write_text(
             CONFIGURATION.format(
-                host=server["host"],
+                host=str(server["host"]).replace("'", "''"),
                 port=server.get("port") or 5432,
                 mode=mode,
                 size=size,
                 folder=folder,
                 listen_port=listen_port,
+                settings="\n".join(f"{name} = {value}" for name, value in settings.items()),
             )
         )
         # It refuses to run as root, and the server's socket is open to the server's user only.

@@ -65,11 +65,12 @@ class Command(migrate.Command):
     def handle(self, *args: Any, **options: Any) -> None:
         self.report = Report(cast(TextIO, self.stdout._out), verbosity=options["verbosity"])
         connection = connections[options["database"]]
+        if not (options["plan"] or options["check_unapplied"]):  # they write nothing
+            refuse_what_cannot_be_migrated(connection)
         if options["plan"] or options["check_unapplied"] or options["fake"] or options["prune"]:
             super().handle(*args, **options)
             return
         patience = Patience(lock_seconds=options["lock_timeout"], seconds=options["patience"])
-        refuse_what_cannot_be_migrated(connection)
         with (
             turns.one_at_a_time(connection, patience_seconds=patience.seconds, report=self.report),
             Observer(connection, self.report) as observer,
@@ -126,6 +127,8 @@ def use_direct_connection(alias: str) -> None:
 
 def refuse_what_cannot_be_migrated(connection: BaseDatabaseWrapper) -> None:
     """Refuse a pooler that shares sessions out, and a server that takes no writes, before anything is done."""
+    connection.ensure_connection()
+    connection.check_database_version_supported()  # Django asks once in a process's life
     with connection.cursor() as cursor:
         variable = "DIRECT_URL" if os.environ.get("DIRECT_URL") else "DATABASE_URL"
         with connection.wrap_database_errors:
