@@ -1,169 +1,97 @@
-"""The ways to take a database from version 1 to version 2 that are held against each other."""
+"""The ways to bring a v1 database to v2 that are measured side by side."""
 
-import importlib.util
 import os
 import re
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Callable
 
 import psycopg
 
-from tests.performance import measuring, stock_project, v2_sql
-
-OURS = "ours"
-# Where Django's and our own `migrate` begin and end a migration. Django writes what it does before it does it.
-BEGINS_OR_ENDS = re.compile(r"Applying (?P<label>[\w.]*\w)(?:\.\.\.|\n)|(?P<end>Applied [^\n]*\n| OK\n)")
-LOCK_TIMEOUT_MS = 250
+from tests.performance import stock_project
+from tests.performance.measuring import PROJECT
+from tests.performance.runs import Run
 
 
-@dataclass
-class Mark:
-    """A migration, or a statement, with time.monotonic() of its beginning and end."""
-
-    label: str
-    began: float
-    ended: float = 0.0
-
-
-@dataclass
-class Deploy:
-    began: float = field(default_factory=time.monotonic)
-    ended: float = 0.0
-    exit_status: int = 0
-    marks: list[Mark] = field(default_factory=list)
-    output: str = ""
-
-    def begin(self, label: str) -> None:
-        self.end()
-        self.marks.append(Mark(label, time.monotonic()))
-
-    def end(self) -> None:
-        """End the migration that is under way, if one is."""
-        if self.marks and not self.marks[-1].ended:
-            self.marks[-1].ended = time.monotonic()
-
-    def finish(self, exit_status: int) -> None:
-        self.end()
-        self.ended, self.exit_status = time.monotonic(), exit_status
-
-
-Run = Callable[[], Deploy]
-
-
-class Contestant(NamedTuple):
-    # Called before the load begins, for what is no part of the deploy.
-    prepare: Callable[[measuring.Server, str, Path], Run]
-    needs: str | None = None  # a package that is none of the project's own
-
-    @property
-    def is_installed(self) -> bool:
-        return self.needs is None or importlib.util.find_spec(self.needs) is not None
-
-    @contextmanager
-    def ready(self, server: measuring.Server, database: str) -> Iterator[Run]:
-        with tempfile.TemporaryDirectory(prefix="council-deploy-") as folder:
-            yield self.prepare(server, database, Path(folder))
-
-
-def _ours(server: measuring.Server, database: str, folder: Path) -> Run:
-    command = [sys.executable, "manage.py", "migrate"]
-    return lambda: _watch(command, cwd=measuring.PROJECT, environment=server.environment(database))
-
-
-def _in_one_go(server: measuring.Server, database: str, folder: Path) -> Run:
-    return lambda: _execute(server, database, list(v2_sql.in_one_go()), in_one_transaction=True)
-
-
-def _step_by_step(server: measuring.Server, database: str, folder: Path) -> Run:
-    return lambda: _execute(server, database, list(v2_sql.step_by_step()), in_one_transaction=False)
-
-
-def _django(*command: str, engine: str = "django.db.backends.postgresql") -> Contestant:
-    """Have a command of Django's, or of a tool for it, migrate a stock project."""
-    tools = "django_pg_migration_tools" if command[0] == "migrate_with_timeouts" else ""
-    package = engine.partition(".")[0]
-
-    def prepare(server: measuring.Server, database: str, folder: Path) -> Run:
-        stock_project.write(folder, trigger=v2_sql.TRIGGER, with_tools=bool(tools))
-        environment = {
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "stock_settings",
-            "ENGINE": engine,
-            "TOOLS": tools,
-            "NAME": database,
-            "HOST": server.address.host,
-            "PORT": str(server.address.port),
-            "OWNER": server.address.user,
-        }
-        django = [sys.executable, "-m", "django"]
-        adopt = [*django, "migrate", "stock", "0001", "--fake", "--verbosity=0"]
-        subprocess.run(adopt, cwd=folder, env=environment, check=True)
-        return lambda: _watch([*django, *command], cwd=folder, environment=environment)
-
-    return Contestant(prepare, needs=tools or (package if package != "django" else None))
-
-
-CONTESTANTS = {
-    OURS: Contestant(_ours),
-    "concurrent, no timeout": Contestant(_step_by_step),
-    "plain SQL": Contestant(_in_one_go),
-    "stock Django": _django("migrate"),
-    "django-pg-zero-downtime-migrations": _django(
-        "migrate", engine="django_zero_downtime_migrations.backends.postgres"
-    ),
-    "django-pg-migration-tools": _django(
-        "migrate_with_timeouts", f"--lock-timeout-in-ms={LOCK_TIMEOUT_MS}", "--lock-timeout-max-retries=20"
-    ),
-}
-
-
-def _watch(command: list[str], *, cwd: Path, environment: dict[str, str]) -> Deploy:
-    """Run a command and note when its output tells of a migration."""
-    deploy = Deploy()
+def ours(url: str, run: Run) -> None:
+    """`manage.py migrate`."""
     process = subprocess.Popen(
-        command,
-        cwd=cwd,
-        env={**environment, "PYTHONUNBUFFERED": "1"},
+        [sys.executable, "-u", "manage.py", "migrate"],
+        cwd=PROJECT,
+        env={**os.environ, "DATABASE_URL": url, "DIRECT_URL": url, "SECRET_KEY": "for measuring only"},
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        text=True,
     )
     assert process.stdout
-    unread = ""
-    while chunk := os.read(process.stdout.fileno(), 65536):
-        text = chunk.decode(errors="replace")
-        deploy.output += text
-        unread += text
-        while found := BEGINS_OR_ENDS.search(unread):
-            unread = unread[found.end() :]
-            if found["label"]:
-                deploy.begin(found["label"])
-            else:
-                deploy.end()
-    deploy.finish(process.wait())
-    return deploy
+    with process.stdout as lines:
+        for line in lines:
+            if match := re.match(r"  Applied (\S+)", line):
+                run.steps.append((time.monotonic(), match[1]))
+    run.status = process.wait()
 
 
-def _execute(
-    server: measuring.Server, database: str, statements: list[v2_sql.Statement], *, in_one_transaction: bool
-) -> Deploy:
-    """Run statements; the first that fails is the last."""
-    deploy = Deploy()
-    status = 0
-    with server.connect(database) as connection:
-        try:
-            with connection.transaction() if in_one_transaction else nullcontext():
-                for statement in statements:
-                    deploy.begin(statement.label)
-                    connection.execute(statement.sql)
-                deploy.begin("commit")
-        except psycopg.Error as error:
-            status, deploy.output = 1, str(error)
-    deploy.finish(status)
-    return deploy
+TABLES = {
+    "PointTransaction": 'action text NOT NULL, points integer NOT NULL, metadata jsonb, "createdAt" timestamp(3)',
+    "DiscordActivity": '"discordId" text NOT NULL, "xpDelta" integer, "syncedAt" timestamp(3)',
+    "ResourceDownload": '"resourceId" text NOT NULL, "downloadedAt" timestamp(3)',
+    "BenchmarkSubmission": "category text NOT NULL, data jsonb NOT NULL",
+}
+INDEXES = [
+    ("Member", '"totalPoints" DESC'),
+    ("PointTransaction", "action"),
+    ("PointTransaction", '"createdAt"'),
+    ("PointTransaction", '"memberId"'),
+    ("DiscordActivity", '"memberId"'),
+    ("ResourceDownload", '"memberId"'),
+    ("BenchmarkSubmission", '"memberId"'),
+]
+COLUMNS = """ALTER TABLE "Member" ADD "currentStreak" integer NOT NULL DEFAULT 0, ADD "lastActiveAt" timestamp(3),
+             ADD "totalPoints" integer NOT NULL DEFAULT 0"""
+KEY = 'FOREIGN KEY ("memberId") REFERENCES "Member" (id) ON DELETE CASCADE ON UPDATE CASCADE'
+
+
+def _execute(url: str, run: Run, statements: list[str]) -> None:
+    with psycopg.connect(url, autocommit=True) as session:
+        for statement in statements:
+            session.execute(statement.encode())
+            run.steps.append((time.monotonic(), " ".join(statement.split())[:60]))
+
+
+def plain(url: str, run: Run) -> None:
+    """Inline keys and plain indexes, in one transaction."""
+    tables = [
+        f'CREATE TABLE "{name}" (id text PRIMARY KEY, "memberId" text NOT NULL, {columns}, {KEY})'
+        for name, columns in TABLES.items()
+    ]
+    indexes = [f'CREATE INDEX ON "{table}" ({columns})' for table, columns in INDEXES]
+    _execute(url, run, ["BEGIN", COLUMNS, *tables, *indexes, "COMMIT"])
+
+
+def without_timeout(url: str, run: Run) -> None:
+    """NOT VALID keys and concurrent indexes, each statement by itself, and no lock timeout."""
+    tables = [
+        f'CREATE TABLE "{name}" (id text PRIMARY KEY, "memberId" text NOT NULL, {columns})'
+        for name, columns in TABLES.items()
+    ]
+    keys = [f'ALTER TABLE "{name}" ADD CONSTRAINT "{name}_member" {KEY} NOT VALID' for name in TABLES]
+    validations = [f'ALTER TABLE "{name}" VALIDATE CONSTRAINT "{name}_member"' for name in TABLES]
+    indexes = [f'CREATE INDEX CONCURRENTLY ON "{table}" ({columns})' for table, columns in INDEXES]
+    _execute(url, run, [COLUMNS, *tables, *keys, *validations, *indexes])
+
+
+CONTESTANTS: dict[str, Callable[[str, Run], None]] = {
+    "ours": ours,
+    "plain SQL": plain,
+    "concurrent, no timeout": without_timeout,
+    "stock Django": stock_project.stock_django,
+}
+# Measured where they are installed; they are no dependencies of ours.
+PEERS = {
+    "django_zero_downtime_migrations": (
+        "pg-zero-downtime-migrations",
+        stock_project.zero_downtime_migrations,
+    ),
+    "django_pg_migration_tools": ("pg-migration-tools", stock_project.migration_tools),
+}
+CONTESTANTS |= dict(peer for package, peer in PEERS.items() if stock_project.is_installed(package))

@@ -38,19 +38,18 @@ class Server:
 
     def migrate(self, database: str) -> None:
         """Create a database with the project's whole schema."""
-        self.create(database)
-        command = [sys.executable, "manage.py", "migrate", "--verbosity=0"]
-        subprocess.run(command, cwd=PROJECT, env=self.environment(database), check=True)
-
-    def create(self, database: str) -> None:
         with self.connect() as connection:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
-
-    def environment(self, database: str) -> dict[str, str]:
-        """The environment of a process that works with a database."""
         where = urlencode({"host": self.address.host, "port": self.address.port})
         url = f"postgresql://{self.address.user}@/{database}?{where}"
-        return {**os.environ, "DATABASE_URL": url, "DIRECT_URL": url, "SECRET_KEY": "for measuring only"}
+        environment = {
+            **os.environ,
+            "DATABASE_URL": url,
+            "DIRECT_URL": url,
+            "SECRET_KEY": "for measuring only",
+        }
+        command = [sys.executable, "manage.py", "migrate", "--verbosity=0"]
+        subprocess.run(command, cwd=PROJECT, env=environment, check=True)
 
     def copy(self, template: str, name: str) -> None:
         """Copy a database that nobody is connected to. A checkpoint comes with it: all runs begin alike."""
@@ -85,10 +84,9 @@ class Server:
 
 
 @contextmanager
-def private_server(**settings: str) -> Iterator[Server]:
+def private_server() -> Iterator[Server]:
     """Run a server with production's durability in a temporary folder, and remove it whatever happens.
 
-    `settings` are PostgreSQL's.
     `COUNCIL_POSTGRES_BIN` names the folder of another PostgreSQL's binaries, as for the tests.
     """
     # `kill` or a closed terminal would end Python at once, and leave the server behind.
@@ -101,7 +99,7 @@ def private_server(**settings: str) -> Iterator[Server]:
             folder=Path(folder, "postgres"),
             binaries=Path(binaries) if binaries else None,
             # Autovacuum comes when it likes, so to some runs and not to others.
-            options={"autovacuum": "off", "max_wal_size": "4GB", **settings},
+            options={"autovacuum": "off", "max_wal_size": "4GB"},
         )
         try:
             yield Server(server.start())

@@ -1,184 +1,154 @@
-"""A Django project that takes version 1 to version 2 with stock means, for other migration tools to work on.
+"""A small Django project with the same change, as it is written without ours: for Django itself and two packages."""
 
-The same tables and columns as ours, in the types that Django has: text for enums, `timestamp with time zone`.
-"""
-
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
 from pathlib import Path
 
-SETTINGS = """\
-import os
+import psycopg
 
-SECRET_KEY = "for measuring only"
-INSTALLED_APPS = ["django_pg_migration_tools", "stock"] if os.environ["TOOLS"] else ["stock"]
-DATABASES = {
-    "default": {
-        "ENGINE": os.environ["ENGINE"],
-        "NAME": os.environ["NAME"],
-        "HOST": os.environ["HOST"],
-        "PORT": os.environ["PORT"],
-        "USER": os.environ["OWNER"],
-    }
-}
+from tests.performance.runs import Run
+
+SETTINGS = """
+from psycopg.conninfo import conninfo_to_dict
+import os
+given = conninfo_to_dict(os.environ["STOCK_URL"])
+DATABASES = {"default": {"ENGINE": os.environ["STOCK_ENGINE"], "NAME": given["dbname"], "USER": given["user"],
+                         "HOST": given["host"], "PORT": given.get("port", "5432")}}
+INSTALLED_APPS = ["stock"] + os.environ["STOCK_APPS"].split()
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 ZERO_DOWNTIME_MIGRATIONS_LOCK_TIMEOUT = "250ms"
-ZERO_DOWNTIME_MIGRATIONS_STATEMENT_TIMEOUT = "2s"
-ZERO_DOWNTIME_MIGRATIONS_FLEXIBLE_STATEMENT_TIMEOUT = True
-ZERO_DOWNTIME_MIGRATIONS_RAISE_FOR_UNSAFE = True
+ZERO_DOWNTIME_MIGRATIONS_STATEMENT_TIMEOUT = "0"
+ZERO_DOWNTIME_MIGRATIONS_RAISE_FOR_UNSAFE = False
 """
-MIGRATION = """\
-from django.db import migrations, models
-from django.db.models.functions import Now
-{imports}
-
-class Migration(migrations.Migration):
-    atomic = {atomic}
-    dependencies = {dependencies}
-    operations = [
-{operations}
-    ]
-"""
-# What the other models refer to; the rest of it is of no concern.
 MEMBER = """
-        migrations.CreateModel(
-            name="Member",
-            fields=[("id", models.TextField(primary_key=True))],
-            options={"db_table": "Member"},
-        ),
+from django.db import migrations, models
+class Migration(migrations.Migration):
+    initial = True
+    operations = [migrations.CreateModel("Member", [("id", models.TextField(primary_key=True))],
+                                         options={"db_table": "Member"})]
 """
 COLUMNS = """
+from django.db import migrations, models
+class Migration(migrations.Migration):
+    dependencies = [("stock", "0001_member")]
+    operations = [
         migrations.AddField("member", "current_streak", models.IntegerField(db_column="currentStreak", db_default=0)),
         migrations.AddField("member", "last_active_at", models.DateTimeField(db_column="lastActiveAt", null=True)),
         migrations.AddField("member", "total_points", models.IntegerField(db_column="totalPoints", db_default=0)),
+    ]
 """
-MODELS = """
-        migrations.CreateModel(
-            name="PointTransaction",
-            fields=[
-                ("id", models.TextField(primary_key=True)),
-                ("member", models.ForeignKey("stock.member", models.CASCADE, db_column="memberId")),
-                ("action", models.TextField()),
-                ("points", models.IntegerField()),
-                ("metadata", models.JSONField(null=True)),
-                ("created_at", models.DateTimeField(db_column="createdAt", db_default=Now())),
-            ],
-            options={
-                "db_table": "PointTransaction",
-                "indexes": [
-                    models.Index(fields=["action"], name="PointTransaction_action_idx"),
-                    models.Index(fields=["created_at"], name="PointTransaction_createdAt_idx"),
-                ],
-            },
-        ),
-        migrations.CreateModel(
-            name="DiscordActivity",
-            fields=[
-                ("id", models.TextField(primary_key=True)),
-                ("member", models.ForeignKey("stock.member", models.CASCADE, db_column="memberId")),
-                ("discord_id", models.TextField(db_column="discordId")),
-                ("activity_type", models.TextField(db_column="activityType")),
-                ("xp_delta", models.IntegerField(db_column="xpDelta", null=True)),
-                ("xp_total", models.IntegerField(db_column="xpTotal", null=True)),
-                ("synced_at", models.DateTimeField(db_column="syncedAt", db_default=Now())),
-            ],
-            options={
-                "db_table": "DiscordActivity",
-                "indexes": [
-                    models.Index(fields=["discord_id"], name="DiscordActivity_discordId_idx"),
-                    models.Index(fields=["synced_at"], name="DiscordActivity_syncedAt_idx"),
-                ],
-            },
-        ),
-        migrations.CreateModel(
-            name="Resource",
-            fields=[
-                ("id", models.TextField(primary_key=True)),
-                ("title", models.TextField()),
-                ("description", models.TextField()),
-                ("category", models.TextField()),
-                ("type", models.TextField()),
-                ("file_url", models.TextField(db_column="fileUrl")),
-                ("thumbnail_url", models.TextField(db_column="thumbnailUrl", null=True)),
-                ("is_featured", models.BooleanField(db_column="isFeatured", db_default=False)),
-                ("download_count", models.IntegerField(db_column="downloadCount", db_default=0)),
-                ("created_at", models.DateTimeField(db_column="createdAt", db_default=Now())),
-                ("updated_at", models.DateTimeField(db_column="updatedAt")),
-            ],
-            options={
-                "db_table": "Resource",
-                "indexes": [
-                    models.Index(fields=["category"], name="Resource_category_idx"),
-                    models.Index(fields=["is_featured"], name="Resource_isFeatured_idx"),
-                    models.Index(fields=["type"], name="Resource_type_idx"),
-                ],
-            },
-        ),
-        migrations.CreateModel(
-            name="ResourceDownload",
-            fields=[
-                ("id", models.TextField(primary_key=True)),
-                ("resource", models.ForeignKey("stock.resource", models.CASCADE, db_column="resourceId")),
-                ("member", models.ForeignKey("stock.member", models.CASCADE, db_column="memberId")),
-                ("downloaded_at", models.DateTimeField(db_column="downloadedAt", db_default=Now())),
-            ],
-            options={
-                "db_table": "ResourceDownload",
-                "indexes": [models.Index(fields=["downloaded_at"], name="Download_downloadedAt_idx")],
-            },
-        ),
-        migrations.CreateModel(
-            name="BenchmarkSubmission",
-            fields=[
-                ("id", models.TextField(primary_key=True)),
-                ("member", models.ForeignKey("stock.member", models.CASCADE, db_column="memberId")),
-                ("category", models.TextField()),
-                ("data", models.JSONField()),
-                ("is_valid", models.BooleanField(db_column="isValid", db_default=True)),
-                ("submitted_at", models.DateTimeField(db_column="submittedAt", db_default=Now())),
-                ("updated_at", models.DateTimeField(db_column="updatedAt")),
-            ],
-            options={
-                "db_table": "BenchmarkSubmission",
-                "indexes": [models.Index(fields=["category"], name="Submission_category_idx")],
-                "constraints": [
-                    models.UniqueConstraint(fields=["member", "category"], name="Submission_member_category_key")
-                ],
-            },
-        ),
+TABLES = """
+from django.db import migrations, models
+def table(name):
+    return migrations.CreateModel(name, [
+        ("id", models.TextField(primary_key=True)),
+        ("member", models.ForeignKey("stock.Member", models.CASCADE, db_column="memberId")),
+        ("data", models.JSONField(null=True)),
+        ("created_at", models.DateTimeField(db_column="createdAt", auto_now_add=True)),
+    ], options={"db_table": name})
+class Migration(migrations.Migration):
+    dependencies = [("stock", "0002_columns")]
+    operations = [table(name) for name in ("PointTransaction", "DiscordActivity", "ResourceDownload",
+                                           "BenchmarkSubmission")]
 """
-INDEX = """
-        {operation}("member", models.Index(fields=["-total_points"], name="Member_totalPoints_idx")),
+INDEXES = """
+from django.contrib.postgres.operations import AddIndexConcurrently
+from django.db import migrations, models
+class Migration(migrations.Migration):
+    atomic = {atomic}
+    dependencies = [("stock", "0003_tables")]
+    operations = [
+        {add_index}("member", models.Index(fields=["-total_points"], name="member_total_points")),
+        {add_index}("pointtransaction", models.Index(fields=["created_at"], name="point_created_at")),
+    ]
 """
-TRIGGER = '''
-        migrations.RunSQL("""
-            {trigger}
-        """),
-'''
-SAFER = "from django_pg_migration_tools.operations import SaferAddIndexConcurrently\n"
+TIMEOUTS = [
+    "--lock-timeout-in-ms=250",
+    "--lock-timeout-max-retries=100",
+    "--lock-timeout-retry-max-wait-in-ms=10000",
+]
 
 
-def write(folder: Path, *, trigger: str, with_tools: bool) -> None:
-    """Write the project: in one migration, as makemigrations would; or in steps, as the migration tools advise."""
-    columns, index = COLUMNS, INDEX.format(operation="migrations.AddIndex")
-    last = TRIGGER.format(trigger=trigger)
-    steps = [("initial", "", True, MEMBER), ("v2", "", True, MODELS + columns + index + last)]
-    if with_tools:
-        index = INDEX.format(operation="SaferAddIndexConcurrently")
-        steps[1:] = [
-            ("columns", "", True, columns),
-            ("tables", "", True, MODELS),
-            ("index", SAFER, False, index),
-            ("trigger", "", True, last),
-        ]
-    migrations = folder / "stock" / "migrations"
-    migrations.mkdir(parents=True)
-    for package in (migrations.parent, migrations):
-        (package / "__init__.py").touch()
-    (folder / "stock_settings.py").write_text(SETTINGS)
-    before: list[tuple[str, str]] = []
-    for number, (label, imports, atomic, operations) in enumerate(steps, 1):
-        name = f"{number:04}_{label}"
-        text = MIGRATION.format(
-            imports=imports, atomic=atomic, dependencies=before, operations=operations.strip("\n")
+def is_installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def stock_django(url: str, run: Run) -> None:
+    """Django's own backend and command."""
+    _migrate(url, run, engine="django.db.backends.postgresql", command=["migrate"])
+
+
+def zero_downtime_migrations(url: str, run: Run) -> None:
+    """django-pg-zero-downtime-migrations, with its recommended settings and a lock timeout of 250 ms."""
+    _migrate(url, run, engine="django_zero_downtime_migrations.backends.postgres", command=["migrate"])
+
+
+def migration_tools(url: str, run: Run) -> None:
+    """django-pg-migration-tools: `migrate_with_timeouts`, 250 ms, a hundred tries, concurrent indexes."""
+    _migrate(
+        url,
+        run,
+        engine="django.db.backends.postgresql",
+        command=["migrate_with_timeouts", *TIMEOUTS],
+        apps="django_pg_migration_tools",
+        concurrently=True,
+    )
+
+
+def _migrate(
+    url: str, run: Run, *, engine: str, command: list[str], apps: str = "", concurrently: bool = False
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        migrations = folder / "stock" / "migrations"
+        migrations.mkdir(parents=True)
+        (folder / "stock" / "__init__.py").touch()
+        (migrations / "__init__.py").touch()
+        (folder / "stock_settings.py").write_text(SETTINGS)
+        (migrations / "0001_member.py").write_text(MEMBER)
+        (migrations / "0002_columns.py").write_text(COLUMNS)
+        (migrations / "0003_tables.py").write_text(TABLES)
+        add_index = "AddIndexConcurrently" if concurrently else "migrations.AddIndex"
+        (migrations / "0004_indexes.py").write_text(
+            INDEXES.format(atomic=not concurrently, add_index=add_index)
         )
-        (migrations / f"{name}.py").write_text(text)
-        before = [("stock", name)]
+        environment = {
+            **os.environ,
+            "PYTHONPATH": name,
+            "DJANGO_SETTINGS_MODULE": "stock_settings",
+            "STOCK_URL": url,
+            "STOCK_ENGINE": engine,
+            "STOCK_APPS": apps,
+        }
+        _record_member(url)
+        run.began = time.monotonic()
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-m", "django", *command],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert process.stdout
+        with process.stdout as lines:
+            for line in lines:
+                if match := re.match(r"  Applying (\S+)\.\.\. OK", line):
+                    run.steps.append((time.monotonic(), match[1]))
+        run.status = process.wait()
+
+
+def _record_member(url: str) -> None:
+    """Have the table that is there already on record, as after `migrate --fake`."""
+    with psycopg.connect(url, autocommit=True) as session:
+        session.execute(
+            """CREATE TABLE IF NOT EXISTS django_migrations (id bigint PRIMARY KEY GENERATED BY DEFAULT AS IDENTITY,
+               app varchar(255) NOT NULL, name varchar(255) NOT NULL, applied timestamptz NOT NULL);
+               INSERT INTO django_migrations (app, name, applied) VALUES ('stock', '0001_member', now())"""
+        )
