@@ -26,8 +26,20 @@ class TransactionPooler(CommandError):
         )
 
 
+class PoolerOfUnknownMode(CommandError):
+    """The connection is a pooler's, and it takes a second client to see whether it shares sessions out."""
+
+    def __init__(self, refusal: str, *, host: str, port: str, variable: str) -> None:
+        super().__init__(
+            f"{variable} leads to a pooler ({host}, port {port}) that refuses a second client: {refusal.strip()}\n"
+            f"Without one it cannot be seen whether it is a transaction pooler, where migrations must not run. Nothing "
+            f"was changed.\n"
+            f"Set DIRECT_URL to a direct connection, or run migrate again when the pooler has a client less."
+        )
+
+
 def refuse_transaction_pooler(session: psycopg.Connection, params: dict[str, Any], *, variable: str) -> None:
-    """Raise TransactionPooler where another client may be given the session's server process.
+    """Raise TransactionPooler where another client may be given the session's server process, or PoolerOfUnknownMode.
 
     `session` is in autocommit mode, `params` open a second one. A direct connection is told by one query: its
     backend is the process that libpq knows. Poolers hand out process ids of their own; in session mode, a client
@@ -36,18 +48,27 @@ def refuse_transaction_pooler(session: psycopg.Connection, params: dict[str, Any
     backend = _backend(session)
     if backend is None or session.info.backend_pid == backend:
         return
+    refusal = None
     try:
         other = _connect(params)
-    except psycopg.OperationalError:
+    except psycopg.OperationalError as error:
         other = None
+        # A full pool in session mode keeps who comes waiting, or says what it is, as Supabase's does.
+        if (
+            not isinstance(error, psycopg.errors.ConnectionTimeout)
+            and "session mode" not in str(error).lower()
+        ):
+            refusal = str(error)
     try:
         evidence = _evidence(session, other, backend)
     finally:
         if other:
             other.close()
+    place = {"host": str(params.get("host", "")), "port": str(params.get("port", 5432))}
     if evidence:
-        host, port = str(params.get("host", "")), str(params.get("port", 5432))
-        raise TransactionPooler(evidence, host=host, port=port, variable=variable)
+        raise TransactionPooler(evidence, **place, variable=variable)
+    if refusal:
+        raise PoolerOfUnknownMode(refusal, **place, variable=variable)
 
 
 def second_session(params: dict[str, Any]) -> psycopg.Connection:

@@ -4,11 +4,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
+from council.zero_downtime import pooler
 from tests.databases import ROOT, Database
 from tests.pgbouncer import PROGRAM, pgbouncer
 
@@ -16,14 +18,18 @@ pytestmark = pytest.mark.skipif(PROGRAM is None, reason="PgBouncer is not instal
 
 
 @contextmanager
-def load(url: str, clients: int = 3) -> Iterator[None]:
-    """Keep a pool busy with short queries of other clients."""
+def load(
+    url: str, clients: int = 3, *, setting: str = "", statement: str = "SELECT pg_sleep(0.001)"
+) -> Iterator[None]:
+    """Keep a pool busy with queries of other clients."""
     ended = threading.Event()
 
     def query() -> None:
         with psycopg.connect(url, autocommit=True, prepare_threshold=None) as session:
+            if setting:
+                session.execute(setting.encode())
             while not ended.is_set():
-                session.execute("SELECT pg_sleep(0.001)")
+                session.execute(statement.encode())
 
     threads = [threading.Thread(target=query) for _ in range(clients)]
     for thread in threads:
@@ -34,6 +40,21 @@ def load(url: str, clients: int = 3) -> Iterator[None]:
         ended.set()
         for thread in threads:
             thread.join()
+
+
+@contextmanager
+def client(url: str) -> Iterator[psycopg.Connection]:
+    """A session that has been served once. Ends at once, in the midst of a query or not."""
+    session = psycopg.connect(url, autocommit=True, prepare_threshold=None)
+    try:
+        session.execute("SELECT 1")
+        yield session
+    finally:
+        session.close()
+
+
+def check(session: psycopg.Connection, url: str) -> None:
+    pooler.refuse_transaction_pooler(session, conninfo_to_dict(url), variable="DIRECT_URL")
 
 
 def assert_refused(database: Database, url: str, **environment: str) -> str:
@@ -71,6 +92,77 @@ def test_it_is_recognised_in_a_busy_pool_too(database: Database) -> None:
         assert_refused(database, url)
 
 
+@pytest.mark.parametrize("settings", [{}, {"server_round_robin": 1}], ids=["last first", "round robin"])
+@pytest.mark.parametrize("statement", [None, "SELECT pg_sleep(0.001)", "SELECT pg_sleep(0.1)"])
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_it_is_recognised_however_it_shares_out(
+    database: Database, size: int, statement: str | None, settings: dict[str, int]
+) -> None:
+    with pgbouncer(database, mode="transaction", size=size, **settings) as url:
+        with load(url, size):  # so that there are several server processes
+            pass
+        busy = load(url, size + 2, statement=statement) if statement else nullcontext()
+        with busy, client(url) as session, pytest.raises(pooler.TransactionPooler, match="server process"):
+            check(session, url)
+
+
+def test_it_is_recognised_when_all_its_server_processes_are_taken(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pooler, "ANSWER_SECONDS", 0.5)
+    connect = pooler._connect
+
+    with (
+        pgbouncer(database, mode="transaction", size=1) as url,
+        client(url) as gateway,
+        client(url) as session,
+    ):
+
+        def connect_after_the_gateway(params: dict[str, object]) -> psycopg.Connection:
+            gateway.execute("BEGIN")
+            return connect({**params, "connect_timeout": 2})
+
+        monkeypatch.setattr(pooler, "_connect", connect_after_the_gateway)
+        with pytest.raises(pooler.TransactionPooler, match="kept waiting for one"):
+            check(session, url)
+
+
+def test_a_pooler_that_takes_no_second_client_is_refused(database: Database) -> None:
+    with pgbouncer(database, mode="transaction", max_client_conn=1) as url:
+        result = database.manage("migrate", check=False, DATABASE_URL=url)
+
+    assert result.returncode == 1
+    assert "DATABASE_URL leads to a pooler (127.0.0.1, port " in result.stderr
+    assert "no more connections allowed" in result.stderr
+    assert "Set DIRECT_URL to a direct connection" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert database.fetch("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace") == []
+
+
+def test_nothing_is_recorded_through_it_either(database: Database) -> None:
+    """`--fake` makes django_migrations where it is missing."""
+    with pgbouncer(database, mode="transaction") as url:
+        result = database.manage("migrate", "--fake", check=False, DATABASE_URL=url)
+
+    assert "leads to a transaction pooler" in result.stderr
+    assert database.fetch("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace") == []
+
+
+@pytest.mark.parametrize("others", [0, 1, 2])
+def test_session_pooling_is_recognised_whatever_others_hold(database: Database, others: int) -> None:
+    with pgbouncer(database, mode="session", size=3) as url, ExitStack() as held:
+        for _ in range(others):
+            held.enter_context(client(url))
+        with client(url) as session:
+            check(session, url)
+            assert session.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_direct_connection_is_recognised(database: Database) -> None:
+    with client(database.url) as session:
+        check(session, "host=/nowhere")  # no second session is asked for
+
+
 def test_the_variable_in_use_is_named(database: Database) -> None:
     with pgbouncer(database, mode="transaction") as url:
         assert "DIRECT_URL leads to" in assert_refused(database, database.url, DIRECT_URL=url)
@@ -104,7 +196,7 @@ APPLICATION = """
 import threading, uuid
 import django
 django.setup()
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from django.db import connection, transaction
 from council.models import Account, Member, Team
 from gamification import ledger
@@ -134,6 +226,7 @@ def use(worker):
             assert Member.objects.get(pk=one.pk).total_points == 5
             assert Team.objects.filter(payment_failed_at__date="2026-03-01", payment_failed_at__hour=23).exists()
             assert Team.objects.get().payment_failed_at == evening
+            assert abs(datetime.now(UTC) - Team.objects.get().created_at) < timedelta(minutes=5)
     except Exception as error:
         errors.append(error)
     finally:
@@ -147,11 +240,12 @@ if errors:
 """
 
 
-@pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
-def test_the_application_works_through_a_transaction_pooler(migrated: Database, zone: str) -> None:
+@pytest.mark.parametrize(("zone", "size"), [("UTC", 2), ("America/New_York", 1)])
+def test_the_application_works_through_a_transaction_pooler(migrated: Database, zone: str, size: int) -> None:
     """No server-side cursor, no prepared statement and no setting is missed, also not the time zone of the session."""
+    others = "SET TimeZone TO 'Asia/Tokyo'"
     migrated.execute(f"ALTER DATABASE \"{migrated.name}\" SET timezone TO '{zone}'")
-    with pgbouncer(migrated, mode="transaction", size=2) as url, load(url, clients=2):
+    with pgbouncer(migrated, mode="transaction", size=size) as url, load(url, clients=2, setting=others):
         result = subprocess.run(
             [sys.executable, "-c", APPLICATION],
             cwd=ROOT,
@@ -164,5 +258,10 @@ def test_the_application_works_through_a_transaction_pooler(migrated: Database, 
             text=True,
             check=False,
         )
+        with client(url) as session:
+            left = session.execute(
+                "SELECT name FROM pg_prepared_statements UNION SELECT name FROM pg_cursors"
+            )
+            assert left.fetchall() == []
 
     assert result.returncode == 0, result.stderr
