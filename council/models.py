@@ -4,6 +4,8 @@ Physical names are Prisma's and stay: the gateway reads and writes the same tabl
 UTC in milliseconds. Where the gateway's code keeps `updatedAt`, so does Django.
 """
 
+from typing import Self
+
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -19,6 +21,9 @@ class SubscriptionStatus(models.TextChoices):
     ACTIVE = "ACTIVE"
     PAST_DUE = "PAST_DUE"
     CANCELLED = "CANCELLED"
+
+
+GOOD_STANDING = (SubscriptionStatus.TRIALING.value, SubscriptionStatus.ACTIVE.value)
 
 
 class SeatTier(models.TextChoices):
@@ -64,11 +69,22 @@ class Team(models.Model):
         return self.name
 
 
+# Who is listed on leaderboards.
+LISTED = models.Q(leaderboard_visible=True, subscription_status__in=GOOD_STANDING)
+
+
+class MemberQuerySet(models.QuerySet["Member"]):
+    def listed(self) -> Self:
+        """Leave those who are on leaderboards: in good standing, and not opted out."""
+        return self.filter(LISTED)
+
+
 class Member(models.Model):
     """A person who has, had or is about to have a seat.
 
-    `total_points`, `current_streak` and `last_active_at` are kept by the database when a row is added to the
-    points ledger (gamification); never write them.
+    `total_points`, `points_month`, `month_points`, `current_streak` and `last_active_at` are kept by the database
+    when a row is added to the points ledger (gamification); never write them. `month_points` are those of the
+    month that begins on `points_month`, the last one with a row.
     """
 
     id = CuidField()
@@ -125,6 +141,13 @@ class Member(models.Model):
     current_streak = models.IntegerField(db_column="currentStreak", db_default=0, editable=False)
     last_active_at = TimestampField(db_column="lastActiveAt", null=True, editable=False)
     total_points = models.IntegerField(db_column="totalPoints", db_default=0, editable=False)
+    month_points = models.IntegerField(db_column="monthPoints", db_default=0, editable=False)
+    points_month = models.DateField(db_column="pointsMonth", null=True, editable=False)
+    leaderboard_visible = models.BooleanField(
+        "listed on leaderboards", db_column="leaderboardVisible", db_default=True
+    )
+
+    objects = MemberQuerySet.as_manager()
 
     class Meta:
         db_table = "Member"
@@ -140,6 +163,16 @@ class Member(models.Model):
             Index(name="Member_subscriptionStatus_idx", fields=["subscription_status"]),
             Index(name="Member_teamId_idx", fields=["team"]),
             Index(name="Member_totalPoints_idx", fields=["-total_points"]),
+            Index(
+                name="Member_leaderboard_idx",
+                fields=["-total_points", "id"],
+                condition=LISTED & models.Q(total_points__gt=0),
+            ),
+            Index(
+                name="Member_monthLeaderboard_idx",
+                fields=["points_month", "-month_points", "id"],
+                condition=LISTED & models.Q(month_points__gt=0),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -152,7 +185,7 @@ class Member(models.Model):
     @property
     def is_in_good_standing(self) -> bool:
         """Whether the member may download, submit, see results and be listed."""
-        return self.subscription_status in {SubscriptionStatus.ACTIVE, SubscriptionStatus.TRIALING}
+        return self.subscription_status in GOOD_STANDING
 
 
 class PendingInvite(models.Model):

@@ -15,7 +15,7 @@ from council.model_admin import LogAdmin, pretty
 from council.models import Account, Member
 from gamification import ledger
 from gamification.forms import AdjustPointsForm
-from gamification.models import DiscordActivity, PointTransaction
+from gamification.models import Action, DiscordActivity, PointTransaction
 
 admin.site.unregister(Member)
 
@@ -74,7 +74,7 @@ class MemberWithPointsAdmin(MemberAdmin):
             except ledger.AlreadyAdjusted as error:
                 self.message_user(request, str(error), messages.WARNING)
                 return None
-            except ledger.AdjustmentRefused as error:
+            except ledger.Refused as error:
                 form.add_error(None, str(error))
 
         points = form.cleaned_data.get("points") if is_sent else None
@@ -99,7 +99,7 @@ class ActionFilter(admin.SimpleListFilter):
     parameter_name = "action"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(action.value, str(action.label)) for action in ledger.Action]
+        return [(action.value, str(action.label)) for action in Action]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(action=self.value()) if self.value() else queryset
@@ -114,10 +114,6 @@ class PointTransactionAdmin(LogAdmin):
     ordering = ("-created_at",)
     sortable_by = ("created_at",)
     fields = ("created_at", "member", "action", "points", "reason", "pretty_metadata")
-
-    @admin.display
-    def reason(self, row: PointTransaction) -> str | None:
-        return row.metadata.get("reason") if isinstance(row.metadata, dict) else None
 
     @admin.display(description="metadata")
     def pretty_metadata(self, row: PointTransaction) -> str | None:
