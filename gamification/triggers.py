@@ -7,7 +7,7 @@ from council.postgres.triggers import Trigger
 # The members are updated, and so locked, in the order of their ids: two bulk writers wait for each other and never
 # deadlock. One UPDATE for all would choose its own order.
 # A day before the newest one may fill a gap, so the streak is then counted from the ledger: in a statement of its
-# own, which sees what others have committed before the member was locked.
+# own, which sees what others have committed before the member was locked, and this statement's later months.
 # plpgsql keeps a plan for as long as the session lives. One made while Member was tiny would go on scanning it
 # whole when it is large: hence no sequential scans.
 UPDATE_MEMBER_POINTS = Trigger(
@@ -55,7 +55,8 @@ UPDATE_MEMBER_POINTS = Trigger(
             RETURNING member."lastActiveAt" INTO newest_day;
             IF added.first_day < newest_day THEN
               UPDATE @extschema@."Member" AS member
-                 SET "currentStreak" = ledger.streak
+                 SET "currentStreak" = ledger.streak,
+                     "lastActiveAt" = ledger.last_active_at
                 FROM @extschema@.points_by_ledger(ARRAY[added.member_id]) AS ledger
                WHERE member.id = added.member_id;
             END IF;

@@ -46,7 +46,8 @@ BEGIN
     RETURNING member."lastActiveAt" INTO newest_day;
     IF added.first_day < newest_day THEN
       UPDATE @extschema@."Member" AS member
-         SET "currentStreak" = ledger.streak
+         SET "currentStreak" = ledger.streak,
+             "lastActiveAt" = ledger.last_active_at
         FROM @extschema@.points_by_ledger(ARRAY[added.member_id]) AS ledger
        WHERE member.id = added.member_id;
     END IF;
@@ -89,7 +90,7 @@ class Migration(migrations.Migration):
                 sql=triggers.TriggerSqlV1(
                     body=UPDATE_MEMBER_POINTS,
                     function="update_member_total_points",
-                    hash="d2461ab953347a5b8da45571bbd85361caa8a7e3",
+                    hash="7da9810bd0779d7914c1f8fb648de9d800897770",
                     level="STATEMENT",
                     name="trg_update_member_points",
                     operation="INSERT",
