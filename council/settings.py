@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from council.postgres import embedded, urls
@@ -65,12 +66,32 @@ if not DEBUG:
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
+    # With this prefix a browser takes the cookie from this host alone, and over TLS alone.
+    SESSION_COOKIE_NAME = "__Host-session"
+    CSRF_COOKIE_NAME = "__Host-csrf"
+SESSION_COOKIE_AGE = 7 * 24 * 3600
+CSRF_COOKIE_HTTPONLY = True
+# Preloading is a promise for all names under the domain, for good. It is the domain's owner's to make.
+SILENCED_SYSTEM_CHECKS = ["security.W021"]
+# Nothing but what is served from here, and no script at all. council/headers.py adds what Django's admin runs.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "style-src": [SELF],
+        "img-src": [SELF],
+        "font-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+    }
+}
 
 INSTALLED_APPS = [
     "benchmarks",
     "resources",
     "gamification",
     "council",
+    "csp",
     "pgtrigger",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -84,10 +105,13 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "council.headers.ContentSecurityPolicy",
+    "council.headers.Headers",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "council.access.MembersOnly",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -101,6 +125,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "council.navigation.navigation",
             ],
         },
     },
@@ -110,6 +135,17 @@ ROOT_URLCONF = "council.urls"
 WSGI_APPLICATION = "council.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "council.Account"
+AUTHENTICATION_BACKENDS = [
+    "council.auth.MemberBackend",
+    "council.auth.StaffBackend",
+    "council.auth.OwnPasswordBackend",
+]
+LOGIN_URL = "council:sign-in"
+LOGIN_REDIRECT_URL = "council:membership"  # where a member goes who asked for no page
+# What the header of every page shows to members: the name, and the page's URL name.
+MEMBER_PAGES = [
+    ("Membership", "council:membership"),
+]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
