@@ -4,8 +4,12 @@ Each door asks its own backends, since each calls `authenticate` with arguments 
 member and staff, by two accounts; the door decides which.
 """
 
+from typing import Any
+
+from django.contrib.auth import user_logged_in
 from django.contrib.auth.backends import BaseBackend, ModelBackend
 from django.db import transaction
+from django.dispatch import receiver
 from django.http import HttpRequest
 
 from council import passwords, roles
@@ -13,6 +17,7 @@ from council.models import Account, Admin, AdminRole, Member
 from council.postgres.fields import cuid
 
 MAX_EMAIL_LENGTH = 320
+STAFF_SESSION_SECONDS = 12 * 3600
 
 
 class _AccountBackend(BaseBackend):
@@ -77,6 +82,13 @@ class OwnPasswordBackend(_AccountBackend, ModelBackend):
             username, password = "", ""  # which nobody has, and which takes as long to find out
         account = super().authenticate(request, username=username, password=password)
         return account if account and account.member_id is None and account.admin_id is None else None
+
+
+@receiver(user_logged_in)
+def shorten_staff_session(request: HttpRequest, user: Account, **kwargs: Any) -> None:
+    """Have staff sign in once a working day; members' sessions last SESSION_COOKIE_AGE."""
+    if user.is_staff:
+        request.session.set_expiry(STAFF_SESSION_SECONDS)
 
 
 def _account(**person: Member | Admin) -> Account:

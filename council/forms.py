@@ -7,7 +7,7 @@ from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth import authenticate
 from django.http import HttpRequest
 
-from council import auth, passwords
+from council import auth, passwords, throttle
 from council.models import Account
 
 WRONG = "This email and password do not belong together, or nobody has this email."
@@ -44,10 +44,12 @@ class SignInForm(Form):
     def clean(self) -> dict[str, Any]:
         given = self.cleaned_data
         if self.errors:
-            return given
+            return given  # nothing was tried
+        attempt = throttle.begin(self.request, door="member", email=given["email"])
         account = authenticate(self.request, email=given["email"], password=given["password"])
         if not isinstance(account, Account):
             raise forms.ValidationError(WRONG, code="wrong")
+        attempt.succeeded()
         self.account = account
         return given
 
@@ -63,3 +65,12 @@ class StaffSignInForm(AdminAuthenticationForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["username"].label = "Email or username"
+
+    def clean(self) -> dict[str, Any]:
+        if self.errors:
+            return self.cleaned_data
+        assert self.request
+        attempt = throttle.begin(self.request, door="staff", email=self.cleaned_data["username"])
+        cleaned = super().clean()
+        attempt.succeeded()
+        return cleaned

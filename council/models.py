@@ -427,3 +427,18 @@ class Account(AbstractBaseUser, PermissionsMixin):
         return salted_hmac(
             "council.Account.session", "\0".join(facts), secret=secret, algorithm="sha256"
         ).hexdigest()
+
+
+class SignInFailures(models.Model):
+    """How often sign-in has failed lately, for an address or an email that the key stands for (throttle.py)."""
+
+    key = models.CharField(max_length=64, primary_key=True)
+    failures = models.IntegerField()
+    forgotten_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "council_signinfailures"
+        indexes = [Index(name="council_signinfailures_forgotten_at_idx", fields=["forgotten_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.failures} until {self.forgotten_at:%H:%M:%S}"

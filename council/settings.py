@@ -24,6 +24,14 @@ def flag(name: str, *, default: bool) -> bool:
     return default
 
 
+def number(name: str, *, default: int) -> int:
+    """Read a variable that is a whole number, 0 or more. Raises ImproperlyConfigured."""
+    value = os.environ.get(name, "").strip()
+    if value and not value.isdecimal():
+        raise ImproperlyConfigured(f"{name} is {value!r}. Set it to a whole number.")
+    return int(value) if value else default
+
+
 # Database. DATABASE_URL serves the application, DIRECT_URL the migrations; without either a private
 # PostgreSQL runs in .postgres/, for development and tests.
 DATABASE_URLS = {name: os.environ[name] for name in ("DATABASE_URL", "DIRECT_URL") if os.environ.get(name)}
@@ -57,6 +65,7 @@ if not SECRET_KEY:
             'python -c "import secrets; print(secrets.token_urlsafe(50))".'
         )
     SECRET_KEY = "for development only, never in production"  # noqa: S105
+KNOWN_BROWSER_COOKIE_NAME = "known"
 ALLOWED_HOSTS = [host for host in os.environ.get("ALLOWED_HOSTS", "").split(",") if host]
 CSRF_TRUSTED_ORIGINS = [origin for origin in os.environ.get("CSRF_TRUSTED_ORIGINS", "").split(",") if origin]
 if not DEBUG:
@@ -69,8 +78,11 @@ if not DEBUG:
     # With this prefix a browser takes the cookie from this host alone, and over TLS alone.
     SESSION_COOKIE_NAME = "__Host-session"
     CSRF_COOKIE_NAME = "__Host-csrf"
+    KNOWN_BROWSER_COOKIE_NAME = "__Host-known"
 SESSION_COOKIE_AGE = 7 * 24 * 3600
 CSRF_COOKIE_HTTPONLY = True
+# How many proxies add to X-Forwarded-For. In production one at least, the one that ends TLS.
+PROXY_COUNT = number("PROXY_COUNT", default=0 if DEBUG else 1)
 # Preloading is a promise for all names under the domain, for good. It is the domain's owner's to make.
 SILENCED_SYSTEM_CHECKS = ["security.W021"]
 # Nothing but what is served from here, and no script at all. council/headers.py adds what Django's admin runs.
@@ -111,6 +123,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "council.throttle.Throttle",
     "council.access.MembersOnly",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
