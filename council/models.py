@@ -4,11 +4,14 @@ Physical names are Prisma's and stay: the gateway reads and writes the same tabl
 UTC in milliseconds. Where the gateway's code keeps `updatedAt`, so does Django.
 """
 
+from collections.abc import Iterator
 from typing import Self
 
+from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.utils.crypto import salted_hmac
 
 from council.postgres.constraints import Action, ForeignKeyConstraint
 from council.postgres.fields import CuidField, CurrentTimestamp, EmptyTextArray, EnumField, TimestampField
@@ -405,6 +408,11 @@ class Account(AbstractBaseUser, PermissionsMixin):
                 condition=models.Q(member__isnull=True) | models.Q(admin__isnull=True),
                 violation_error_message="An account belongs to a member or to an admin, not to both.",
             ),
+            models.CheckConstraint(
+                name="council_account_member_is_no_staff",
+                condition=models.Q(member__isnull=True) | models.Q(is_staff=False, is_superuser=False),
+                violation_error_message="A member's account is never staff. Staff have an account of their own.",
+            ),
             # The row outlives the person: other tables of Django's point at it.
             ForeignKeyConstraint(
                 name="council_account_member_id_fkey",
@@ -424,3 +432,45 @@ class Account(AbstractBaseUser, PermissionsMixin):
     def staff_id(self) -> str:
         """What stands for a member of staff in the gateway's columns: the id in `Admin`, or else the username."""
         return self.admin_id or self.username
+
+    def get_short_name(self) -> str:
+        return str(self.member or self.admin or self.username)
+
+    def get_session_auth_hash(self) -> str:
+        """Sum up what a session is good for: it ends when any of this changes."""
+        return self._session_hash(settings.SECRET_KEY, good_standing=self._is_in_good_standing)
+
+    def get_session_auth_fallback_hash(self) -> Iterator[str]:
+        """Say which older sums hold as well: under older keys, and from before the member was in good standing."""
+        for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS):
+            for good_standing in {False, self._is_in_good_standing}:
+                yield self._session_hash(secret, good_standing=good_standing)
+
+    @property
+    def _is_in_good_standing(self) -> bool:
+        return self.member is not None and self.member.is_in_good_standing
+
+    def _session_hash(self, secret: str | bytes, *, good_standing: bool) -> str:
+        facts = [self.password]
+        if self.member:
+            facts += ["member", self.member.pk, self.member.password_hash or "", str(good_standing)]
+        if self.admin:
+            facts += ["admin", self.admin.pk, self.admin.password_hash, self.admin.role]
+        return salted_hmac(
+            "council.Account.session", "\0".join(facts), secret=secret, algorithm="sha256"
+        ).hexdigest()
+
+
+class SignInFailures(models.Model):
+    """How often sign-in has failed lately, for an address or an email that the key stands for (throttle.py)."""
+
+    key = models.CharField(max_length=64, primary_key=True)
+    failures = models.IntegerField()
+    forgotten_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "council_signinfailures"
+        indexes = [Index(name="council_signinfailures_forgotten_at_idx", fields=["forgotten_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.failures} until {self.forgotten_at:%H:%M:%S}"
