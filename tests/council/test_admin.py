@@ -27,7 +27,7 @@ from council.models import (
     Team,
 )
 from council.postgres.fields import cuid
-from gamification.models import DiscordActivity, DiscordActivityType, PointTransaction
+from gamification.models import DiscordActivity, DiscordActivityType, PointRule, PointTransaction
 from resources.models import Resource, ResourceDownload
 from tests.factories import (
     AccountFactory,
@@ -57,6 +57,7 @@ ROWS: dict[type[Any], Callable[[], Any]] = {
     PendingInvite: lambda: PendingInvite.objects.create(
         team=TeamFactory.create(), seat_tier="OWNER", token=f"{SECRET}-{cuid()}", created_by="sam"
     ),
+    PointRule: lambda: PointRule.objects.get(action="intro_completed"),
     PointTransaction: PointTransactionFactory.create,
     ReconciliationRun: lambda: ReconciliationRun.objects.create(triggered_by="cron"),
     Resource: ResourceFactory.create,
@@ -66,7 +67,8 @@ ROWS: dict[type[Any], Callable[[], Any]] = {
     ),
     Team: lambda: MemberFactory.create(team=TeamFactory.create()).team,
 }
-EDITABLE = {Account, EmailTemplate, FeatureFlag, Member, Resource, Team}
+EDITABLE = {Account, EmailTemplate, FeatureFlag, Member, PointRule, Resource, Team}
+FIXED = {PointRule}  # edited, and neither added nor searched
 DELETABLE = {EmailTemplate, FeatureFlag}
 ENUM_FILTERS = [
     (Team, "subscription_status"),
@@ -103,7 +105,7 @@ def test_a_list_of_fifty_rows_takes_a_few_queries(
     with django_assert_max_num_queries(6):
         response = sams_browser.get(page(model, "changelist"))
     assert response.status_code == 200
-    assert response.context["cl"].result_count >= 50
+    assert model in FIXED or response.context["cl"].result_count >= 50
 
 
 @every_model
@@ -120,7 +122,7 @@ def test_a_page_shows_its_row_and_no_secret(model: type[Any], sams_browser: Clie
 @every_model
 def test_search_finds_or_finds_nothing(model: type[Any], sams_browser: Client) -> None:
     ROWS[model]()
-    if model is not BenchmarkSubmission:
+    if model not in FIXED | {BenchmarkSubmission}:
         assert (
             sams_browser.get(page(model, "changelist", q="nothing like it")).context["cl"].result_count == 0
         )
@@ -130,7 +132,7 @@ def test_search_finds_or_finds_nothing(model: type[Any], sams_browser: Client) -
 def test_only_what_staff_keep_can_be_added_changed_or_deleted(model: type[Any], sams_browser: Client) -> None:
     row = ROWS[model]()
     may_edit, may_delete = 200 if model in EDITABLE else 403, 200 if model in DELETABLE else 403
-    assert sams_browser.get(page(model, "add")).status_code == may_edit
+    assert sams_browser.get(page(model, "add")).status_code == (403 if model in FIXED else may_edit)
     assert sams_browser.post(page(model, "change", row.pk), {}).status_code == may_edit
     assert sams_browser.get(page(model, "delete", row.pk)).status_code == may_delete
     actions = [
