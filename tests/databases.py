@@ -37,11 +37,11 @@ def execute_on_server(statement: sql.Composed) -> None:
         session.execute(statement)
 
 
-def catalog_query() -> bytes:
+def catalog_query(*, scope: str = "app", ordinals: str = "off") -> bytes:
     """Read the contract's query as psql would: its variables put in, its own commands left out."""
     text = (ROOT / "tests/schema/catalog.sql").read_text()
     query = text[text.index("\nWITH") : text.rindex("ROLLBACK")]
-    for variable, value in {"schema": "public", "ordinals": "off", "scope": "app"}.items():
+    for variable, value in {"schema": "public", "ordinals": ordinals, "scope": scope}.items():
         query = query.replace(f":'{variable}'", f"'{value}'")
     return query.encode()
 
