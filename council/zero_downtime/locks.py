@@ -6,6 +6,9 @@ from contextlib import AbstractContextManager, contextmanager
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 
+SET = "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS given (name, value)"
+
+
 @contextmanager
 def session_settings(connection: BaseDatabaseWrapper, **values: str) -> Iterator[None]:
     """Run a block outside of a transaction with other session settings; put the old ones back, always.
@@ -18,13 +21,11 @@ def session_settings(connection: BaseDatabaseWrapper, **values: str) -> Iterator
         )
         before: dict[str, str] = {name: value for name, value in cursor.fetchall() if value is not None}
         try:
-            for name in before:
-                cursor.execute("SELECT set_config(%s, %s, false)", [name, values[name]])
+            cursor.execute(SET, [list(before), [values[name] for name in before]])
             yield
         finally:
             if not connection.needs_rollback and connection.is_usable():
-                for name, value in before.items():
-                    cursor.execute("SELECT set_config(%s, %s, false)", [name, value])
+                cursor.execute(SET, [list(before), list(before.values())])
 
 
 def long_life(connection: BaseDatabaseWrapper) -> AbstractContextManager[None]:
