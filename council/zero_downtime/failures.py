@@ -45,7 +45,7 @@ CONNECTION_CURES = (
         "Check host and port, and whether the server is up.",
     ),
     (r'database ".*" does not exist', "Check the name of the database at the end of the URL, or create it."),
-    (r"PostgreSQL 15 or later is required", "Use a server of PostgreSQL 15 to 18."),
+    (r"PostgreSQL \d+ or later is required", "Use a server of PostgreSQL 15 to 18."),
 )
 
 
