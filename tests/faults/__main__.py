@@ -1,6 +1,6 @@
 """Kill `migrate` everywhere on the way from v1 to v2, and see that the next one finishes.
 
-    python -m tests.faults [--writer] [--every 10 | --sample] [--only killed builds reversals] [--lanes 2]
+    python -m tests.faults [--writer] [--every 4 [--first 3] | --sample] [--only killed builds reversals] [--lanes 2]
 
 Each try has a v1 database of its own, with rows, and must end with the catalogue, the record of migrations and the
 gateway's rows of an undisturbed run. With --writer somebody writes to Member and the ledger all the while: none of
@@ -18,6 +18,7 @@ reversals   Back to the adopted database from each migration of ours, and from a
 """
 
 import argparse
+import gc
 import io
 import os
 import sys
@@ -44,6 +45,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--writer", action="store_true", help="with somebody else writing")
     parser.add_argument("--every", type=int, default=1, help="try every n-th only")
+    parser.add_argument("--first", type=int, default=0, help="the first to be tried, counted from 0")
     parser.add_argument("--sample", action="store_true", help="try a few only, every other with a writer")
     parser.add_argument("--only", nargs="+", choices=tries.PARTS, default=tries.PARTS, help="some parts only")
     parser.add_argument("--lanes", type=int, default=2, help="how many at a time")
@@ -58,6 +60,7 @@ def prepare() -> None:
     call_command("check", stdout=io.StringIO())
     MigrationLoader(None)
     connections.close_all()
+    gc.freeze()  # or each fork would copy most of it, looking for garbage
 
 
 def run_lane(driver: Driver, chosen: list[Try], *, lane: int) -> tuple[int, int, float]:
@@ -79,7 +82,7 @@ def main() -> int:
     driver = Driver(f"faults_{os.getpid()}")
     try:
         chosen = tries.sample(driver) if options.sample else tries.tries(driver, has_writer=options.writer)
-        chosen = [one for one in chosen if one.part in options.only][:: options.every]
+        chosen = [one for one in chosen if one.part in options.only][options.first :: options.every]
         lanes = [
             Reporter(partial(run_lane, driver, chosen[lane :: options.lanes], lane=lane), seconds=DAY_SECONDS)
             for lane in range(options.lanes)
