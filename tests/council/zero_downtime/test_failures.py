@@ -127,7 +127,7 @@ def test_a_database_that_is_read_only(v1: Database) -> None:
 
 def test_a_right_that_is_missing_on_one_table(v1: Database) -> None:
     v1.execute(
-        f"""CREATE ROLE deployer LOGIN; GRANT CREATE ON SCHEMA public TO deployer;
+        f"""DROP ROLE IF EXISTS deployer; CREATE ROLE deployer LOGIN; GRANT CREATE ON SCHEMA public TO deployer;
             GRANT ALL ON ALL TABLES IN SCHEMA public TO deployer; GRANT CREATE ON DATABASE "{v1.name}" TO deployer"""
     )
     try:
@@ -215,9 +215,14 @@ def test_a_restart_of_the_server_in_mid_run(own_server: tuple[embedded.Server, D
     session.execute('BEGIN; SELECT count(*) FROM "Member"')
     run = threading.Thread(target=lambda: words.append(failed(database)))
     run.start()
-    while database.fetch("SELECT to_regclass('council_account')::text") != [("council_account",)]:
-        time.sleep(0.05)
-    time.sleep(0.5)
+    # Only the reader is left to wait for.
+    last = "SELECT 1 FROM django_migrations WHERE app = 'council' AND name ~ '^0004'"
+    wait_until(
+        lambda: (
+            database.fetch("SELECT to_regclass('django_migrations')") != [(None,)]
+            and database.fetch(last) != []
+        )
+    )
     server.stop()
     run.join()
     session.close()
