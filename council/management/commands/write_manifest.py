@@ -1,0 +1,24 @@
+"""`manage.py write_manifest`: write down the schema that the migrations make, after a new one."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.db import connection
+
+from council.verification import manifest
+
+
+class Command(BaseCommand):
+    help = "Migrate a throw-away database from nothing, and write its schema to council/schema.catalog."
+    requires_migrations_checks = False
+
+    def handle(self, *args: Any, verbosity: int, **options: Any) -> None:
+        name = connection.settings_dict["NAME"]
+        connection.settings_dict["TEST"]["NAME"] = f"{name}_manifest"
+        connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
+        try:
+            described = manifest.describe(connection)
+        finally:
+            connection.creation.destroy_test_db(name, verbosity=0)
+        manifest.write(described)
+        self.stdout.write(f"{len(described)} facts written to {manifest.FILE}.")
