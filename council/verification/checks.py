@@ -80,19 +80,19 @@ def register(name: str, *, own_transactions: bool = False) -> Callable[[Look], L
 
 
 def run(database: Database) -> Iterator[Result]:
-    """Run all checks, each in a read-only transaction of its own unless it opens them by itself.
-
-    One that the database refuses has failed with its words. Raises DatabaseError where the connection is lost.
-    """
+    """Run all checks. Raises DatabaseError where the connection is lost."""
     for check in CHECKS.values():
-        began = time.monotonic()
-        try:
-            with nullcontext() if check.own_transactions else database.transaction():
-                findings = list(check.look(database))
-        except DatabaseError as error:
-            if failures.is_lost_connection(error):
-                raise
-            findings = [
-                failed(f"could not be looked at: {' '.join(str(error).split())}", failures.cure(error))
-            ]
-        yield Result(check.name, findings, time.monotonic() - began)
+        yield run_check(check, database)
+
+
+def run_check(check: Check, database: Database) -> Result:
+    """Run a check in a read-only transaction, unless it opens its own. One that the database refuses has failed."""
+    began = time.monotonic()
+    try:
+        with nullcontext() if check.own_transactions else database.transaction():
+            findings = list(check.look(database))
+    except DatabaseError as error:
+        if failures.is_lost_connection(error):
+            raise
+        findings = [failed(f"could not be looked at: {' '.join(str(error).split())}", failures.cure(error))]
+    return Result(check.name, findings, time.monotonic() - began)

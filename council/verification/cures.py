@@ -215,10 +215,9 @@ def _sequence(difference: Difference, expected: Iterable[Fact]) -> str:
     )
     assert words
     if difference.found is None or difference.found.startswith("OWNED"):
-        return (
-            f"{alter} DROP DEFAULT, ALTER {column} ADD GENERATED {words['kind']} AS IDENTITY; SELECT setval("
-            f"pg_get_serial_sequence('{table}', '{column[1:-1]}'), max({column}) + 1, false) FROM {table}"  # noqa: S608
-        )
+        sequence = f"pg_get_serial_sequence('{table}', '{column[1:-1]}')"
+        advance = f"SELECT setval({sequence}, max({column}) + 1, false) FROM {table}"  # noqa: S608
+        return f"{alter} DROP DEFAULT, ALTER {column} ADD GENERATED {words['kind']} AS IDENTITY; {advance}"
     return (
         f"{alter} SET GENERATED {words['kind']} SET START {words['start']} SET INCREMENT {words['step']} "
         f"SET MAXVALUE {words['max']} SET NO CYCLE"

@@ -49,14 +49,14 @@ def open_tables(database: Database) -> Iterator[Finding]:
             yield failed(
                 f"{table} is open to {who}: {what}",
                 f"{cures.NOT_IN_THE_QUEUE}ALTER TABLE {cures.quote(table)} ENABLE ROW LEVEL SECURITY; "
-                f"REVOKE ALL ON {cures.quote(table)} FROM {who}",
+                f"REVOKE ALL ON {cures.quote(table)} FROM PUBLIC, {who}",
             )
     if gateways:
         names = ", ".join(cures.quote(table) for table, _, _ in gateways)
         yield warning(
             "of the gateway's: "
             + "; ".join(f"{table} is open to {who} ({what})" for table, who, what in gateways),
-            f"REVOKE ALL ON {names} FROM {', '.join(roles)}",
+            f"REVOKE ALL ON {names} FROM PUBLIC, {', '.join(roles)}",
         )
     yield note(f"our tables are shut to {', '.join(roles)}")
     if database.rows(EXISTING, roles=["service_role"]):
@@ -133,7 +133,7 @@ def views(database: Database) -> Iterator[Finding]:
         return
     for view, kind, who, shown in database.rows(VIEWS, roles=roles):
         name = cures.quote(view)
-        safe = f"; or ALTER VIEW {name} SET (security_invoker = true)" if kind == "v" else ""
+        safe = f" -- or: ALTER VIEW {name} SET (security_invoker = true)" if kind == "v" else ""
         yield failed(
             f"{view} shows {shown} to {who} with its owner's rights",
             f"REVOKE ALL ON {name} FROM PUBLIC, {who}{safe}",

@@ -54,5 +54,5 @@ def describe(connection: BaseDatabaseWrapper) -> set[Fact]:
     return facts.of_schema(connection, tables=tables, enums=enums)
 
 
-def write(described: set[Fact], *, file: Path = FILE) -> None:
+def write(described: set[Fact], *, file: Path) -> None:
     file.write_text(HEADER + format_manifest(described))

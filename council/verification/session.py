@@ -49,9 +49,9 @@ def writes(database: Database) -> Iterator[Finding]:
 
 # Settings that are kept for the database, for roles, or for both; those of roles that never connect to it as well.
 KEPT = """
-    SELECT coalesce('ALTER ROLE ' || quote_ident(r.rolname), 'ALTER')
-           || CASE WHEN s.setdatabase = 0 THEN '' WHEN s.setrole = 0 THEN ' DATABASE ' || quote_ident(d.datname)
-                   ELSE ' IN DATABASE ' || quote_ident(d.datname) END,
+    SELECT CASE WHEN s.setrole = 0 AND s.setdatabase <> 0 THEN 'ALTER DATABASE ' || quote_ident(d.datname)
+                ELSE 'ALTER ROLE ' || CASE s.setrole WHEN 0 THEN 'ALL' ELSE quote_ident(r.rolname) END
+                     || coalesce(' IN DATABASE ' || quote_ident(d.datname), '') END,
            split_part(given, '=', 1), substr(given, strpos(given, '=') + 1)
       FROM pg_db_role_setting s
       CROSS JOIN unnest(s.setconfig) AS given

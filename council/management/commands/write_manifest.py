@@ -1,5 +1,7 @@
 """`manage.py write_manifest`: write down the schema that the migrations make, after a new one."""
 
+from argparse import ArgumentParser
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -12,7 +14,13 @@ class Command(BaseCommand):
     help = "Migrate a throw-away database from nothing, and write its schema to council/schema.catalog."
     requires_migrations_checks = False
 
-    def handle(self, *args: Any, verbosity: int, **options: Any) -> None:
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--file", type=Path, default=manifest.FILE, help="Where to (council/schema.catalog)."
+        )
+
+    def handle(self, *args: Any, file: Path, **options: Any) -> None:
+        """Use what makes Django's test databases: it migrates the new one as `migrate` would."""
         name = connection.settings_dict["NAME"]
         connection.settings_dict["TEST"]["NAME"] = f"{name}_manifest"
         connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
@@ -20,5 +28,5 @@ class Command(BaseCommand):
             described = manifest.describe(connection)
         finally:
             connection.creation.destroy_test_db(name, verbosity=0)
-        manifest.write(described)
-        self.stdout.write(f"{len(described)} facts written to {manifest.FILE}.")
+        manifest.write(described, file=file)
+        self.stdout.write(f"{len(described)} facts written to {file}.")
