@@ -1,4 +1,7 @@
-"""What may happen to a database: SQL, the check that finds it, what it says, and whether its cure is SQL."""
+"""What may happen to a database: SQL, the check that finds it, what it says, and whether its cure is SQL.
+
+At the end what harms nothing, and no check may report.
+"""
 
 from typing import NamedTuple
 
@@ -610,4 +613,36 @@ DAMAGES: dict[str, Damage] = {
         'null value in column "taxNumber" of relation "Member" violates not-null constraint',
         is_curable=False,
     ),
+}
+
+
+HARMLESS = {
+    "the data API with row level security on": DATA_API
+    + 'GRANT ALL ON "PointTransaction", "Resource", council_account TO anon, authenticated',
+    "a key of the data API's that may do everything": DATA_API
+    + "ALTER ROLE service_role BYPASSRLS; GRANT ALL ON ALL TABLES IN SCHEMA public TO service_role",
+    "a policy that lets nobody in": DATA_API
+    + 'CREATE POLICY none ON "Resource" AS RESTRICTIVE TO anon USING (false)',
+    "a policy for some rows of the gateway's": DATA_API
+    + """ALTER TABLE "Member" ENABLE ROW LEVEL SECURITY;
+    CREATE POLICY own ON "Member" FOR SELECT TO authenticated USING (email = current_user)""",
+    "a view with its reader's rights": DATA_API
+    + 'CREATE VIEW mine WITH (security_invoker = true) AS TABLE "Member"; GRANT SELECT ON mine TO authenticated',
+    "a view that the data API may not read": DATA_API + 'CREATE VIEW ours AS TABLE "Member"',
+    "a trigger's function with its owner's rights": DATA_API
+    + TRIGGER_FUNCTION.format("f()")
+    + "ALTER FUNCTION f() SECURITY DEFINER",
+    "tables, enums and functions of somebody else's": """CREATE TABLE _prisma_migrations (id text NOT NULL);
+    CREATE TYPE mood AS ENUM ('good'); CREATE FUNCTION theirs() RETURNS int LANGUAGE sql RETURN 1""",
+    "a schema of somebody else's": "CREATE SCHEMA reports; CREATE TABLE reports.totals (id int)",
+    "comments and statistics": """COMMENT ON TABLE "Member" IS 'people'; COMMENT ON COLUMN "Team".name IS 'in full';
+    ALTER TABLE "Member" ALTER email SET STATISTICS 500""",
+    "row level security of the gateway's own": 'ALTER TABLE "Admin" ENABLE ROW LEVEL SECURITY',
+    "UTC by another name": "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET timezone TO ''Etc/UTC''', "
+    "current_database()); END $$",
+    "patient time limits": """DO $$ BEGIN
+      EXECUTE format('ALTER DATABASE %I SET statement_timeout TO ''2min''', current_database());
+      EXECUTE format('ALTER DATABASE %I SET lock_timeout TO 0', current_database());
+    END $$""",
+    "a time limit of the data API's": DATA_API + "ALTER ROLE anon SET statement_timeout TO '3s'",
 }

@@ -17,7 +17,7 @@ from council.verification import checks, leftovers, manifest
 from council.verification.checks import Level, Result
 from council.zero_downtime import turns
 from gamification import verification as points
-from tests.council.damages import DAMAGES
+from tests.council.damages import DAMAGES, HARMLESS
 from tests.databases import ROOT, Database, migrate
 from tests.pgbouncer import PROGRAM, pgbouncer
 
@@ -133,6 +133,31 @@ def test_every_damage_is_found_by_its_check_and_cured_by_its_cure(capsys: pytest
             f"in {time.monotonic() - began:.1f} s\n"
         )
     assert missed == {}
+
+
+@pytest.mark.django_db
+def test_what_harms_nothing_is_not_reported() -> None:
+    reported = {}
+    for name, sql in HARMLESS.items():
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(sql)
+            reported[name] = {check: faults(result) for check, result in results().items() if faults(result)}
+            transaction.set_rollback(True)
+    assert {name: found for name, found in reported.items() if found} == {}
+
+
+@pytest.mark.django_db
+def test_a_check_that_would_write_is_not_let() -> None:
+    def look(database: verification.Database) -> list[verification.Finding]:
+        database.rows(
+            """INSERT INTO "AuditLog" (id, action, "entityType", "entityId") VALUES ('', '', '', '')"""
+        )
+        return []
+
+    check = checks.Check("writes", look, own_transactions=False)
+    [finding] = checks.run_check(check, verification.Database(connection)).findings
+
+    assert finding.words == "could not be looked at: cannot execute INSERT in a read-only transaction"
 
 
 def as_one_transaction(cure: str) -> str:

@@ -23,7 +23,8 @@ class Command(BaseCommand):
         """Use what makes Django's test databases: it migrates the new one as `migrate` would."""
         name = connection.settings_dict["NAME"]
         connection.settings_dict["TEST"]["NAME"] = f"{name}_manifest"
-        connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
+        made = connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
+        assert connection.settings_dict["NAME"] == made  # it is what destroy_test_db drops
         try:
             described = manifest.describe(connection)
         finally:
