@@ -4,11 +4,12 @@ import time
 from collections.abc import Iterator
 from itertools import islice
 
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, transaction
 
 from council import verification
 from council.postgres.fields import cuid
-from council.verification import Database, Finding, failed, note, warning
+from council.verification import Database, Finding, failed, first_line, note, warning
+from council.zero_downtime import failures
 from gamification import reconciliation
 
 SAMPLE_MEMBERS = 2_000
@@ -124,13 +125,20 @@ def trial(database: Database) -> Iterator[Finding]:
     if not database.takes_writes:
         yield warning("not tried, as the server takes no writes", "verify the primary: DATABASE_URL")
         return
-    with database.transaction(read_only=False):
-        faults = list(_try_ledger(database))
+    with database.transaction():
         [(replication, role)] = database.rows(ROLE)
+    faults: list[str] = []
+    try:
+        with database.transaction(read_only=False):
+            faults += _try_ledger(database)
+    except DatabaseError as error:
+        if failures.is_lost_connection(error):
+            raise
+        faults.append(f"no row could be added: {first_line(error)}")
     cure = (
-        "put right what the checks triggers and functions name, and verify again"
+        "put right what the other checks name, and verify again"
         if replication == "origin"
-        else f"ALTER ROLE {role} RESET session_replication_role"
+        else f"ALTER ROLE {role} RESET session_replication_role;"
     )
     for fault in faults:
         yield failed(fault, cure)

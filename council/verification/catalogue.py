@@ -9,7 +9,9 @@ from council.verification import cures, manifest
 from council.verification.checks import Finding, failed, note, register, warning
 from council.verification.database import Database
 
+SHOWN = 5  # of migrations that are not applied
 NOT_VALID, INVALID = " NOT VALID", " INVALID"  # each has a check of its own, in leftovers
+WITH_KIND = {"rule", "key state", "comment"}  # where the name alone does not tell what it is
 
 
 def words(difference: Difference) -> str:
@@ -29,11 +31,8 @@ def words(difference: Difference) -> str:
     return f"{name} is {found}, expected {expected}"
 
 
-WITH_KIND = {"rule", "key state", "comment"}
-
-
 def _first_line(text: str | None) -> str:
-    lines = str(text).splitlines()
+    lines = str(text).replace("@extschema@.", "").splitlines()
     return lines[0] if len(lines) == 1 else f"{lines[0]} …"
 
 
@@ -53,9 +52,11 @@ def surplus(database: Database, difference: Difference) -> Finding:
     return warning(words(difference), cure(database, difference))
 
 
-def count(database: Database, *kinds: str, more: str = "") -> Finding:
-    number = sum(fact.kind in kinds for fact in database.expected)
-    return note(f"{number} compared{more}")
+def count(database: Database, kind: str, *, more: str = "") -> Finding:
+    """Say how many are as expected; those of a missing table are not, though it alone is reported."""
+    expected = {fact for fact in database.expected if fact.kind == kind}
+    equal = len(expected & database.found)
+    return note(f"{equal if equal == len(expected) else f'{equal} of {len(expected)}'} as expected{more}")
 
 
 def added(database: Database, kind: str) -> str:
@@ -79,8 +80,9 @@ def migrations(database: Database) -> Iterator[Finding]:
     """All of them applied, and none that this code does not have."""
     loader = database.migrations
     pending = database.pending_migrations
-    for name in pending:
-        yield failed(f"{name} is not applied", cures.MIGRATE)
+    if pending:
+        more = f" and {len(pending) - SHOWN} more" if len(pending) > SHOWN else ""
+        yield failed(f"not applied: {listed(pending[:SHOWN])}{more}", cures.MIGRATE)
     replaced = {key for migration in loader.disk_migrations.values() for key in migration.replaces}
     for app, name in sorted(loader.applied_migrations.keys() - loader.disk_migrations.keys() - replaced):
         yield failed(
@@ -203,8 +205,10 @@ def row_security(database: Database) -> Iterator[Finding]:
         for name, state in database.definitions("row security").items()
         if name in gateways and state == "off"
     )
-    ours = len(database.tables) - len(gateways)
-    yield note(f"on for our {ours} tables" + (f"; off for the gateway's {listed(off)}" if off else ""))
+    on = sum(
+        state == "on" for name, state in database.definitions("row security").items() if name not in gateways
+    )
+    yield note(f"on for {on} tables of ours" + (f"; off for the gateway's {listed(off)}" if off else ""))
 
 
 # A sequence that was not used yet begins with its first value.
@@ -234,7 +238,7 @@ def sequences(database: Database) -> Iterator[Finding]:
             table, column = cures.parts(name)
             yield failed(
                 f"{name} goes up to {highest}, and its sequence has got to {last}",
-                f"SELECT setval('{sequence}', max({column})) FROM {table}",  # noqa: S608
+                f"SELECT setval('{sequence}', max({column})) FROM {table};",  # noqa: S608
             )
     yield count(database, "sequence", more=", none behind its column")
 

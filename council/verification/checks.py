@@ -20,7 +20,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found, beside what was expected; `cure` is a command or SQL that can be pasted."""
+    """What was found, beside what was expected; `cure` is a command, or SQL up to its semicolon, that can be pasted."""
 
     level: Level
     words: str
@@ -94,5 +94,9 @@ def run_check(check: Check, database: Database) -> Result:
     except DatabaseError as error:
         if failures.is_lost_connection(error):
             raise
-        findings = [failed(f"could not be looked at: {' '.join(str(error).split())}", failures.cure(error))]
+        findings = [failed(f"could not be looked at: {first_line(error)}", failures.cure(error))]
     return Result(check.name, findings, time.monotonic() - began)
+
+
+def first_line(error: DatabaseError) -> str:
+    return str(error).strip().splitlines()[0]

@@ -30,7 +30,7 @@ def parts(name: str) -> tuple[str, str]:
 
 def cure(difference: Difference, *, expected: Iterable[Fact]) -> str:
     """Write the SQL that puts a difference right; `expected` is the whole manifest."""
-    return CURES[difference.kind](difference, expected)
+    return f"{CURES[difference.kind](difference, expected)};"
 
 
 def create_table(difference: Difference, expected: Iterable[Fact]) -> str:
@@ -57,11 +57,11 @@ def create_table(difference: Difference, expected: Iterable[Fact]) -> str:
 def _table(difference: Difference, expected: Iterable[Fact]) -> str:
     empty = create_table(difference, expected)
     if difference.found is None:
-        return f"-- its rows are in a backup; an empty one: {empty}"
+        return f"-- Its rows are in a backup. An empty one:\n{empty}"
     table = quote(difference.name)
     if difference.found == "table, unlogged":
-        return f"ALTER TABLE {table} SET LOGGED -- writes it anew, and holds everybody up meanwhile"
-    return f"ALTER TABLE {table} RENAME TO {quote(difference.name + ' found')} -- and then: {empty}"
+        return f"-- Writes it anew, and holds everybody up meanwhile.\nALTER TABLE {table} SET LOGGED"
+    return f"-- Move what is in its place out of the way: ALTER … {table} RENAME TO …\n{empty}"
 
 
 def _column(definition: str) -> str:
@@ -129,7 +129,7 @@ def _enum(difference: Difference, expected: Iterable[Fact]) -> str:
             steps += [f"{alter} DROP DEFAULT"] if default else []
             steps += [f"{alter} TYPE {name} USING {column}::text::{name}"]
             steps += [f"{alter} SET DEFAULT {default}"] if default else []
-    return "BEGIN; " + "; ".join([*steps, f"DROP TYPE {old}; COMMIT"]) + " -- writes the tables anew"
+    return "-- Writes the tables anew.\nBEGIN; " + "; ".join([*steps, f"DROP TYPE {old}", "COMMIT"])
 
 
 def _constraint(difference: Difference, expected: Iterable[Fact]) -> str:

@@ -49,14 +49,14 @@ def open_tables(database: Database) -> Iterator[Finding]:
             yield failed(
                 f"{table} is open to {who}: {what}",
                 f"{cures.NOT_IN_THE_QUEUE}ALTER TABLE {cures.quote(table)} ENABLE ROW LEVEL SECURITY; "
-                f"REVOKE ALL ON {cures.quote(table)} FROM PUBLIC, {who}",
+                f"REVOKE ALL ON {cures.quote(table)} FROM PUBLIC, {who};",
             )
     if gateways:
         names = ", ".join(cures.quote(table) for table, _, _ in gateways)
         yield warning(
             "of the gateway's: "
             + "; ".join(f"{table} is open to {who} ({what})" for table, who, what in gateways),
-            f"REVOKE ALL ON {names} FROM PUBLIC, {', '.join(roles)}",
+            f"REVOKE ALL ON {names} FROM PUBLIC, {', '.join(roles)};",
         )
     yield note(f"our tables are shut to {', '.join(roles)}")
     if database.rows(EXISTING, roles=["service_role"]):
@@ -90,7 +90,7 @@ def policies(database: Database) -> Iterator[Finding]:
         return
     others = []
     for table, policy, _, command, who, using, check in database.rows(POLICIES, roles=roles):
-        drop = f"{cures.NOT_IN_THE_QUEUE}DROP POLICY {cures.quote(policy)} ON {cures.quote(table)}"
+        drop = f"{cures.NOT_IN_THE_QUEUE}DROP POLICY {cures.quote(policy)} ON {cures.quote(table)};"
         words = (
             f"{policy!r} opens {table} to {who}: {command} where {check if command == 'INSERT' else using}"
         )
@@ -133,10 +133,10 @@ def views(database: Database) -> Iterator[Finding]:
         return
     for view, kind, who, shown in database.rows(VIEWS, roles=roles):
         name = cures.quote(view)
-        safe = f" -- or: ALTER VIEW {name} SET (security_invoker = true)" if kind == "v" else ""
+        safe = f"\n-- or: ALTER VIEW {name} SET (security_invoker = true);" if kind == "v" else ""
         yield failed(
             f"{view} shows {shown} to {who} with its owner's rights",
-            f"REVOKE ALL ON {name} FROM PUBLIC, {who}{safe}",
+            f"REVOKE ALL ON {name} FROM PUBLIC, {who};{safe}",
         )
     yield note("none shows a table with its owner's rights")
 
@@ -166,6 +166,6 @@ def functions(database: Database) -> Iterator[Finding]:
     for function, is_ours, who in database.rows(FUNCTIONS, roles=roles, functions=ours):
         yield (failed if is_ours else warning)(
             f"{function} runs for {who} with its owner's rights",
-            f"REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC, {who}",
+            f"REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC, {who};",
         )
     yield note("none runs with its owner's rights")

@@ -33,13 +33,13 @@ def invalid_indexes(database: Database) -> Iterator[Finding]:
     constraints = {fact.name.partition(".")[2] for fact in database.expected if fact.kind == "constraint"}
     for index, table, is_ours, is_being_built in database.rows(INVALID_INDEXES):
         words = f'{index} of "{table}" is INVALID: it costs with every row, and serves no query'
-        drop = f"DROP INDEX CONCURRENTLY {cures.quote(index)}"
+        drop = f"DROP INDEX CONCURRENTLY {cures.quote(index)};"
         if is_being_built:
             yield warning(f'{index} of "{table}" is being built', "wait for it, and verify again")
         elif index in constraints:
-            yield failed(words, f"REINDEX INDEX CONCURRENTLY {cures.quote(index)}")
+            yield failed(words, f"REINDEX INDEX CONCURRENTLY {cures.quote(index)};")
         elif index in expected:
-            yield failed(words, f"{drop}; {cures.concurrently(expected[index])}")
+            yield failed(words, f"{drop} {cures.concurrently(expected[index])};")
         else:
             yield (failed if is_ours else warning)(words, drop)
     yield note("none")
@@ -61,7 +61,7 @@ def unvalidated(database: Database) -> Iterator[Finding]:
     for constraint, table, is_ours in database.rows(UNVALIDATED):
         yield (failed if is_ours else warning)(
             f'{constraint} of "{table}" is NOT VALID: older rows may break it',
-            f"ALTER TABLE {cures.quote(table)} VALIDATE CONSTRAINT {cures.quote(constraint)}",
+            f"ALTER TABLE {cures.quote(table)} VALIDATE CONSTRAINT {cures.quote(constraint)};",
         )
     yield note("none")
 
@@ -82,7 +82,7 @@ def prepared_transactions(database: Database) -> Iterator[Finding]:
         if seconds >= OLD_SECONDS:
             literal = name.replace("'", "''")
             yield failed(
-                f"{name!r} of {owner} was prepared {duration(seconds)} ago", f"ROLLBACK PREPARED '{literal}'"
+                f"{name!r} of {owner} was prepared {duration(seconds)} ago", f"ROLLBACK PREPARED '{literal}';"
             )
         else:
             young += 1
@@ -108,7 +108,7 @@ def advisory_lock(database: Database) -> Iterator[Finding]:
         if state == "idle" and seconds >= ORPHANED_SECONDS:
             yield failed(
                 f"held by pid {pid} ({user}), which has done nothing for {duration(seconds)}",
-                f"SELECT pg_terminate_backend({pid})",
+                f"SELECT pg_terminate_backend({pid});",
             )
         else:
             yield warning(

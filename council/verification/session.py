@@ -41,7 +41,7 @@ def writes(database: Database) -> Iterator[Finding]:
         yield failed(
             "default_transaction_read_only is on, expected off",
             f"ALTER DATABASE {cures.quote(name)} RESET default_transaction_read_only; "
-            f"ALTER ROLE {cures.quote(role)} RESET default_transaction_read_only",
+            f"ALTER ROLE {cures.quote(role)} RESET default_transaction_read_only;",
         )
     else:
         yield note("taken")
@@ -90,17 +90,16 @@ def time_zone(database: Database) -> Iterator[Finding]:
             yield failed(
                 f"sessions begin in {zone} ({where.removeprefix('ALTER ')}), expected UTC: moments that are "
                 f"filled in by default would be hours off",
-                f"{where} SET timezone TO 'UTC'",
+                f"{where} SET timezone TO 'UTC';",
             )
     yield note(f"UTC, {len(zones)} places looked at" if len(zones) > 1 else "UTC")
 
 
 ELSEWHERE = """
-    SELECT DISTINCT n.nspname
+    SELECT n.nspname, n.nspname = ANY(current_schemas(false))
       FROM pg_class c
       JOIN pg_namespace n ON n.oid = c.relnamespace
-     WHERE c.relname = ANY(%(tables)s) AND c.relkind IN ('r', 'p') AND n.nspname <> %(schema)s
-       AND n.nspname !~ '^pg_' AND (n.nspname = ANY(current_schemas(false)) OR c.relname = 'Member')
+     WHERE c.relname = 'Member' AND c.relkind IN ('r', 'p') AND n.nspname <> %(schema)s
      ORDER BY 1
 """
 
@@ -108,18 +107,19 @@ ELSEWHERE = """
 @register("search_path")
 def search_path(database: Database) -> Iterator[Finding]:
     """Leads to our tables, and to no others of the same names."""
-    others = [row[0] for row in database.rows(ELSEWHERE)]
-    has_ours = bool(database.definitions("table"))
+    schemas = database.rows(ELSEWHERE)
+    others = ", ".join(cures.quote(schema) for schema, _ in schemas)
+    on_path = ", ".join(schema for schema, is_on_path in schemas if is_on_path)
     [(path, role)] = database.rows("SELECT current_setting('search_path'), session_user")
-    if others and not has_ours:
+    if others and not database.definitions("table"):
         yield failed(
-            f"{path}: leads to the schema {database.schema}; the tables are in {', '.join(others)}",
-            f"ALTER ROLE {cures.quote(role)} SET search_path TO {', '.join(map(cures.quote, others))}",
+            f"{path}: leads to the schema {database.schema}; the tables are in {others}",
+            f"ALTER ROLE {cures.quote(role)} SET search_path TO {others};",
         )
-    elif others:
+    elif on_path:
         yield warning(
-            f"{path}: the schema is {database.schema}; {', '.join(others)} has tables of the same names",
-            "drop or rename those that nobody uses: DROP TABLE …",
+            f"{path}: the schema is {database.schema}; {on_path} has tables of the same names",
+            "drop or rename those that nobody uses",
         )
     yield note(f"{path}: the schema is {database.schema}")
 
@@ -135,17 +135,17 @@ def time_limits(database: Database) -> Iterator[Finding]:
         if not limits:
             limits = [(f"ALTER ROLE {cures.quote(role)}", f"{database.settings(name)[name]}ms")]
         for where, value in limits:
-            seconds = _seconds(database, value)
+            seconds = _seconds(value)
             if 0 < seconds < least:
                 yield warning(
                     f"{name} is {duration(seconds)} ({where.removeprefix('ALTER ')}), expected none, or "
                     f"{duration(least)} at least: longer statements of migrations and of the gateway are ended",
-                    f"{where} SET {name} TO '{timedelta(seconds=least).seconds}s'",
+                    f"{where} SET {name} TO '{timedelta(seconds=least).seconds}s';",
                 )
     yield note(f"none too short for {', '.join(roles)}")
 
 
-def _seconds(database: Database, value: str) -> float:
+def _seconds(value: str) -> float:
     """Read PostgreSQL's duration, where a number alone is milliseconds."""
     unit = value.strip().lstrip("-0123456789.").strip()
     number = value.strip()[: len(value.strip()) - len(unit)].strip()
@@ -181,21 +181,22 @@ def rights(database: Database) -> Iterator[Finding]:
     """The role that the application connects as reads and writes all tables, and no row is hidden from it."""
     [(role,)] = database.rows("SELECT current_user")
     to = cures.quote(role)
-    for table, missing, is_hidden, owner in database.rows(RIGHTS):
+    tables = database.rows(RIGHTS)
+    for table, missing, is_hidden, owner in tables:
         if missing:
             yield failed(
                 f"{role} has no right to {missing} on {table}",
-                f"GRANT {missing} ON {cures.quote(table)} TO {to}",
+                f"GRANT {missing} ON {cures.quote(table)} TO {to};",
             )
         if is_hidden:
             yield failed(
                 f"row level security hides the rows of {table} from {role}, who is not its owner ({owner})",
-                f"GRANT {cures.quote(owner)} TO {to}",
+                f"GRANT {cures.quote(owner)} TO {to};",
             )
     functions = sorted(fact.name.partition("(")[0] for fact in database.expected if fact.kind == "function")
     for (function,) in database.rows(FUNCTION_RIGHTS, functions=functions):
         yield failed(
             f"{role} may not run {function}, which triggers call",
-            f"GRANT EXECUTE ON FUNCTION {function} TO {to}",
+            f"GRANT EXECUTE ON FUNCTION {function} TO {to};",
         )
-    yield note(f"{role} reads and writes all {len(database.tables)} tables")
+    yield note(f"{role} reads and writes {len(tables)} tables")

@@ -37,7 +37,7 @@ DAMAGES: dict[str, Damage] = {
     "a migration that is not applied": Damage(
         "DELETE FROM django_migrations WHERE app = 'gamification' AND name = '0013_fill_month_and_streak'",
         "migrations",
-        "gamification.0013_fill_month_and_streak is not applied",
+        "not applied: gamification.0013_fill_month_and_streak",
         is_curable=False,
     ),
     "a migration that this code does not have": Damage(
@@ -415,11 +415,11 @@ DAMAGES: dict[str, Damage] = {
     "a search_path to somewhere else": Damage(
         "CREATE SCHEMA other; SET LOCAL search_path TO other",
         "search_path",
-        "other: leads to the schema other; the tables are in public",
+        'other: leads to the schema other; the tables are in "public"',
         is_curable=False,  # the next session has it
     ),
     "tables of the same names": Damage(
-        SAME_NAMES,
+        SAME_NAMES + "SET LOCAL search_path TO public, other",
         "search_path",
         "the schema is public; other has tables of the same names",
         is_curable=False,
@@ -634,7 +634,7 @@ HARMLESS = {
     + "ALTER FUNCTION f() SECURITY DEFINER",
     "tables, enums and functions of somebody else's": """CREATE TABLE _prisma_migrations (id text NOT NULL);
     CREATE TYPE mood AS ENUM ('good'); CREATE FUNCTION theirs() RETURNS int LANGUAGE sql RETURN 1""",
-    "a schema of somebody else's": "CREATE SCHEMA reports; CREATE TABLE reports.totals (id int)",
+    "a schema of somebody else's": SAME_NAMES,
     "comments and statistics": """COMMENT ON TABLE "Member" IS 'people'; COMMENT ON COLUMN "Team".name IS 'in full';
     ALTER TABLE "Member" ALTER email SET STATISTICS 500""",
     "row level security of the gateway's own": 'ALTER TABLE "Admin" ENABLE ROW LEVEL SECURITY',

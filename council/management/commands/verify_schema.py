@@ -2,7 +2,6 @@
 
 import json
 import sys
-import textwrap
 import time
 from argparse import ArgumentParser
 from typing import Any
@@ -45,6 +44,8 @@ class Command(BaseCommand):
                 results.append(result)
                 if format == "table":
                     self.write_result(result)
+            if format == "table":
+                self.write_cures(results)
         except (DatabaseError, NotSupportedError) as error:
             raise failures.DatabaseUnusable(error, connection, command="verify_schema") from error
         except LookupError as error:  # no schema
@@ -62,7 +63,7 @@ class Command(BaseCommand):
         return f"Database {given['NAME']} on {given['HOST'] or 'the local socket'}"
 
     def write_result(self, result: Result) -> None:
-        """Write a line a finding, the first beside the name, each cure below its fault."""
+        """Write a line a finding, the first beside the name; of a check that found a fault, nothing else."""
         style = {
             Level.OK: self.style.SUCCESS,
             Level.WARNING: self.style.WARNING,
@@ -73,8 +74,18 @@ class Command(BaseCommand):
         for finding in faults or result.findings:
             self.stdout.write(f"{head}{finding.words}")
             head = f"{INDENT}{'':<{NAME_WIDTH}}"
-            if finding.cure:
-                self.stdout.write(textwrap.indent(f"cure: {finding.cure}", " " * len(head)))
+
+    def write_cures(self, results: list[Result]) -> None:
+        """Write each cure once, to be pasted as it is, below what it is for."""
+        cures: dict[str, list[str]] = {}
+        for result in results:
+            for finding in result.findings:
+                if finding.level is not Level.OK:
+                    cures.setdefault(finding.cure, []).append(f"-- {result.name}: {finding.words}")
+        if cures:
+            self.stdout.write(self.style.MIGRATE_HEADING("Cures"))
+        for cure, faults in cures.items():
+            self.stdout.write("\n".join([*faults, cure, ""]))
 
 
 class Summary:
