@@ -6,6 +6,7 @@ A pytest plugin (see pyproject.toml). Django's own test database is for everythi
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +14,14 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
+from django.conf import settings
 from django.core.management import call_command
 from django.db import connection as default_connection
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import sql
+
+from council.postgres import embedded
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRATCH = "scratch"
@@ -37,11 +41,11 @@ def execute_on_server(statement: sql.Composed) -> None:
         session.execute(statement)
 
 
-def catalog_query() -> bytes:
+def catalog_query(*, scope: str = "app", ordinals: str = "off") -> bytes:
     """Read the contract's query as psql would: its variables put in, its own commands left out."""
     text = (ROOT / "tests/schema/catalog.sql").read_text()
     query = text[text.index("\nWITH") : text.rindex("ROLLBACK")]
-    for variable, value in {"schema": "public", "ordinals": "off", "scope": "app"}.items():
+    for variable, value in {"schema": "public", "ordinals": ordinals, "scope": scope}.items():
         query = query.replace(f":'{variable}'", f"'{value}'")
     return query.encode()
 
@@ -116,6 +120,25 @@ class Database:
             connections[SCRATCH].close()
             del connections[SCRATCH]
             del connections.databases[SCRATCH]
+
+
+@contextmanager
+def server_of_its_own(**options: str) -> Iterator[tuple[embedded.Server, Database]]:
+    """Start a server that a test may stop, with an empty database on it."""
+    if settings.EMBEDDED_SERVER is None:
+        pytest.skip("needs a server of its own, which DATABASE_URL rules out")
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        binaries = settings.EMBEDDED_SERVER.binaries
+        server = embedded.Server(Path(folder), binaries=binaries, options={"fsync": "off", **options})
+        address = server.start()
+        try:
+            database = Database("own", server=f"postgresql://postgres@/own?host={address.host}")
+            with database.connect_to("postgres") as session:
+                session.execute("CREATE DATABASE own")
+            yield server, database
+        finally:
+            server.remove()
 
 
 def migrate(*targets: str) -> None:

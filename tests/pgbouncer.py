@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from django.db import connection
@@ -36,27 +36,38 @@ pidfile = {folder}/pid
 @contextmanager
 def pgbouncer(database: Database, *, mode: str, size: int = 2, **settings: int) -> Iterator[str]:
     """Run a PgBouncer for a block, and give the URL that leads through it to a database."""
-    assert PROGRAM
     server = connection.get_connection_params()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        listen_port = free.getsockname()[1]
+    # It refuses to run as root, and the server's socket is open to the server's user only.
+    user = pwd.getpwuid(Path(str(server["host"])).stat().st_uid) if os.geteuid() == 0 else None
     with tempfile.TemporaryDirectory(dir="/tmp") as name:
         folder = Path(name)
-        file = folder / "pgbouncer.ini"
-        file.write_text(
-            CONFIGURATION.format(
-                host=str(server["host"]).replace("'", "''"),
-                port=server.get("port") or 5432,
-                mode=mode,
-                size=size,
-                folder=folder,
-                listen_port=listen_port,
-                settings="\n".join(f"{name} = {value}" for name, value in settings.items()),
-            )
-        )
-        # It refuses to run as root, and the server's socket is open to the server's user only.
-        user = pwd.getpwuid(Path(str(server["host"])).stat().st_uid) if os.geteuid() == 0 else None
+        values = {
+            "host": str(server["host"]).replace("'", "''"),
+            "port": server.get("port") or 5432,
+            "mode": mode,
+            "size": size,
+            "folder": folder,
+            "settings": "\n".join(f"{name} = {value}" for name, value in settings.items()),
+        }
+        process, port = start(folder, values, user)
+        try:
+            yield f"postgresql://postgres@127.0.0.1:{port}/{database.name}"
+        finally:
+            process.kill()
+            process.wait()
+
+
+def start(
+    folder: Path, values: dict[str, object], user: pwd.struct_passwd | None
+) -> tuple[subprocess.Popen[bytes], int]:
+    """Start it on a port that is free, and again on another one where somebody was quicker."""
+    assert PROGRAM
+    file = folder / "pgbouncer.ini"
+    for _ in range(10):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port: int = free.getsockname()[1]
+        file.write_text(CONFIGURATION.format(listen_port=port, **values))
         if user:
             for path in (folder, file):
                 os.chown(path, user.pw_uid, user.pw_gid)
@@ -67,21 +78,21 @@ def pgbouncer(database: Database, *, mode: str, size: int = 2, **settings: int) 
             extra_groups=[] if user else None,
             stderr=subprocess.DEVNULL,
         )
-        try:
-            wait_for_port(listen_port)
-            yield f"postgresql://postgres@127.0.0.1:{listen_port}/{database.name}"
-        finally:
-            process.kill()
-            process.wait()
+        if listens(process, folder / "pid", port):
+            return process, port
+        process.kill()
+        process.wait()
+    raise AssertionError(
+        f"PgBouncer does not start. {folder / 'log'} says: {(folder / 'log').read_text()[-1000:]}"
+    )
 
 
-def wait_for_port(port: int) -> None:
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except ConnectionRefusedError:
-            assert time.monotonic() < deadline, "PgBouncer does not listen"
-            time.sleep(0.02)
-        else:
-            return
+def listens(process: subprocess.Popen[bytes], pid_file: Path, port: int) -> bool:
+    """Wait until it listens, or has ended. Its process id, once written, shows that the port is not somebody else's."""
+    deadline = time.monotonic() + 30
+    while process.poll() is None and time.monotonic() < deadline:
+        if pid_file.exists():
+            with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), timeout=5):
+                return process.poll() is None
+        time.sleep(0.02)
+    return False

@@ -38,6 +38,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def get_connection_params(self) -> dict[str, Any]:
         params: dict[str, Any] = super().get_connection_params()
         params.setdefault("fallback_application_name", "council")
+        # A session that waits long for an answer, as for an index, must not be forgotten by a router in between, nor
+        # wait for hours for a server that has died.
+        params.setdefault("keepalives_idle", 30)
+        params.setdefault("keepalives_interval", 10)
+        params.setdefault("keepalives_count", 3)
         if server := self.embedded_server:
             if not self.may_start_embedded_server and not server.is_running():
                 raise OperationalError(

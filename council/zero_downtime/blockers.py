@@ -66,6 +66,8 @@ class Blocker:
         if self.kind == "prepared transaction":
             return f"prepared transaction {self.application!r} of {self.user}, {age}, holds {holds}{more}"
         who = f"{self.user or 'user: hidden'}, {self.application or 'no application name'}"
+        if self.user is None and self.kind:  # the server's own
+            who = self.kind
         query = " ".join(self.query.split())[:QUERY_CHARACTERS] if self.query else "hidden"
         return f"pid {self.pid} ({who}), {self.state or 'state: hidden'}, {age}, holds {holds}{more}; query: {query}"
 
@@ -77,31 +79,46 @@ def duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else str(timedelta(seconds=int(seconds)))
 
 
+# pg_blocking_pids halts all locking on the server for an instant: called while the session waits only, and once.
+WAITS_FOR = """
+    SELECT pg_blocking_pids(pid) FROM pg_stat_get_activity(%(pid)s) WHERE wait_event_type = 'Lock'
+"""
 BLOCKING = """
     SELECT l.virtualtransaction
       FROM pg_locks l
-     WHERE l.granted AND l.pid = ANY(pg_blocking_pids(%(pid)s))
+     WHERE l.granted AND l.pid = ANY(%(waits_for)s)
      UNION
     SELECT held.virtualtransaction
       FROM pg_locks wanted
       JOIN pg_locks held ON held.relation = wanted.relation AND held.database = wanted.database
      WHERE wanted.pid = %(pid)s AND NOT wanted.granted
-       AND held.granted AND held.pid IS NULL AND 0 = ANY(pg_blocking_pids(%(pid)s))
+       AND held.granted AND held.pid IS NULL AND 0 = ANY(%(waits_for)s)
 """
 
 
 def blocking(session: psycopg.Connection, pid: int) -> frozenset[str]:
     """List the transactions that a waiting session waits for, those ahead of it in the queue included."""
-    return frozenset(row[0] for row in session.execute(BLOCKING, {"pid": pid}))
+    row = session.execute(WAITS_FOR, {"pid": pid}).fetchone()
+    if row is None or not row[0]:
+        return frozenset()
+    return frozenset(found[0] for found in session.execute(BLOCKING, {"pid": pid, "waits_for": row[0]}))
 
 
+# An autovacuum, unless it prevents wraparound, is cancelled by PostgreSQL for whoever has waited for deadlock_timeout.
+# Who may shorten that (locks.short_waits) need not wait for its end.
 HOLDING = """
     SELECT DISTINCT virtualtransaction
-      FROM pg_locks
+      FROM pg_locks l
      WHERE locktype = 'relation' AND granted AND pid IS DISTINCT FROM %(pid)s
        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
        AND relation = to_regclass(%(table)s)
        AND mode = ANY(%(modes)s)
+       AND NOT (
+           has_parameter_privilege('deadlock_timeout', 'SET')
+           AND EXISTS (
+               SELECT FROM pg_stat_activity a
+                WHERE a.pid = l.pid AND backend_type = 'autovacuum worker'
+                  AND query NOT LIKE '%%(to prevent wraparound)'))
 """
 
 

@@ -2,35 +2,21 @@
 
 import copy
 import functools
-import random
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from django.db import Error, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.exceptions import IrreversibleError
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
 from django.db.migrations.state import ProjectState
 
-from council.zero_downtime import failures, locks, plan
+from council.zero_downtime import failures, patience, plan
 from council.zero_downtime.baseline import AdoptBaseline
 from council.zero_downtime.observer import Observer
-
-# lock_not_available and deadlock_detected. Source: PostgreSQL manual, appendix A.
-RETRIED = {"55P03", "40P01"}
-BACKOFF_SECONDS = 0.1
-BACKOFF_MOST_SECONDS = 5.0
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long a statement waits for a lock, in the queue where it holds others up, and a migration outside."""
-
-    lock_seconds: float = 0.1
-    seconds: float = 600.0
+from council.zero_downtime.patience import Patience
 
 
 class Executor(MigrationExecutor):
@@ -81,8 +67,10 @@ class Executor(MigrationExecutor):
         Django records after COMMIT where there is deferred SQL; a crash between the two leaves tables that the next
         run trips over.
         """
-        if fake or fake_initial:
-            return super().apply_migration(state, migration, fake, fake_initial)
+        if fake_initial and not fake:
+            fake, state = self.detect_soft_applied(state, migration)
+        if fake:
+            return super().apply_migration(state, migration, fake=True)
         self._report("apply_start", migration)
         with self._explained(migration):
             if migration.atomic:
@@ -126,84 +114,74 @@ class Executor(MigrationExecutor):
             return super().unapply_migration(state, migration, fake)
         self._report("unapply_start", migration)
         with self._explained(migration, backwards=True):
-            state = self._with_locks(
-                migration, state, lambda: self._unapply(state, migration), backwards=True
-            )
+            if migration.atomic:
+                act = functools.partial(self._unapply_atomically, state, migration)
+                state = self._with_locks(migration, state, act, backwards=True)
+            else:
+                self._unapply_step_by_step(state, migration)
         self._report("unapply_success", migration)
         return state
 
-    def _unapply(self, state: ProjectState, migration: Migration) -> ProjectState:
-        with self.connection.schema_editor(atomic=migration.atomic) as schema_editor:
-            after = migration.unapply(state.clone(), schema_editor)
+    def _unapply_atomically(self, state: ProjectState, migration: Migration) -> ProjectState:
+        with self.connection.schema_editor(atomic=True) as schema_editor:
+            before = migration.unapply(state.clone(), schema_editor)
             schema_editor.flush_deferred_sql()  # type: ignore[attr-defined]
-            for app_label, name in migration.replaces:
-                self.recorder.record_unapplied(app_label, name)
-            self.recorder.record_unapplied(migration.app_label, migration.name)
-        return after
+            self._record_unapplied(migration)
+        return before
+
+    def _unapply_step_by_step(self, state: ProjectState, migration: Migration) -> None:
+        """Reverse the operations of a migration that is not atomic, the last one first, each until it is through."""
+        steps = []
+        for operation in migration.operations:
+            if not operation.reversible:
+                raise IrreversibleError(f"Operation {operation} in {migration} is not reversible")
+            step = copy.copy(migration)
+            step.operations = [operation]  # type: ignore[misc]  # as Migration.__init__ does
+            steps.append((step, state))
+            state = step.mutate_state(state)
+        for step, before in reversed(steps):
+            act = functools.partial(self._unapply_step, before, step)
+            self._with_locks(step, before, act, backwards=True)
+        self._record_unapplied(migration)
+
+    def _unapply_step(self, before: ProjectState, step: Migration) -> ProjectState:
+        with self.connection.schema_editor(atomic=False) as schema_editor:
+            return step.unapply(before.clone(), schema_editor)
+
+    def _record_unapplied(self, migration: Migration) -> None:
+        for app_label, name in migration.replaces:
+            self.recorder.record_unapplied(app_label, name)
+        self.recorder.record_unapplied(migration.app_label, migration.name)
 
     def _with_locks(
         self,
         migration: Migration,
         before: ProjectState,
-        attempt: Callable[[], ProjectState],
+        act: Callable[[], ProjectState],
         *,
         backwards: bool = False,
     ) -> ProjectState:
-        """Attempt a migration until it gets its locks.
-
-        Whoever waits for a lock holds up everybody behind it. So it waits in the queue for an instant, and for
-        what is in the way outside of it: before the first attempt where the locks are known, and after one that
-        timed out. A whole migration is attempted again, since a single statement would keep the locks before it
-        while it waits.
-        Raises PatienceExhausted.
-        """
-        if self.connection.in_atomic_block:  # a test's; its locks are its own matter
-            return attempt()
-        deadline = time.monotonic() + self.patience.seconds
-        backoff = BACKOFF_SECONDS
-        in_the_way = self._long_transactions(migration, before, backwards=backwards)
-        while True:
-            in_the_way = self.observer.wait_until_gone(in_the_way, deadline=deadline)
-            if in_the_way:
-                break
-            self.observer.forget()
-            try:
-                # Set anew each time: what is SET in a transaction is undone when it rolls back.
-                with locks.short_waits(self.connection, self.patience.lock_seconds):
-                    return attempt()
-            except Error as error:
-                if failures.sqlstate(error) not in RETRIED:
-                    raise
-            in_the_way = self.observer.blocked_by
-            if time.monotonic() > deadline:
-                break
-            if not in_the_way:
-                time.sleep(random.uniform(backoff / 2, backoff))  # noqa: S311
-                backoff = min(2 * backoff, BACKOFF_MOST_SECONDS)
-        raise failures.PatienceExhausted(
-            migration,
-            self.observer.describe(in_the_way),
-            seconds=self.patience.seconds,
-            progress=self._progress(),
+        """Apply or reverse a migration until it gets its locks. Raises PatienceExhausted."""
+        return patience.persist(
+            act,
+            connection=self.connection,
+            observer=self.observer,
+            patience=self.patience,
+            wanted=plan.locks(migration, before, backwards=backwards),
+            what=str(migration),
+            kept=f"{failures.kept(migration)} {self._progress()}",
         )
-
-    def _long_transactions(
-        self, migration: Migration, before: ProjectState, *, backwards: bool
-    ) -> frozenset[str]:
-        """List the transactions in the way that are still there after the time that a statement would wait."""
-        wanted = [
-            (self.connection.ops.quote_name(lock.table), lock.mode)
-            for lock in plan.locks(migration, before, backwards=backwards)
-        ]
-        first = self.observer.holding(wanted)
-        if first:
-            time.sleep(self.patience.lock_seconds)
-        return first & self.observer.holding(wanted) if first else first
 
     @contextmanager
     def _explained(self, migration: Migration, *, backwards: bool = False) -> Iterator[None]:
         try:
             yield
+        except KeyboardInterrupt as error:
+            is_known = self._is_as_before(migration, backwards=backwards)
+            stays = (
+                f"{migration} was cut short. {failures.kept(migration, is_known=is_known)} {self._progress()}"
+            )
+            raise failures.Interrupted(error, what_stays=stays) from error
         except Error as error:
             if isinstance(error, transaction.TransactionManagementError):
                 raise
@@ -212,6 +190,11 @@ class Executor(MigrationExecutor):
                 migration, error, backwards=backwards, progress=progress
             ) from error
         self.finished += 1
+
+    def _is_as_before(self, migration: Migration, *, backwards: bool) -> bool:
+        """Tell whether a migration that was interrupted had not been committed; False where the server cannot say."""
+        key = (migration.app_label, migration.name)
+        return self.connection.is_usable() and (key in self.recorder.applied_migrations()) is backwards
 
     def _progress(self) -> str:
         left = self.planned - self.finished

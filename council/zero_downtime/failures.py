@@ -4,9 +4,11 @@ import re
 from collections.abc import Sequence
 
 from django.core.management import CommandError
+from django.db import InterfaceError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.migration import Migration
 
+from council.zero_downtime import interruption
 from council.zero_downtime.blockers import Blocker, duration
 
 # By SQLSTATE, or the first two characters of it, its class.
@@ -16,6 +18,7 @@ CURES = {
     "53200": "The server is out of memory. Lower maintenance_work_mem for the role that migrates.",
     "53300": "The server has no connection free. Close some, or raise max_connections.",
     "53400": "A limit of the server's is exceeded. Raise the one that is named.",
+    "55P03": "A lock was not to be had: somebody else holds it (see pg_locks). Wait for them.",
     "57P01": "The server was restarted, or somebody terminated the session. See that it is up.",
     "57P02": "The server crashed. See that it is up, and why.",
     "57P03": "The server is starting up or shutting down. Wait until it is up.",
@@ -42,7 +45,7 @@ CONNECTION_CURES = (
         "Check host and port, and whether the server is up.",
     ),
     (r'database ".*" does not exist', "Check the name of the database at the end of the URL, or create it."),
-    (r"PostgreSQL 15 or later is required", "Use a server of PostgreSQL 15 to 18."),
+    (r"PostgreSQL \d+ or later is required", "Use a server of PostgreSQL 15 to 18."),
 )
 
 
@@ -52,11 +55,25 @@ def sqlstate(error: BaseException) -> str:
     return str(getattr(cause, "sqlstate", None) or "")
 
 
+def is_lost_connection(error: BaseException) -> bool:
+    """Tell whether the server can no longer say what it has done; an error it sends may be its last."""
+    state = sqlstate(error)
+    unspoken = not state and isinstance(error, OperationalError | InterfaceError)
+    return unspoken or state[:2] == "08" or state[:4] == "57P0"
+
+
 def cure(error: BaseException) -> str:
     state = sqlstate(error)
-    if not state:
+    if not state and is_lost_connection(error):
         return CURES["08"]
     return CURES.get(state) or CURES.get(state[:2]) or "Mend what it says."
+
+
+def kept(migration: Migration, *, is_known: bool = True) -> str:
+    """Say what is left of a migration that was cut short; where COMMIT may have been sent, that is not known."""
+    if not migration.atomic:
+        return "Its finished steps are kept; the next run drops what an unfinished index left, and goes on from there."
+    return "Nothing of it was kept." if is_known else "It was kept whole or not at all."
 
 
 class DatabaseUnusable(CommandError):
@@ -68,9 +85,8 @@ class DatabaseUnusable(CommandError):
             f"{given['HOST'] or 'the local socket'}, port {given['PORT'] or 5432}, database {given['NAME']}"
         )
         message = str(error).strip()
-        found = next(
-            (words for pattern, words in CONNECTION_CURES if re.search(pattern, message)), cure(error)
-        )
+        patterns = CONNECTION_CURES if sqlstate(error)[:2] in {"", "08"} else ()
+        found = next((words for pattern, words in patterns if re.search(pattern, message)), cure(error))
         super().__init__(
             f"The database ({place}) cannot be used: {message}\n{found} Then run `manage.py migrate` again; what is "
             f"recorded as applied stays applied."
@@ -101,24 +117,29 @@ class MigrationFailed(CommandError):
 
     def __init__(self, migration: Migration, error: BaseException, *, backwards: bool, progress: str) -> None:
         what = "reversed" if backwards else "applied"
-        kept = (
-            "Nothing of it was kept."
-            if migration.atomic
-            else "Its finished steps are kept; the next run goes on from there."
-        )
         super().__init__(
             f"{migration} could not be {what}: {str(error).strip()}\n"
-            f"{kept} {progress}\n"
+            f"{kept(migration, is_known=not is_lost_connection(error))} {progress}\n"
             f"{cure(error)} Then run `manage.py migrate` again."
+        )
+
+
+class Interrupted(CommandError):
+    """Ctrl-C, or a signal that asks the same."""
+
+    def __init__(
+        self, error: KeyboardInterrupt, *, what_stays: str = "What is recorded as applied stays applied."
+    ) -> None:
+        super().__init__(
+            f"{str(error) or 'Ctrl-C'}: {what_stays}\nTo go on, run `manage.py migrate` again.",
+            returncode=interruption.exit_status(error),
         )
 
 
 class PatienceExhausted(CommandError):
     """The locks that a migration needs were not to be had."""
 
-    def __init__(
-        self, migration: Migration, blockers: Sequence[Blocker], *, seconds: float, progress: str
-    ) -> None:
+    def __init__(self, what: str, blockers: Sequence[Blocker], *, seconds: float, kept: str) -> None:
         who = "\n  ".join(map(str, blockers)) or "nobody who could be seen"
         ways_out = [
             f"SELECT pg_terminate_backend({blocker.pid})" for blocker in blockers if blocker.pid is not None
@@ -128,8 +149,8 @@ class PatienceExhausted(CommandError):
             if blocker.kind == "prepared transaction"
         ]
         super().__init__(
-            f"{migration} got no lock within {duration(seconds)}. In its way:\n  {who}\n"
-            f"Nothing of it was kept. {progress}\n"
+            f"{what} got no lock within {duration(seconds)}. In its way:\n  {who}\n"
+            f"{kept}\n"
             f"End what is in the way ({'; '.join(ways_out) or 'see pg_locks'}) or wait for it, then run "
             f"`manage.py migrate` again; --patience gives it longer."
         )

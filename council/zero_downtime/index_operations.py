@@ -1,10 +1,10 @@
 """Migration operations on indexes of tables that are in use."""
 
-import time
+from contextlib import suppress
 from typing import Any
 
 from django.core.management import CommandError
-from django.db import Error, IntegrityError, NotSupportedError, models
+from django.db import Error, IntegrityError, NotSupportedError, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.operations import AddConstraint, AddIndex, RemoveIndex
 
@@ -12,7 +12,8 @@ from council.postgres import catalog, indexes
 from council.zero_downtime import locks
 from council.zero_downtime.failures import DefinitionConflict
 
-BUILDER_POLL_SECONDS = 0.5
+# How long a migration that is interrupted goes on clearing up.
+CLEARING_SECONDS = 5
 
 
 class DuplicateKeys(CommandError):
@@ -58,8 +59,8 @@ class ConcurrentIndexMixin:
             schema_editor.execute(create_sql, params=None)
             return
         connection = schema_editor.connection
-        while catalog.index_builder(connection, index.name):
-            time.sleep(BUILDER_POLL_SECONDS)
+        if catalog.index_builder(connection, index.name):
+            self._let_finish(schema_editor, model._meta.db_table)
         self._drop_remains(schema_editor, index.name)
         if found := self._look_up(connection, index.name):
             expected = catalog.index_as_created(
@@ -75,6 +76,11 @@ class ConcurrentIndexMixin:
         with locks.session_settings(connection, lock_timeout="0", statement_timeout="0"):
             try:
                 schema_editor.execute(create_sql, params=None)
+            except KeyboardInterrupt:
+                # Dropping waits for whoever has the table in use, and must not keep an operator who wants to leave.
+                with suppress(Error), locks.session_settings(connection, lock_timeout=f"{CLEARING_SECONDS}s"):
+                    self._drop_remains(schema_editor, index.name)
+                raise
             except Error as error:
                 # An INVALID unique index rejects duplicates all the same.
                 if connection.is_usable():
@@ -82,6 +88,13 @@ class ConcurrentIndexMixin:
                 if isinstance(error, IntegrityError) and isinstance(index, indexes.UniqueIndex):
                     raise DuplicateKeys(connection, model, index) from error
                 raise
+
+    def _let_finish(self, schema_editor: Any, table: str) -> None:
+        """Wait for another session's build as for any lock: timed out, named, and tried again by the executor."""
+        with transaction.atomic(using=schema_editor.connection.alias):
+            schema_editor.execute(
+                f"LOCK TABLE {schema_editor.quote_name(table)} IN SHARE UPDATE EXCLUSIVE MODE", params=None
+            )
 
     def _drop(self, schema_editor: Any, model: Any, name: str) -> None:
         self._ensure_not_in_transaction(schema_editor)

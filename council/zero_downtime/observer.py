@@ -1,5 +1,7 @@
 """A second session that watches the migrating one: who blocks it, and how far its index build has got."""
 
+import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -17,6 +19,8 @@ from council.zero_downtime.report import Build, Report
 SAMPLE_SECONDS = 0.02
 BUILD_SECONDS = 0.25
 WATCH_SECONDS = 0.1
+# What a question to the server may take; the questions here take some milliseconds.
+ANSWER_SECONDS = 5.0
 
 Answer = TypeVar("Answer")
 NOBODY: frozenset[str] = frozenset()
@@ -47,12 +51,14 @@ class Observer:
             self.pid: int = cursor.fetchone()[0]
         self.session: psycopg.Connection | None = None
         self._seen = NOBODY
+        self._asking = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="council-migrate-observer", daemon=True)
 
     def __enter__(self) -> Self:
         try:
             self.session = pooler.second_session(self.params)
+            self.session.execute(f"SET statement_timeout = '{ANSWER_SECONDS:.0f}s'".encode())
         except psycopg.Error as error:
             self.report.line(
                 f"No second session to watch who blocks ({error}); waiting goes by the clock alone."
@@ -69,7 +75,10 @@ class Observer:
     ) -> None:
         self._ended.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(ANSWER_SECONDS)
+            if self._thread.is_alive():
+                self._hang_up()
+                self._thread.join()
         if self.session:
             self.session.close()
         self.report.build(None)
@@ -107,13 +116,30 @@ class Observer:
         return left
 
     def _ask(self, question: Callable[[psycopg.Connection], Answer], *, otherwise: Answer) -> Answer:
-        """Ask the second session; an answer that cannot be had is no reason to stop."""
+        """Ask the second session; an answer that cannot be had is no reason to stop.
+
+        Two threads ask. Where one gets no answer, as in a network that swallows what is sent, the other one hangs up.
+        """
         if self.session is None or self.session.closed:
+            return otherwise
+        if not self._asking.acquire(timeout=ANSWER_SECONDS):
+            self._hang_up()
             return otherwise
         try:
             return question(self.session)
         except psycopg.Error:
             return otherwise
+        finally:
+            self._asking.release()
+
+    def _hang_up(self) -> None:
+        """End the conversation from our side, which whoever waits for an answer is told at once."""
+        if self.session and not self.session.closed:
+            self.report.line(
+                "    The second session, which watches who blocks, does not answer: on by the clock alone."
+            )
+            with socket.socket(fileno=os.dup(self.session.fileno())) as line:
+                line.shutdown(socket.SHUT_RDWR)
 
     def _run(self) -> None:
         waiting_since: float | None = None

@@ -46,7 +46,8 @@ def locks(migration: Migration, before: ProjectState, *, backwards: bool = False
     `before` is the state that the migration begins with forwards. Operations that are not in MODES take none that
     anybody waits for, as concurrent index builds, or are not known, as RunSQL.
     """
-    state = before.clone()
+    # Without its rendered models, which a clone would render anew.
+    state = ProjectState({key: model.clone() for key, model in before.models.items()}, before.real_apps)
     there = {_table(model) for model in before.models.values()}
     found: set[Lock] = set()
     for operation in migration.operations:

@@ -14,11 +14,13 @@ from django.db import DEFAULT_DB_ALIAS, NotSupportedError, OperationalError, con
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.exceptions import InconsistentMigrationHistory
 
-from council.zero_downtime import failures, locks, pooler, row_level_security, turns
+from council.zero_downtime import failures, interruption, locks, pooler, row_level_security, turns
 from council.zero_downtime.baseline import AdoptBaseline
 from council.zero_downtime.blockers import duration
-from council.zero_downtime.executor import Executor, Patience
+from council.zero_downtime.executor import Executor
 from council.zero_downtime.observer import Observer
+from council.zero_downtime.patience import Patience, persist
+from council.zero_downtime.plan import ACCESS_EXCLUSIVE, Lock
 from council.zero_downtime.report import Report
 
 UNITS = {"ms": 0.001, "": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0}
@@ -53,7 +55,10 @@ class Command(migrate.Command):
     def execute(self, *args: Any, **options: Any) -> str | None:
         use_direct_connection(options["database"])
         try:
-            return super().execute(*args, **options)
+            with interruption.interruptible():
+                return super().execute(*args, **options)
+        except KeyboardInterrupt as error:
+            raise failures.Interrupted(error) from error
         except (OperationalError, NotSupportedError) as error:
             raise failures.DatabaseUnusable(error, connections[options["database"]]) from error
         except InconsistentMigrationHistory as error:
@@ -72,6 +77,7 @@ class Command(migrate.Command):
             return
         patience = Patience(lock_seconds=options["lock_timeout"], seconds=options["patience"])
         with (
+            locks.long_life(connection),
             turns.one_at_a_time(connection, patience_seconds=patience.seconds, report=self.report),
             Observer(connection, self.report) as observer,
             locks.short_waits(connection, patience.lock_seconds),
@@ -84,9 +90,9 @@ class Command(migrate.Command):
                 super().handle(*args, **options)
             finally:
                 migrate.MigrationExecutor = stock  # type: ignore[attr-defined]
-            self.secure(connection)
+            self.secure(connection, observer, patience)
 
-    def secure(self, connection: BaseDatabaseWrapper) -> None:
+    def secure(self, connection: BaseDatabaseWrapper, observer: Observer, patience: Patience) -> None:
         """Shut Django's tables to the data API; the gateway's are its own matter."""
         baseline = {
             table
@@ -95,7 +101,16 @@ class Command(migrate.Command):
             if isinstance(operation, AdoptBaseline)
             for table in operation.tables
         }
-        for table in row_level_security.enable_for_installed_apps(connection, except_tables=baseline):
+        for table in row_level_security.open_tables(connection, except_tables=baseline):
+            persist(
+                functools.partial(row_level_security.enable, connection, table),
+                connection=connection,
+                observer=observer,
+                patience=patience,
+                wanted=[Lock(table, ACCESS_EXCLUSIVE)],
+                what=f"Row level security on {table}",
+                kept="All migrations are applied.",
+            )
             if self.verbosity >= 2:
                 self.report.line(f"  Enabled row level security on {table}.")
 

@@ -23,13 +23,13 @@ class Command(BaseCommand):
         for difference in reconciliation.repair() if repair else reconciliation.differences():
             found += 1
             self.stdout.write(str(difference))
-        members = f"{found} member{'' if found == 1 else 's'}"
+        members = "1 member" if found == 1 else f"{found} members"
         if not found:
             self.stdout.write("Every member's figures are the ledger's.")
         elif repair:
             self.stdout.write(f"Repaired {members}. The audit log says what was changed.")
         else:
             self.stdout.write(
-                f"{members} differ from the ledger. To repair: manage.py reconcile_points --repair"
+                f"The figures of {members} are not the ledger's. To repair: manage.py reconcile_points --repair"
             )
             sys.exit(1)

@@ -1,24 +1,32 @@
 """What an operator reads when a deploy stops, and that the next one completes."""
 
 import subprocess
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
+from django.db import NotSupportedError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from council.postgres import embedded, installation
-from tests.databases import Database
+from council.zero_downtime import failures
+from tests.databases import Database, server_of_its_own
 
 V1_SQL = (Path(__file__).resolve().parents[2] / "schema" / "v1.sql").read_text()
 MEMBERS = """
 INSERT INTO "Member" (id, email, "updatedAt")
 SELECT 'm' || n, 'm' || n || '@example.com', now() FROM generate_series(1, 5000) AS n
+"""
+MANY_MEMBERS = """
+INSERT INTO "Member" (id, "updatedAt", "totalPoints")
+SELECT 'n' || n, now(), n FROM generate_series(1, 200000) AS n
 """
 
 
@@ -36,6 +44,21 @@ def failed(database: Database, *arguments: str, **environment: str) -> str:
     return result.stderr
 
 
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_refused(url: str) -> bool:
+    try:
+        psycopg.connect(url).close()
+    except psycopg.OperationalError:
+        return True
+    return False
+
+
 def assert_completes(database: Database) -> None:
     assert database.manage("migrate").returncode == 0
     assert "No migrations to apply" in database.manage("migrate").stdout
@@ -47,12 +70,14 @@ def test_an_unreachable_host(database: Database) -> None:
     assert "The database (127.0.0.1, port 1, database council) cannot be used: " in words
     assert "Check host and port, and whether the server is up." in words
     assert "hunter2" not in words
+    assert_completes(database)
 
 
 def test_a_host_that_has_no_address(database: Database) -> None:
     words = failed(database, DATABASE_URL="postgresql://sam@no-such-host.invalid/council")
 
     assert "Check the host in the URL." in words
+    assert_completes(database)
 
 
 def test_a_database_that_is_not_there(database: Database) -> None:
@@ -60,6 +85,7 @@ def test_a_database_that_is_not_there(database: Database) -> None:
 
     assert 'database "nowhere" does not exist' in words
     assert "Check the name of the database at the end of the URL, or create it." in words
+    assert_completes(database)
 
 
 def test_a_wrong_password(database: Database) -> None:
@@ -72,16 +98,20 @@ def test_a_wrong_password(database: Database) -> None:
     try:
         rules.write_text(f"local all locked scram-sha-256\n{before}")
         database.execute("SELECT pg_reload_conf()")
-        time.sleep(0.2)
+        url = database.url.replace("//postgres@", "//locked:wrong@")
+        wait_until(lambda: is_refused(url))
 
-        words = failed(database, DATABASE_URL=database.url.replace("//postgres@", "//locked:wrong@"))
+        words = failed(database, DATABASE_URL=url)
 
         assert 'password authentication failed for user "locked"' in words
         assert "Check user and password in the URL." in words
         assert "wrong" not in words.replace("went wrong", "")
+        database.execute(f'ALTER DATABASE "{database.name}" OWNER TO locked')
+        assert "Applied" in database.manage("migrate", DATABASE_URL=url.replace("wrong", "right")).stdout
     finally:
         rules.write_text(before)
-        database.execute("SELECT pg_reload_conf(); DROP ROLE locked")
+        database.execute("SELECT pg_reload_conf(); REASSIGN OWNED BY locked TO postgres")
+        database.execute("DROP OWNED BY locked; DROP ROLE locked")
 
 
 def test_a_database_that_is_read_only(v1: Database) -> None:
@@ -97,7 +127,7 @@ def test_a_database_that_is_read_only(v1: Database) -> None:
 
 def test_a_right_that_is_missing_on_one_table(v1: Database) -> None:
     v1.execute(
-        f"""CREATE ROLE deployer LOGIN; GRANT CREATE ON SCHEMA public TO deployer;
+        f"""DROP ROLE IF EXISTS deployer; CREATE ROLE deployer LOGIN; GRANT CREATE ON SCHEMA public TO deployer;
             GRANT ALL ON ALL TABLES IN SCHEMA public TO deployer; GRANT CREATE ON DATABASE "{v1.name}" TO deployer"""
     )
     try:
@@ -115,11 +145,49 @@ def test_a_right_that_is_missing_on_one_table(v1: Database) -> None:
         v1.execute("DROP OWNED BY deployer CASCADE; DROP ROLE deployer")
 
 
-def test_a_disk_that_is_full_in_an_index_build(v1: Database) -> None:
+@pytest.fixture
+def small_disk(own_server: tuple[embedded.Server, Database]) -> Iterator[Path]:
+    """A file system of 2 MB that belongs to the server's user."""
+    server, _ = own_server
+    owner = (server.home / "data").stat()
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        disk = Path(folder, "disk")
+        disk.mkdir()
+        options = f"size=2m,mode=700,uid={owner.st_uid},gid={owner.st_gid}"
+        mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)]
+        if sys.platform != "linux" or subprocess.run(mount, capture_output=True, check=False).returncode:
+            pytest.skip("may not mount a small disk here")
+        try:
+            yield disk
+        finally:
+            server.stop()  # its files are open
+            subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_disk_that_is_full_in_an_index_build(
+    own_server: tuple[embedded.Server, Database], small_disk: Path
+) -> None:
+    _, database = own_server
+    database.manage("migrate", "council", "0005")
+    database.execute(MANY_MEMBERS)
+    with database.connect() as session:
+        session.execute(f"CREATE TABLESPACE small LOCATION '{small_disk}'".encode())
+        session.execute("ALTER DATABASE own SET default_tablespace TO small")
+
+    words = failed(database)
+
+    assert "council.0006_member_points_index could not be applied: could not extend file " in words
+    assert "No space left on device" in words
+    assert "The disk is full. Free some space or enlarge it." in words
+    assert database.fetch("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [(0,)]
+    database.execute("ALTER DATABASE own RESET default_tablespace")
+    assert_completes(database)
+
+
+def test_a_limit_for_temporary_files_that_an_index_build_exceeds(v1: Database) -> None:
     v1.manage("migrate", "council", "0005")
-    v1.execute(
-        'INSERT INTO "Member" (id, "updatedAt") SELECT \'n\' || n, now() FROM generate_series(1, 200000) AS n'
-    )
+    v1.execute(MANY_MEMBERS)
     v1.execute(f"""ALTER DATABASE "{v1.name}" SET temp_file_limit TO '64kB';
                    ALTER DATABASE "{v1.name}" SET maintenance_work_mem TO '1MB'""")
 
@@ -135,20 +203,9 @@ def test_a_disk_that_is_full_in_an_index_build(v1: Database) -> None:
 @pytest.fixture
 def own_server() -> Iterator[tuple[embedded.Server, Database]]:
     """A server that a test may stop, with a v1 database on it."""
-    if settings.EMBEDDED_SERVER is None:
-        pytest.skip("needs a server of its own, which DATABASE_URL rules out")
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        Path(folder).chmod(0o755)
-        server = embedded.Server(
-            Path(folder), binaries=settings.EMBEDDED_SERVER.binaries, options={"fsync": "off"}
-        )
-        address = server.start()
-        database = Database("own", server=f"postgresql://postgres@/own?host={address.host}")
-        with database.connect_to("postgres") as session:
-            session.execute("CREATE DATABASE own")
+    with server_of_its_own() as (server, database):
         database.execute(V1_SQL)
         yield server, database
-        server.remove()
 
 
 def test_a_restart_of_the_server_in_mid_run(own_server: tuple[embedded.Server, Database]) -> None:
@@ -158,9 +215,14 @@ def test_a_restart_of_the_server_in_mid_run(own_server: tuple[embedded.Server, D
     session.execute('BEGIN; SELECT count(*) FROM "Member"')
     run = threading.Thread(target=lambda: words.append(failed(database)))
     run.start()
-    while database.fetch("SELECT to_regclass('council_account')::text") != [("council_account",)]:
-        time.sleep(0.05)
-    time.sleep(0.5)
+    # Only the reader is left to wait for.
+    last = "SELECT 1 FROM django_migrations WHERE app = 'council' AND name ~ '^0004'"
+    wait_until(
+        lambda: (
+            database.fetch("SELECT to_regclass('django_migrations')") != [(None,)]
+            and database.fetch(last) != []
+        )
+    )
     server.stop()
     run.join()
     session.close()
@@ -190,18 +252,18 @@ def test_a_replica(own_server: tuple[embedded.Server, Database]) -> None:
         stderr=subprocess.DEVNULL,
     )
     try:
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline and "in_recovery" not in _ask(database):
-            time.sleep(0.1)
+        wait_until(lambda: _ask(database) == "in_recovery")
 
         assert (
             "The server is a read-only replica. Nothing was changed. Set DIRECT_URL to the primary."
             in failed(database)
         )
+        database.execute("SELECT pg_promote()")
+        assert_completes(database)
     finally:
         standby.terminate()
         standby.wait()
-        (data / "standby.signal").unlink()
+        (data / "standby.signal").unlink(missing_ok=True)
 
 
 def _ask(database: Database) -> str:
@@ -213,10 +275,14 @@ def _ask(database: Database) -> str:
 
 def test_a_server_that_is_too_old(scratch: BaseDatabaseWrapper, monkeypatch: pytest.MonkeyPatch) -> None:
     scratch.close()
-    monkeypatch.setattr(type(scratch.features), "minimum_database_version", (99,))
+    with monkeypatch.context() as patch:
+        patch.setattr(type(scratch.features), "minimum_database_version", (99,))
+        with pytest.raises(
+            CommandError, match=r"PostgreSQL 99 or later is required \(found 1[58].*\nUse a server of"
+        ):
+            call_command("migrate", database="scratch", verbosity=0)
 
-    with pytest.raises(CommandError, match=r"PostgreSQL 99 or later is required \(found 1[58]"):
-        call_command("migrate", database="scratch", verbosity=0)
+    call_command("migrate", database="scratch", verbosity=0)
 
 
 def test_rows_that_break_a_key_are_named(v1: Database) -> None:
@@ -231,3 +297,24 @@ def test_rows_that_break_a_key_are_named(v1: Database) -> None:
     assert 'Key (memberId)=(nobody) is not present in table "Member"' in words
     assert "Rows break a rule that the migration adds. Mend or remove the rows that are named." in words
     assert "left." in words
+
+
+def test_a_lock_that_is_not_to_be_had_outside_of_a_migration_is_not_taken_for_a_dead_host(
+    v1: Database,
+) -> None:
+    assert v1.manage("migrate").returncode == 0
+    with v1.connect() as other, other.transaction():
+        other.execute("LOCK TABLE django_migrations")
+
+        words = failed(v1, DATABASE_URL=f"{v1.url}&options=-c%20lock_timeout%3D100ms")
+
+    assert "canceling statement due to lock timeout" in words
+    assert "A lock was not to be had: somebody else holds it" in words
+    assert_completes(v1)
+
+
+def test_what_is_no_lost_connection_is_not_called_one() -> None:
+    assert failures.cure(NotSupportedError("cannot run in a transaction")) == "Mend what it says."
+    assert failures.cure(OperationalError("server closed the connection unexpectedly")).startswith(
+        "The connection was lost."
+    )

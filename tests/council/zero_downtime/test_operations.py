@@ -529,19 +529,6 @@ def test_an_index_name_that_a_table_has_is_refused(runner: Runner) -> None:
         runner.forwards(CASES["AddIndexConcurrently"].operation)
 
 
-def test_a_build_that_another_session_is_at_is_waited_for(
-    runner: Runner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answers = iter([4711, 4711, None])
-    monkeypatch.setattr(catalog, "index_builder", lambda *_: next(answers))
-    monkeypatch.setattr("council.zero_downtime.index_operations.BUILDER_POLL_SECONDS", 0.01)
-
-    runner.forwards(CASES["AddIndexConcurrently"].operation)
-
-    assert next(answers, "asked until it was gone") == "asked until it was gone"
-    assert has_index(runner.connection, INDEX.name)
-
-
 def test_session_settings_are_as_before_after_a_build_and_after_a_failed_one(runner: Runner) -> None:
     runner.execute("SET lock_timeout = '123ms'; SET statement_timeout = '45s'")
     runner.execute("""INSERT INTO "Child" VALUES ('a', 7, 'x'), ('b', 7, 'x')""")

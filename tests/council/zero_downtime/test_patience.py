@@ -1,0 +1,182 @@
+"""How migrations wait for what is in the way, and get past it."""
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import psycopg
+import pytest
+
+from tests.council.zero_downtime.test_deploy import (
+    MEMBERS,
+    READ,
+    THIRD_PARTY,
+    V1_SQL,
+    Deploy,
+    QueueWatch,
+    deploy,
+    open_transaction,
+    v1,
+)
+from tests.databases import Database, server_of_its_own
+
+__all__ = ["deploy", "v1"]
+
+AUTOVACUUM = """
+SELECT pid FROM pg_stat_activity JOIN pg_stat_progress_vacuum USING (pid)
+ WHERE backend_type = 'autovacuum worker' AND relid = '"Member"'::regclass
+"""
+
+
+def test_a_superuser_s_migration_gets_past_an_autovacuum(deploy: Callable[..., Deploy]) -> None:
+    """A real one, slowed down so that it would take minutes. It begins within a second or a few."""
+    settings = {"autovacuum_naptime": "1s", "autovacuum_vacuum_cost_limit": "1"}
+    with server_of_its_own(**settings, autovacuum_vacuum_cost_delay="100ms") as (_, database):
+        database.execute(V1_SQL + MEMBERS.replace("100)", "20000)"))
+        assert database.manage("migrate", "council", "0004").returncode == 0
+        database.execute("""
+            ALTER TABLE "Member" SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 0);
+            UPDATE "Member" SET company = 'x'
+        """)
+        deadline = time.monotonic() + 60
+        while not (worker := database.fetch(AUTOVACUUM)):
+            assert time.monotonic() < deadline, "no autovacuum came"
+            time.sleep(0.05)
+
+        run = deploy(database, "council", "0005", "--patience", "60s")
+
+        assert run.finish(seconds=90) == 0, run.output
+        assert database.fetch(AUTOVACUUM) != worker
+
+
+def test_a_vacuum_by_hand_is_waited_for_and_named(v1: Database, deploy: Callable[..., Deploy]) -> None:
+    """PostgreSQL cancels autovacuums only."""
+    assert v1.manage("migrate", "council", "0004").returncode == 0
+    v1.execute('INSERT INTO "Member" (id, "updatedAt") SELECT n, now() FROM generate_series(1, 20000) AS n')
+
+    def clean(session: psycopg.Connection) -> None:
+        with suppress(psycopg.errors.QueryCanceled):
+            session.execute('VACUUM "Member"')
+
+    with v1.connect() as operator:
+        operator.execute("SET vacuum_cost_delay = '100ms'; SET vacuum_cost_limit = 1")
+        vacuum = threading.Thread(target=clean, args=[operator])
+        vacuum.start()
+        run = deploy(v1, "council", "0005")
+        run.wait_for('waiting, .*holds SHARE UPDATE EXCLUSIVE on "Member"; query: VACUUM')
+        assert run.process.poll() is None
+        operator.cancel_safe()
+        vacuum.join()
+    assert run.finish() == 0, run.output
+
+
+def test_beside_others_who_come_and_go_the_queue_is_theirs_for_most_of_the_time(
+    v1: Database, deploy: Callable[..., Deploy]
+) -> None:
+    assert v1.manage("migrate", "council", "0005").returncode == 0
+    ended = threading.Event()
+
+    def read_again_and_again() -> None:
+        with v1.connect() as session:
+            while not ended.is_set():
+                with session.transaction():
+                    session.execute('SELECT 1 FROM "Member" LIMIT 1')
+                    time.sleep(0.3)
+
+    readers = [threading.Thread(target=read_again_and_again) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+        time.sleep(0.1)
+    try:
+        with QueueWatch(v1) as queue:
+            deploy(v1, "third_party", "0001", "--patience", "10s", **THIRD_PARTY).finish()
+    finally:
+        ended.set()
+        for reader in readers:
+            reader.join()
+
+    assert 0 < queue.times < 15  # every 0.3 s, it would be thirty
+
+
+def test_a_session_is_not_ended_for_being_idle_while_it_waits(
+    v1: Database, deploy: Callable[..., Deploy]
+) -> None:
+    impatient = f"{v1.url}&options=-c%20idle_session_timeout%3D3s"
+    assert v1.manage("migrate", "council", "0004").returncode == 0
+    with open_transaction(v1, READ):
+        run = deploy(v1, "council", "0005", DATABASE_URL=impatient)
+        run.wait_for("waiting, ")
+        time.sleep(4)
+    assert run.finish() == 0, run.output
+
+
+def test_row_level_security_waits_for_its_lock_like_a_migration(
+    v1: Database, deploy: Callable[..., Deploy]
+) -> None:
+    assert v1.manage("migrate").returncode == 0
+    v1.execute("ALTER TABLE django_session DISABLE ROW LEVEL SECURITY")
+    with open_transaction(v1, "SELECT * FROM django_session"):
+        assert deploy(v1, "--patience", "300ms").finish() == 1
+        run = deploy(v1)
+        run.wait_for("waiting, .*django_session")
+    assert run.finish() == 0, run.output
+    assert v1.fetch("SELECT relrowsecurity FROM pg_class WHERE relname = 'django_session'") == [(True,)]
+
+
+def test_fake_initial_is_as_patient(v1: Database, deploy: Callable[..., Deploy]) -> None:
+    with open_transaction(v1, READ):
+        run = deploy(v1, "--fake-initial")
+        run.wait_for("waiting, ")
+    assert run.finish() == 0, run.output
+
+
+@pytest.mark.parametrize("obstacle", ["a writer", "nobody"])
+def test_a_build_by_hand_is_waited_for_and_taken(
+    v1: Database, deploy: Callable[..., Deploy], obstacle: str
+) -> None:
+    """Nobody: it has ended by the time that the migration looks."""
+    assert v1.manage("migrate", "council", "0005").returncode == 0
+    build = 'CREATE INDEX CONCURRENTLY "Member_totalPoints_idx" ON "Member" ("totalPoints" DESC)'
+    there = """SELECT indexrelid, indisvalid FROM pg_index WHERE indexrelid = '"Member_totalPoints_idx"'::regclass"""
+    with v1.connect() as operator:
+        if obstacle == "nobody":
+            operator.execute(build)
+            run = deploy(v1, "council", "0006")
+            (by_hand,) = v1.fetch(there)
+        else:
+            with open_transaction(v1, 'LOCK TABLE "Member" IN ROW EXCLUSIVE MODE'):
+                building = threading.Thread(target=operator.execute, args=[build.encode()])
+                building.start()
+                run = deploy(v1, "council", "0006")
+                run.wait_for("waiting, .*query: CREATE INDEX CONCURRENTLY")
+                ((index, _),) = v1.fetch(there)
+            building.join()
+            by_hand = (index, True)
+    assert run.finish() == 0, run.output
+    assert v1.fetch(there) == [by_hand]
+
+
+def test_patience_that_ends_in_a_migration_that_is_not_atomic_says_what_is_kept(
+    v1: Database, deploy: Callable[..., Deploy]
+) -> None:
+    assert v1.manage("migrate", "third_party", "0003", **THIRD_PARTY).returncode == 0
+    with open_transaction(v1, READ):
+        run = deploy(v1, "third_party", "0004", "--patience", "1s", **THIRD_PARTY)
+        assert run.finish() == 1
+    assert "third_party.0004_not_atomic got no lock within 1.0 s." in run.output
+    assert "Its finished steps are kept" in run.output
+
+
+def test_the_finished_steps_of_a_reversal_that_is_not_atomic_are_not_repeated(
+    v1: Database, deploy: Callable[..., Deploy]
+) -> None:
+    assert v1.manage("migrate", "third_party", "0004", **THIRD_PARTY).returncode == 0
+    with open_transaction(v1, 'SELECT count(*) FROM "Team"'):
+        run = deploy(v1, "third_party", "0003", **THIRD_PARTY)
+        run.wait_for("waiting, ")
+        assert v1.fetch("SELECT attrelid::regclass::text FROM pg_attribute WHERE attname = 'once'") == [
+            ('"Team"',)
+        ]
+    assert run.finish() == 0, run.output
+    assert v1.fetch("SELECT 1 FROM pg_attribute WHERE attname = 'once'") == []
