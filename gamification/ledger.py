@@ -289,11 +289,12 @@ class History:
     total: int = 0
 
 
-def history(*, member: Member, after: Place | None = None, rows: int = PAGE_ROWS) -> History:
+def history(*, member: Member, after: Place | None = None, rows: int | None = None) -> History:
     """Read a page of a member's entries, newest first; the rest goes on after `next_place`.
 
-    Each comes with what it reverses, and what reverses it.
+    Each comes with the entry that it reverses, and with `reversed_at`, the moment of its own reversal.
     """
+    rows = rows or PAGE_ROWS
     entries = newer = PointTransaction.objects.filter(member=member)
     if after is None:
         newer = newer.none()
@@ -305,11 +306,16 @@ def history(*, member: Member, after: Place | None = None, rows: int = PAGE_ROWS
         newer = newer.filter(
             models.Q(created_at__gt=moment) | models.Q(pk__gte=entry_id), created_at__gte=moment
         )
-    # In the same statement, so that an entry just being added is on neither side or on both.
     points = newer.order_by().values("member").annotate(points=models.Sum("points")).values("points")
-    total = models.F("member__total_points") - Coalesce(models.Subquery(points), 0)
-    ordered = entries.annotate(first_total=total).order_by("-created_at", "-pk")
-    found: list[Any] = list(ordered.select_related("reverses").prefetch_related("reversals")[: rows + 1])
+    reversal = PointTransaction.objects.filter(reverses=models.OuterRef("pk"))
+    ordered = entries.order_by("-created_at", "-pk").select_related("reverses")
+    # In one statement, so that an entry which is just being added is in all of it or in none.
+    found: list[Any] = list(
+        ordered.annotate(
+            first_total=models.F("member__total_points") - Coalesce(models.Subquery(points), 0),
+            reversed_at=models.Subquery(reversal.values("created_at")),
+        )[: rows + 1]
+    )
     page = found[:rows]
     more = len(found) > rows
     return History(

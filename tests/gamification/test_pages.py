@@ -154,20 +154,6 @@ def test_a_member_hides_and_is_listed_again_by_keyboard(visitor: Visitor, leader
     visitor.page.get_by_text("You are listed on leaderboards, by name.").wait_for()
 
 
-def test_the_pages_are_fit_for_dark_screens(
-    new_visitor: NewVisitor, leaders: list[Member], busy: Member
-) -> None:
-    visitor = new_visitor(color_scheme="dark")
-    visitor.sign_in(busy)
-    for name, path in (
-        ("points", "/points/"),
-        ("history", "/points/history/"),
-        ("leaderboard", "/leaderboard/"),
-    ):
-        visitor.open(path)
-        visitor.inspect(f"{name}-dark")
-
-
 def test_the_pages_work_without_javascript(new_visitor: NewVisitor, leaders: list[Member]) -> None:
     visitor = new_visitor(java_script_enabled=False)
     visitor.sign_in(leaders[0])
