@@ -122,6 +122,13 @@ class Leaderboard:
                 yield LeaderboardCheckpoint(month=self.month, points=points - 1, members_above=counted)
 
 
+def list_or_hide(member: Member, *, listed: bool) -> None:
+    """Have a member on leaderboards or not, as they wish. Writes nothing else, and nothing if it is so already."""
+    Member.objects.filter(pk=member.pk, leaderboard_visible=not listed).update(
+        leaderboard_visible=listed, updated_at=datetime.now(UTC)
+    )
+
+
 def refresh() -> int:
     """Count the checkpoints of both leaderboards anew, and give their number. Run it every few minutes."""
     with transaction.atomic():

@@ -5,10 +5,11 @@ import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, NamedTuple, Self
 
 from django.db import DataError, IntegrityError, models, transaction
+from django.db.models.functions import Coalesce, TruncMonth
 from django.utils.dateparse import parse_datetime
 
 from council.models import Account, AuditLog, Member
@@ -281,19 +282,55 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class History:
+    """A page of a member's entries, newest first, and the member's total after the first of them."""
+
     entries: list[PointTransaction]
     next_place: Place | None
+    total: int = 0
 
 
-def history(*, member: Member, after: Place | None = None) -> History:
-    """Read a page of a member's entries, newest first; the rest goes on after `next_place`."""
-    entries = PointTransaction.objects.filter(member=member).order_by("-created_at", "-pk")
-    if after:
+def history(*, member: Member, after: Place | None = None, rows: int | None = None) -> History:
+    """Read a page of a member's entries, newest first; the rest goes on after `next_place`.
+
+    Each comes with the entry that it reverses, and with `reversed_at`, the moment of its own reversal.
+    """
+    rows = rows or PAGE_ROWS
+    entries = newer = PointTransaction.objects.filter(member=member)
+    if after is None:
+        newer = newer.none()
+    else:
         moment, entry_id = after
         entries = entries.filter(
             models.Q(created_at__lt=moment) | models.Q(pk__lt=entry_id), created_at__lte=moment
         )
-    found = list(entries.select_related("reverses")[: PAGE_ROWS + 1])
-    page = found[:PAGE_ROWS]
-    more = len(found) > PAGE_ROWS
-    return History(page, Place(page[-1].created_at, page[-1].pk) if more else None)
+        newer = newer.filter(
+            models.Q(created_at__gt=moment) | models.Q(pk__gte=entry_id), created_at__gte=moment
+        )
+    points = newer.order_by().values("member").annotate(points=models.Sum("points")).values("points")
+    reversal = PointTransaction.objects.filter(reverses=models.OuterRef("pk"))
+    ordered = entries.order_by("-created_at", "-pk").select_related("reverses")
+    # In one statement, so that an entry which is just being added is in all of it or in none.
+    found: list[Any] = list(
+        ordered.annotate(
+            first_total=models.F("member__total_points") - Coalesce(models.Subquery(points), 0),
+            reversed_at=models.Subquery(reversal.values("created_at")),
+        )[: rows + 1]
+    )
+    page = found[:rows]
+    more = len(found) > rows
+    return History(
+        page,
+        next_place=Place(page[-1].created_at, page[-1].pk) if more else None,
+        total=page[0].first_total if page else 0,
+    )
+
+
+def sums_by_month(*, member: Member, since: date, until: date) -> dict[date, int]:
+    """Add up a member's entries of each month from the one to the other; both are days of a month."""
+    entries = PointTransaction.objects.filter(
+        member=member,
+        created_at__gte=datetime(since.year, since.month, 1, tzinfo=UTC),
+        created_at__lt=datetime(until.year + until.month // 12, until.month % 12 + 1, 1, tzinfo=UTC),
+    )
+    months = entries.order_by().values_list(TruncMonth("created_at")).annotate(points=models.Sum("points"))
+    return {month.date(): points for month, points in months}

@@ -66,8 +66,8 @@ def test_the_start_page_leads_everybody_to_where_they_can_go(
     client: Client, mias_browser: Client, lars_browser: Client, adas_browser: Client, sams_browser: Client
 ) -> None:
     assert client.get("/").headers["Location"] == "/sign-in/"
-    assert mias_browser.get("/").headers["Location"] == "/membership/"
-    assert lars_browser.get("/").headers["Location"] == "/membership/"
+    assert mias_browser.get("/").headers["Location"] == "/points/"
+    assert lars_browser.get("/").headers["Location"] == "/points/"
     assert adas_browser.get("/").headers["Location"] == "/admin/"
     assert sams_browser.get("/").headers["Location"] == "/admin/"
 
@@ -95,8 +95,8 @@ def test_a_member_signs_in_and_comes_to_the_page_that_was_asked_for(mia: Member,
 )
 def test_nobody_is_led_off_the_site(next_page: str, mia: Member, client: Client) -> None:
     assert "evil" not in client.get("/sign-in/", {"next": next_page}).content.decode()
-    assert sign_in(client, next=next_page).headers["Location"] == "/membership/"
-    assert client.get("/sign-in/", {"next": next_page}).headers["Location"] == "/membership/"
+    assert sign_in(client, next=next_page).headers["Location"] == "/points/"
+    assert client.get("/sign-in/", {"next": next_page}).headers["Location"] == "/points/"
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_forms_from_elsewhere_are_not_accepted(mia: Member) -> None:
 def test_a_member_sees_the_membership(mias_browser: Client) -> None:
     html = mias_browser.get("/membership/").content.decode()
     assert '<span class="badge good">Active</span>' in html
-    assert "Until it is active" not in html
+    assert "Until your membership is active" not in html
     assert '<a href="/membership/" aria-current="page">Membership</a>' in html
 
 
