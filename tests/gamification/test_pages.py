@@ -160,3 +160,50 @@ def test_the_pages_work_without_javascript(new_visitor: NewVisitor, leaders: lis
     visitor.open("/leaderboard/")
     visitor.page.get_by_role("button", name="Hide me").click()
     visitor.page.get_by_role("button", name="List me").wait_for()
+
+
+LEDGER = "/admin/gamification/pointtransaction/"
+
+
+def test_staff_reverse_an_entry(visitor: Visitor, staff: Account, busy: Member) -> None:
+    visitor.sign_in(staff)
+    visitor.open(f"{LEDGER}?member__id__exact={busy.pk}")
+    visitor.picture("staff-ledger")
+    entry = PointTransaction.objects.filter(member=busy, points__gt=0).earliest("created_at")
+    visitor.open(f"{LEDGER}{entry.pk}/change/")
+    visitor.picture("staff-entry")
+    visitor.page.get_by_role("link", name="Reverse").click()
+    visitor.page.wait_for_url("**/reverse/")
+    visitor.page.get_by_label("Reason").fill("too short")
+    visitor.page.get_by_role("button", name="Reverse").click()
+    visitor.page.get_by_label("Reason").fill("The resource was a duplicate")
+    visitor.picture("staff-reverse")
+    visitor.page.get_by_role("button", name="Reverse").click()
+    visitor.page.get_by_text("points recorded.").wait_for()
+    visitor.open(f"{LEDGER}{entry.pk}/change/")
+    visitor.picture("staff-entry-reversed")
+
+
+def test_staff_adjust_points_after_a_preview(visitor: Visitor, staff: Account, busy: Member) -> None:
+    visitor.sign_in(staff)
+    visitor.open(f"/admin/council/member/?q={busy.email}")
+    visitor.page.locator("#action-toggle").check()
+    visitor.page.locator("select[name=action]").select_option("adjust_points")
+    visitor.page.get_by_role("button", name="Run").click()
+    visitor.page.get_by_label("Points").fill("-250")
+    visitor.page.get_by_label("Reason").fill("Counted twice in October")
+    visitor.page.get_by_role("button", name="Preview").click()
+    visitor.page.get_by_text("After").wait_for()
+    visitor.picture("staff-adjust")
+    visitor.page.get_by_role("button", name="Record").click()
+    visitor.page.get_by_text("-250 points recorded for 1 member.").wait_for()
+    visitor.picture("staff-adjusted")
+
+
+def test_staff_change_a_rule(visitor: Visitor, staff: Account) -> None:
+    visitor.sign_in(staff)
+    visitor.open("/admin/gamification/pointrule/")
+    visitor.picture("staff-rules")
+    visitor.page.get_by_role("link", name="Share your benchmarks").click()
+    visitor.page.get_by_label("Points").wait_for()
+    visitor.picture("staff-rule")
