@@ -4,10 +4,13 @@ from typing import Any, ClassVar, cast
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.utils import flatten_fieldsets, unquote
 from django.contrib.auth.admin import UserAdmin
+from django.core.exceptions import PermissionDenied
 from django.db import models
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
+from council.forms import StaffSignInForm
 from council.model_admin import (
     MULTILINE,
     LogAdmin,
@@ -30,6 +33,7 @@ from council.models import (
 )
 
 admin.site.site_header = admin.site.site_title = "Revenue Council"
+admin.site.login_form = StaffSignInForm
 
 
 class TeamMembers(admin.TabularInline):
@@ -308,7 +312,11 @@ class ReconciliationRunAdmin(LogAdmin):
 
 @admin.register(Account)
 class AccountAdmin(NeverDeleted, ModelAdmin, UserAdmin):
-    """Rows outlive the person; an account is closed by making it inactive."""
+    """Rows outlive the person; an account is closed by making it inactive.
+
+    That is also all that staff with permission to change accounts can do, and not to a superuser's. Whatever gives
+    somebody rights is for superusers: the rights of the gateway's staff follow their role (council/roles.py).
+    """
 
     list_display = ("username", "member", "admin", "is_staff", "is_active", "last_login")
     list_select_related = ("member", "admin")
@@ -317,9 +325,50 @@ class AccountAdmin(NeverDeleted, ModelAdmin, UserAdmin):
     ordering = ("username",)
     autocomplete_fields = ("member", "admin")
     readonly_fields = ("last_login", "created_at")
+    belongs_to: ClassVar[Any] = (
+        "Belongs to",
+        {"fields": ("member", "admin"), "description": "One of the two, or neither."},
+    )
+    dates: ClassVar[Any] = ("Dates", {"fields": ("last_login", "created_at")})
     fieldsets = (
         (None, {"fields": ("username", "password")}),
-        ("Belongs to", {"fields": ("member", "admin"), "description": "One of the two, or neither."}),
+        belongs_to,
         ("Permissions", {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
-        ("Dates", {"fields": ("last_login", "created_at")}),
+        dates,
     )
+    fieldsets_of_staff: ClassVar[Any] = (
+        (None, {"fields": ("username",)}),
+        belongs_to,
+        ("Permissions", {"fields": ("is_active", "is_staff", "is_superuser", "groups")}),
+        dates,
+    )
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        if obj and not is_superuser(request):
+            return self.fieldsets_of_staff
+        return super().get_fieldsets(request, obj)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        if is_superuser(request):
+            return super().get_readonly_fields(request, obj)
+        return [name for name in flatten_fieldsets(self.fieldsets_of_staff) if name != "is_active"]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return is_superuser(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        may_change = super().has_change_permission(request, obj)
+        return may_change and (is_superuser(request) or not (obj and obj.is_superuser))
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002
+        account = self.get_object(request, unquote(id))
+        if not is_superuser(request) or (account and (account.member_id or account.admin_id)):
+            raise PermissionDenied(
+                "Only superusers set passwords here, and only of accounts that belong to no member and no admin: "
+                "theirs are the gateway's."
+            )
+        return super().user_change_password(request, id, form_url)
+
+
+def is_superuser(request: HttpRequest) -> bool:
+    return request.user.is_active and request.user.is_superuser

@@ -4,9 +4,14 @@ Physical names are Prisma's and stay: the gateway reads and writes the same tabl
 UTC in milliseconds. Where the gateway's code keeps `updatedAt`, so does Django.
 """
 
+from collections.abc import Iterator
+from typing import Self
+
+from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.utils.crypto import salted_hmac
 
 from council.postgres.constraints import Action, ForeignKeyConstraint
 from council.postgres.fields import CuidField, CurrentTimestamp, EmptyTextArray, EnumField, TimestampField
@@ -19,6 +24,9 @@ class SubscriptionStatus(models.TextChoices):
     ACTIVE = "ACTIVE"
     PAST_DUE = "PAST_DUE"
     CANCELLED = "CANCELLED"
+
+
+GOOD_STANDING = (SubscriptionStatus.TRIALING.value, SubscriptionStatus.ACTIVE.value)
 
 
 class SeatTier(models.TextChoices):
@@ -64,11 +72,22 @@ class Team(models.Model):
         return self.name
 
 
+# Who is listed on leaderboards.
+LISTED = models.Q(leaderboard_visible=True, subscription_status__in=GOOD_STANDING)
+
+
+class MemberQuerySet(models.QuerySet["Member"]):
+    def listed(self) -> Self:
+        """Leave those who are on leaderboards: in good standing, and not opted out."""
+        return self.filter(LISTED)
+
+
 class Member(models.Model):
     """A person who has, had or is about to have a seat.
 
-    `total_points`, `current_streak` and `last_active_at` are kept by the database when a row is added to the
-    points ledger (gamification); never write them.
+    `total_points`, `points_month`, `month_points`, `current_streak` and `last_active_at` are kept by the database
+    when a row is added to the points ledger (gamification); never write them. `month_points` are those of the
+    month that begins on `points_month`, the last one with a row.
     """
 
     id = CuidField()
@@ -125,6 +144,13 @@ class Member(models.Model):
     current_streak = models.IntegerField(db_column="currentStreak", db_default=0, editable=False)
     last_active_at = TimestampField(db_column="lastActiveAt", null=True, editable=False)
     total_points = models.IntegerField(db_column="totalPoints", db_default=0, editable=False)
+    month_points = models.IntegerField(db_column="monthPoints", db_default=0, editable=False)
+    points_month = models.DateField(db_column="pointsMonth", null=True, editable=False)
+    leaderboard_visible = models.BooleanField(
+        "listed on leaderboards", db_column="leaderboardVisible", db_default=True
+    )
+
+    objects = MemberQuerySet.as_manager()
 
     class Meta:
         db_table = "Member"
@@ -140,6 +166,16 @@ class Member(models.Model):
             Index(name="Member_subscriptionStatus_idx", fields=["subscription_status"]),
             Index(name="Member_teamId_idx", fields=["team"]),
             Index(name="Member_totalPoints_idx", fields=["-total_points"]),
+            Index(
+                name="Member_leaderboard_idx",
+                fields=["-total_points", "id"],
+                condition=LISTED & models.Q(total_points__gt=0),
+            ),
+            Index(
+                name="Member_monthLeaderboard_idx",
+                fields=["points_month", "-month_points", "id"],
+                condition=LISTED & models.Q(month_points__gt=0),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -150,9 +186,18 @@ class Member(models.Model):
         return " ".join(name for name in (self.first_name, self.last_name) if name)
 
     @property
+    def public_name(self) -> str:
+        """What other members may read: a name, and never an email address or an id that stands in its place."""
+        private = {self.pk, self.discord_id, self.stripe_customer_id}
+        for name in (self.full_name.strip(), (self.discord_username or "").strip()):
+            if name and "@" not in name and name not in private:
+                return name
+        return "A member"
+
+    @property
     def is_in_good_standing(self) -> bool:
         """Whether the member may download, submit, see results and be listed."""
-        return self.subscription_status in {SubscriptionStatus.ACTIVE, SubscriptionStatus.TRIALING}
+        return self.subscription_status in GOOD_STANDING
 
 
 class PendingInvite(models.Model):
@@ -372,6 +417,11 @@ class Account(AbstractBaseUser, PermissionsMixin):
                 condition=models.Q(member__isnull=True) | models.Q(admin__isnull=True),
                 violation_error_message="An account belongs to a member or to an admin, not to both.",
             ),
+            models.CheckConstraint(
+                name="council_account_member_is_no_staff",
+                condition=models.Q(member__isnull=True) | models.Q(is_staff=False, is_superuser=False),
+                violation_error_message="A member's account is never staff. Staff have an account of their own.",
+            ),
             # The row outlives the person: other tables of Django's point at it.
             ForeignKeyConstraint(
                 name="council_account_member_id_fkey",
@@ -391,3 +441,45 @@ class Account(AbstractBaseUser, PermissionsMixin):
     def staff_id(self) -> str:
         """What stands for a member of staff in the gateway's columns: the id in `Admin`, or else the username."""
         return self.admin_id or self.username
+
+    def get_short_name(self) -> str:
+        return str(self.member or self.admin or self.username)
+
+    def get_session_auth_hash(self) -> str:
+        """Sum up what a session is good for: it ends when any of this changes."""
+        return self._session_hash(settings.SECRET_KEY, good_standing=self._is_in_good_standing)
+
+    def get_session_auth_fallback_hash(self) -> Iterator[str]:
+        """Say which older sums hold as well: under older keys, and from before the member was in good standing."""
+        for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS):
+            for good_standing in {False, self._is_in_good_standing}:
+                yield self._session_hash(secret, good_standing=good_standing)
+
+    @property
+    def _is_in_good_standing(self) -> bool:
+        return self.member is not None and self.member.is_in_good_standing
+
+    def _session_hash(self, secret: str | bytes, *, good_standing: bool) -> str:
+        facts = [self.password]
+        if self.member:
+            facts += ["member", self.member.pk, self.member.password_hash or "", str(good_standing)]
+        if self.admin:
+            facts += ["admin", self.admin.pk, self.admin.password_hash, self.admin.role]
+        return salted_hmac(
+            "council.Account.session", "\0".join(facts), secret=secret, algorithm="sha256"
+        ).hexdigest()
+
+
+class SignInFailures(models.Model):
+    """How often sign-in has failed lately, for an address or an email that the key stands for (throttle.py)."""
+
+    key = models.CharField(max_length=64, primary_key=True)
+    failures = models.IntegerField()
+    forgotten_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "council_signinfailures"
+        indexes = [Index(name="council_signinfailures_forgotten_at_idx", fields=["forgotten_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.failures} until {self.forgotten_at:%H:%M:%S}"

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from council.postgres import embedded, urls
@@ -21,6 +22,14 @@ def flag(name: str, *, default: bool) -> bool:
     if value:
         raise ImproperlyConfigured(f"{name} is {value!r}. Set it to true or false.")
     return default
+
+
+def number(name: str, *, default: int) -> int:
+    """Read a variable that is a whole number, 0 or more. Raises ImproperlyConfigured."""
+    value = os.environ.get(name, "").strip()
+    if value and not value.isdecimal():
+        raise ImproperlyConfigured(f"{name} is {value!r}. Set it to a whole number.")
+    return int(value) if value else default
 
 
 # Database. DATABASE_URL serves the application, DIRECT_URL the migrations; without either a private
@@ -56,6 +65,7 @@ if not SECRET_KEY:
             'python -c "import secrets; print(secrets.token_urlsafe(50))".'
         )
     SECRET_KEY = "for development only, never in production"  # noqa: S105
+KNOWN_BROWSER_COOKIE_NAME = "known"
 ALLOWED_HOSTS = [host for host in os.environ.get("ALLOWED_HOSTS", "").split(",") if host]
 CSRF_TRUSTED_ORIGINS = [origin for origin in os.environ.get("CSRF_TRUSTED_ORIGINS", "").split(",") if origin]
 if not DEBUG:
@@ -65,12 +75,35 @@ if not DEBUG:
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
+    # With this prefix a browser takes the cookie from this host alone, and over TLS alone.
+    SESSION_COOKIE_NAME = "__Host-session"
+    CSRF_COOKIE_NAME = "__Host-csrf"
+    KNOWN_BROWSER_COOKIE_NAME = "__Host-known"
+SESSION_COOKIE_AGE = 7 * 24 * 3600
+CSRF_COOKIE_HTTPONLY = True
+# How many proxies add to X-Forwarded-For. In production one at least, the one that ends TLS.
+PROXY_COUNT = number("PROXY_COUNT", default=0 if DEBUG else 1)
+# Preloading is a promise for all names under the domain, for good. It is the domain's owner's to make.
+SILENCED_SYSTEM_CHECKS = ["security.W021"]
+# Nothing but what is served from here, and no script at all. council/headers.py adds what Django's admin runs.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "style-src": [SELF],
+        "img-src": [SELF],
+        "font-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+    }
+}
 
 INSTALLED_APPS = [
     "benchmarks",
     "resources",
     "gamification",
     "council",
+    "csp",
     "pgtrigger",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -84,10 +117,14 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "council.headers.ContentSecurityPolicy",
+    "council.headers.Headers",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "council.throttle.Throttle",
+    "council.access.MembersOnly",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -101,6 +138,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "council.navigation.navigation",
             ],
         },
     },
@@ -110,6 +148,20 @@ ROOT_URLCONF = "council.urls"
 WSGI_APPLICATION = "council.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "council.Account"
+AUTHENTICATION_BACKENDS = [
+    "council.auth.MemberBackend",
+    "council.auth.StaffBackend",
+    "council.auth.OwnPasswordBackend",
+]
+LOGIN_URL = "council:sign-in"
+LOGIN_REDIRECT_URL = "gamification:overview"  # where a member goes who asked for no page
+# What the header of every page shows to members: the name, and the page's URL name.
+MEMBER_PAGES = [
+    ("Points", "gamification:overview"),
+    ("History", "gamification:history"),
+    ("Leaderboard", "gamification:leaderboard"),
+    ("Membership", "council:membership"),
+]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")

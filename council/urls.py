@@ -1,10 +1,19 @@
-"""Where the site's pages are."""
+"""Where the site's pages are. Every page is for members, unless it says otherwise (council/access.py)."""
 
 from django.contrib import admin
-from django.urls import path
-from django.views.generic import RedirectView
+from django.urls import include, path
+
+from council import views
+
+pages = [
+    path("", views.home, name="home"),
+    path("sign-in/", views.sign_in, name="sign-in"),
+    path("sign-out/", views.sign_out, name="sign-out"),
+    path("membership/", views.membership, name="membership"),
+]
 
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("", include((pages, "council"))),
+    path("", include("gamification.urls")),
     path("admin/", admin.site.urls),
 ]

@@ -4,20 +4,27 @@ from typing import Any, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 
-from council.admin import MemberAdmin
-from council.model_admin import LogAdmin, pretty
-from council.models import Account, Member
+from council.admin import MemberAdmin, SignedAdmin
+from council.model_admin import LogAdmin, NeverDeleted, pretty
+from council.models import Account, AuditLog, Member
 from gamification import ledger
-from gamification.forms import AdjustPointsForm
-from gamification.models import DiscordActivity, PointTransaction
+from gamification.forms import AdjustPointsForm, ReasonForm
+from gamification.models import Action, DiscordActivity, PointRule, PointTransaction
 
 admin.site.unregister(Member)
+
+
+def ledger_of(member: Member) -> str:
+    """Say where the rows of a member are."""
+    return reverse("admin:gamification_pointtransaction_changelist", query={"member__id__exact": member.pk})
 
 
 @admin.register(Member)
@@ -34,10 +41,7 @@ class MemberWithPointsAdmin(MemberAdmin):
 
     @admin.display(description="ledger")
     def ledger_rows(self, member: Member) -> str:
-        page = reverse(
-            "admin:gamification_pointtransaction_changelist", query={"member__id__exact": member.pk}
-        )
-        return format_html('<a href="{}">Every row of the member</a>', page)
+        return format_html('<a href="{}">Every row of the member</a>', ledger_of(member))
 
     def has_adjust_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("gamification.add_pointtransaction")
@@ -74,7 +78,7 @@ class MemberWithPointsAdmin(MemberAdmin):
             except ledger.AlreadyAdjusted as error:
                 self.message_user(request, str(error), messages.WARNING)
                 return None
-            except ledger.AdjustmentRefused as error:
+            except ledger.Refused as error:
                 form.add_error(None, str(error))
 
         points = form.cleaned_data.get("points") if is_sent else None
@@ -99,7 +103,7 @@ class ActionFilter(admin.SimpleListFilter):
     parameter_name = "action"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(action.value, str(action.label)) for action in ledger.Action]
+        return [(action.value, str(action.label)) for action in Action]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(action=self.value()) if self.value() else queryset
@@ -107,21 +111,116 @@ class ActionFilter(admin.SimpleListFilter):
 
 @admin.register(PointTransaction)
 class PointTransactionAdmin(LogAdmin):
-    list_display = ("created_at", "member", "action", "points", "reason")
-    list_select_related = ("member",)
+    """The ledger, read-only, with a page to reverse an entry."""
+
+    list_display = ("created_at", "member", "action", "points", "reason", "reverses")
+    list_select_related = ("member", "reverses")
     list_filter = (ActionFilter, "created_at")
-    search_fields = ("member__email", "member__first_name", "member__last_name", "member__company")
+    search_fields = ("member__email",)  # shows the box; what it finds is below
+    search_help_text = f"A member's exact email or id, or an entry's id. {LogAdmin.search_help_text}"
     ordering = ("-created_at",)
     sortable_by = ("created_at",)
-    fields = ("created_at", "member", "action", "points", "reason", "pretty_metadata")
+    fields = (
+        "created_at",
+        "member",
+        "action",
+        "points",
+        "reason",
+        "reverses",
+        "idempotency_key",
+        "pretty_metadata",
+    )
+    change_form_template = "gamification/entry.html"
 
-    @admin.display
-    def reason(self, row: PointTransaction) -> str | None:
-        return row.metadata.get("reason") if isinstance(row.metadata, dict) else None
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Find by what is indexed: a condition over two tables at once would read the whole ledger."""
+        if not search_term:
+            return queryset, False
+        members = Member.objects.filter(Q(email=search_term) | Q(pk=search_term))
+        ids = list(members.values_list("pk", flat=True))
+        return queryset.filter(Q(member_id__in=ids) | Q(pk=search_term)), False
 
     @admin.display(description="metadata")
     def pretty_metadata(self, row: PointTransaction) -> str | None:
         return pretty(row.metadata)
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.reverse_entry)
+        name = "gamification_pointtransaction_reverse"
+        return [path("<path:object_id>/reverse/", view, name=name), *super().get_urls()]
+
+    def has_reverse_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("gamification.add_pointtransaction")
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        context = {"has_reverse_permission": self.has_reverse_permission(request), **(extra_context or {})}
+        return super().change_view(request, object_id, form_url, context)
+
+    def reverse_entry(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show what reversing an entry would do, or do it."""
+        if not self.has_reverse_permission(request):
+            raise PermissionDenied
+        entry: PointTransaction | None = self.get_object(request, object_id)
+        if entry is None:
+            raise Http404
+        form = ReasonForm(request.POST or None)
+        if form.is_valid():
+            try:
+                ledger.reverse(
+                    entry_id=entry.pk,
+                    reason=form.cleaned_data["reason"],
+                    performed_by=cast(Account, request.user),
+                )
+            except ledger.AlreadyReversed as error:
+                self.message_user(request, str(error), messages.WARNING)
+                return redirect("admin:gamification_pointtransaction_change", entry.pk)
+            except ledger.Refused as error:
+                form.add_error(None, str(error))
+            else:
+                self.message_user(request, f"Reversed: {-entry.points:+,} points recorded.", messages.SUCCESS)
+                return redirect(ledger_of(entry.member))
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Reverse an entry",
+            "opts": self.opts,
+            "entry": entry,
+            "form": form,
+            "after": entry.member.total_points - entry.points,
+            "media": self.media,
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "gamification/reverse_entry.html", context)
+
+
+@admin.register(PointRule)
+class PointRuleAdmin(NeverDeleted, SignedAdmin):
+    """What each action is worth. Rules come with migrations, since an action is a piece of code."""
+
+    list_display = ("label", "action", "points", "enabled", "updated_at", "updated_by")
+    ordering = ("label",)
+    fields = ("action", "label", "description", "points", "enabled", "updated_at", "updated_by")
+    name_field = "action"
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: PointRule, form: Any, change: Any) -> None:
+        super().save_model(request, obj, form, change)
+        if form.changed_data:
+            AuditLog.objects.create(
+                action="POINT_RULE_CHANGED",
+                entity_type="PointRule",
+                entity_id=obj.action,
+                details={
+                    name: {"from": form.initial[name], "to": form.cleaned_data[name]}
+                    for name in form.changed_data
+                },
+                performed_by=obj.updated_by,
+            )
 
 
 @admin.register(DiscordActivity)

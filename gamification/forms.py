@@ -9,7 +9,15 @@ from council.model_admin import MultilineField
 from gamification import ledger
 
 
-class AdjustPointsForm(forms.Form):
+class ReasonForm(forms.Form):
+    reason = MultilineField(
+        min_length=ledger.MIN_REASON_LENGTH,
+        max_length=ledger.MAX_REASON_LENGTH,
+        help_text="The member sees it in their history.",
+    )
+
+
+class AdjustPointsForm(ReasonForm):
     form_key = forms.UUIDField(initial=uuid.uuid4, widget=forms.HiddenInput)
     points = forms.IntegerField(
         min_value=-ledger.MAX_TOTAL - 1,
@@ -17,11 +25,7 @@ class AdjustPointsForm(forms.Form):
         widget=AdminIntegerFieldWidget,
         help_text="A whole number, negative to take points away.",
     )
-    reason = MultilineField(
-        min_length=ledger.MIN_REASON_LENGTH,
-        max_length=ledger.MAX_REASON_LENGTH,
-        help_text="The members see it in their history.",
-    )
+    field_order = ("points", "reason")
 
     def clean_points(self) -> int:
         points: int = self.cleaned_data["points"]

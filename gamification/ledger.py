@@ -1,45 +1,162 @@
 """The points ledger: what rows are added to it, and by which rule."""
 
-import hashlib
+import json
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any, NamedTuple, Self
 
-from django.db import models, transaction
+from django.db import DataError, IntegrityError, models, transaction
+from django.db.models.functions import Coalesce, TruncMonth
+from django.utils.dateparse import parse_datetime
 
 from council.models import Account, AuditLog, Member
-from council.postgres.fields import base36
-from gamification.models import PointTransaction
+from council.postgres.fields import cuid
+from gamification.models import MAX_KEY_LENGTH, Action, PointTransaction
 
-MAX_TOTAL = 2**31 - 1
+MIN_TOTAL, MAX_TOTAL = -(2**31), 2**31 - 1
 MIN_REASON_LENGTH = 10
 MAX_REASON_LENGTH = 500
+PAGE_ROWS = 50
 
 
-class Action(models.TextChoices):
-    INTRO_COMPLETED = "intro_completed"
-    BENCHMARK_SUBMISSION = "benchmark_submission"
-    RESOURCE_DOWNLOAD = "resource_download"
-    DISCORD_ACTIVITY = "discord_activity", "Discord activity"
-    ADMIN_ADJUSTMENT = "admin_adjustment"
-
-
-class AdjustmentRefused(Exception):
+class Refused(Exception):
     """Nothing was written, for the reason that the message gives."""
 
 
-class AlreadyAdjusted(Exception):
+class AlreadyAdjusted(Refused):
     """This form was sent before, and counted then."""
 
 
+class AlreadyReversed(Refused):
+    """The entry has a reversal."""
+
+
+@dataclass(frozen=True)
+class Award:
+    """What a member is paid for. The rule of the action says how much, `times` how often.
+
+    `subject` is what it is for within the action, a category or a resource's id: it is paid once.
+    """
+
+    member_id: str
+    action: Action
+    subject: str = ""
+    times: int = 1
+    metadata: Mapping[str, Any] | None = None
+
+    @property
+    def key(self) -> str:
+        return _key(self.action, self.member_id, self.subject)
+
+
+# By key, so that two statements with the same keys wait for each other, and never both ways.
+AWARD = """
+    INSERT INTO "PointTransaction" (id, "memberId", action, points, metadata, "idempotencyKey")
+    SELECT given.id, given.member_id, given.action, rule.points * given.times, given.metadata::jsonb, given.key
+      FROM unnest(%(ids)s::text[], %(member_ids)s::text[], %(actions)s::text[], %(times)s::int[],
+                  %(metadata)s::text[], %(keys)s::text[])
+           AS given (id, member_id, action, times, metadata, key)
+      JOIN "PointRule" AS rule ON rule.action = given.action AND rule.enabled AND rule.points > 0
+     ORDER BY given.key
+        ON CONFLICT ("idempotencyKey") WHERE "idempotencyKey" IS NOT NULL DO NOTHING
+    RETURNING *
+"""
+
+
+def award(award: Award) -> PointTransaction | None:
+    """Pay a member by the rule that is in force. Returns the row, or None where there is nothing to pay.
+
+    That is where it was paid before, by whomever, or the rule is disabled or worth 0. Waits for a transaction that is
+    about to write the same. Raises Refused, after which a transaction of the caller's cannot go on.
+    """
+    rows = award_many([award])
+    return rows[0] if rows else None
+
+
+def award_many(awards: Collection[Award]) -> list[PointTransaction]:
+    """Pay all of the awards that were not paid before, in one statement. Returns the rows, by key.
+
+    Raises Refused, and then none is paid.
+    """
+    for given in awards:
+        _check(given)
+    with _refusals_in_words():
+        return list(
+            PointTransaction.objects.raw(
+                AWARD,
+                {
+                    "ids": [cuid() for _ in awards],
+                    "member_ids": [given.member_id for given in awards],
+                    "actions": [str(given.action) for given in awards],
+                    "times": [given.times for given in awards],
+                    "metadata": [_json(given.metadata) for given in awards],
+                    "keys": [given.key for given in awards],
+                },
+            )
+        )
+
+
+def _check(award: Award) -> None:
+    if award.action not in Action.values:
+        raise Refused(f"{award.action!r} is not an action. Use one of {', '.join(Action.values)}.")
+    if award.action == Action.ADMIN_ADJUSTMENT:
+        raise Refused("Adjustments are not awarded by a rule. Use ledger.adjust.")
+    if not 1 <= award.times <= MAX_TOTAL:
+        raise Refused(f"An award counts once or more, not {award.times} times.")
+
+
+def _key(action: str, member_id: str, subject: object) -> str:
+    key = ":".join(part for part in (str(action), member_id, str(subject)) if part)
+    if len(key) > MAX_KEY_LENGTH:
+        raise Refused(
+            f"The key {key[:60]}… has {len(key)} characters, and at most {MAX_KEY_LENGTH} are kept. "
+            f"Shorten what stands for the subject."
+        )
+    return key
+
+
+def _json(metadata: Mapping[str, Any] | None) -> str | None:
+    try:
+        return None if metadata is None else json.dumps(metadata, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise Refused(f"The metadata is not JSON: {error}. Leave out what JSON cannot hold.") from error
+
+
+@contextmanager
+def _refusals_in_words() -> Iterator[None]:
+    """Say what the database refuses, and what becomes of it."""
+    try:
+        yield
+    except IntegrityError as error:
+        diagnosis = getattr(error.__cause__, "diag", None)
+        if diagnosis and diagnosis.constraint_name == "PointTransaction_memberId_fkey":
+            raise Refused(
+                f"A member no longer exists: {diagnosis.message_detail} Nothing was written."
+            ) from error
+        raise
+    except DataError as error:
+        if getattr(error.__cause__, "sqlstate", None) == "22003":
+            raise Refused(
+                f"A total would leave the range from {MIN_TOTAL:,} to {MAX_TOTAL:,}. Nothing was written."
+            ) from error
+        fault = str(error).partition("\n")[0]
+        raise Refused(f"The database cannot store this: {fault}. Nothing was written.") from error
+    except UnicodeEncodeError as error:
+        raise Refused(f"Half a character cannot be stored: {error}. Nothing was written.") from error
+
+
 def check_totals(*, members: Collection[Member], points: int) -> None:
-    """Make sure that every total stays between 0 and 2,147,483,647. Raises AdjustmentRefused."""
+    """Make sure that every total stays between 0 and 2,147,483,647. Raises Refused."""
     faults = [
         f"{member} has {member.total_points:,} points and would have {total:,}."
         for member in members
         if not 0 <= (total := member.total_points + points) <= MAX_TOTAL
     ]
     if faults:
-        raise AdjustmentRefused(" ".join([*faults, f"Totals stay between 0 and {MAX_TOTAL:,}."]))
+        raise Refused(" ".join([*faults, f"Totals stay between 0 and {MAX_TOTAL:,}."]))
 
 
 def adjust(
@@ -49,57 +166,171 @@ def adjust(
 
     Writes a ledger row and a POINTS_ADJUSTED row of the audit log for each member, in one transaction, and
     returns the ledger rows. `form_key` stands for the form as it was shown: it counts once for a member.
-    Raises AlreadyAdjusted, AdjustmentRefused.
+    Raises AlreadyAdjusted, Refused.
     """
-    reason = reason.strip()
+    reason = _checked(reason)
     if points == 0:
-        raise AdjustmentRefused("0 points change nothing. Give or take at least 1.")
-    if not MIN_REASON_LENGTH <= len(reason) <= MAX_REASON_LENGTH:
-        raise AdjustmentRefused(
-            f"The reason has {len(reason)} characters. "
-            f"Give one of {MIN_REASON_LENGTH} to {MAX_REASON_LENGTH} characters."
-        )
-    row_ids = {member.pk: _row_id(form_key, member.pk) for member in members}
-    staff_id = performed_by.staff_id
-    with transaction.atomic():
+        raise Refused("0 points change nothing. Give or take at least 1.")
+    keys = {member.pk: _key(Action.ADMIN_ADJUSTMENT, member.pk, form_key) for member in members}
+    with transaction.atomic(), _refusals_in_words():
         # In the order of the ledger's trigger. Past the locks, an earlier sending of the form has committed.
-        locked = list(Member.objects.select_for_update(no_key=True).filter(pk__in=row_ids).order_by("pk"))
-        if PointTransaction.objects.filter(pk__in=row_ids.values()).exists():
+        locked = list(Member.objects.select_for_update(no_key=True).filter(pk__in=keys).order_by("pk"))
+        if PointTransaction.objects.filter(idempotency_key__in=keys.values()).exists():
             raise AlreadyAdjusted("Already recorded: this form was sent before.")
-        if gone := len(row_ids) - len(locked):
-            raise AdjustmentRefused(
-                f"{gone} of the {len(row_ids)} members no longer exist. Select them again."
-            )
+        if gone := len(keys) - len(locked):
+            raise Refused(f"{gone} of the {len(keys)} members no longer exist. Select them again.")
         check_totals(members=locked, points=points)
         rows = PointTransaction.objects.bulk_create(
             PointTransaction(
-                id=row_ids[member.pk],
                 member=member,
                 action=Action.ADMIN_ADJUSTMENT,
                 points=points,
-                metadata={"reason": reason, "adminId": staff_id},
+                metadata={"reason": reason, "adminId": performed_by.staff_id},
+                idempotency_key=keys[member.pk],
             )
             for member in locked
         )
-        AuditLog.objects.bulk_create(
-            AuditLog(
-                action="POINTS_ADJUSTED",
-                entity_type="Member",
-                entity_id=member.pk,
-                details={
-                    "points": points,
-                    "reason": reason,
-                    "previousTotal": member.total_points,
-                    "newTotal": member.total_points + points,
-                },
-                performed_by=staff_id,
-            )
-            for member in locked
+        _log(
+            "POINTS_ADJUSTED", rows, performed_by=performed_by, totals={m.pk: m.total_points for m in locked}
         )
     return rows
 
 
-def _row_id(form_key: uuid.UUID, member_id: str) -> str:
-    """Make the id that a form's row for a member has, so that the primary key refuses a second one."""
-    digest = hashlib.sha256(f"{form_key}:{member_id}".encode()).digest()
-    return "c" + base36(int.from_bytes(digest), width=24)
+def reverse(*, entry_id: str, reason: str, performed_by: Account) -> PointTransaction:
+    """Take an entry back, once, by a row of the opposite points that names it.
+
+    Writes a POINTS_REVERSED row of the audit log in the same transaction. The total may go below 0: what was given
+    may have been taken away before. Raises AlreadyReversed, Refused.
+    """
+    reason = _checked(reason)
+    with transaction.atomic(), _refusals_in_words():
+        entry = PointTransaction.objects.filter(pk=entry_id).first()
+        if entry is None:
+            raise Refused(f"There is no entry {entry_id!r}. It went with its member.")
+        member = Member.objects.select_for_update(no_key=True).filter(pk=entry.member_id).first()
+        if member is None:
+            raise Refused("The member no longer exists, and the entry went with them.")
+        if entry.reverses_id:
+            raise Refused("This entry is a reversal. Adjust the points instead, and say why.")
+        if entry.reversals.exists():
+            raise AlreadyReversed("Already reversed: an entry is taken back once.")
+        row = PointTransaction.objects.create(
+            member=member,
+            action=entry.action,
+            points=-entry.points,
+            metadata={"reason": reason, "adminId": performed_by.staff_id},
+            idempotency_key=_key("reversal", entry.pk, ""),
+            reverses=entry,
+        )
+        _log("POINTS_REVERSED", [row], performed_by=performed_by, totals={member.pk: member.total_points})
+    return row
+
+
+def _checked(reason: str) -> str:
+    reason = reason.strip()
+    if not MIN_REASON_LENGTH <= len(reason) <= MAX_REASON_LENGTH:
+        raise Refused(
+            f"The reason has {len(reason)} characters. "
+            f"Give one of {MIN_REASON_LENGTH} to {MAX_REASON_LENGTH} characters."
+        )
+    return reason
+
+
+def _log(
+    action: str, rows: Sequence[PointTransaction], *, performed_by: Account, totals: Mapping[str, int]
+) -> None:
+    """Write the audit log of rows that staff added. `totals` are the members' before them."""
+    AuditLog.objects.bulk_create(
+        AuditLog(
+            action=action,
+            entity_type="Member",
+            entity_id=row.member_id,
+            details={
+                "points": row.points,
+                "reason": row.reason,
+                "previousTotal": totals[row.member_id],
+                "newTotal": totals[row.member_id] + row.points,
+                **({"reverses": row.reverses_id} if row.reverses_id else {}),
+            },
+            performed_by=performed_by.staff_id,
+        )
+        for row in rows
+    )
+
+
+class Place(NamedTuple):
+    """A place in a member's history, after an entry: what the next page begins with. Written in an address."""
+
+    created_at: datetime
+    entry_id: str
+
+    def __str__(self) -> str:
+        return f"{self.created_at:%Y-%m-%dT%H:%M:%S.%f}_{self.entry_id}"
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Raises Refused for what is no place."""
+        moment, _, entry_id = text.partition("_")
+        try:
+            created_at = parse_datetime(moment)
+        except ValueError:
+            created_at = None
+        if created_at is None or not entry_id or "\0" in text:
+            raise Refused(f"{text[:60]!r} is no place in a history. Begin with its first page.")
+        return cls(created_at.replace(tzinfo=UTC), entry_id)
+
+
+@dataclass(frozen=True)
+class History:
+    """A page of a member's entries, newest first, and the member's total after the first of them."""
+
+    entries: list[PointTransaction]
+    next_place: Place | None
+    total: int = 0
+
+
+def history(*, member: Member, after: Place | None = None, rows: int | None = None) -> History:
+    """Read a page of a member's entries, newest first; the rest goes on after `next_place`.
+
+    Each comes with the entry that it reverses, and with `reversed_at`, the moment of its own reversal.
+    """
+    rows = rows or PAGE_ROWS
+    entries = newer = PointTransaction.objects.filter(member=member)
+    if after is None:
+        newer = newer.none()
+    else:
+        moment, entry_id = after
+        entries = entries.filter(
+            models.Q(created_at__lt=moment) | models.Q(pk__lt=entry_id), created_at__lte=moment
+        )
+        newer = newer.filter(
+            models.Q(created_at__gt=moment) | models.Q(pk__gte=entry_id), created_at__gte=moment
+        )
+    points = newer.order_by().values("member").annotate(points=models.Sum("points")).values("points")
+    reversal = PointTransaction.objects.filter(reverses=models.OuterRef("pk"))
+    ordered = entries.order_by("-created_at", "-pk").select_related("reverses")
+    # In one statement, so that an entry which is just being added is in all of it or in none.
+    found: list[Any] = list(
+        ordered.annotate(
+            first_total=models.F("member__total_points") - Coalesce(models.Subquery(points), 0),
+            reversed_at=models.Subquery(reversal.values("created_at")),
+        )[: rows + 1]
+    )
+    page = found[:rows]
+    more = len(found) > rows
+    return History(
+        page,
+        next_place=Place(page[-1].created_at, page[-1].pk) if more else None,
+        total=page[0].first_total if page else 0,
+    )
+
+
+def sums_by_month(*, member: Member, since: date, until: date) -> dict[date, int]:
+    """Add up a member's entries of each month from the one to the other; both are days of a month."""
+    entries = PointTransaction.objects.filter(
+        member=member,
+        created_at__gte=datetime(since.year, since.month, 1, tzinfo=UTC),
+        created_at__lt=datetime(until.year + until.month // 12, until.month % 12 + 1, 1, tzinfo=UTC),
+    )
+    months = entries.order_by().values_list(TruncMonth("created_at")).annotate(points=models.Sum("points"))
+    return {month.date(): points for month, points in months}

@@ -3,10 +3,13 @@
 from django.db import models
 
 from council.models import Member
-from council.postgres.constraints import Action, ForeignKeyConstraint
+from council.postgres.constraints import Action as ConstraintAction
+from council.postgres.constraints import ForeignKeyConstraint
 from council.postgres.fields import CuidField, CurrentTimestamp, EnumField, TimestampField
-from council.postgres.indexes import Index
+from council.postgres.indexes import Index, UniqueIndex
 from gamification import triggers
+
+MAX_KEY_LENGTH = 200
 
 
 class DiscordActivityType(models.TextChoices):
@@ -15,10 +18,21 @@ class DiscordActivityType(models.TextChoices):
     REACTION_RECEIVED = "REACTION_RECEIVED"
 
 
+class Action(models.TextChoices):
+    """What points are given or taken for."""
+
+    INTRO_COMPLETED = "intro_completed"
+    BENCHMARK_SUBMISSION = "benchmark_submission"
+    RESOURCE_DOWNLOAD = "resource_download"
+    DISCORD_ACTIVITY = "discord_activity", "Discord activity"
+    ADMIN_ADJUSTMENT = "admin_adjustment"
+
+
 class PointTransaction(models.Model):
     """A row of the points ledger: added once, never changed, removed only with its member.
 
-    A trigger adds every row, whoever wrote it, to `Member.total_points`.
+    Triggers add every row, whoever wrote it, to the figures in `Member`. `idempotency_key` says what the row is for:
+    there is one row to a key. The gateway's rows may have none.
     """
 
     id = CuidField()
@@ -34,30 +48,118 @@ class PointTransaction(models.Model):
     points = models.IntegerField()
     metadata = models.JSONField(null=True, blank=True)
     created_at = TimestampField(db_column="createdAt", db_default=CurrentTimestamp(), editable=False)
+    idempotency_key = models.CharField(
+        max_length=MAX_KEY_LENGTH, db_column="idempotencyKey", null=True, blank=True, editable=False
+    )
+    reverses = models.ForeignKey(
+        "self",
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        db_column="reversesId",
+        related_name="reversals",
+        null=True,
+        blank=True,
+    )
 
     class Meta:
         db_table = "PointTransaction"
         constraints = [
+            UniqueIndex(
+                name="PointTransaction_idempotencyKey_key",
+                fields=["idempotency_key"],
+                condition=models.Q(idempotency_key__isnull=False),
+            ),
+            UniqueIndex(
+                name="PointTransaction_reversesId_key",
+                fields=["reverses"],
+                condition=models.Q(reverses__isnull=False),
+            ),
+            ForeignKeyConstraint(
+                name="PointTransaction_reversesId_fkey",
+                field="reverses",
+                on_delete=ConstraintAction.NO_ACTION,
+                on_update=ConstraintAction.NO_ACTION,
+            ),
             ForeignKeyConstraint(
                 name="PointTransaction_memberId_fkey",
                 field="member",
-                on_delete=Action.CASCADE,
-                on_update=Action.CASCADE,
+                on_delete=ConstraintAction.CASCADE,
+                on_update=ConstraintAction.CASCADE,
             ),
         ]
         indexes = [
             Index(name="PointTransaction_action_idx", fields=["action"]),
             Index(name="PointTransaction_createdAt_idx", fields=["created_at"]),
             Index(name="PointTransaction_memberId_idx", fields=["member"]),
+            Index(name="PointTransaction_memberId_createdAt_id_idx", fields=["member", "-created_at", "-id"]),
         ]
         triggers = [
             triggers.UPDATE_MEMBER_POINTS,
             triggers.APPEND_ONLY,
             triggers.NO_TRUNCATE,
+            triggers.IN_UTC,
+            triggers.REVERSAL,
         ]
 
     def __str__(self) -> str:
         return f"{self.points:+d} {self.action}"
+
+    @property
+    def reason(self) -> str:
+        """What staff gave as a reason, for members to read."""
+        reason = self.metadata.get("reason") if isinstance(self.metadata, dict) else None
+        return reason if isinstance(reason, str) else ""
+
+
+class PointRule(models.Model):
+    """What an action is worth: in force at once, and for rows to come only.
+
+    A rule that is disabled, or worth 0, writes nothing. Members see label, description and points.
+    """
+
+    action = models.TextField(primary_key=True, editable=False)
+    points = models.IntegerField(help_text="For each time; for Discord activity, for each 100 XP.")
+    enabled = models.BooleanField(db_default=True)
+    label = models.CharField(max_length=80)
+    description = models.CharField(max_length=300)
+    updated_at = TimestampField(db_column="updatedAt", auto_now=True)
+    updated_by = models.TextField(db_column="updatedBy", null=True, blank=True, editable=False)
+
+    class Meta:
+        db_table = "PointRule"
+        constraints = [
+            models.CheckConstraint(
+                name="PointRule_points_check",
+                condition=models.Q(points__gte=0),
+                violation_error_message="A rule gives 0 points or more.",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.label
+
+    @property
+    def is_in_force(self) -> bool:
+        return self.enabled and self.points > 0
+
+
+class LeaderboardCheckpoint(models.Model):
+    """How many listed members had more than `points`, when it was last counted; of a month, or of all time.
+
+    Spares a rank far down the list to count from the top.
+    """
+
+    month = models.DateField(null=True)
+    points = models.IntegerField()
+    members_above = models.IntegerField(db_column="membersAbove")
+
+    class Meta:
+        db_table = "LeaderboardCheckpoint"
+        indexes = [Index(name="LeaderboardCheckpoint_month_points_idx", fields=["month", "points"])]
+
+    def __str__(self) -> str:
+        return f"{self.members_above} above {self.points}"
 
 
 class DiscordActivity(models.Model):
@@ -87,8 +189,8 @@ class DiscordActivity(models.Model):
             ForeignKeyConstraint(
                 name="DiscordActivity_memberId_fkey",
                 field="member",
-                on_delete=Action.CASCADE,
-                on_update=Action.CASCADE,
+                on_delete=ConstraintAction.CASCADE,
+                on_update=ConstraintAction.CASCADE,
             ),
         ]
         indexes = [

@@ -6,7 +6,8 @@ from council.postgres.triggers import Trigger
 
 # The members are updated, and so locked, in the order of their ids: two bulk writers wait for each other and never
 # deadlock. One UPDATE for all would choose its own order.
-# A session whose zone is not UTC fills createdAt's default with its own clock: such a row counts as now.
+# A day before the newest one may fill a gap, so the streak is then counted from the ledger: in a statement of its
+# own, which sees what others have committed before the member was locked, and this statement's later months.
 # plpgsql keeps a plan for as long as the session lives. One made while Member was tiny would go on scanning it
 # whole when it is large: hence no sequential scans.
 UPDATE_MEMBER_POINTS = Trigger(
@@ -20,23 +21,89 @@ UPDATE_MEMBER_POINTS = Trigger(
     func="""
         DECLARE
           added record;
+          newest_day date;
         BEGIN
           FOR added IN
-            SELECT "memberId" AS member_id,
+            SELECT member_id,
+                   month,
                    sum(points) AS points,
-                   max(CASE "createdAt"
-                         WHEN CURRENT_TIMESTAMP::timestamp(3) THEN CURRENT_TIMESTAMP AT TIME ZONE 'UTC'
-                         ELSE "createdAt"
-                       END) FILTER (WHERE points > 0 AND action <> 'admin_adjustment') AS last_active_at
-              FROM new_rows
-             GROUP BY "memberId"
-             ORDER BY "memberId"
+                   min(active_at)::date AS first_day,
+                   max(active_at) AS last_active_at
+              FROM (SELECT "memberId" AS member_id,
+                           date_trunc('month', "createdAt")::date AS month,
+                           points,
+                           CASE WHEN points > 0 AND action <> 'admin_adjustment' AND "reversesId" IS NULL
+                                THEN "createdAt" END AS active_at
+                      FROM new_rows) AS entries
+             GROUP BY member_id, month
+             ORDER BY member_id, month
           LOOP
             UPDATE @extschema@."Member" AS member
                SET "totalPoints" = member."totalPoints" + added.points,
-                   "lastActiveAt" = greatest(member."lastActiveAt", added.last_active_at)
-             WHERE member.id = added.member_id;
+                   "pointsMonth" = greatest(member."pointsMonth", added.month),
+                   "monthPoints" = CASE WHEN added.month < member."pointsMonth" THEN member."monthPoints"
+                                        WHEN added.month = member."pointsMonth" THEN member."monthPoints" + added.points
+                                        ELSE added.points END,
+                   "lastActiveAt" = greatest(member."lastActiveAt", added.last_active_at),
+                   "currentStreak" =
+                     CASE WHEN added.first_day IS NULL OR added.first_day <= member."lastActiveAt"::date
+                          THEN member."currentStreak"
+                          WHEN added.first_day <= @extschema@.next_weekday(member."lastActiveAt"::date)
+                          THEN member."currentStreak" + 1
+                          ELSE 1 END
+             WHERE member.id = added.member_id
+            RETURNING member."lastActiveAt" INTO newest_day;
+            IF added.first_day < newest_day THEN
+              UPDATE @extschema@."Member" AS member
+                 SET "currentStreak" = ledger.streak,
+                     "lastActiveAt" = ledger.last_active_at
+                FROM @extschema@.points_by_ledger(ARRAY[added.member_id]) AS ledger
+               WHERE member.id = added.member_id;
+            END IF;
           END LOOP;
+          RETURN NULL;
+        END
+    """,
+)
+
+# createdAt's default is the session's clock, which is not UTC's where the session's zone is another.
+IN_UTC = Trigger(
+    name="trg_point_transaction_in_utc",
+    function="put_point_transaction_in_utc",
+    level=pgtrigger.Row,
+    when=pgtrigger.Before,
+    operation=pgtrigger.Insert,
+    condition=pgtrigger.Condition(
+        """NEW."createdAt" = LOCALTIMESTAMP::timestamp(3) AND LOCALTIMESTAMP <> CURRENT_TIMESTAMP AT TIME ZONE 'UTC'"""
+    ),
+    func="""
+        BEGIN
+          NEW."createdAt" = CURRENT_TIMESTAMP AT TIME ZONE 'UTC';
+          RETURN NEW;
+        END
+    """,
+)
+
+REVERSAL = Trigger(
+    name="trg_point_transaction_reversal",
+    function="check_point_transaction_reversal",
+    level=pgtrigger.Row,
+    when=pgtrigger.After,
+    operation=pgtrigger.Insert,
+    condition=pgtrigger.Condition('NEW."reversesId" IS NOT NULL'),
+    func="""
+        BEGIN
+          IF NOT EXISTS (
+            SELECT FROM @extschema@."PointTransaction" AS reversed
+             WHERE reversed.id = NEW."reversesId"
+               AND reversed."memberId" = NEW."memberId"
+               AND reversed.points::bigint + NEW.points = 0
+               AND reversed."reversesId" IS NULL
+          ) THEN
+            RAISE EXCEPTION 'Row % cannot reverse row %.', NEW.id, NEW."reversesId"
+              USING ERRCODE = 'restrict_violation',
+                    HINT = 'A reversal has the same member and the opposite points, and is not reversed itself.';
+          END IF;
           RETURN NULL;
         END
     """,

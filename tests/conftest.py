@@ -11,6 +11,8 @@ from django.test import Client
 from council.models import Account, Member, SubscriptionStatus
 from tests.factories import AccountFactory, MemberFactory, TeamFactory
 
+pytest_plugins = ["tests.browser"]
+
 
 @pytest.fixture
 def mia(db: None) -> Member:

@@ -4,14 +4,22 @@
 
 from typing import Any
 
+import argon2
 import factory
 from django.contrib.auth.models import Permission
 
 from benchmarks.models import BenchmarkSubmission
 from benchmarks.models import Category as BenchmarkCategory
-from council.models import Account, Member, SubscriptionStatus, Team
+from council.models import Account, Admin, Member, SubscriptionStatus, Team
 from gamification.models import PointTransaction
 from resources.models import Category, Resource, ResourceDownload, Type
+
+_cheap = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
+
+def hashed(password: str) -> str:
+    """Hash a password as the gateway does, but cheaply."""
+    return _cheap.hash(password)
 
 
 class TeamFactory(factory.django.DjangoModelFactory[Team]):
@@ -29,6 +37,14 @@ class MemberFactory(factory.django.DjangoModelFactory[Member]):
     email = factory.Sequence(lambda n: f"member{n}@example.com")
     first_name = factory.Sequence(lambda n: f"Member {n}")
     subscription_status = SubscriptionStatus.ACTIVE
+
+
+class AdminFactory(factory.django.DjangoModelFactory[Admin]):
+    class Meta:
+        model = Admin
+
+    email = factory.Sequence(lambda n: f"admin{n}@council.example")
+    password_hash = "$argon2id$nobody-knows-it"
 
 
 class AccountFactory(factory.django.DjangoModelFactory[Account]):

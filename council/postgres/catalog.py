@@ -36,6 +36,12 @@ class Constraint:
 
 
 @dataclass(frozen=True)
+class Function:
+    definition: str
+    comment: str | None
+
+
+@dataclass(frozen=True)
 class Trigger:
     """A trigger and its function: definitions without their schema; `comment` holds pgtrigger's hash."""
 
@@ -262,17 +268,18 @@ def trigger(connection: BaseDatabaseWrapper, table: str, name: str) -> Trigger |
 
 
 FUNCTION = """
-    SELECT replace(pg_get_functiondef(p.oid), %(prefix)s, '')
+    SELECT replace(pg_get_functiondef(p.oid), %(prefix)s, ''), obj_description(p.oid, 'pg_proc')
       FROM pg_proc p
       JOIN pg_namespace n ON n.oid = p.pronamespace
-     WHERE n.nspname = %(schema)s AND p.proname = %(name)s AND p.pronargs = 0
+     WHERE n.nspname = %(schema)s AND p.proname = %(name)s
+       AND pg_get_function_identity_arguments(p.oid) = %(arguments)s
 """
 
 
-def function(connection: BaseDatabaseWrapper, name: str) -> str | None:
-    """Give the definition of a function without arguments, in the current schema."""
-    rows = _rows(connection, FUNCTION, {"name": name})
-    return rows[0][0] if rows else None
+def function(connection: BaseDatabaseWrapper, name: str, arguments: str = "") -> Function | None:
+    """Look a function up by its name and arguments, spelled `member_ids text[]`, in the current schema."""
+    rows = _rows(connection, FUNCTION, {"name": name, "arguments": arguments})
+    return Function(*rows[0]) if rows else None
 
 
 ROW_SECURITY = """

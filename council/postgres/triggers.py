@@ -53,6 +53,7 @@ COMMENT ON TRIGGER {name} ON @extschema@.{table} IS '{hash}';
         level: str,
         body: str,
         referencing: str = "",
+        condition: str = "",
         settings: dict[str, str],
         hash: str | None = None,  # noqa: A002  # pgtrigger's word; what is frozen is the SQL itself
     ) -> None:
@@ -65,13 +66,15 @@ COMMENT ON TRIGGER {name} ON @extschema@.{table} IS '{hash}';
             "level": level,
             "body": body,
             "referencing": referencing,
+            "condition": condition,
             "settings": settings,
         }
-        self.defaults = {"referencing": ""}
+        self.defaults = {"referencing": "", "condition": ""}
         parts = {
             **self.kwargs,
             "table": utils.quote(table),
             "referencing": f"\n{referencing}" if referencing else "",
+            "condition": f"\n{condition}" if condition else "",
             "settings": " ".join(
                 f"SET {setting} TO '{value}'" for setting, value in sorted(settings.items())
             ),
@@ -85,6 +88,12 @@ COMMENT ON TRIGGER {name} ON @extschema@.{table} IS '{hash}';
         self.settings = settings
         self.event = f"{when} {operation}"
         self.level = level
+
+
+class TriggerSqlV2(TriggerSqlV1):
+    """Version 2: with a condition, so that the function is not called for rows that it does not concern."""
+
+    template: ClassVar[str] = TriggerSqlV1.template.replace("{level}\n", "{level}{condition}\n")
 
 
 class CompiledTrigger(compiler.Trigger):
@@ -117,19 +126,18 @@ class Trigger(pgtrigger.Trigger):
         self.function = function
         self.settings = {"search_path": "", **(settings or {})}
         super().__init__(**kwargs)
-        if self.timing or self.condition or self.declare:
-            raise ValueError(
-                f"Trigger {self.name}: write timing, condition and declarations into func's SQL."
-            )
+        if self.timing or self.declare:
+            raise ValueError(f"Trigger {self.name}: write timing and declarations into func's SQL.")
 
     def get_pgid(self, model: Any) -> str:
         return str(self.name)
 
     def compile(self, model: Any) -> CompiledTrigger:
         events = str(self.operation).split(" OR ")
+        template = TriggerSqlV2 if self.condition else TriggerSqlV1
         return CompiledTrigger(
             name=self.name,
-            sql=TriggerSqlV1(
+            sql=template(
                 name=self.get_pgid(model),
                 function=self.function,
                 table=model._meta.db_table,
@@ -138,6 +146,7 @@ class Trigger(pgtrigger.Trigger):
                 level=str(self.level),
                 body=textwrap.dedent(str(self.render_func(model))).strip(),
                 referencing=str(self.referencing or "").strip(),
+                condition=self.render_condition(model),
                 settings=self.settings,
             ),
         )

@@ -4,6 +4,7 @@ Migrations say `from council import zero_downtime` and `zero_downtime.AddIndexCo
 """
 
 from council.zero_downtime.baseline import AdoptBaseline
+from council.zero_downtime.batch_operations import UpdateInBatches
 from council.zero_downtime.index_operations import (
     AddIndexConcurrently,
     AddUniqueIndexConcurrently,
@@ -11,11 +12,11 @@ from council.zero_downtime.index_operations import (
 )
 from council.zero_downtime.operations import (
     AddForeignKeyNotValid,
-    AddTrigger,
     CreateEnum,
     EnableRowLevelSecurity,
     ValidateConstraint,
 )
+from council.zero_downtime.trigger_operations import AddTrigger, CreateFunction, ReplaceTrigger
 
 __all__ = [
     "AddForeignKeyNotValid",
@@ -24,7 +25,10 @@ __all__ = [
     "AddUniqueIndexConcurrently",
     "AdoptBaseline",
     "CreateEnum",
+    "CreateFunction",
     "EnableRowLevelSecurity",
     "RemoveIndexConcurrently",
+    "ReplaceTrigger",
+    "UpdateInBatches",
     "ValidateConstraint",
 ]

@@ -8,14 +8,13 @@ taken for done because its name is there. Under `sqlmigrate` they look nothing u
 from collections.abc import Sequence
 from typing import Any
 
-import pgtrigger.migrations
 from django.core.management import CommandError
 from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.operations import AddConstraint
 from django.db.migrations.operations.base import Operation, OperationCategory
 
-from council.postgres import catalog, constraints, triggers
+from council.postgres import catalog, constraints
 from council.zero_downtime import locks
 from council.zero_downtime.failures import DefinitionConflict
 
@@ -218,43 +217,3 @@ class EnableRowLevelSecurity(Operation):
             schema_editor.execute(
                 f"ALTER TABLE {schema_editor.quote_name(table)} {action} ROW LEVEL SECURITY", params=None
             )
-
-
-class AddTrigger(pgtrigger.migrations.AddTrigger):
-    """Install a trigger of council.postgres.triggers; one of the same name, event and function is upgraded.
-
-    Locks: SHARE ROW EXCLUSIVE on the table, for an instant; reading goes on. Reversing takes ACCESS EXCLUSIVE.
-    """
-
-    trigger: triggers.CompiledTrigger
-
-    def describe(self) -> str:
-        return f"Install trigger {self.trigger.name} on {self.model_name}"
-
-    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
-        model = to_state.apps.get_model(app_label, self.model_name)
-        connection = schema_editor.connection
-        if not self.allow_migrate_model_trigger(schema_editor, model):
-            return
-        if schema_editor.collect_sql or not self._is_installed(connection, model):
-            schema_editor.execute(self.trigger.install_sql, params=None)
-
-    def _is_installed(self, connection: BaseDatabaseWrapper, model: Any) -> bool:
-        """Compare with what is there. Raises DefinitionConflict unless that may be replaced."""
-        sql = self.trigger.sql
-        found = catalog.trigger(connection, model._meta.db_table, sql.pgid)
-        if found is None:
-            if function := catalog.function(connection, sql.function):
-                raise DefinitionConflict(f'Function "{sql.function}"', found=function, expected=str(sql))
-            return False
-        same_event = found.definition.startswith(f"CREATE TRIGGER {sql.pgid} {sql.event} ON ")
-        if not (same_event and found.definition.endswith(f" FUNCTION {sql.function}()")):
-            thing = f'Trigger "{sql.pgid}" of "{model._meta.db_table}"'
-            raise DefinitionConflict(thing, found=found.definition, expected=str(sql))
-        return (
-            found.is_enabled
-            and found.comment == sql.hash
-            and f" FOR EACH {sql.level} " in found.definition
-            and triggers.in_schema(connection, sql.body) in found.function
-            and all(f"SET {name} TO '{value}'" in found.function for name, value in sql.settings.items())
-        )

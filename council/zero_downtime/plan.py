@@ -8,7 +8,7 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
 
-from council.zero_downtime import operations
+from council.zero_downtime import operations, trigger_operations
 
 
 class Lock(NamedTuple):
@@ -34,8 +34,9 @@ MODES: dict[type[Operation], str] = {
     migrations.RemoveIndex: ACCESS_EXCLUSIVE,
     migrations.DeleteModel: ACCESS_EXCLUSIVE,
     operations.AddForeignKeyNotValid: SHARE_ROW_EXCLUSIVE,
-    operations.AddTrigger: SHARE_ROW_EXCLUSIVE,
     operations.EnableRowLevelSecurity: ACCESS_EXCLUSIVE,
+    trigger_operations.AddTrigger: SHARE_ROW_EXCLUSIVE,
+    trigger_operations.ReplaceTrigger: SHARE_ROW_EXCLUSIVE,
 }
 
 

@@ -9,8 +9,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from council.models import Account, AuditLog, Member
-from gamification.models import PointTransaction
+from council import roles
+from council.models import Account, AdminRole, AuditLog, Member
+from gamification.models import PointRule, PointTransaction
 from tests.factories import AccountFactory, MemberFactory, PointTransactionFactory
 
 FillIn = Callable[..., dict[str, Any]]
@@ -218,6 +219,17 @@ def test_the_ledger_is_filtered_by_action(sams_browser: Client, mia: Member) -> 
     assert list(sams_browser.get(f"{LEDGER}?action=discord_activity").context["cl"].result_list) == [sync]
 
 
+@pytest.mark.parametrize("term", ["email", "pk"])
+def test_a_member_s_rows_are_found_by_email_or_id_and_an_entry_by_its_id(
+    term: str, sams_browser: Client, mia: Member, carl: Member
+) -> None:
+    entry = PointTransactionFactory.create(member=mia, points=1234)
+    PointTransactionFactory.create(member=carl)
+    for wanted in (getattr(mia, term), entry.pk):
+        results = sams_browser.get(LEDGER, {"q": wanted}).context["cl"].result_list
+        assert list(results) == [entry]
+
+
 def test_a_members_page_leads_to_their_rows(sams_browser: Client, mia: Member, lars: Member) -> None:
     mine = PointTransactionFactory.create(member=mia)
     PointTransactionFactory.create(member=lars)
@@ -227,7 +239,8 @@ def test_a_members_page_leads_to_their_rows(sams_browser: Client, mia: Member, l
 
 
 @pytest.mark.parametrize(
-    "query", ["", "?p=20", "?action=benchmark_submission", "?member__id__exact=m1", "?q=m1@"]
+    "query",
+    ["", "?p=20", "?action=benchmark_submission", "?member__id__exact=m1", "?q=m1@example.com", "?q=p7"],
 )
 def test_a_long_ledger_is_neither_counted_nor_sorted_nor_scanned(query: str, sams_browser: Client) -> None:
     with connection.cursor() as cursor:
@@ -258,3 +271,114 @@ def test_a_long_ledger_is_neither_counted_nor_sorted_nor_scanned(query: str, sam
             assert 'Seq Scan on "PointTransaction"' not in plan
         else:
             assert 'Seq Scan on "PointTransaction"' not in plan, plan
+
+
+def reversal_of(entry: PointTransaction) -> str:
+    return f"{LEDGER}{entry.pk}/reverse/"
+
+
+def test_an_entry_is_reversed_with_a_reason(sams_browser: Client, fill_in: FillIn, mia: Member) -> None:
+    entry = PointTransactionFactory.create(member=mia, points=25)
+    PointTransactionFactory.create(member=mia, points=5)
+    page = sams_browser.get(f"{LEDGER}{entry.pk}/change/")
+    assert f'<a href="{reversal_of(entry)}">Reverse</a>' in page.content.decode()
+    page = sams_browser.get(reversal_of(entry))
+    assert "<td>30</td><td>5</td>" in page.content.decode()
+
+    response = sams_browser.post(reversal_of(entry), fill_in(page, reason=REASON), follow=True)
+
+    assert "Reversed: -25 points recorded." in response.content.decode()
+    assert response.redirect_chain == [(f"{LEDGER}?member__id__exact={mia.pk}", 302)]
+    row = PointTransaction.objects.get(reverses=entry)
+    assert (row.points, row.reason, total(mia)) == (-25, REASON, 5)
+    assert AuditLog.objects.get().performed_by == "sam"
+
+
+def test_a_reversal_sent_twice_counts_once(sams_browser: Client, fill_in: FillIn, mia: Member) -> None:
+    entry = PointTransactionFactory.create(member=mia, points=25)
+    form = fill_in(sams_browser.get(reversal_of(entry)), reason=REASON)
+    sams_browser.post(reversal_of(entry), form)
+    response = sams_browser.post(reversal_of(entry), form, follow=True)
+    assert "Already reversed: an entry is taken back once." in response.content.decode()
+    assert (total(mia), AuditLog.objects.count()) == (0, 1)
+
+
+def test_a_reversal_has_no_button_and_cannot_be_reversed(
+    sams_browser: Client, fill_in: FillIn, mia: Member
+) -> None:
+    entry = PointTransactionFactory.create(member=mia, points=25)
+    sams_browser.post(reversal_of(entry), fill_in(sams_browser.get(reversal_of(entry)), reason=REASON))
+    row = PointTransaction.objects.get(reverses=entry)
+    assert "/reverse/" not in sams_browser.get(f"{LEDGER}{row.pk}/change/").content.decode()
+    response = sams_browser.post(reversal_of(row), {"reason": REASON})
+    assert "This entry is a reversal. Adjust the points instead" in response.content.decode()
+    assert total(mia) == 0
+
+
+@pytest.mark.parametrize("reason", ["", "too short", "x" * 501, f"{REASON}\0"])
+def test_a_reversal_without_a_proper_reason_writes_nothing(
+    reason: str, sams_browser: Client, mia: Member
+) -> None:
+    entry = PointTransactionFactory.create(member=mia, points=25)
+    response = sams_browser.post(reversal_of(entry), {"reason": reason})
+    assert "Nothing was recorded." in response.content.decode()
+    assert total(mia) == 25
+
+
+def test_only_staff_who_may_add_to_the_ledger_reverse_entries(client: Client, mia: Member) -> None:
+    entry = PointTransactionFactory.create(member=mia, points=25)
+    for permissions, status in (
+        (["gamification.view_pointtransaction"], 403),
+        (["gamification.view_pointtransaction", "gamification.add_pointtransaction"], 200),
+    ):
+        client.force_login(AccountFactory.create(is_staff=True, permissions=permissions))
+        assert client.get(reversal_of(entry)).status_code == status
+        offered = "/reverse/" in client.get(f"{LEDGER}{entry.pk}/change/").content.decode()
+        assert offered is (status == 200)
+    client.logout()
+    assert client.post(reversal_of(entry), {"reason": REASON}).status_code == 302
+    assert total(mia) == 25
+
+
+@pytest.mark.parametrize("entry", ["cgone", "%00"])
+def test_reversing_what_is_not_there_is_not_found(entry: str, sams_browser: Client) -> None:
+    assert sams_browser.get(f"{LEDGER}{entry}/reverse/").status_code == 404
+
+
+RULE = "/admin/gamification/pointrule/resource_download/change/"
+
+
+def test_a_rule_is_changed_signed_and_logged(sams_browser: Client, fill_in: FillIn) -> None:
+    form = fill_in(sams_browser.get(RULE), points="7")
+    assert sams_browser.post(RULE, form).status_code == 302
+    rule = PointRule.objects.get(action="resource_download")
+    assert (rule.points, rule.enabled, rule.updated_by) == (7, True, "sam")
+    log = AuditLog.objects.get()
+    assert (log.action, log.entity_id, log.performed_by) == ("POINT_RULE_CHANGED", "resource_download", "sam")
+    assert log.details == {"points": {"from": 5, "to": 7}}
+
+
+def test_a_rule_saved_without_a_change_is_not_logged(sams_browser: Client, fill_in: FillIn) -> None:
+    assert sams_browser.post(RULE, fill_in(sams_browser.get(RULE))).status_code == 302
+    assert not AuditLog.objects.exists()
+
+
+def test_a_rule_gives_no_less_than_0(sams_browser: Client, fill_in: FillIn) -> None:
+    response = sams_browser.post(RULE, fill_in(sams_browser.get(RULE), points="-1"))
+    assert "A rule gives 0 points or more." in response.content.decode()
+    assert PointRule.objects.get(action="resource_download").points == 5
+
+
+def test_rules_are_for_super_admins_and_neither_made_nor_removed(
+    client: Client, sams_browser: Client, db: None
+) -> None:
+    assert sams_browser.get("/admin/gamification/pointrule/add/").status_code == 403
+    assert sams_browser.post(RULE.replace("change", "delete")).status_code == 403
+    client.force_login(
+        AccountFactory.create(is_staff=True, permissions=sorted(roles.PERMISSIONS[AdminRole.ADMIN]))
+    )
+    assert client.get(RULE).status_code == 403
+    client.force_login(
+        AccountFactory.create(is_staff=True, permissions=sorted(roles.PERMISSIONS[AdminRole.SUPER_ADMIN]))
+    )
+    assert client.get(RULE).status_code == 200

@@ -2,11 +2,14 @@
 
 import random
 import threading
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
+from django.db import connection
 
 from tests.databases import Database, migrate
 
@@ -42,6 +45,15 @@ def session(ledger: Database) -> Iterator[psycopg.Connection]:
         yield session
 
 
+@pytest.fixture
+def rolled_back(db: None) -> psycopg.Connection:
+    """A session in a transaction that the test's end rolls back: quick, where nothing needs to commit."""
+    connection.ensure_connection()
+    session: psycopg.Connection = connection.connection
+    session.execute(MEMBERS)
+    return session
+
+
 def total(session: psycopg.Connection, member: str) -> int:
     row = session.execute('SELECT "totalPoints" FROM "Member" WHERE id = %s', [member]).fetchone()
     assert row is not None
@@ -62,6 +74,25 @@ def add(
         'INSERT INTO "PointTransaction" (id, "memberId", action, points) VALUES (%s, %s, %s, %s)',
         [id, member, action, points],
     )
+
+
+def add_on(
+    session: psycopg.Connection, moments: Sequence[date | str], *, points: int = 1, action: str = "x"
+) -> None:
+    """Give m1 a row at each of the moments, in one statement."""
+    session.execute(
+        """INSERT INTO "PointTransaction" (id, "memberId", action, points, "createdAt")
+           SELECT gen_random_uuid(), 'm1', %s, %s, moment FROM unnest(%s::timestamp[]) AS moment""",
+        [action, points, list(moments)],
+    )
+
+
+def figures(session: psycopg.Connection, *columns: str) -> tuple[Any, ...]:
+    """Read columns of m1."""
+    names = ", ".join(f'"{column}"' for column in columns)
+    row = session.execute(f"""SELECT {names} FROM "Member" WHERE id = 'm1'""".encode()).fetchone()
+    assert row is not None
+    return row
 
 
 def test_one_row_is_added(session: psycopg.Connection) -> None:
@@ -170,8 +201,11 @@ def test_rows_whose_sum_alone_is_beyond_32_bits_may_cancel_out(session: psycopg.
     assert total(session, "m1") == 2**31 - 1
 
 
-@pytest.mark.parametrize("zone", ["UTC", "America/Los_Angeles", "Asia/Kathmandu", "Pacific/Kiritimati"])
-def test_last_active_is_utc_whatever_the_session_s_zone(ledger: Database, zone: str) -> None:
+ZONES = ["UTC", "America/Los_Angeles", "Asia/Kathmandu", "Pacific/Kiritimati"]
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_rows_are_in_utc_whatever_the_session_s_zone(ledger: Database, zone: str) -> None:
     with ledger.connect(options=f"-c TimeZone={zone}") as session:
         add(session, "m1", 25, id="a")
         session.execute(
@@ -179,10 +213,20 @@ def test_last_active_is_utc_whatever_the_session_s_zone(ledger: Database, zone: 
                SELECT 'b' || n, 'm' || n, 'x', 1 FROM generate_series(2, 9) AS n"""
         )
 
-        for member in ("m1", "m2", "m9"):
-            moment = last_active_at(session, member)
+        moments = [last_active_at(session, member) for member in ("m1", "m2", "m9")]
+        moments += [row[0] for row in session.execute('SELECT "createdAt" FROM "PointTransaction"')]
+        for moment in moments:
             assert moment is not None
             assert abs(moment.replace(tzinfo=UTC) - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_a_moment_that_is_given_is_left_as_it_is(ledger: Database, zone: str) -> None:
+    with ledger.connect(options=f"-c TimeZone={zone}") as session:
+        add_on(session, [datetime(2026, 3, 1, 12, 30)])  # noqa: DTZ001
+        assert session.execute('SELECT "createdAt" FROM "PointTransaction"').fetchall() == [
+            (datetime(2026, 3, 1, 12, 30),)  # noqa: DTZ001
+        ]
 
 
 def test_last_active_is_the_newest_positive_row_that_is_no_adjustment(session: psycopg.Connection) -> None:
@@ -202,6 +246,201 @@ def test_last_active_is_the_newest_positive_row_that_is_no_adjustment(session: p
     assert last_active_at(session, "m1") == april
     add_at("e", may, 5, "resource_download")
     assert last_active_at(session, "m1") == may
+
+
+def test_the_month_s_figure_is_the_sum_of_the_newest_month_s_rows(session: psycopg.Connection) -> None:
+    def month() -> tuple[Any, ...]:
+        return figures(session, "pointsMonth", "monthPoints")
+
+    assert month() == (None, 0)
+    add_on(session, ["2026-01-31 23:59:59.999"], points=5)
+    assert month() == (date(2026, 1, 1), 5)
+    add_on(session, ["2026-01-01", "2026-01-15"], points=10)
+    assert month() == (date(2026, 1, 1), 25)
+    add_on(session, ["2026-02-01 00:00:00.000"], points=-3, action="admin_adjustment")
+    assert month() == (date(2026, 2, 1), -3)
+    add_on(session, ["2026-01-20"], points=100)
+    assert month() == (date(2026, 2, 1), -3)
+    add_on(session, ["2025-12-31", "2026-03-02", "2026-02-27", "2026-03-01"], points=7)
+    assert month() == (date(2026, 3, 1), 14)
+    assert figures(session, "totalPoints") == (150,)
+
+
+# Days, in order, and the streak that they make. 2026-11-23 is a Monday.
+STREAKS = {
+    "a day": (["2026-11-25"], 1),
+    "one Friday": (["2026-11-27"], 1),
+    "one Saturday": (["2026-11-28"], 1),
+    "many rows a day": (["2026-11-25 00:00", "2026-11-25 12:00", "2026-11-25 23:59:59.999"], 1),
+    "a week": (["2026-11-23", "2026-11-24", "2026-11-25", "2026-11-26", "2026-11-27"], 5),
+    "a missed weekday": (["2026-11-23", "2026-11-25", "2026-11-26"], 2),
+    "a missed weekend": (["2026-11-26", "2026-11-27", "2026-11-30"], 3),
+    "a missed Saturday": (["2026-11-27", "2026-11-29", "2026-11-30"], 3),
+    "a missed Sunday": (["2026-11-27", "2026-11-28", "2026-11-30"], 3),
+    "an active weekend": (["2026-11-27", "2026-11-28", "2026-11-29", "2026-11-30"], 4),
+    "a missed Friday": (["2026-11-26", "2026-11-28"], 1),
+    "a missed Friday and weekend": (["2026-11-26", "2026-11-30"], 1),
+    "a missed Monday": (["2026-11-27", "2026-12-01"], 1),
+    "a missed Monday after a Saturday": (["2026-11-28", "2026-12-01"], 1),
+    "a missed Monday after a Sunday": (["2026-11-29", "2026-12-01"], 1),
+    "from Sunday": (["2026-11-29", "2026-11-30", "2026-12-01"], 3),
+    "weekends only": (["2026-11-21", "2026-11-22", "2026-11-28", "2026-11-29"], 2),
+    "year's end": (["2026-12-31", "2027-01-01", "2027-01-04"], 3),
+    "a leap day": (["2028-02-28", "2028-02-29", "2028-03-01"], 3),
+    "no leap day": (["2027-02-26", "2027-03-01"], 2),
+    "just before midnight and just after": (["2026-11-24 23:59:59.999", "2026-11-25 00:00:00.000"], 2),
+    "two streaks": (["2026-11-02", "2026-11-03", "2026-11-04", "2026-11-23", "2026-11-24"], 2),
+    "a month": ([f"2026-10-{day:02}" for day in range(1, 31) if date(2026, 10, day).isoweekday() < 6], 22),
+}
+
+
+@pytest.mark.parametrize("case", STREAKS)
+@pytest.mark.parametrize("order", ["in order", "backwards", "shuffled", "in one statement"])
+def test_a_streak_is_the_same_in_whatever_order_its_rows_come(
+    rolled_back: psycopg.Connection, case: str, order: str
+) -> None:
+    days, expected = STREAKS[case]
+    if order == "in one statement":
+        add_on(rolled_back, days)
+    else:
+        came = days[::-1] if order == "backwards" else list(days)
+        if order == "shuffled":
+            random.Random(case).shuffle(came)
+        for day in came:
+            add_on(rolled_back, [day])
+
+    assert figures(rolled_back, "currentStreak") == (expected,)
+    ledger = rolled_back.execute(
+        "SELECT streak, total_points FROM points_by_ledger(ARRAY['m1', 'm2'])"
+    ).fetchall()
+    assert ledger == [(expected, len(days))]
+
+
+def test_only_activity_counts_for_a_streak(session: psycopg.Connection) -> None:
+    add_on(session, ["2026-11-23"])
+    add_on(session, ["2026-11-24"], action="admin_adjustment")
+    add_on(session, ["2026-11-24"], points=-1)
+    add_on(session, ["2026-11-24"], points=0)
+    assert figures(session, "currentStreak", "lastActiveAt") == (1, datetime(2026, 11, 23))  # noqa: DTZ001
+
+
+def test_a_row_that_fills_a_gap_sees_what_others_committed_meanwhile(ledger: Database) -> None:
+    """It waits for the member, then counts: with the row that it waited for."""
+    with ledger.connect() as first, ledger.connect() as second, ThreadPoolExecutor(1) as pool:
+        add_on(first, ["2026-11-23"])
+        with first.transaction():
+            add_on(first, ["2026-11-26"])
+            filling = pool.submit(add_on, second, ["2026-11-24", "2026-11-25"])
+            waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND pid = %s"
+            while not first.execute(waiting, [second.info.backend_pid]).fetchone():
+                assert not filling.done()
+        filling.result(timeout=20)
+        assert figures(first, "currentStreak") == (4,)
+
+
+def reversal(session: psycopg.Connection, id: str, reverses: str, *, member: str = "m1", points: int) -> None:
+    session.execute(
+        """INSERT INTO "PointTransaction" (id, "memberId", action, points, "reversesId")
+           VALUES (%s, %s, 'x', %s, %s)""",
+        [id, member, points, reverses],
+    )
+
+
+def test_a_reversal_takes_back_and_is_no_activity(session: psycopg.Connection) -> None:
+    add(session, "m1", 25, id="a")
+    add(session, "m1", -5, id="b", action="correction")
+    session.execute("""UPDATE "Member" SET "lastActiveAt" = NULL""")
+    reversal(session, "c", "a", points=-25)
+    reversal(session, "d", "b", points=5)
+
+    assert figures(session, "totalPoints", "lastActiveAt") == (0, None)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"reverses": "a", "points": -24},
+        {"reverses": "a", "points": 25},
+        {"reverses": "a", "points": -25, "member": "m2"},
+        {"reverses": "r", "points": 10},
+    ],
+    ids=["other points", "same points", "another member", "a reversal"],
+)
+def test_the_database_refuses_a_reversal_that_is_none(
+    session: psycopg.Connection, wrong: dict[str, Any]
+) -> None:
+    add(session, "m1", 25, id="a")
+    add(session, "m1", 10, id="b")
+    reversal(session, "r", "b", points=-10)
+
+    with pytest.raises(
+        psycopg.errors.RestrictViolation, match=f"Row x cannot reverse row {wrong['reverses']}"
+    ):
+        reversal(session, "x", **wrong)
+
+    assert figures(session, "totalPoints") == (25,)
+
+
+def test_the_database_refuses_a_second_reversal_and_one_of_nothing(session: psycopg.Connection) -> None:
+    add(session, "m1", 25, id="a")
+    reversal(session, "b", "a", points=-25)
+
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        reversal(session, "c", "a", points=-25)
+    with pytest.raises((psycopg.errors.ForeignKeyViolation, psycopg.errors.RestrictViolation)):
+        reversal(session, "d", "nothing", points=-25)
+    assert figures(session, "totalPoints") == (0,)
+
+
+def test_a_member_goes_with_reversals_and_all(session: psycopg.Connection) -> None:
+    add(session, "m1", 25, id="a")
+    reversal(session, "b", "a", points=-25)
+
+    session.execute("""DELETE FROM "Member" WHERE id = 'm1'""")
+
+    assert session.execute('SELECT FROM "PointTransaction"').fetchall() == []
+
+
+def test_one_row_to_a_key_and_any_number_without(session: psycopg.Connection) -> None:
+    def insert(key: str | None) -> None:
+        session.execute(
+            """INSERT INTO "PointTransaction" (id, "memberId", action, points, "idempotencyKey")
+               VALUES (gen_random_uuid(), 'm1', 'x', 1, %s)""",
+            [key],
+        )
+
+    for key in (None, None, "k" * 200):
+        insert(key)
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        insert("k" * 200)
+    with pytest.raises(psycopg.errors.StringDataRightTruncation):
+        insert("k" * 201)
+
+    assert total(session, "m1") == 3
+
+
+def test_months_and_streaks_of_a_ledger_that_has_rows_already_are_filled(database: Database) -> None:
+    """Under the first trigger, which kept total and last activity only; while somebody holds some of the members."""
+    with database.as_django_connection():
+        migrate("gamification", "0005")
+        database.execute(MEMBERS)
+        database.execute(
+            """INSERT INTO "PointTransaction" (id, "memberId", action, points, "createdAt")
+               SELECT gen_random_uuid(), 'm' || (1 + n % 49), 'x', 1 + n % 9,
+                      timestamp '2026-11-27' - (n % 40) * (n % 3) * interval '1 day'
+                 FROM generate_series(1, 2000) AS n"""
+        )
+        migrate("gamification")
+    expected = """SELECT member_id, total_points, points_month, month_points, last_active_at, streak
+                    FROM points_by_ledger(ARRAY(SELECT id FROM "Member")) ORDER BY member_id"""
+    kept = """SELECT id, "totalPoints", "pointsMonth", "monthPoints", "lastActiveAt", "currentStreak"
+                FROM "Member" WHERE "totalPoints" <> 0 ORDER BY id"""
+    rows = database.fetch(kept)
+    assert rows == database.fetch(expected)
+    assert len(rows) == 49
+    assert database.fetch(
+        """SELECT "pointsMonth", "monthPoints", "currentStreak" FROM "Member" WHERE id = 'm50'"""
+    ) == [(None, 0, 0)]
 
 
 @pytest.mark.parametrize("writers", [4])

@@ -32,7 +32,8 @@ log = logging.getLogger(__name__)
 
 NONE, ROW_LEVEL, OURS = "no trigger", "row-level", "ours"
 DROP_TRIGGERS = """
-    DROP FUNCTION update_member_total_points, refuse_point_transaction_change, refuse_point_transaction_truncate
+    DROP FUNCTION update_member_total_points, refuse_point_transaction_change, refuse_point_transaction_truncate,
+                  put_point_transaction_in_utc, check_point_transaction_reversal
     CASCADE;
 """
 # What makes of a migrated database the one to measure. Ours keeps its append-only triggers, as in production.

@@ -1,13 +1,15 @@
 """The checklist that every operation passes; a new operation is a new Case."""
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, cast
 
 import pgtrigger
 import pytest
 from django.core.management import CommandError
-from django.db import NotSupportedError, migrations, models
+from django.db import NotSupportedError, ProgrammingError, migrations, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
@@ -15,8 +17,10 @@ from django.db.migrations.writer import OperationWriter
 
 from council import zero_downtime
 from council.postgres import catalog, constraints, fields, indexes, triggers
+from council.zero_downtime import batch_operations
 from council.zero_downtime.failures import DefinitionConflict
 from council.zero_downtime.index_operations import DuplicateKeys
+from tests.databases import Database
 
 KEY = constraints.ForeignKeyConstraint(
     name="Child_parentId_fkey", field="parent", on_delete="CASCADE", on_update="CASCADE"
@@ -52,16 +56,42 @@ class _Child(models.Model):
         db_table = "Child"
 
 
-TRIGGER = triggers.Trigger(
-    name="trg_child",
-    function="count_children",
-    level=pgtrigger.Statement,
-    when=pgtrigger.After,
-    operation=pgtrigger.Insert,
-    referencing=pgtrigger.Referencing(new="new_rows"),
-    settings={"enable_hashjoin": "off"},
-    func='BEGIN PERFORM 1 FROM @extschema@."Parent"; RETURN NULL; END',
-).compile(_Child)
+def statement_trigger(body: str) -> triggers.CompiledTrigger:
+    return triggers.Trigger(
+        name="trg_child",
+        function="count_children",
+        level=pgtrigger.Statement,
+        when=pgtrigger.After,
+        operation=pgtrigger.Insert,
+        referencing=pgtrigger.Referencing(new="new_rows"),
+        settings={"enable_hashjoin": "off"},
+        func=body,
+    ).compile(_Child)
+
+
+TRIGGER = statement_trigger('BEGIN PERFORM 1 FROM @extschema@."Parent"; RETURN NULL; END')
+LATER_TRIGGER = statement_trigger('BEGIN PERFORM 2 FROM @extschema@."Parent"; RETURN NULL; END')
+FUNCTION = zero_downtime.CreateFunction(
+    name="children_of",
+    arguments="parent text",
+    definition="RETURNS bigint LANGUAGE sql STABLE SET search_path TO '' AS $$\n"
+    'SELECT count(*) FROM @extschema@."Child" WHERE "parentId" = parent\n$$',
+)
+HAVE_ROWS = migrations.RunSQL(
+    """INSERT INTO "Child" (id, "Number", "parentId") VALUES ('a', 1, 'p'), ('b', 2, 'p'), ('c', 30, 'p')""",
+    migrations.RunSQL.noop,
+)
+
+
+def numbers(connection: BaseDatabaseWrapper) -> list[int]:
+    with connection.cursor() as cursor:
+        cursor.execute('SELECT "Number" FROM "Child" ORDER BY id')
+        return [number for (number,) in cursor.fetchall()]
+
+
+def trigger_function(connection: BaseDatabaseWrapper) -> str:
+    found = catalog.trigger(connection, "Child", "trg_child")
+    return found.function if found else ""
 
 
 def has_index(connection: BaseDatabaseWrapper, name: str) -> bool:
@@ -173,6 +203,40 @@ CASES = {
         half_done="CREATE FUNCTION count_children() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
         'CREATE TRIGGER trg_child AFTER INSERT ON "Child" FOR EACH ROW EXECUTE FUNCTION count_children();'
         'ALTER TABLE "Child" DISABLE TRIGGER trg_child',
+    ),
+    "ReplaceTrigger": Case(
+        operation=zero_downtime.ReplaceTrigger("child", LATER_TRIGGER),
+        before=(zero_downtime.AddTrigger("child", TRIGGER),),
+        is_done=lambda connection: "PERFORM 2" in trigger_function(connection),
+        sql='CREATE OR REPLACE TRIGGER trg_child\nAFTER INSERT ON "public"."Child"\nREFERENCING NEW TABLE AS new_rows',
+        obstacle='DROP TRIGGER trg_child ON "Child"; CREATE FUNCTION something_else() RETURNS trigger '
+        "LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
+        'CREATE TRIGGER trg_child AFTER INSERT ON "Child" FOR EACH ROW EXECUTE FUNCTION something_else()',
+        conflict=r"found: .*something_else\(\)\n +expected: (?s:.)*count_children",
+        half_done='ALTER TABLE "Child" DISABLE TRIGGER trg_child',
+    ),
+    "CreateFunction": Case(
+        operation=FUNCTION,
+        is_done=lambda connection: (
+            (found := catalog.function(connection, "children_of", "parent text")) is not None
+            and 'WHERE "parentId" = parent' in found.definition
+        ),
+        sql='CREATE OR REPLACE FUNCTION "public".children_of(parent text)\nRETURNS bigint',
+        obstacle="CREATE FUNCTION children_of(parent text) RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint'",
+        conflict=r"found: (?s:.)*SELECT 1::bigint(?s:.)*expected: (?s:.)*parentId",
+        half_done="CREATE FUNCTION children_of(parent text) RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint';"
+        "COMMENT ON FUNCTION children_of(parent text) IS 'council of an earlier version'",
+    ),
+    "UpdateInBatches": Case(
+        operation=zero_downtime.UpdateInBatches(
+            "child", """UPDATE "Child" SET "Number" = 10 WHERE id = ANY (%(keys)s) AND "Number" < 10"""
+        ),
+        before=(HAVE_ROWS,),
+        is_done=lambda connection: numbers(connection) == [10, 10, 30],
+        sql="""UPDATE "Child" SET "Number" = 10 WHERE id = ANY ('{1000 keys}') AND "Number" < 10""",
+        half_done="""UPDATE "Child" SET "Number" = 10 WHERE id = 'a'""",
+        is_undone_backwards=False,
+        is_concurrent=True,
     ),
 }
 CONCURRENT = [name for name, case in CASES.items() if case.is_concurrent]
@@ -379,6 +443,83 @@ def test_rows_without_a_parent_fail_the_validation_and_nothing_else(runner: Runn
 
     with pytest.raises(Exception, match=r'Key \(parentId\)=\(gone\) is not present in table "Parent"'):
         runner.forwards(zero_downtime.ValidateConstraint("child", KEY.name))
+
+
+def test_a_replaced_trigger_is_put_back_backwards_and_is_never_missing(runner: Runner) -> None:
+    runner.forwards(zero_downtime.AddTrigger("child", TRIGGER))
+    replace = zero_downtime.ReplaceTrigger("child", LATER_TRIGGER)
+    oid = "SELECT oid FROM pg_trigger WHERE tgname = 'trg_child'"
+    with runner.connection.cursor() as cursor:
+        cursor.execute(oid)
+        before = cursor.fetchall()
+
+        runner.forwards(replace)
+        assert runner.state.models["app", "child"].options["triggers"] == [LATER_TRIGGER]
+        runner.backwards(replace)
+
+        cursor.execute(oid)
+        assert cursor.fetchall() == before
+    assert "PERFORM 1" in trigger_function(runner.connection)
+
+
+def test_a_condition_spares_the_rows_that_do_not_meet_it(runner: Runner) -> None:
+    conditional = triggers.Trigger(
+        name="trg_child",
+        function="refuse_child",
+        level=pgtrigger.Row,
+        when=pgtrigger.Before,
+        operation=pgtrigger.Insert,
+        condition=pgtrigger.Condition('NEW."Number" > 100'),
+        func="BEGIN RAISE EXCEPTION 'too large'; END",
+    ).compile(_Child)
+    assert type(conditional.sql) is triggers.TriggerSqlV2
+    runner.forwards(zero_downtime.AddTrigger("child", conditional))
+
+    runner.execute("""INSERT INTO "Child" VALUES ('a', 100, 'x')""")
+
+    with pytest.raises(ProgrammingError, match="too large"):
+        runner.execute("""INSERT INTO "Child" VALUES ('b', 101, 'x')""")
+
+
+def test_batches_leave_rows_that_others_have_locked_for_later_and_wait_for_nobody(
+    runner: Runner, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_operations, "BATCH_ROWS", 2)
+    monkeypatch.setattr(batch_operations, "PAUSE_SECONDS", 0.05)
+    runner.forwards(HAVE_ROWS)
+    gateway = database.connect()
+    gateway.execute("BEGIN")
+    gateway.execute("""UPDATE "Child" SET "Number" = 2 WHERE id = 'b'""")
+
+    def let_go_when_the_others_are_done() -> bool:
+        with database.connect() as onlooker:
+            deadline = time.monotonic() + 20
+            others = """SELECT "Number" FROM "Child" WHERE id IN ('a', 'c') ORDER BY id"""
+            while is_waiting := onlooker.execute(others).fetchall() != [(10,), (30,)]:
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(0.02)
+        gateway.execute("COMMIT")
+        gateway.close()
+        return not is_waiting
+
+    with ThreadPoolExecutor(1) as pool:
+        were_done = pool.submit(let_go_when_the_others_are_done)
+        runner.forwards(CASES["UpdateInBatches"].operation)
+        assert were_done.result()
+    assert numbers(runner.connection) == [10, 10, 30]
+
+
+def test_batches_give_up_with_the_rows_that_stay_locked(
+    runner: Runner, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_operations, "PATIENCE_SECONDS", -1)
+    runner.forwards(HAVE_ROWS)
+    with database.connect() as gateway, gateway.transaction():
+        gateway.execute("""UPDATE "Child" SET "Number" = 2 WHERE id = 'b'""")
+        with pytest.raises(CommandError, match="1 rows of \"Child\" have been locked .*, among them 'b'"):
+            runner.forwards(CASES["UpdateInBatches"].operation)
+    assert numbers(runner.connection) == [10, 2, 30]
 
 
 def test_an_index_name_that_a_table_has_is_refused(runner: Runner) -> None:

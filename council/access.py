@@ -1,0 +1,57 @@
+"""Which pages are open to whom. A page is for members, unless it says otherwise."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
+
+from django.contrib.auth.middleware import LoginRequiredMiddleware
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from council.models import Account, Member
+
+P = ParamSpec("P")
+
+
+class MemberRequest(HttpRequest):
+    """What the view of a member page is given."""
+
+    user: Account
+    member: Member
+
+
+class MembersOnly(LoginRequiredMiddleware):
+    """Shut every page to all but members, save those marked `login_not_required` and Django's admin.
+
+    Who is not signed in is led to the sign-in page, and back afterwards. `request.member` is who is asking.
+    """
+
+    def process_view(
+        self, request: Any, view_func: Callable[..., Any], view_args: Any, view_kwargs: Any
+    ) -> HttpResponse | None:
+        if not getattr(view_func, "login_required", True) or "admin" in request.resolver_match.app_names:
+            return None
+        if not request.user.is_authenticated:
+            return self.handle_no_permission(request, view_func)
+        if request.user.member is None:
+            raise PermissionDenied(
+                "This page is for members. You are signed in with an account that belongs to no member: "
+                "sign out, and sign in as a member."
+            )
+        request.member = request.user.member
+        return None
+
+
+def good_standing_required(
+    view: Callable[Concatenate[MemberRequest, P], HttpResponse],
+) -> Callable[Concatenate[MemberRequest, P], HttpResponse]:
+    """Tell a member whose membership is not active what is missing, with status 403, instead of the page."""
+
+    @wraps(view)
+    def inner(request: MemberRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        if not request.member.is_in_good_standing:
+            return render(request, "council/no_good_standing.html", status=403)
+        return view(request, *args, **kwargs)
+
+    return inner

@@ -1,0 +1,121 @@
+"""Migration operations on the rows of a table that is in use."""
+
+import itertools
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from django.core.management import CommandError
+from django.db import NotSupportedError, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.operations.base import Operation, OperationCategory
+
+BATCH_ROWS = 1_000
+PAUSE_SECONDS = 0.5
+PATIENCE_SECONDS = 600.0
+
+NEXT_KEYS = "SELECT {key} FROM {table} WHERE {key} > %(after)s ORDER BY {key} LIMIT %(rows)s"
+FIRST_KEYS = "SELECT {key} FROM {table} ORDER BY {key} LIMIT %(rows)s"
+LOCK = "SELECT {key} FROM {table} WHERE {key} = ANY(%(keys)s) ORDER BY {key} FOR NO KEY UPDATE SKIP LOCKED"
+
+
+class UpdateInBatches(Operation):
+    """Run a statement over all rows of a table, a batch at a time, each in a transaction of its own.
+
+    `sql` gets the keys of a batch as %(keys)s, when their rows are locked. It has to leave a row alone that needs
+    nothing, since whoever was cut short begins anew. Rows that somebody else has locked come later: nobody waits
+    for more than a batch, and the batch for nobody. Reversing does nothing.
+    """
+
+    atomic = False
+    category = OperationCategory.SQL
+    reduces_to_sql = True
+    reversible = True
+
+    def __init__(self, model_name: str, sql: str) -> None:
+        self.model_name = model_name
+        self.sql = sql
+
+    def deconstruct(self) -> tuple[str, Sequence[Any], dict[str, Any]]:
+        return type(self).__name__, [], {"model_name": self.model_name, "sql": self.sql}
+
+    def describe(self) -> str:
+        return f"Update {self.model_name} in batches of {BATCH_ROWS:,} rows"
+
+    @property
+    def migration_name_fragment(self) -> str:
+        return f"update_{self.model_name.lower()}"
+
+    def state_forwards(self, app_label: str, state: Any) -> None:
+        """Leave the state: rows are not part of it."""
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        model = to_state.apps.get_model(*self._model(app_label))
+        connection = schema_editor.connection
+        if not self.allow_migrate_model(connection.alias, model):
+            return
+        if schema_editor.collect_sql:
+            schema_editor.execute(self.sql % {"keys": f"'{{{BATCH_ROWS} keys}}'"}, params=None)
+            return
+        if connection.in_atomic_block:
+            raise NotSupportedError(
+                f"{type(self).__name__} cannot run in a transaction. Set `atomic = False` on the migration: "
+                f"otherwise every row stays locked until its end."
+            )
+        table = _Table(connection, model)
+        left = list(itertools.chain.from_iterable(self._update(table, keys) for keys in table.batches()))
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while left:
+            if time.monotonic() > deadline:
+                raise CommandError(
+                    f'{len(left)} rows of "{model._meta.db_table}" have been locked for {PATIENCE_SECONDS:.0f} s, '
+                    f"among them {left[0]!r}. The others are done. End the transactions that hold them "
+                    f"(pg_stat_activity), then run migrate again."
+                )
+            time.sleep(PAUSE_SECONDS)
+            left = [key for some in _batched(left) for key in self._update(table, some)]
+
+    def _update(self, table: "_Table", keys: list[Any]) -> list[Any]:
+        """Update a batch. Returns the keys that were left out, as somebody else has locked them."""
+        with transaction.atomic(using=table.connection.alias):
+            locked = table.lock(keys)
+            if locked:
+                with table.connection.cursor() as cursor:
+                    cursor.execute(self.sql, {"keys": locked})
+        return [key for key in keys if key not in set(locked)]
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        """Leave the rows."""
+
+    def _model(self, app_label: str) -> tuple[str, str]:
+        """Read `member` or, of another app, `council.member`."""
+        given_app, _, name = self.model_name.rpartition(".")
+        return given_app or app_label, name
+
+
+class _Table:
+    def __init__(self, connection: BaseDatabaseWrapper, model: Any) -> None:
+        self.connection = connection
+        quote = connection.ops.quote_name
+        self.names = {"table": quote(model._meta.db_table), "key": quote(model._meta.pk.column)}
+
+    def _keys(self, query: str, **params: Any) -> list[Any]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(query.format(**self.names), params)
+            return [key for (key,) in cursor.fetchall()]
+
+    def batches(self) -> Iterator[list[Any]]:
+        """Yield the keys of all rows, in order."""
+        keys = self._keys(FIRST_KEYS, rows=BATCH_ROWS)
+        while keys:
+            yield keys
+            keys = self._keys(NEXT_KEYS, after=keys[-1], rows=BATCH_ROWS)
+
+    def lock(self, keys: list[Any]) -> list[Any]:
+        return self._keys(LOCK, keys=keys)
+
+
+def _batched(keys: Iterable[Any]) -> Iterator[list[Any]]:
+    iterator = iter(keys)
+    while some := list(itertools.islice(iterator, BATCH_ROWS)):
+        yield some

@@ -1,0 +1,35 @@
+"""`manage.py reconcile_points`: whether the members' figures are the ledger's."""
+
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from gamification import reconciliation
+
+
+class Command(BaseCommand):
+    help = (
+        "Compare every member's points, month, streak and last activity with the ledger. "
+        "Exit status 1 where they differ, unless they are repaired."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--repair", action="store_true", help="Give members the ledger's figures.")
+
+    def handle(self, *args: Any, repair: bool, **options: Any) -> None:
+        found = 0
+        for difference in reconciliation.repair() if repair else reconciliation.differences():
+            found += 1
+            self.stdout.write(str(difference))
+        members = "1 member" if found == 1 else f"{found} members"
+        if not found:
+            self.stdout.write("Every member's figures are the ledger's.")
+        elif repair:
+            self.stdout.write(f"Repaired {members}. The audit log says what was changed.")
+        else:
+            self.stdout.write(
+                f"The figures of {members} are not the ledger's. To repair: manage.py reconcile_points --repair"
+            )
+            sys.exit(1)

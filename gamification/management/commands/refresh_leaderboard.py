@@ -1,0 +1,15 @@
+"""`manage.py refresh_leaderboard`: count how many members stand above each rank's checkpoint."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from gamification import leaderboard
+
+
+class Command(BaseCommand):
+    help = "Count the leaderboards' checkpoints, by which ranks far down are found quickly. Run it every few minutes."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        count = leaderboard.refresh()
+        self.stdout.write(f"{count} checkpoint{'' if count == 1 else 's'} counted.")

@@ -1,0 +1,116 @@
+"""Comparing the figures in `Member` with the ledger, and putting them right.
+
+The triggers keep them equal, so a difference is the work of somebody with a superuser's rights, who wrote to `Member`,
+or to the ledger with its triggers off.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import NamedTuple
+
+from django.db import connection, transaction
+
+from council.models import AuditLog, Member
+
+BATCH_MEMBERS = 1_000
+PERFORMED_BY = "reconcile_points"
+
+DIFFERENCES = """
+    SELECT member.id,
+           member."totalPoints", member."pointsMonth", member."monthPoints",
+           member."lastActiveAt", member."currentStreak",
+           coalesce(ledger.total_points, 0), ledger.points_month, coalesce(ledger.month_points, 0),
+           ledger.last_active_at, coalesce(ledger.streak, 0)
+      FROM "Member" AS member
+      LEFT JOIN points_by_ledger(%(ids)s) AS ledger ON ledger.member_id = member.id
+     WHERE member.id = ANY (%(ids)s)
+       AND (member."totalPoints", member."pointsMonth", member."monthPoints",
+            member."lastActiveAt", member."currentStreak")
+           IS DISTINCT FROM
+           (coalesce(ledger.total_points, 0), ledger.points_month, coalesce(ledger.month_points, 0),
+            ledger.last_active_at, coalesce(ledger.streak, 0))
+     ORDER BY member.id
+"""
+
+
+class Figures(NamedTuple):
+    """The fields of Member that the ledger determines."""
+
+    total_points: int
+    points_month: date | None
+    month_points: int
+    last_active_at: datetime | None
+    current_streak: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A member whose figures are not the ledger's."""
+
+    member_id: str
+    found: Figures
+    expected: Figures
+
+    def __str__(self) -> str:
+        pairs = zip(Figures._fields, self.found, self.expected, strict=True)
+        changes = [f"{name} {found} → {expected}" for name, found, expected in pairs if found != expected]
+        return f"{self.member_id}: {', '.join(changes)}"
+
+
+def differences() -> Iterator[Difference]:
+    """Compare all members with the ledger, a thousand at a time. Locks nothing."""
+    return _in_batches(_compare)
+
+
+def repair() -> Iterator[Difference]:
+    """Give all members the ledger's figures, and yield what was changed.
+
+    Locks only those who differ, a batch of a thousand members at a time, and writes a POINTS_RECONCILED row of the
+    audit log for each.
+    """
+    return _in_batches(_repair)
+
+
+def _in_batches(act: Callable[[list[str]], list[Difference]]) -> Iterator[Difference]:
+    after = ""
+    while ids := list(
+        Member.objects.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:BATCH_MEMBERS]
+    ):
+        yield from act(ids)
+        after = ids[-1]
+
+
+def _compare(ids: list[str]) -> list[Difference]:
+    with connection.cursor() as cursor:
+        cursor.execute(DIFFERENCES, {"ids": ids})
+        return [Difference(row[0], _figures(*row[1:6]), _figures(*row[6:])) for row in cursor.fetchall()]
+
+
+def _figures(
+    total: int, month: date | None, in_month: int, active_at: datetime | None, streak: int
+) -> Figures:
+    return Figures(total, month, in_month, active_at and active_at.replace(tzinfo=UTC), streak)
+
+
+def _repair(ids: list[str]) -> list[Difference]:
+    suspects = [difference.member_id for difference in _compare(ids)]
+    if not suspects:
+        return []
+    with transaction.atomic():
+        # A row that somebody is adding just now is on both sides after the lock.
+        locked = Member.objects.select_for_update(no_key=True).filter(pk__in=suspects).order_by("pk")
+        changes = _compare(list(locked.values_list("pk", flat=True)))
+        for change in changes:
+            Member.objects.filter(pk=change.member_id).update(**change.expected._asdict())
+        AuditLog.objects.bulk_create(
+            AuditLog(
+                action="POINTS_RECONCILED",
+                entity_type="Member",
+                entity_id=change.member_id,
+                details={"change": str(change)},
+                performed_by=PERFORMED_BY,
+            )
+            for change in changes
+        )
+    return changes

@@ -1,0 +1,119 @@
+"""The site's pages in a real browser."""
+
+from collections.abc import Callable
+
+from tests.browser import Visitor
+from tests.factories import AccountFactory, AdminFactory, MemberFactory, TeamFactory, hashed
+
+NewVisitor = Callable[..., Visitor]
+
+
+def test_a_member_signs_in_and_out_by_keyboard(visitor: Visitor) -> None:
+    member = MemberFactory.create(password_hash=hashed("correct horse"), company="Acme")
+    visitor.open("/membership/")
+    visitor.inspect("sign-in")
+    keyboard = visitor.page.keyboard
+
+    def tab_to(name: str) -> None:
+        for _ in range(20):
+            if visitor.focused() == name:
+                return
+            keyboard.press("Tab")
+        raise AssertionError(f"{name} cannot be reached")
+
+    keyboard.press("Tab")
+    assert visitor.focused() == "Skip to the content"
+    tab_to("Email")
+    keyboard.type(str(member.email))
+    keyboard.press("Tab")
+    keyboard.type("wrong")
+    keyboard.press("Enter")
+    visitor.page.get_by_role("alert").wait_for()
+    assert visitor.page.title().startswith("Error: ")
+    visitor.inspect("sign-in-wrong")
+    tab_to("Password")
+    keyboard.type("correct horse")
+    keyboard.press("Enter")
+    visitor.page.wait_for_url("**/membership/")
+    visitor.inspect("membership")
+    tab_to("Sign out")
+    keyboard.press("Enter")
+    visitor.page.get_by_text("You are signed out.").wait_for()
+    visitor.inspect("signed-out")
+
+
+def test_a_member_without_good_standing_and_faults(new_visitor: NewVisitor) -> None:
+    lapsed = new_visitor()
+    lapsed.sign_in(
+        MemberFactory.create(
+            email="somebody.with.a.very.long.name.indeed@a-company-with-a-long-name.example",
+            first_name="Maximiliane-Theodora",
+            last_name="Featherstonehaugh-Cholmondeley",
+            company="A Company With A Rather Long Name & Partners Holding",
+            subscription_status="PAST_DUE",
+            current_period_end="2026-05-01T00:00Z",
+            total_points=1234,
+        )
+    )
+    lapsed.open("/membership/")
+    lapsed.inspect("membership-lapsed")
+    assert lapsed.open("/nowhere/").status == 404
+    lapsed.inspect("fault-404")
+    lapsed.expect_complaints("404 (Not Found)")
+
+    staff = new_visitor()
+    staff.sign_in(AccountFactory.create(is_staff=True))
+    assert staff.open("/membership/").status == 403
+    staff.inspect("fault-403")
+    staff.expect_complaints("403 (Forbidden)")
+
+
+def test_the_door_closes_after_five_failures(visitor: Visitor) -> None:
+    visitor.open("/sign-in/")
+    for _ in range(6):
+        visitor.page.get_by_label("Email").fill("guessed@example.com")
+        visitor.page.get_by_label("Password").fill("guess")
+        visitor.page.get_by_role("button", name="Sign in").click()
+    visitor.page.get_by_role("heading", name="Too many failed attempts").wait_for()
+    visitor.inspect("fault-429")
+    visitor.expect_complaints("429 (Too Many Requests)")
+
+
+def test_django_s_admin_works_under_the_policy(visitor: Visitor) -> None:
+    AdminFactory.create(
+        email="ada@council.example", password_hash=hashed("correct horse"), role="SUPER_ADMIN"
+    )
+    team = TeamFactory.create(name="Quartz Partners")
+    member = MemberFactory.create(first_name="Olga", last_name="Orlov")
+    page = visitor.page
+    visitor.open("/admin/")
+    page.get_by_label("Email or username").fill("ADA@council.example")
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_text("do not belong together").wait_for()
+    visitor.picture("admin-sign-in-wrong")
+    page.get_by_label("Password").fill("correct horse")
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_text("Welcome").wait_for()
+    visitor.picture("admin")
+
+    visitor.open("/admin/council/member/?q=Orlov")
+    page.get_by_role("link", name="Active", exact=True).first.click()
+    page.get_by_label("Select all").check()
+    visitor.picture("admin-members")
+    page.get_by_role("link", name="Olga Orlov").click()
+
+    page.locator(".field-current_period_end").get_by_role("link", name="Choose a Date").click()
+    page.locator(".calendarbox").get_by_role("link", name="Today").first.click()
+    page.locator(".field-current_period_end").get_by_role("link", name="Now").click()
+    page.locator(".field-team .select2-selection").click()
+    page.locator(".select2-search__field").fill("Quartz")
+    visitor.picture("admin-member")
+    page.get_by_role("option", name="Quartz Partners").click()
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_text("was changed successfully").wait_for()
+    member.refresh_from_db()
+    assert member.team == team
+    assert member.current_period_end is not None
+    visitor.open("/admin/council/account/")
+    visitor.picture("admin-accounts")

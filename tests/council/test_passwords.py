@@ -1,0 +1,94 @@
+"""Hashes as the gateway's writers leave them, and everything that is none."""
+
+import argon2
+import pytest
+
+from council import passwords
+
+# Of "correct horse".
+HASH = "$argon2id$v=19$m=8,t=1,p=1$R1AIxi3woK1nmbVJfxj9nw$B5d6fttv39YDujkXhsdWwD+9I9vuk3wvd0WMJIcfzzE"
+SWAPPED = HASH.replace("m=8,t=1,p=1", "m=8,p=1,t=1")
+
+
+@pytest.mark.parametrize("order", ["m=8,t=1,p=1", "m=8,p=1,t=1", "p=1,t=1,m=8", "t=1,m=8,p=1"])
+def test_a_hash_is_read_in_whatever_order_its_parameters_are(order: str) -> None:
+    stored = HASH.replace("m=8,t=1,p=1", order)
+    assert passwords.is_correct("correct horse", stored=stored)
+    assert not passwords.is_correct("correct horsE", stored=stored)
+
+
+@pytest.mark.parametrize("order", ["m=19456,t=2,p=1", "m=19456,p=1,t=2"])
+def test_a_hash_of_the_gateway_s_own_strength_is_read(order: str) -> None:
+    gateways = argon2.PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1)
+    stored = gateways.hash("Zoë's ключ 🔑").replace("m=19456,t=2,p=1", order)
+    assert passwords.is_correct("Zoë's ключ 🔑", stored=stored)
+    assert not passwords.is_correct("Zoe's ключ 🔑", stored=stored)
+
+
+def test_argon2_itself_refuses_the_other_order() -> None:
+    with pytest.raises(argon2.exceptions.VerificationError, match="Decoding failed"):
+        argon2.PasswordHasher().verify(SWAPPED, "correct horse")
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        None,
+        "",
+        "correct horse",
+        "$2b$12$the-hash-of-mia",
+        "argon2" + HASH,
+        HASH + "\n",
+        HASH + "\0",
+        HASH[:-10],
+        HASH[:-1] + "=",
+        HASH + "é",
+        "\ud800",
+        HASH.replace("argon2id", "argon2i"),
+        HASH.replace("v=19", "v=16"),
+        HASH.replace("m=8", "m=0"),
+        HASH.replace("t=1", "t=0"),
+        HASH.replace("p=1", "p=0"),
+        HASH.replace("m=8", "m=08"),
+        HASH.replace("m=8,t=1,p=1", "m=8,t=1"),
+        HASH.replace("m=8,t=1,p=1", "m=8,m=8,t=1"),
+        HASH.replace("m=8", "m=4194304"),
+        HASH.replace("t=1", "t=9999999"),
+        HASH.replace("p=1", "p=255"),
+        HASH * 100,
+    ],
+)
+def test_what_is_no_hash_fits_no_password(stored: str | None) -> None:
+    assert not passwords.is_correct("correct horse", stored=stored)
+
+
+@pytest.mark.parametrize("password", ["", "\0", "\ud800", "x" * 10_000_000, "correct horse\0"])
+def test_what_is_no_password_fits_no_hash(password: str) -> None:
+    assert not passwords.is_correct(password, stored=HASH)
+    assert not passwords.is_correct(password, stored=None)
+
+
+@pytest.mark.parametrize(
+    ("password", "stored"),
+    [
+        ("wrong", None),
+        ("wrong", "$2b$"),
+        ("wrong", HASH.replace("m=8", "m=0")),
+        ("\ud800", HASH),
+        ("x" * 5000, HASH),
+    ],
+)
+def test_an_answer_without_a_hash_costs_what_the_gateway_s_hash_does(
+    password: str, stored: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verified: list[str] = []
+
+    class Watched(argon2.PasswordHasher):
+        def verify(self, hash: str | bytes, password: str | bytes) -> bool:  # type: ignore[override]
+            verified.append(str(hash))
+            return super().verify(hash, password)
+
+    monkeypatch.setattr(passwords, "_hasher", Watched())
+    assert not passwords.is_correct(password, stored=stored)
+    parameters = argon2.extract_parameters(verified[-1])
+    assert (parameters.memory_cost, parameters.time_cost, parameters.parallelism) == (19456, 2, 1)

@@ -1,0 +1,301 @@
+"""Failed sign-ins: what is counted, when the door closes, for whom, and for how long."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
+from django.http import HttpResponse
+from django.test import Client, RequestFactory
+from django.utils import timezone
+
+from council import passwords, throttle
+from council import settings as council_settings
+from council.models import Admin, Member, SignInFailures
+from tests.databases import ROOT, Database
+from tests.factories import AdminFactory, MemberFactory, hashed
+
+pytestmark = pytest.mark.django_db
+PASSWORD = "correct horse"
+OPEN = {200, 302}
+
+
+@pytest.fixture
+def mia(mia: Member) -> Member:
+    mia.password_hash = hashed(PASSWORD)
+    mia.save()
+    return mia
+
+
+@pytest.fixture(autouse=True)
+def _nobodys_password_is_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passwords, "_NOBODYS", hashed("nobody's"))
+
+
+@pytest.fixture
+def ada(db: None) -> Admin:
+    return AdminFactory.create(email="ada@council.example", password_hash=hashed(PASSWORD))
+
+
+def member_door(
+    password: str = "wrong",
+    *,
+    email: str = "mia@acme.example",
+    at: str = "192.0.2.1",
+    browser: Client | None = None,
+) -> HttpResponse:
+    form = {"email": email, "password": password}
+    return (browser or Client()).post("/sign-in/", form, REMOTE_ADDR=at)  # type: ignore[return-value]
+
+
+def staff_door(
+    password: str = "wrong",
+    *,
+    email: str = "ada@council.example",
+    at: str = "192.0.2.1",
+    browser: Client | None = None,
+) -> HttpResponse:
+    form = {"username": email, "password": password}
+    return (browser or Client()).post("/admin/login/", form, REMOTE_ADDR=at)  # type: ignore[return-value]
+
+
+doors = pytest.mark.parametrize(
+    ("door", "email"), [(member_door, "mia@acme.example"), (staff_door, "ada@council.example")]
+)
+Door = Callable[..., HttpResponse]
+
+
+@doors
+def test_the_sixth_attempt_is_refused_in_words_whatever_the_password(
+    door: Door, email: str, mia: Member, ada: Admin
+) -> None:
+    assert [door().status_code for _ in range(5)] == [200] * 5
+    response = door(PASSWORD)
+    assert response.status_code == 429
+    assert 14 * 60 < int(response.headers["Retry-After"]) <= 15 * 60
+    assert response.headers["Cache-Control"] == "no-store, private"
+    assert "Sign-in is closed for you for 15 minutes, whatever you enter." in response.content.decode()
+
+
+@doors
+def test_an_email_that_nobody_has_gets_the_same_answers(
+    door: Door, email: str, mia: Member, ada: Admin
+) -> None:
+    def answers(who: str) -> list[tuple[int, str]]:
+        responses = [door(email=who, at="192.0.2.7" if who == email else "192.0.2.8") for _ in range(6)]
+        words = (re.sub(r'(value|content)="[^"]*"', "", response.content.decode()) for response in responses)
+        return [(response.status_code, text) for response, text in zip(responses, words, strict=True)]
+
+    assert answers(email) == answers("nobody@example.com")
+
+
+@doors
+def test_the_right_password_gives_the_attempt_back_and_forgets_the_failures_before(
+    door: Door, email: str, mia: Member, ada: Admin
+) -> None:
+    for _ in range(3):
+        assert [door().status_code for _ in range(4)] == [200] * 4
+        assert door(PASSWORD).status_code == 302
+
+
+@doors
+def test_failures_are_forgotten_after_the_window(door: Door, email: str, mia: Member, ada: Admin) -> None:
+    for _ in range(6):
+        door()
+    SignInFailures.objects.update(forgotten_at=timezone.now())
+    assert door(PASSWORD).status_code == 302
+
+
+def test_refused_attempts_do_not_prolong_the_wait(mia: Member) -> None:
+    for _ in range(5):
+        member_door()
+    before = list(SignInFailures.objects.order_by("key").values())
+    for _ in range(60):
+        assert member_door().status_code == 429
+    assert list(SignInFailures.objects.order_by("key").values()) == before
+
+
+def test_a_member_locked_out_at_one_address_signs_in_at_another(mia: Member) -> None:
+    for _ in range(6):
+        member_door()
+    assert member_door(PASSWORD, at="192.0.2.2").status_code == 302
+
+
+def test_one_address_cannot_try_many_members(mia: Member) -> None:
+    MemberFactory.create(email="own@evil.example", password_hash=hashed("mine"))
+    tried = 0
+    for number in range(60):
+        tried += member_door(email=f"victim{number}@example.com").status_code in OPEN
+        member_door("mine", email="own@evil.example")  # gives itself back, and nothing else
+    assert tried <= 50
+    assert member_door(PASSWORD).status_code == 429
+    assert member_door(PASSWORD, at="192.0.2.2").status_code == 302
+
+
+def test_many_addresses_cannot_guess_at_one_member_who_still_signs_in_with_a_known_browser(
+    mia: Member,
+) -> None:
+    known = Client()
+    assert member_door(PASSWORD, browser=known).status_code == 302
+    known.post("/sign-out/")
+    tried = [member_door(at=f"198.51.100.{number}").status_code for number in range(40)]
+    assert tried == [200] * 30 + [429] * 10
+    assert member_door(PASSWORD, at="192.0.2.2").status_code == 429
+    assert member_door(PASSWORD, browser=known).status_code == 302
+
+
+def test_a_known_browser_is_known_for_its_own_member_and_door_only(mia: Member, carl: Member) -> None:
+    known = Client()
+    member_door(PASSWORD, browser=known)
+    known.post("/sign-out/")
+    for number in range(30):
+        member_door(email="carl@acme.example", at=f"198.51.100.{number}")
+        staff_door(email="mia@acme.example", at=f"198.51.100.{number}")
+    assert member_door(email="carl@acme.example", browser=known).status_code == 429
+    assert staff_door(email="mia@acme.example", browser=known).status_code == 429
+
+
+def test_a_known_browser_has_five_attempts_itself(mia: Member) -> None:
+    known = Client()
+    member_door(PASSWORD, browser=known)
+    known.post("/sign-out/")
+    assert [member_door(browser=known).status_code for _ in range(6)] == [200] * 5 + [429]
+
+
+@pytest.mark.parametrize("value", ["", "x", "x:y:z", "\0", "ImEi:1tX:abc"])
+def test_a_forged_cookie_makes_no_browser_known(mia: Member, value: str) -> None:
+    browser = Client()
+    browser.cookies["known-member"] = value
+    for _ in range(5):
+        member_door(browser=browser)
+    assert member_door(browser=browser).status_code == 429
+
+
+def test_the_cookie_of_a_known_browser_is_out_of_reach_of_scripts_and_names_nobody(mia: Member) -> None:
+    cookie = member_door(PASSWORD).cookies["known-member"]
+    assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")
+    assert "mia" not in cookie.value
+
+
+def test_staff_are_counted_in_upper_and_lower_case_together(ada: Admin) -> None:
+    for email in ("ada@council.example", "Ada@council.example", "ADA@council.example", "aDA@x", "aDa@x"):
+        staff_door(email=email)
+    assert SignInFailures.objects.filter(failures=3).count() == 2
+
+
+def test_a_form_that_lacks_something_is_no_attempt(mia: Member) -> None:
+    for _ in range(10):
+        member_door("")
+        member_door(email="")
+        member_door("x" * 5000)
+        staff_door("")
+    assert not SignInFailures.objects.exists()
+
+
+def test_what_is_kept_names_nobody_and_is_removed(mia: Member) -> None:
+    member_door()
+    assert all(re.fullmatch("[0-9a-f]{64}", row.key) for row in SignInFailures.objects.all())
+    SignInFailures.objects.update(forgotten_at=timezone.now())
+    member_door(email="other@example.com", at="192.0.2.2")
+    assert SignInFailures.objects.count() == 3
+    assert not SignInFailures.objects.filter(forgotten_at__lte=timezone.now()).exists()
+
+
+def test_finding_what_to_forget_scans_no_table(db: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO council_signinfailures SELECT 'k' || n, 1, now() + interval '1 hour' "
+            "FROM generate_series(1, 20000) AS n; ANALYZE council_signinfailures"
+        )
+        cursor.execute(f"EXPLAIN {throttle.FORGET}")
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert "council_signinfailures_forgotten_at_idx" in plan
+
+
+@pytest.mark.parametrize(
+    ("proxies", "remote", "forwarded", "network"),
+    [
+        (0, "192.0.2.1", "203.0.113.9", "192.0.2.1"),
+        (1, "10.0.0.1", "203.0.113.9", "203.0.113.9"),
+        (1, "10.0.0.1", "1.1.1.1, 203.0.113.9", "203.0.113.9"),
+        (2, "10.0.0.1", "1.1.1.1, 203.0.113.9, 10.0.0.2", "203.0.113.9"),
+        (2, "10.0.0.1", "203.0.113.9", "10.0.0.1"),
+        (1, "10.0.0.1", "", "10.0.0.1"),
+        (1, "10.0.0.1", "nonsense", "10.0.0.1"),
+        (0, "", "", "unknown"),
+        (0, "2001:db8:1:2:3:4:5:6", "", "2001:db8:1:2::/64"),
+        (0, "2001:db8:1:2::1", "", "2001:db8:1:2::/64"),
+        (0, "::ffff:192.0.2.1", "", "192.0.2.1"),
+    ],
+)
+def test_the_address_is_the_one_that_the_first_trusted_proxy_saw(
+    proxies: int, remote: str, forwarded: str, network: str, settings: Any
+) -> None:
+    settings.PROXY_COUNT = proxies
+    request = RequestFactory().get("/", REMOTE_ADDR=remote, HTTP_X_FORWARDED_FOR=forwarded)
+    assert throttle.client_network(request) == network
+
+
+def test_a_proxy_count_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROXY_COUNT", "-1")
+    with pytest.raises(ImproperlyConfigured, match="PROXY_COUNT is '-1'. Set it to a whole number."):
+        council_settings.number("PROXY_COUNT", default=0)
+    monkeypatch.setenv("PROXY_COUNT", "2")
+    assert council_settings.number("PROXY_COUNT", default=0) == 2
+
+
+ATTACK = """
+import sys, threading, django
+django.setup()
+from django.db import connection
+from django.test import RequestFactory
+from council import passwords, throttle
+
+allowed = []
+
+def attack(thread):
+    for number in range(10):
+        request = RequestFactory().post("/sign-in/", REMOTE_ADDR="192.0.2.1")
+        try:
+            throttle.begin(request, door="member", email=sys.argv[1].format(thread=thread, number=number))
+            allowed.append(1)
+        except throttle.TooManyFailures:
+            pass
+    connection.close()
+
+threads = [threading.Thread(target=attack, args=[thread]) for thread in range(4)]
+sys.stdin.readline()
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(len(allowed))
+"""
+
+
+@pytest.mark.parametrize(
+    ("email", "limit"), [("mia@acme.example", 5), ("m{thread}{number}@acme.example", 50)]
+)
+@pytest.mark.django_db(databases=[])
+def test_processes_that_try_all_at_once_try_no_more_between_them(
+    migrated: Database, email: str, limit: int
+) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", ATTACK, email],
+            cwd=ROOT,
+            env=migrated.environment(DJANGO_SETTINGS_MODULE="council.settings"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    allowed = [int(process.communicate(timeout=120)[0]) for process in processes]
+    assert sum(allowed) == limit

@@ -1,0 +1,81 @@
+"""A member's history, page by page."""
+
+from datetime import UTC, datetime
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from council.models import Member
+from gamification import ledger
+from gamification.ledger import Place
+from gamification.models import PointTransaction
+from tests.factories import PointTransactionFactory
+
+
+def at_one_moment(member: Member, count: int) -> set[str]:
+    """Add rows that only their ids tell apart."""
+    moment = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    rows = [
+        PointTransaction(member=member, action="x", points=n + 1, created_at=moment) for n in range(count)
+    ]
+    return {row.pk for row in PointTransaction.objects.bulk_create(rows)}
+
+
+def test_every_entry_is_on_one_page_newest_first(
+    mia: Member, carl: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "PAGE_ROWS", 3)
+    expected = at_one_moment(mia, 7) | {PointTransactionFactory.create(member=mia).pk for _ in range(4)}
+    at_one_moment(carl, 5)
+
+    found: list[PointTransaction] = []
+    place = None
+    for _ in range(4):
+        page = ledger.history(member=mia, after=place)
+        found += page.entries
+        place = page.next_place and Place.read(str(page.next_place))
+
+    assert place is None
+    assert [entry.pk for entry in found] == [
+        entry.pk for entry in sorted(found, key=lambda entry: (entry.created_at, entry.pk), reverse=True)
+    ]
+    assert {entry.pk for entry in found} == expected
+    assert len(found) == 11
+
+
+def test_a_page_is_one_query(mia: Member) -> None:
+    at_one_moment(mia, 60)
+    with CaptureQueriesContext(connection) as queries:
+        page = ledger.history(member=mia)
+        assert [entry.reverses for entry in page.entries] == [None] * 50
+    assert len(queries) == 1
+
+
+def test_the_end_of_a_history_has_no_next_place(mia: Member) -> None:
+    at_one_moment(mia, 50)
+    assert ledger.history(member=mia).next_place is None
+
+
+def test_a_place_in_another_member_s_history_shows_one_s_own(mia: Member, carl: Member) -> None:
+    at_one_moment(mia, 60)
+    own = PointTransactionFactory.create(member=carl, created_at=datetime(2020, 1, 1, tzinfo=UTC))
+    place = ledger.history(member=mia).next_place
+    assert ledger.history(member=carl, after=place).entries == [own]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        "2026-11-24",
+        "2026-13-45T00:00:00_c1",
+        "2026-11-24T12:00:00.0_",
+        "_c1",
+        "2026-11-24T12:00:00_c\0",
+    ],
+)
+def test_what_is_no_place_is_refused(text: str) -> None:
+    with pytest.raises(ledger.Refused, match="is no place in a history. Begin with its first page."):
+        Place.read(text)
