@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, override_settings
-from django.urls import include, path
+from django.urls import include, path, reverse
 
 from council import urls
 from council.access import MemberRequest, good_standing_required
@@ -21,6 +22,7 @@ from tests.factories import AccountFactory, AdminFactory, hashed
 
 FillIn = Callable[..., dict[str, Any]]
 PASSWORD = "correct horse"
+HOME = reverse(settings.LOGIN_REDIRECT_URL)
 
 
 @pytest.fixture
@@ -66,8 +68,8 @@ def test_the_start_page_leads_everybody_to_where_they_can_go(
     client: Client, mias_browser: Client, lars_browser: Client, adas_browser: Client, sams_browser: Client
 ) -> None:
     assert client.get("/").headers["Location"] == "/sign-in/"
-    assert mias_browser.get("/").headers["Location"] == "/points/"
-    assert lars_browser.get("/").headers["Location"] == "/points/"
+    assert mias_browser.get("/").headers["Location"] == HOME
+    assert lars_browser.get("/").headers["Location"] == HOME
     assert adas_browser.get("/").headers["Location"] == "/admin/"
     assert sams_browser.get("/").headers["Location"] == "/admin/"
 
@@ -95,8 +97,8 @@ def test_a_member_signs_in_and_comes_to_the_page_that_was_asked_for(mia: Member,
 )
 def test_nobody_is_led_off_the_site(next_page: str, mia: Member, client: Client) -> None:
     assert "evil" not in client.get("/sign-in/", {"next": next_page}).content.decode()
-    assert sign_in(client, next=next_page).headers["Location"] == "/points/"
-    assert client.get("/sign-in/", {"next": next_page}).headers["Location"] == "/points/"
+    assert sign_in(client, next=next_page).headers["Location"] == HOME
+    assert client.get("/sign-in/", {"next": next_page}).headers["Location"] == HOME
 
 
 @pytest.mark.parametrize(
@@ -160,7 +162,7 @@ def test_forms_from_elsewhere_are_not_accepted(mia: Member) -> None:
 def test_a_member_sees_the_membership(mias_browser: Client) -> None:
     html = mias_browser.get("/membership/").content.decode()
     assert '<span class="badge good">Active</span>' in html
-    assert "Until your membership is active" not in html
+    assert "Until it is active" not in html
     assert '<a href="/membership/" aria-current="page">Membership</a>' in html
 
 
