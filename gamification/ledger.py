@@ -58,9 +58,9 @@ AWARD = """
     SELECT given.id, given.member_id, given.action, rule.points * given.times, given.metadata::jsonb, given.key
       FROM unnest(%(ids)s::text[], %(member_ids)s::text[], %(actions)s::text[], %(times)s::int[],
                   %(metadata)s::text[], %(keys)s::text[])
-           AS given (id, member_id, action, times, metadata, key)
+           WITH ORDINALITY AS given (id, member_id, action, times, metadata, key, place)
       JOIN "PointRule" AS rule ON rule.action = given.action AND rule.enabled AND rule.points > 0
-     ORDER BY given.key
+     ORDER BY given.key, given.place
         ON CONFLICT ("idempotencyKey") WHERE "idempotencyKey" IS NOT NULL DO NOTHING
     RETURNING *
 """
@@ -79,7 +79,7 @@ def award(award: Award) -> PointTransaction | None:
 def award_many(awards: Collection[Award]) -> list[PointTransaction]:
     """Pay all of the awards that were not paid before, in one statement. Returns the rows, by key.
 
-    Raises Refused, and then none is paid.
+    Of awards with the same key the first is paid. Raises Refused, and then none is paid.
     """
     for given in awards:
         _check(given)
