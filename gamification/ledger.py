@@ -1,15 +1,15 @@
 """The points ledger: what rows are added to it, and by which rule."""
 
 import json
+import re
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple, Self
 
 from django.db import DataError, IntegrityError, models, transaction
-from django.db.models.functions import Coalesce, TruncMonth
 from django.utils.dateparse import parse_datetime
 
 from council.models import Account, AuditLog, Member
@@ -20,6 +20,7 @@ MIN_TOTAL, MAX_TOTAL = -(2**31), 2**31 - 1
 MIN_REASON_LENGTH = 10
 MAX_REASON_LENGTH = 500
 PAGE_ROWS = 50
+PLACE = re.compile(r"(?P<moment>[-0-9T:.]{19,26})_(?P<total>-?[0-9]{1,19})_(?P<entry_id>[^\0]{1,200})")
 
 
 class Refused(Exception):
@@ -259,25 +260,29 @@ def _log(
 
 
 class Place(NamedTuple):
-    """A place in a member's history, after an entry: what the next page begins with. Written in an address."""
+    """A place in a member's history, below an entry, and the total there. Written in the address of the next page.
+
+    It carries the total, so that no page adds up those before it. Who makes one up deceives themselves.
+    """
 
     created_at: datetime
+    total: int
     entry_id: str
 
     def __str__(self) -> str:
-        return f"{self.created_at:%Y-%m-%dT%H:%M:%S.%f}_{self.entry_id}"
+        return f"{self.created_at:%Y-%m-%dT%H:%M:%S.%f}_{self.total}_{self.entry_id}"
 
     @classmethod
     def read(cls, text: str) -> Self:
         """Raises Refused for what is no place."""
-        moment, _, entry_id = text.partition("_")
+        match = PLACE.fullmatch(text)
         try:
-            created_at = parse_datetime(moment)
+            created_at = match and parse_datetime(match["moment"])
         except ValueError:
             created_at = None
-        if created_at is None or not entry_id or "\0" in text:
+        if not match or created_at is None:
             raise Refused(f"{text[:60]!r} is no place in a history. Begin with its first page.")
-        return cls(created_at.replace(tzinfo=UTC), entry_id)
+        return cls(created_at.replace(tzinfo=UTC), int(match["total"]), match["entry_id"])
 
 
 @dataclass(frozen=True)
@@ -295,42 +300,26 @@ def history(*, member: Member, after: Place | None = None, rows: int | None = No
     Each comes with the entry that it reverses, and with `reversed_at`, the moment of its own reversal.
     """
     rows = rows or PAGE_ROWS
-    entries = newer = PointTransaction.objects.filter(member=member)
-    if after is None:
-        newer = newer.none()
-    else:
-        moment, entry_id = after
+    entries = PointTransaction.objects.filter(member=member)
+    if after:
         entries = entries.filter(
-            models.Q(created_at__lt=moment) | models.Q(pk__lt=entry_id), created_at__lte=moment
+            models.Q(created_at__lt=after.created_at) | models.Q(pk__lt=after.entry_id),
+            created_at__lte=after.created_at,
         )
-        newer = newer.filter(
-            models.Q(created_at__gt=moment) | models.Q(pk__gte=entry_id), created_at__gte=moment
-        )
-    points = newer.order_by().values("member").annotate(points=models.Sum("points")).values("points")
     reversal = PointTransaction.objects.filter(reverses=models.OuterRef("pk"))
-    ordered = entries.order_by("-created_at", "-pk").select_related("reverses")
-    # In one statement, so that an entry which is just being added is in all of it or in none.
+    # The total in the same statement, so that an entry which is just being added is in both or in neither.
     found: list[Any] = list(
-        ordered.annotate(
-            first_total=models.F("member__total_points") - Coalesce(models.Subquery(points), 0),
+        entries.order_by("-created_at", "-pk")
+        .select_related("reverses")
+        .annotate(
+            total_now=models.F("member__total_points"),
             reversed_at=models.Subquery(reversal.values("created_at")),
         )[: rows + 1]
     )
     page = found[:rows]
-    more = len(found) > rows
-    return History(
-        page,
-        next_place=Place(page[-1].created_at, page[-1].pk) if more else None,
-        total=page[0].first_total if page else 0,
-    )
-
-
-def sums_by_month(*, member: Member, since: date, until: date) -> dict[date, int]:
-    """Add up a member's entries of each month from the one to the other; both are days of a month."""
-    entries = PointTransaction.objects.filter(
-        member=member,
-        created_at__gte=datetime(since.year, since.month, 1, tzinfo=UTC),
-        created_at__lt=datetime(until.year + until.month // 12, until.month % 12 + 1, 1, tzinfo=UTC),
-    )
-    months = entries.order_by().values_list(TruncMonth("created_at")).annotate(points=models.Sum("points"))
-    return {month.date(): points for month, points in months}
+    if not page:
+        return History([], next_place=None)
+    total = after.total if after else page[0].total_now
+    last, is_last = page[-1], len(found) == len(page)
+    below = total - sum(entry.points for entry in page)
+    return History(page, None if is_last else Place(last.created_at, below, last.pk), total)

@@ -6,7 +6,6 @@ from datetime import date, datetime
 from itertools import groupby
 from typing import NamedTuple
 
-from council.models import Member
 from gamification import ledger
 from gamification.models import Action, PointRule, PointTransaction
 
@@ -21,10 +20,9 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Month:
-    """The lines of a month that are on the page, and the points of the whole month."""
+    """The lines of a month that are on the page."""
 
     first_day: date
-    points: int
     lines: list[Line]
 
 
@@ -39,12 +37,9 @@ def lines(history: ledger.History, *, rules: Iterable[PointRule]) -> list[Line]:
     return found
 
 
-def by_month(lines: list[Line], *, member: Member) -> list[Month]:
+def by_month(lines: list[Line]) -> list[Month]:
     """Part the lines by months, newest first."""
-    if not lines:
-        return []
-    sums = ledger.sums_by_month(member=member, since=_month(lines[-1]), until=_month(lines[0]))
-    return [Month(first_day, sums[first_day], list(group)) for first_day, group in groupby(lines, key=_month)]
+    return [Month(first_day, list(group)) for first_day, group in groupby(lines, key=_month)]
 
 
 def _month(line: Line) -> date:

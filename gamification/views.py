@@ -47,7 +47,7 @@ def history(request: MemberRequest) -> HttpResponse:
     page = ledger.history(member=request.member, after=place)
     lines = statement.lines(page, rules=PointRule.objects.all())
     context = {
-        "months": statement.by_month(lines, member=request.member),
+        "months": statement.by_month(lines),
         "is_first": place is None,
         "next_place": page.next_place,
     }

@@ -36,7 +36,7 @@ from council.models import Account, Member
 from gamification import ledger
 from gamification.models import Action, PointTransaction
 from tests.databases import Database, migrate
-from tests.faults import fork, status_of
+from tests.faults.processes import fork, status_of
 
 MEMBERS = 60
 KEPT_MEMBERS = 40  # the first of them are never deleted: what they were paid is there at the end
@@ -357,7 +357,10 @@ class Stress:
             shared[slot][COUNTED.index(name)] += 1
 
         seed = f"{self.seed} {slot} {generation}"
-        return fork(lambda: Worker(self.database, seed, folder / str(slot), tally).run(until))
+        seconds = int(until - time.monotonic()) + 120
+        return fork(
+            lambda: Worker(self.database, seed, folder / str(slot), tally).run(until), seconds=seconds
+        )
 
     def _disturb(self, session: psycopg.Connection, until: float, shared: list[Any], folder: Path) -> None:
         """Keep the processes running, and kill them and their sessions now and then."""

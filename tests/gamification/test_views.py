@@ -104,7 +104,7 @@ def test_no_parameter_leads_to_another_member_s_entries(
         member=lars, points=77, metadata={"reason": "Only Lars may read it"}
     )
     PointTransactionFactory.create(member=mia, points=5, created_at="2020-01-01T00:00Z")
-    place = ledger.Place(datetime(2100, 1, 1, tzinfo=UTC), entry.pk)
+    place = ledger.Place(datetime(2100, 1, 1, tzinfo=UTC), 5, entry.pk)
     for value in [str(place)] if name == "after" else [lars.pk, lars.email, "lars", lars_account(lars)]:
         response = mias_browser.get(address, {name: value})
         assert response.status_code == 200
@@ -223,7 +223,7 @@ def test_each_entry_says_what_it_was_for_when_and_the_total_after_it(
     moment = f"{taken_back.created_at.day} {taken_back.created_at:%b %Y, %H:%M}"
     assert rows(response) == [
         ["For", "Points", "Total"],
-        [f"{gift.created_at:%B %Y}", "+1,975 in the whole month", ""],
+        [f"{gift.created_at:%B %Y}"],
         [
             f"Taken back: Introduce yourself Entered for the wrong member {day} "
             "Takes back the +25 of 3 Feb 2026, 04:05",
@@ -231,9 +231,9 @@ def test_each_entry_says_what_it_was_for_when_and_the_total_after_it(
             "2,010",
         ],
         [f"Adjustment {REASON} & <more> {day}", "+2,000", "2,035"],
-        ["March 2026", "0 in the whole month", ""],
+        ["March 2026"],
         ["Introduce yourself Sun 1 Mar, 00:00", "0", "35"],
-        ["February 2026", "+35 in the whole month", ""],
+        ["February 2026"],
         ["Webinar attended Wed 4 Feb, 00:00", "+10", "35"],
         [f"Introduce yourself Tue 3 Feb, 04:05 Taken back on {moment}", "+25", "25"],
     ]
@@ -263,7 +263,7 @@ def test_every_entry_is_found_by_the_links_and_totals_go_on_from_page_to_page(
     ordered = list(mia.point_transactions.order_by("created_at", "pk").values_list("points", flat=True))
     assert totals == [str(sum(ordered[: n + 1])) for n in reversed(range(8))]
     assert "There are no older entries." in words(
-        mias_browser.get(HISTORY, {"after": "1999-01-01T00:00:00_c"})
+        mias_browser.get(HISTORY, {"after": "1999-01-01T00:00:00_0_c"})
     )
 
 
@@ -279,7 +279,10 @@ def test_every_entry_is_found_by_the_links_and_totals_go_on_from_page_to_page(
         "<script>alert(1)</script>",
         "' OR 1=1 --",
         "x" * 5000,
-        "0000-00-00T00:00:00_x",
+        "0000-00-00T00:00:00_5_x",
+        "2026-01-01T00:00:00+14:00_5_c1",
+        "2026-01-01T00:00:00_5_" + "x" * 5000,
+        "2026-01-01T00:00:00_five_c1",
     ],
 )
 def test_a_place_that_is_none_is_refused_in_words_with_a_way_back(place: str, mias_browser: Client) -> None:
@@ -292,12 +295,11 @@ def test_a_place_that_is_none_is_refused_in_words_with_a_way_back(place: str, mi
 @pytest.mark.parametrize(
     "place",
     [
-        "9999-12-31T23:59:59.999999_c1",
-        "0001-01-01T00:00:00.000000_c1",
-        "2026-01-01T00:00:00+14:00_c1",
-        "2026-01-01T00:00:00_' OR 1=1 --",
-        "2026-01-01T00:00:00_" + "x" * 5000,
-        "2026-01-01T00:00:00_\ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16"),
+        "9999-12-31T23:59:59.999999_0_c1",
+        "0001-01-01T00:00:00.000000_-9999999999999999999_c1",
+        "2026-01-01T00:00:00_5_' OR 1=1 --",
+        "2026-01-01T00:00:00_5_c_1",
+        "2026-01-01T00:00:00_5_\ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16"),
     ],
 )
 def test_any_other_place_is_one(place: str, mia: Member, mias_browser: Client) -> None:
@@ -481,13 +483,14 @@ def test_a_lapsed_member_can_hide(lars: Member, lars_browser: Client) -> None:
 # What a page costs
 
 
-@pytest.mark.parametrize(("address", "queries"), [(OVERVIEW, 8), (HISTORY, 5), (LEADERBOARD, 13)])
+@pytest.mark.parametrize(("address", "queries"), [(OVERVIEW, 8), (HISTORY, 4), (LEADERBOARD, 13)])
 def test_a_page_takes_as_many_queries_however_much_there_is(
     address: str, queries: int, mia: Member, sam: Account, mias_browser: Client
 ) -> None:
     def count() -> int:
         with CaptureQueriesContext(connection) as captured:
             assert mias_browser.get(address).status_code == 200
+        assert not any("SUM(" in query["sql"] for query in captured)  # no page sums the ledger
         return len(captured)
 
     for n in range(70):
