@@ -116,7 +116,7 @@ def read_histories(contestant: Contestant, chance: random.Random, calls: int) ->
     rows = entries.count()
     contestant.figures["rows of who has most"] = [rows]
     for name, down in {"1,000 rows down": min(1_000, rows - 1), "half way down": rows // 2}.items():
-        place = ledger.Place(entries[down].created_at, entries[down].pk)
+        place = ledger.Place(entries[down].created_at, heavy.total_points, entries[down].pk)
         page = partial(ledger.history, member=heavy, after=place)
         contestant.time_warm(f"history of who has most, {name}", page, calls=calls)
 
@@ -271,7 +271,7 @@ def main() -> None:
     record["figures"] = {contestant.members: contestant.figures for contestant in contestants}
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(record, indent=2) + "\n")
-    waits = [f"{name}: {value:,.1f}" for name, value in deploy.items()]
+    waits = [f"{name}: {value}" for name, value in deploy.items()]
     verdicts = [f"{'met' if is_met else 'MISSED'}: {bar}" for bar, is_met in judged.items()]
     print("In ms:", report(contestants), *waits, *verdicts, sep="\n")  # noqa: T201
 
