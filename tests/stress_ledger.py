@@ -9,6 +9,7 @@ what is wrong. The test suite runs ten seconds of it.
 """
 
 import argparse
+import logging
 import os
 import random
 import signal
@@ -134,6 +135,7 @@ class Worker:
         self.gateway: psycopg.Connection | None = None
 
     def run(self, until: float) -> None:
+        logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of sessions that were ended
         acts = [act for act, weight in ACTS.items() for _ in range(weight)]
         while time.monotonic() < until:
             act = self.chance.choice(acts)
@@ -305,9 +307,9 @@ def delete_a_member(worker: Worker) -> None:
 
 def die_in_a_transaction(worker: Worker) -> None:
     assert worker.gateway
-    worker.gateway.execute("BEGIN")
-    worker.insert(worker.rows(5, days=5))
-    os.kill(os.getpid(), signal.SIGKILL)
+    with worker.gateway.transaction():
+        worker.insert(worker.rows(5, days=5))
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 ACTS: dict[Callable[[Worker], None], int] = {
