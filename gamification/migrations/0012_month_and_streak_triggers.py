@@ -93,7 +93,7 @@ class Migration(migrations.Migration):
                 sql=triggers.TriggerSqlV1(
                     body=UPDATE_MEMBER_POINTS,
                     function="update_member_total_points",
-                    hash="",
+                    hash="c7d1c04c862f2f689a524e796fa6be401f59c1f1",
                     level="STATEMENT",
                     name="trg_update_member_points",
                     operation="INSERT",
@@ -112,7 +112,7 @@ class Migration(migrations.Migration):
                     body=IN_UTC,
                     condition=IN_UTC_CONDITION,
                     function="put_point_transaction_in_utc",
-                    hash="c7d1c04c862f2f689a524e796fa6be401f59c1f1",
+                    hash="e51cf7ac48bdb85b0b41acde891cfa4ff8626213",
                     level="ROW",
                     name="trg_point_transaction_in_utc",
                     operation="INSERT",
