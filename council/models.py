@@ -186,6 +186,15 @@ class Member(models.Model):
         return " ".join(name for name in (self.first_name, self.last_name) if name)
 
     @property
+    def public_name(self) -> str:
+        """What other members may read: a name, and never an email address or an id that stands in its place."""
+        private = {self.pk, self.discord_id, self.stripe_customer_id}
+        for name in (self.full_name.strip(), (self.discord_username or "").strip()):
+            if name and "@" not in name and name not in private:
+                return name
+        return "A member"
+
+    @property
     def is_in_good_standing(self) -> bool:
         """Whether the member may download, submit, see results and be listed."""
         return self.subscription_status in GOOD_STANDING

@@ -113,7 +113,6 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
-    "django.contrib.humanize",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
 ]
@@ -158,9 +157,12 @@ AUTHENTICATION_BACKENDS = [
     "council.auth.OwnPasswordBackend",
 ]
 LOGIN_URL = "council:sign-in"
-LOGIN_REDIRECT_URL = "council:membership"  # where a member goes who asked for no page
+LOGIN_REDIRECT_URL = "gamification:overview"  # where a member goes who asked for no page
 # What the header of every page shows to members: the name, and the page's URL name.
 MEMBER_PAGES = [
+    ("Points", "gamification:overview"),
+    ("History", "gamification:history"),
+    ("Leaderboard", "gamification:leaderboard"),
     ("Membership", "council:membership"),
 ]
 AUTH_PASSWORD_VALIDATORS = [

@@ -14,5 +14,6 @@ pages = [
 
 urlpatterns = [
     path("", include((pages, "council"))),
+    path("", include("gamification.urls")),
     path("admin/", admin.site.urls),
 ]

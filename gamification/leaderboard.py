@@ -5,7 +5,7 @@ there is one to about a thousand members; `refresh` counts them anew. In between
 as many members as have passed it since; without any checkpoint all are counted.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import groupby
@@ -74,30 +74,36 @@ class Leaderboard:
 
     def rank(self, points: int) -> int:
         """Say which rank so many points have: 1 and as many as have more."""
-        checkpoint = (
-            LeaderboardCheckpoint.objects.filter(month=self.month, points__gte=points)
-            if self.month
-            else LeaderboardCheckpoint.objects.filter(month__isnull=True, points__gte=points)
+        return self.ranks({points})[points]
+
+    def ranks(self, points: Collection[int]) -> dict[int, int]:
+        """Say which rank each of some points has, all counted from one checkpoint: more points, better rank."""
+        checkpoints = LeaderboardCheckpoint.objects.filter(points__gte=max(points))
+        of_period = (
+            checkpoints.filter(month=self.month) if self.month else checkpoints.filter(month__isnull=True)
         )
-        nearest = checkpoint.order_by("points").first()
-        above = self._where(gt=points)
-        if nearest is None:
-            return 1 + above.count()
-        return 1 + nearest.members_above + above.filter(**{f"{self.column}__lte": nearest.points}).count()
+        nearest = of_period.order_by("points").first()
+        above = self._where(gt=min(points), **({"lte": nearest.points} if nearest else {}))
+        counts = above.aggregate(
+            **{
+                f"above_{each}": models.Count("pk", filter=models.Q(**{f"{self.column}__gt": each}))
+                for each in points
+            }
+        )
+        return {
+            each: 1 + (nearest.members_above if nearest else 0) + counts[f"above_{each}"] for each in points
+        }
 
     def standing(self, member: Member) -> Standing:
         points = self.points(member)
-        rank = self.rank(points)
         above = self._nearest(member, "gt", "lt", order=(self.column, "-pk"))
         below = self._nearest(member, "lt", "gt", order=(f"-{self.column}", "pk"))
-        ranks = {points: rank} | {
-            other: self.rank(other) for other in {self.points(other) for other in above + below} - {points}
-        }
+        ranks = self.ranks({points, *(self.points(other) for other in above + below)})
 
         def rows(members: list[Member]) -> list[Row]:
             return [Row(ranks[self.points(other)], other, self.points(other)) for other in members]
 
-        return Standing(rank, points, rows(above[::-1]), rows(below))
+        return Standing(ranks[points], points, rows(above[::-1]), rows(below))
 
     def _where(self, **lookups: Any) -> models.QuerySet[Member]:
         return self.listed.filter(**{f"{self.column}__{name}": value for name, value in lookups.items()})
@@ -120,6 +126,13 @@ class Leaderboard:
             if counted - marked >= CHECKPOINT_MEMBERS:
                 marked = counted
                 yield LeaderboardCheckpoint(month=self.month, points=points - 1, members_above=counted)
+
+
+def list_or_hide(member: Member, *, listed: bool) -> None:
+    """Have a member on leaderboards or not, as they wish. Writes nothing else, and nothing if it is so already."""
+    Member.objects.filter(pk=member.pk, leaderboard_visible=not listed).update(
+        leaderboard_visible=listed, updated_at=datetime.now(UTC)
+    )
 
 
 def refresh() -> int:

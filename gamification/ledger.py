@@ -1,6 +1,7 @@
 """The points ledger: what rows are added to it, and by which rule."""
 
 import json
+import re
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ MIN_TOTAL, MAX_TOTAL = -(2**31), 2**31 - 1
 MIN_REASON_LENGTH = 10
 MAX_REASON_LENGTH = 500
 PAGE_ROWS = 50
+PLACE = re.compile(r"(?P<moment>[-0-9T:.]{19,26})_(?P<total>-?[0-9]{1,19})_(?P<entry_id>[^\0]{1,200})")
 
 
 class Refused(Exception):
@@ -57,9 +59,9 @@ AWARD = """
     SELECT given.id, given.member_id, given.action, rule.points * given.times, given.metadata::jsonb, given.key
       FROM unnest(%(ids)s::text[], %(member_ids)s::text[], %(actions)s::text[], %(times)s::int[],
                   %(metadata)s::text[], %(keys)s::text[])
-           AS given (id, member_id, action, times, metadata, key)
+           WITH ORDINALITY AS given (id, member_id, action, times, metadata, key, place)
       JOIN "PointRule" AS rule ON rule.action = given.action AND rule.enabled AND rule.points > 0
-     ORDER BY given.key
+     ORDER BY given.key, given.place
         ON CONFLICT ("idempotencyKey") WHERE "idempotencyKey" IS NOT NULL DO NOTHING
     RETURNING *
 """
@@ -78,7 +80,7 @@ def award(award: Award) -> PointTransaction | None:
 def award_many(awards: Collection[Award]) -> list[PointTransaction]:
     """Pay all of the awards that were not paid before, in one statement. Returns the rows, by key.
 
-    Raises Refused, and then none is paid.
+    Of awards with the same key the first is paid. Raises Refused, and then none is paid.
     """
     for given in awards:
         _check(given)
@@ -258,42 +260,66 @@ def _log(
 
 
 class Place(NamedTuple):
-    """A place in a member's history, after an entry: what the next page begins with. Written in an address."""
+    """A place in a member's history, below an entry, and the total there. Written in the address of the next page.
+
+    It carries the total, so that no page adds up those before it. Who makes one up deceives themselves.
+    """
 
     created_at: datetime
+    total: int
     entry_id: str
 
     def __str__(self) -> str:
-        return f"{self.created_at:%Y-%m-%dT%H:%M:%S.%f}_{self.entry_id}"
+        return f"{self.created_at:%Y-%m-%dT%H:%M:%S.%f}_{self.total}_{self.entry_id}"
 
     @classmethod
     def read(cls, text: str) -> Self:
         """Raises Refused for what is no place."""
-        moment, _, entry_id = text.partition("_")
+        match = PLACE.fullmatch(text)
         try:
-            created_at = parse_datetime(moment)
+            created_at = match and parse_datetime(match["moment"])
         except ValueError:
             created_at = None
-        if created_at is None or not entry_id or "\0" in text:
+        if not match or created_at is None:
             raise Refused(f"{text[:60]!r} is no place in a history. Begin with its first page.")
-        return cls(created_at.replace(tzinfo=UTC), entry_id)
+        return cls(created_at.replace(tzinfo=UTC), int(match["total"]), match["entry_id"])
 
 
 @dataclass(frozen=True)
 class History:
+    """A page of a member's entries, newest first, and the member's total after the first of them."""
+
     entries: list[PointTransaction]
     next_place: Place | None
+    total: int = 0
 
 
-def history(*, member: Member, after: Place | None = None) -> History:
-    """Read a page of a member's entries, newest first; the rest goes on after `next_place`."""
-    entries = PointTransaction.objects.filter(member=member).order_by("-created_at", "-pk")
+def history(*, member: Member, after: Place | None = None, rows: int | None = None) -> History:
+    """Read a page of a member's entries, newest first; the rest goes on after `next_place`.
+
+    Each comes with the entry that it reverses, and with `reversed_at`, the moment of its own reversal.
+    """
+    rows = rows or PAGE_ROWS
+    entries = PointTransaction.objects.filter(member=member)
     if after:
-        moment, entry_id = after
         entries = entries.filter(
-            models.Q(created_at__lt=moment) | models.Q(pk__lt=entry_id), created_at__lte=moment
+            models.Q(created_at__lt=after.created_at) | models.Q(pk__lt=after.entry_id),
+            created_at__lte=after.created_at,
         )
-    found = list(entries.select_related("reverses")[: PAGE_ROWS + 1])
-    page = found[:PAGE_ROWS]
-    more = len(found) > PAGE_ROWS
-    return History(page, Place(page[-1].created_at, page[-1].pk) if more else None)
+    reversal = PointTransaction.objects.filter(reverses=models.OuterRef("pk"))
+    # The total in the same statement, so that an entry which is just being added is in both or in neither.
+    found: list[Any] = list(
+        entries.order_by("-created_at", "-pk")
+        .select_related("reverses")
+        .annotate(
+            total_now=models.F("member__total_points"),
+            reversed_at=models.Subquery(reversal.values("created_at")),
+        )[: rows + 1]
+    )
+    page = found[:rows]
+    if not page:
+        return History([], next_place=None)
+    total = after.total if after else page[0].total_now
+    last, is_last = page[-1], len(found) == len(page)
+    below = total - sum(entry.points for entry in page)
+    return History(page, None if is_last else Place(last.created_at, below, last.pk), total)

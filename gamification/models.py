@@ -108,7 +108,8 @@ class PointTransaction(models.Model):
     @property
     def reason(self) -> str:
         """What staff gave as a reason, for members to read."""
-        return str(self.metadata.get("reason", "")) if isinstance(self.metadata, dict) else ""
+        reason = self.metadata.get("reason") if isinstance(self.metadata, dict) else None
+        return reason if isinstance(reason, str) else ""
 
 
 class PointRule(models.Model):

@@ -17,7 +17,13 @@ def next_weekday(day: date) -> date:
 
 def current(*, member: Member, now: datetime | None = None) -> int:
     """Give the days of a member's streak, 0 once a weekday has been missed."""
+    return member.current_streak if active_by(member=member, now=now) else 0
+
+
+def active_by(*, member: Member, now: datetime | None = None) -> date | None:
+    """Name the day by whose end (UTC) the member has to be active again for the streak to go on. None: it has ended."""
     if member.last_active_at is None:
-        return 0
+        return None
     today = (now or datetime.now(UTC)).astimezone(UTC).date()
-    return member.current_streak if today <= next_weekday(member.last_active_at.date()) else 0
+    day = next_weekday(member.last_active_at.date())
+    return day if today <= day else None

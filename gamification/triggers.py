@@ -7,7 +7,9 @@ from council.postgres.triggers import Trigger
 # The members are updated, and so locked, in the order of their ids: two bulk writers wait for each other and never
 # deadlock. One UPDATE for all would choose its own order.
 # A day before the newest one may fill a gap, so the streak is then counted from the ledger: in a statement of its
-# own, which sees what others have committed before the member was locked, and this statement's later months.
+# own, which sees what others have committed before the member was locked. It may also see rows that this trigger
+# is yet to be called for, where a function adds rows in the middle of another INSERT: so the newest day is taken over
+# with the streak, lest they count again.
 # plpgsql keeps a plan for as long as the session lives. One made while Member was tiny would go on scanning it
 # whole when it is large: hence no sequential scans.
 UPDATE_MEMBER_POINTS = Trigger(
@@ -25,25 +27,28 @@ UPDATE_MEMBER_POINTS = Trigger(
         BEGIN
           FOR added IN
             SELECT member_id,
-                   month,
+                   newest AS month,
                    sum(points) AS points,
+                   sum(points) FILTER (WHERE month = newest) AS month_points,
                    min(active_at)::date AS first_day,
                    max(active_at) AS last_active_at
               FROM (SELECT "memberId" AS member_id,
                            date_trunc('month', "createdAt")::date AS month,
+                           date_trunc('month', max("createdAt") OVER (PARTITION BY "memberId"))::date AS newest,
                            points,
                            CASE WHEN points > 0 AND action <> 'admin_adjustment' AND "reversesId" IS NULL
                                 THEN "createdAt" END AS active_at
                       FROM new_rows) AS entries
-             GROUP BY member_id, month
-             ORDER BY member_id, month
+             GROUP BY member_id, newest
+             ORDER BY member_id
           LOOP
             UPDATE @extschema@."Member" AS member
                SET "totalPoints" = member."totalPoints" + added.points,
                    "pointsMonth" = greatest(member."pointsMonth", added.month),
                    "monthPoints" = CASE WHEN added.month < member."pointsMonth" THEN member."monthPoints"
-                                        WHEN added.month = member."pointsMonth" THEN member."monthPoints" + added.points
-                                        ELSE added.points END,
+                                        WHEN added.month = member."pointsMonth"
+                                        THEN member."monthPoints" + added.month_points
+                                        ELSE added.month_points END,
                    "lastActiveAt" = greatest(member."lastActiveAt", added.last_active_at),
                    "currentStreak" =
                      CASE WHEN added.first_day IS NULL OR added.first_day <= member."lastActiveAt"::date

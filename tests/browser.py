@@ -255,7 +255,8 @@ def new_visitor(chromium: Browser, live: str) -> Iterator[Callable[..., Visitor]
     visitors: list[Visitor] = []
 
     def new_visitor(**options: Any) -> Visitor:
-        context = chromium.new_context(viewport=DESK, **options)  # type: ignore[arg-type]
+        # No transitions: a picture, or axe, would find a colour that is on its way to another.
+        context = chromium.new_context(viewport=DESK, reduced_motion="reduce", **options)  # type: ignore[arg-type]
         visitors.append(Visitor(context, live))
         return visitors[-1]
 

@@ -121,6 +121,18 @@ class Database:
             del connections[SCRATCH]
             del connections.databases[SCRATCH]
 
+    @contextmanager
+    def as_default_connection(self) -> Iterator[BaseDatabaseWrapper]:
+        """Have Django work with the database, in all threads: for acts that commit."""
+        default_connection.close()
+        settings = default_connection.settings_dict  # the threads' connections share it
+        former, settings["NAME"] = settings["NAME"], self.name
+        try:
+            yield connections["default"]
+        finally:
+            default_connection.close()
+            settings["NAME"] = former
+
 
 @contextmanager
 def server_of_its_own(**options: str) -> Iterator[tuple[embedded.Server, Database]]:

@@ -76,14 +76,17 @@ def ask(connection: BaseDatabaseWrapper, query: str, params: dict[str, Any]) -> 
 
     It knows the schema (the current one if not given) as %(schema)s, and as it is printed before a name as %(prefix)s.
     """
-    schema = params.get("schema") or current_schema(connection)
+    current = current_schema(connection)
+    schema = params.get("schema") or current
     with qualified_names(connection), connection.cursor() as cursor:
         # Temporary tables are printed as pg_temp.name, whatever their schema's number.
         cursor.execute(
-            "SELECT quote_ident(regexp_replace(%s, '^pg_temp_[0-9]+$', 'pg_temp')) || '.'", [schema]
+            "SELECT quote_ident(regexp_replace(%s, '^pg_temp_[0-9]+$', 'pg_temp')) || '.', quote_ident(%s) || '.'",
+            [schema, current],
         )
-        (prefix,) = cursor.fetchone()
-        cursor.execute(query, {**params, "schema": schema, "prefix": prefix})
+        prefix, current_prefix = cursor.fetchone()
+        names = {"schema": schema, "prefix": prefix, "current_prefix": current_prefix}
+        cursor.execute(query, {**params, **names})
         return list(cursor.fetchall())
 
 
@@ -103,8 +106,11 @@ def relation_kind(connection: BaseDatabaseWrapper, name: str) -> str | None:
     return rows[0][0] if rows else None
 
 
+# An index of a temporary table may speak of types that are not in the table's schema.
 INDEX = """
-    SELECT t.relname, replace(pg_get_indexdef(i.indexrelid), %(prefix)s, ''), i.indisvalid AND i.indisready
+    SELECT t.relname,
+           replace(replace(pg_get_indexdef(i.indexrelid), %(prefix)s, ''), %(current_prefix)s, ''),
+           i.indisvalid AND i.indisready
       FROM pg_index i
       JOIN pg_class x ON x.oid = i.indexrelid
       JOIN pg_class t ON t.oid = i.indrelid

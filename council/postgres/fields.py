@@ -15,6 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.expressions import Combinable
 from django.utils import timezone
 
+HALF_A_MILLISECOND = timedelta(microseconds=500)
 BASE36 = string.digits + string.ascii_lowercase
 
 
@@ -118,7 +119,9 @@ class TimestampField(models.DateTimeField):
         if not isinstance(value, datetime):
             return value
         # Rounded as PostgreSQL would, so that a saved value and a compared one are the same.
-        value += timedelta(microseconds=500)
+        # No year comes after 9999.
+        if value.replace(tzinfo=UTC) <= datetime.max.replace(tzinfo=UTC) - HALF_A_MILLISECOND:
+            value += HALF_A_MILLISECOND
         value = value.replace(microsecond=value.microsecond // 1000 * 1000)
         return timezone.make_naive(value, UTC) if timezone.is_aware(value) else value
 

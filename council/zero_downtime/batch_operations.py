@@ -22,9 +22,9 @@ LOCK = "SELECT {key} FROM {table} WHERE {key} = ANY(%(keys)s) ORDER BY {key} FOR
 class UpdateInBatches(Operation):
     """Run a statement over all rows of a table, a batch at a time, each in a transaction of its own.
 
-    `sql` gets the keys of a batch as %(keys)s, when their rows are locked. It has to leave a row alone that needs
-    nothing, since whoever was cut short begins anew. Rows that somebody else has locked come later: nobody waits
-    for more than a batch, and the batch for nobody. Reversing does nothing.
+    `sql` gets the keys of a batch as %(keys)s, when their rows are locked: the slower it is, the fewer a batch should
+    have. It has to leave a row alone that needs nothing, since whoever was cut short begins anew. Rows that somebody
+    else has locked come later: nobody waits for more than a batch, and the batch for nobody. Reversing does nothing.
     """
 
     atomic = False
@@ -32,15 +32,19 @@ class UpdateInBatches(Operation):
     reduces_to_sql = True
     reversible = True
 
-    def __init__(self, model_name: str, sql: str) -> None:
+    def __init__(self, model_name: str, sql: str, batch_rows: int = BATCH_ROWS) -> None:
         self.model_name = model_name
         self.sql = sql
+        self.batch_rows = batch_rows
 
     def deconstruct(self) -> tuple[str, Sequence[Any], dict[str, Any]]:
-        return type(self).__name__, [], {"model_name": self.model_name, "sql": self.sql}
+        kwargs: dict[str, Any] = {"model_name": self.model_name, "sql": self.sql}
+        if self.batch_rows != BATCH_ROWS:
+            kwargs["batch_rows"] = self.batch_rows
+        return type(self).__name__, [], kwargs
 
     def describe(self) -> str:
-        return f"Update {self.model_name} in batches of {BATCH_ROWS:,} rows"
+        return f"Update {self.model_name} in batches of {self.batch_rows:,} rows"
 
     @property
     def migration_name_fragment(self) -> str:
@@ -55,14 +59,14 @@ class UpdateInBatches(Operation):
         if not self.allow_migrate_model(connection.alias, model):
             return
         if schema_editor.collect_sql:
-            schema_editor.execute(self.sql % {"keys": f"'{{{BATCH_ROWS} keys}}'"}, params=None)
+            schema_editor.execute(self.sql % {"keys": f"'{{{self.batch_rows} keys}}'"}, params=None)
             return
         if connection.in_atomic_block:
             raise NotSupportedError(
                 f"{type(self).__name__} cannot run in a transaction. Set `atomic = False` on the migration: "
                 f"otherwise every row stays locked until its end."
             )
-        table = _Table(connection, model)
+        table = _Table(connection, model, self.batch_rows)
         left = list(itertools.chain.from_iterable(self._update(table, keys) for keys in table.batches()))
         deadline = time.monotonic() + PATIENCE_SECONDS
         while left:
@@ -73,7 +77,7 @@ class UpdateInBatches(Operation):
                     f"(pg_stat_activity), then run migrate again."
                 )
             time.sleep(PAUSE_SECONDS)
-            left = [key for some in _batched(left) for key in self._update(table, some)]
+            left = [key for some in _batched(left, self.batch_rows) for key in self._update(table, some)]
 
     def _update(self, table: "_Table", keys: list[Any]) -> list[Any]:
         """Update a batch. Returns the keys that were left out, as somebody else has locked them."""
@@ -94,8 +98,9 @@ class UpdateInBatches(Operation):
 
 
 class _Table:
-    def __init__(self, connection: BaseDatabaseWrapper, model: Any) -> None:
+    def __init__(self, connection: BaseDatabaseWrapper, model: Any, batch_rows: int) -> None:
         self.connection = connection
+        self.batch_rows = batch_rows
         quote = connection.ops.quote_name
         self.names = {"table": quote(model._meta.db_table), "key": quote(model._meta.pk.column)}
 
@@ -106,16 +111,16 @@ class _Table:
 
     def batches(self) -> Iterator[list[Any]]:
         """Yield the keys of all rows, in order."""
-        keys = self._keys(FIRST_KEYS, rows=BATCH_ROWS)
+        keys = self._keys(FIRST_KEYS, rows=self.batch_rows)
         while keys:
             yield keys
-            keys = self._keys(NEXT_KEYS, after=keys[-1], rows=BATCH_ROWS)
+            keys = self._keys(NEXT_KEYS, after=keys[-1], rows=self.batch_rows)
 
     def lock(self, keys: list[Any]) -> list[Any]:
         return self._keys(LOCK, keys=keys)
 
 
-def _batched(keys: Iterable[Any]) -> Iterator[list[Any]]:
+def _batched(keys: Iterable[Any], rows: int) -> Iterator[list[Any]]:
     iterator = iter(keys)
-    while some := list(itertools.islice(iterator, BATCH_ROWS)):
+    while some := list(itertools.islice(iterator, rows)):
         yield some

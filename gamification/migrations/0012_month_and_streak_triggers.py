@@ -16,25 +16,28 @@ DECLARE
 BEGIN
   FOR added IN
     SELECT member_id,
-           month,
+           newest AS month,
            sum(points) AS points,
+           sum(points) FILTER (WHERE month = newest) AS month_points,
            min(active_at)::date AS first_day,
            max(active_at) AS last_active_at
       FROM (SELECT "memberId" AS member_id,
                    date_trunc('month', "createdAt")::date AS month,
+                   date_trunc('month', max("createdAt") OVER (PARTITION BY "memberId"))::date AS newest,
                    points,
                    CASE WHEN points > 0 AND action <> 'admin_adjustment' AND "reversesId" IS NULL
                         THEN "createdAt" END AS active_at
               FROM new_rows) AS entries
-     GROUP BY member_id, month
-     ORDER BY member_id, month
+     GROUP BY member_id, newest
+     ORDER BY member_id
   LOOP
     UPDATE @extschema@."Member" AS member
        SET "totalPoints" = member."totalPoints" + added.points,
            "pointsMonth" = greatest(member."pointsMonth", added.month),
            "monthPoints" = CASE WHEN added.month < member."pointsMonth" THEN member."monthPoints"
-                                WHEN added.month = member."pointsMonth" THEN member."monthPoints" + added.points
-                                ELSE added.points END,
+                                WHEN added.month = member."pointsMonth"
+                                THEN member."monthPoints" + added.month_points
+                                ELSE added.month_points END,
            "lastActiveAt" = greatest(member."lastActiveAt", added.last_active_at),
            "currentStreak" =
              CASE WHEN added.first_day IS NULL OR added.first_day <= member."lastActiveAt"::date
@@ -90,7 +93,7 @@ class Migration(migrations.Migration):
                 sql=triggers.TriggerSqlV1(
                     body=UPDATE_MEMBER_POINTS,
                     function="update_member_total_points",
-                    hash="7da9810bd0779d7914c1f8fb648de9d800897770",
+                    hash="c7d1c04c862f2f689a524e796fa6be401f59c1f1",
                     level="STATEMENT",
                     name="trg_update_member_points",
                     operation="INSERT",

@@ -1,6 +1,6 @@
 """Months and streaks of the members who had ledger rows before the triggers kept them.
 
-Locks: the rows of up to 1,000 members at a time, for milliseconds, and none that somebody else has locked.
+Locks: the rows of up to 100 members at a time, for milliseconds, and none that somebody else has locked.
 Safe with the code before it: yes. Way back: nothing to do.
 """
 
@@ -23,4 +23,4 @@ UPDATE "Member" AS member
 class Migration(migrations.Migration):
     atomic = False
     dependencies = [("gamification", "0012_month_and_streak_triggers")]
-    operations = [zero_downtime.UpdateInBatches(model_name="council.member", sql=FILL)]
+    operations = [zero_downtime.UpdateInBatches(model_name="council.member", sql=FILL, batch_rows=100)]

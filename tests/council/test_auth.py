@@ -195,17 +195,13 @@ def test_a_role_that_nobody_here_knows_opens_nothing(ada: Admin, monkeypatch: py
     assert staff_door() is None
 
 
-# To come, with their models. Each is to be taken off when it has come.
-NOT_YET = {"gamification.change_pointrule", "gamification.view_pointrule"}
-
-
 def test_every_permission_of_a_role_exists() -> None:
     names = set().union(*roles.PERMISSIONS.values())
     known = {
         f"{permission.content_type.app_label}.{permission.codename}"
         for permission in roles._permissions(names)
     }
-    assert names - known == NOT_YET
+    assert names == known
 
 
 @pytest.fixture

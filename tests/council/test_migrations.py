@@ -7,8 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.apps import apps
 from django.core.management import call_command
+from django.db import connection
 
+from council.postgres import catalog
+from council.postgres.indexes import Index, UniqueIndex
 from council.zero_downtime.baseline import BaselineMismatch
 from tests.databases import Database, migrate
 
@@ -350,6 +354,25 @@ def test_a_deploy_in_a_process_of_its_own_reports_a_mismatch_without_a_traceback
     assert result.returncode == 1
     assert "missing    index Member.Member_email_key" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.django_db
+def test_an_index_that_is_there_is_recognised_as_the_one_that_a_model_wants() -> None:
+    """Whatever its columns and conditions speak of; else a migration that was cut short could not be finished."""
+    found = 0
+    with connection.schema_editor(collect_sql=True) as schema_editor:
+        for model in apps.get_models():
+            wanted = [*model._meta.indexes, *model._meta.constraints]
+            for index in (one for one in wanted if isinstance(one, Index | UniqueIndex)):
+                there = catalog.index(connection, index.name)
+                assert there
+                table, create_sql = model._meta.db_table, str(index.create_sql(model, schema_editor))
+                expected = catalog.index_as_created(
+                    connection, table=table, name=index.name, create_sql=create_sql
+                )
+                assert there.definition == expected
+                found += 1
+    assert found > 16
 
 
 @pytest.mark.django_db

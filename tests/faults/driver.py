@@ -22,7 +22,7 @@ def require(holds: object, otherwise: str) -> None:
 
 
 def wait_for(look: Callable[[], list[tuple[object, ...]]], what: str) -> list[tuple[object, ...]]:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not (found := look()):
         require(time.monotonic() < deadline, f"{what} did not come")
         time.sleep(0.02)

@@ -11,6 +11,7 @@ from django.urls import reverse
 
 from council import roles
 from council.models import Account, AdminRole, AuditLog, Member
+from gamification import ledger
 from gamification.models import PointRule, PointTransaction
 from tests.factories import AccountFactory, MemberFactory, PointTransactionFactory
 
@@ -382,3 +383,13 @@ def test_rules_are_for_super_admins_and_neither_made_nor_removed(
         AccountFactory.create(is_staff=True, permissions=sorted(roles.PERMISSIONS[AdminRole.SUPER_ADMIN]))
     )
     assert client.get(RULE).status_code == 200
+
+
+def test_an_entry_that_was_reversed_leads_to_its_reversal(
+    sams_browser: Client, mia: Member, sam: Account
+) -> None:
+    entry = PointTransactionFactory.create(member=mia, points=25)
+    row = ledger.reverse(entry_id=entry.pk, reason=REASON, performed_by=sam)
+    html = sams_browser.get(f"{LEDGER}{entry.pk}/change/").content.decode()
+    assert f'<a href="{LEDGER}{row.pk}/change/">Was reversed</a>' in html
+    assert "/reverse/" not in html

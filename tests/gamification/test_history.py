@@ -73,7 +73,10 @@ def test_a_place_in_another_member_s_history_shows_one_s_own(mia: Member, carl: 
         "2026-13-45T00:00:00_c1",
         "2026-11-24T12:00:00.0_",
         "_c1",
-        "2026-11-24T12:00:00_c\0",
+        "2026-11-24T12:00:00_5_c\0",
+        "2026-11-24T12:00:00_c1",
+        "2026-11-24T12:00:00_x_c1",
+        "2026-11-24T12:00:00_99999999999999999999_c1",
     ],
 )
 def test_what_is_no_place_is_refused(text: str) -> None:

@@ -36,19 +36,28 @@ class Server:
             prepare_threshold=None,
         )
 
-    def migrate(self, database: str) -> None:
-        """Create a database with the project's whole schema."""
+    def url(self, database: str) -> str:
+        where = urlencode({"host": self.address.host, "port": self.address.port})
+        return f"postgresql://{self.address.user}@/{database}?{where}"
+
+    def create(self, database: str) -> None:
         with self.connect() as connection:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
-        where = urlencode({"host": self.address.host, "port": self.address.port})
-        url = f"postgresql://{self.address.user}@/{database}?{where}"
+
+    def migrate(self, database: str) -> None:
+        """Create a database with the project's whole schema."""
+        self.create(database)
+        self.migrate_to(database)
+
+    def migrate_to(self, database: str, *target: str) -> None:
+        """Migrate a database that is there, to the newest or to a target."""
         environment = {
             **os.environ,
-            "DATABASE_URL": url,
-            "DIRECT_URL": url,
+            "DATABASE_URL": self.url(database),
+            "DIRECT_URL": self.url(database),
             "SECRET_KEY": "for measuring only",
         }
-        command = [sys.executable, "manage.py", "migrate", "--verbosity=0"]
+        command = [sys.executable, "manage.py", "migrate", *target, "--verbosity=0"]
         subprocess.run(command, cwd=PROJECT, env=environment, check=True)
 
     def copy(self, template: str, name: str) -> None:

@@ -79,7 +79,7 @@ class Command(BaseCommand):
         else:
             if not get_user_model().objects.filter(is_staff=True).exists():
                 steps.append(("createsuperuser", "make a staff account to sign in with"))
-            steps.append(("runserver", "then open http://127.0.0.1:8000/admin/"))
+            steps.append(("runserver", "then open http://127.0.0.1:8000/ as a member, /admin/ as staff"))
         if settings.EMBEDDED_SERVER:
             steps.append(("embedded stop", "stop the embedded PostgreSQL (remove: and delete its data)"))
         python = shlex.quote(min(sys.executable, os.path.relpath(sys.executable), key=len))

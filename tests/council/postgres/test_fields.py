@@ -75,6 +75,11 @@ def test_a_moment_is_rounded_as_postgresql_rounds(microsecond: int, text: str) -
     assert str(stored("Team", "paymentFailedAt")).endswith(f":{text}")
 
 
+def test_the_last_moment_there_is_can_be_compared_with() -> None:
+    team = Team.objects.create(name="Acme", stripe_customer_id="cus", payment_failed_at=datetime.now(UTC))
+    assert Team.objects.get(payment_failed_at__lt=datetime.max.replace(tzinfo=UTC)) == team
+
+
 def test_days_and_hours_are_those_of_the_zone_asked_for() -> None:
     Team.objects.create(
         name="Acme", stripe_customer_id="cus", payment_failed_at=datetime(2026, 3, 1, 23, 30, tzinfo=UTC)

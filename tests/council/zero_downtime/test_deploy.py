@@ -418,6 +418,8 @@ def test_a_deadlock_with_the_gateway_is_the_migration_s_to_repeat(
     )
     held = f"SELECT 1 FROM pg_locks WHERE granted AND mode = 'AccessExclusiveLock' AND {MEMBER}"
     with v1.connect() as watch, v1.connect() as gateway, gateway.transaction():
+        # A loaded machine may take the second that is usual to come to the migration's second lock.
+        gateway.execute("SET deadlock_timeout = '30s'")
         gateway.execute("""UPDATE "Team" SET name = 'B'""")
         run = deploy(v1, "third_party", "0002", **THIRD_PARTY)
         deadline = time.monotonic() + 60

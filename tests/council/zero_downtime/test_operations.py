@@ -229,11 +229,13 @@ CASES = {
     ),
     "UpdateInBatches": Case(
         operation=zero_downtime.UpdateInBatches(
-            "child", """UPDATE "Child" SET "Number" = 10 WHERE id = ANY (%(keys)s) AND "Number" < 10"""
+            "child",
+            """UPDATE "Child" SET "Number" = 10 WHERE id = ANY (%(keys)s) AND "Number" < 10""",
+            batch_rows=2,
         ),
         before=(HAVE_ROWS,),
         is_done=lambda connection: numbers(connection) == [10, 10, 30],
-        sql="""UPDATE "Child" SET "Number" = 10 WHERE id = ANY ('{1000 keys}') AND "Number" < 10""",
+        sql="""UPDATE "Child" SET "Number" = 10 WHERE id = ANY ('{2 keys}') AND "Number" < 10""",
         half_done="""UPDATE "Child" SET "Number" = 10 WHERE id = 'a'""",
         is_undone_backwards=False,
         is_concurrent=True,
@@ -484,7 +486,6 @@ def test_a_condition_spares_the_rows_that_do_not_meet_it(runner: Runner) -> None
 def test_batches_leave_rows_that_others_have_locked_for_later_and_wait_for_nobody(
     runner: Runner, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch_operations, "BATCH_ROWS", 2)
     monkeypatch.setattr(batch_operations, "PAUSE_SECONDS", 0.05)
     runner.forwards(HAVE_ROWS)
     gateway = database.connect()

@@ -5,6 +5,6 @@ class Migration(migrations.Migration):
     dependencies = [("third_party", "0001_raw_sql")]
     operations = [
         migrations.RunSQL('LOCK TABLE "Member" IN ACCESS EXCLUSIVE MODE'),
-        migrations.RunSQL("SELECT pg_sleep(1)"),
+        migrations.RunSQL("SELECT pg_sleep(0.5)"),
         migrations.RunSQL('ALTER TABLE "Team" ADD COLUMN theirs integer'),
     ]

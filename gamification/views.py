@@ -1,0 +1,106 @@
+"""The members' pages about points: what they have and why, and where they stand."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import BadRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_safe
+
+from council.access import MemberRequest
+from gamification import ledger, statement, streaks
+from gamification.leaderboard import Leaderboard, Period, Row, list_or_hide
+from gamification.models import PointRule
+
+RECENT_ROWS = 5
+
+
+@require_safe
+def overview(request: MemberRequest) -> HttpResponse:
+    """Show a member's figures, the last few entries, and what earns points."""
+    member = request.member
+    boards = [Leaderboard(period) for period in (Period.ALL_TIME, Period.MONTH)]
+    rules = list(PointRule.objects.order_by("-points", "label"))
+    recent = ledger.history(member=member, rows=RECENT_ROWS)
+    context = {
+        "standings": [(board, points := board.points(member), board.rank(points)) for board in boards],
+        "streak": streaks.current(member=member),
+        "active_by": streaks.active_by(member=member),
+        "today": datetime.now(UTC).date(),
+        "lines": statement.lines(recent, rules=rules),
+        "rules": [rule for rule in rules if rule.is_in_force],
+    }
+    return render(request, "gamification/overview.html", context)
+
+
+@require_safe
+def history(request: MemberRequest) -> HttpResponse:
+    """Account for every point of the member who asks, a page at a time."""
+    after = request.GET.get("after")
+    try:
+        place = ledger.Place.read(after) if after is not None else None
+    except ledger.Refused as error:
+        return render(request, "gamification/history.html", {"fault": str(error)}, status=400)
+    page = ledger.history(member=request.member, after=place)
+    lines = statement.lines(page, rules=PointRule.objects.all())
+    context = {
+        "months": statement.by_month(lines),
+        "is_first": place is None,
+        "next_place": page.next_place,
+    }
+    return render(request, "gamification/history.html", context)
+
+
+def asked_period(request: HttpRequest) -> Period:
+    """Read `?period=`, this month without it. Raises Http404."""
+    try:
+        return Period(request.GET.get("period", Period.MONTH))
+    except ValueError:
+        raise Http404(
+            "There is no such leaderboard. There is one of this month, and one of all time."
+        ) from None
+
+
+@require_safe
+def leaderboard(request: MemberRequest) -> HttpResponse:
+    """Show who leads, and where the member stands; to a member without good standing, the latter only."""
+    member = request.member
+    board = Leaderboard(asked_period(request))
+    context: dict[str, Any] = {"board": board, "periods": Period}
+    if not member.is_in_good_standing:
+        points = board.points(member)
+        context |= {"points": points, "rank": board.rank(points)}
+        return render(request, "gamification/leaderboard.html", context)
+    top = board.top()
+    standing = board.standing(member)
+    around = [*standing.above, Row(standing.rank, member, standing.points), *standing.below]
+    context |= {
+        "points": standing.points,
+        "rank": standing.rank,
+        "top": top,
+        "around": [] if {row.member for row in around} <= {row.member for row in top} else around,
+    }
+    return render(request, "gamification/leaderboard.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def privacy(request: MemberRequest) -> HttpResponse:
+    """List a member on leaderboards, or hide them, as they wish."""
+    period = asked_period(request)
+    back = reverse("gamification:leaderboard", query={"period": period})
+    # Who was led to the sign-in page first comes back with a GET.
+    if request.method == "POST":
+        listed = {"yes": True, "no": False}.get(request.POST.get("listed", ""))
+        if listed is None:
+            raise BadRequest("`listed` is yes or no.")
+        list_or_hide(request.member, listed=listed)
+        words = (
+            "You are listed on leaderboards, by name."
+            if listed
+            else "You are hidden: no other member sees you on a leaderboard."
+        )
+        messages.success(request, words)
+    return redirect(back)

@@ -1,0 +1,150 @@
+"""The ledger under many at once: processes that are killed, and fifty who pay by one key at the same moment."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import psycopg
+import pytest
+from django.db import connections
+
+from gamification import ledger
+from gamification.models import Action
+from tests.databases import Database
+from tests.stress_ledger import ACTS, Stress
+
+PAYERS = 50
+AWARD = ledger.Award("m1", Action.INTRO_COMPLETED)
+INSERT = """
+INSERT INTO "PointTransaction" (id, "memberId", action, points, "idempotencyKey")
+VALUES (gen_random_uuid(), 'm1', 'intro_completed', 25, %s)
+"""
+
+
+@pytest.fixture
+def database(migrated: Database) -> Iterator[Database]:
+    """A migrated database with a member, that Django works with."""
+    migrated.execute("""INSERT INTO "Member" (id, "updatedAt") VALUES ('m1', now())""")
+    with migrated.as_default_connection():
+        yield migrated
+
+
+def test_processes_that_are_killed_while_they_write_leave_every_figure_right(migrated: Database) -> None:
+    """Ten seconds of `python -m tests.stress_ledger`."""
+    stress = Stress(migrated, processes=4, seed=1)
+    with migrated.as_default_connection():
+        stress.run(seconds=10)
+
+    assert stress.faults == []
+    assert stress.counts["processes killed"] > 0
+    assert stress.counts["rows paid by key"] > 0
+    assert sum(stress.counts[act.__name__] for act in ACTS) > 100
+
+
+def test_the_comparison_of_the_stress_test_sees_each_figure_that_is_off(migrated: Database) -> None:
+    stress = Stress(migrated, processes=0, seed=1)
+    with migrated.as_default_connection():
+        stress.run(seconds=0)
+        assert stress.faults == []
+        for number, figure in enumerate(['"totalPoints"', '"monthPoints"', '"currentStreak"'], start=1):
+            migrated.execute(f"""UPDATE "Member" SET {figure} = 1 WHERE id = 'm{number}'""")
+        migrated.execute(
+            """UPDATE "Member" SET "lastActiveAt" = now(), "pointsMonth" = now() WHERE id = 'm4'"""
+        )
+        stress.run(seconds=0)
+
+    assert len(stress.faults) == 4
+
+
+def pay(start: Callable[[], object]) -> str:
+    """Award in a thread of its own, and say what came of it."""
+    try:
+        connections["default"].ensure_connection()
+        start()
+        return "paid" if ledger.award(AWARD) else "paid before"
+    finally:
+        connections.close_all()
+
+
+def pay_by_plain_insert(database: Database, start: Callable[[], object]) -> str:
+    """Write the row as the gateway would, without looking."""
+    with database.connect() as session:
+        start()
+        try:
+            session.execute(INSERT, [AWARD.key])
+        except psycopg.errors.UniqueViolation:
+            return "paid before"
+    return "paid"
+
+
+def wait_for_waiting_sessions(database: Database, expected: int) -> None:
+    query = """SELECT count(*) FROM pg_stat_activity
+                WHERE datname = current_database() AND wait_event_type = 'Lock'"""
+    deadline = time.monotonic() + 120
+    while database.fetch(query) != [(expected,)]:
+        assert time.monotonic() < deadline, f"{expected} sessions should wait for a lock."
+        time.sleep(0.1)
+
+
+def is_paid_once(database: Database) -> bool:
+    rows = database.fetch('SELECT "memberId", points FROM "PointTransaction"')
+    totals = database.fetch('SELECT "totalPoints", "monthPoints", "currentStreak" FROM "Member"')
+    return rows == [("m1", 25)] and totals == [(25, 25, 1)]
+
+
+def test_fifty_who_award_by_one_key_at_the_same_moment_pay_once(database: Database) -> None:
+    for _ in range(5):
+        database.execute(
+            """DELETE FROM "Member"; INSERT INTO "Member" (id, "updatedAt") VALUES ('m1', now())"""
+        )
+        start = threading.Barrier(PAYERS)
+        with ThreadPoolExecutor(PAYERS) as pool:
+            answers = list(pool.map(lambda _: pay(start.wait), range(PAYERS)))  # noqa: B023
+
+        assert sorted(answers) == ["paid", *["paid before"] * (PAYERS - 1)]
+        assert is_paid_once(database)
+
+
+def test_fifty_awards_and_plain_inserts_of_one_key_at_the_same_moment_pay_once(database: Database) -> None:
+    start = threading.Barrier(PAYERS)
+
+    def pay_either_way(number: int) -> str:
+        return pay(start.wait) if number % 2 else pay_by_plain_insert(database, start.wait)
+
+    with ThreadPoolExecutor(PAYERS) as pool:
+        answers = list(pool.map(pay_either_way, range(PAYERS)))
+
+    assert sorted(answers) == ["paid", *["paid before"] * (PAYERS - 1)]
+    assert is_paid_once(database)
+
+
+@pytest.mark.parametrize(("end", "paid"), [("COMMIT", 0), ("ROLLBACK", 1), ("TERMINATE", 1)])
+def test_fifty_wait_for_a_transaction_that_has_the_key_and_do_what_it_left(
+    end: str, paid: int, database: Database
+) -> None:
+    with ThreadPoolExecutor(PAYERS) as pool, closing(database.connect()) as gateway:
+        gateway.execute("BEGIN")
+        gateway.execute(INSERT, [AWARD.key])
+        answers = pool.map(lambda _: pay(lambda: None), range(PAYERS))
+        wait_for_waiting_sessions(database, PAYERS)
+        if end == "TERMINATE":
+            database.execute(f"SELECT pg_terminate_backend({gateway.info.backend_pid})")
+        else:
+            gateway.execute(end.encode())
+
+        assert sorted(answers) == ["paid"] * paid + ["paid before"] * (PAYERS - paid)
+    assert is_paid_once(database)
+
+
+def test_a_plain_insert_that_waits_for_an_award_is_refused_once_that_is_paid(database: Database) -> None:
+    with database.connect() as first, ThreadPoolExecutor(1) as pool:
+        first.execute("BEGIN")
+        first.execute(INSERT, [AWARD.key])
+        answer = pool.submit(pay_by_plain_insert, database, lambda: None)
+        wait_for_waiting_sessions(database, 1)
+        first.execute("COMMIT")
+
+        assert answer.result() == "paid before"
+    assert is_paid_once(database)

@@ -1,0 +1,113 @@
+"""A ledger to measure with: ten rows to a member on average, thousands of a few members, a handful of most."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from tests.performance.measuring import Server
+
+log = logging.getLogger(__name__)
+
+ROWS_A_MEMBER = 10
+BATCH_MEMBERS = 10_000
+
+# The cube makes few members heavy, most light; the prime scatters them over the ids. Points are mostly fives, so that
+# many have the same total.
+LOAD_LEDGER = """
+    INSERT INTO "PointTransaction" (id, "memberId", action, points, "createdAt"{key_column})
+    SELECT 'r' || lpad(n::text, 24, '0'),
+           'm' || lpad(((floor(%(members)s * random() ^ 3)::bigint * 7919) %% %(members)s)::text, 24, '0'),
+           (ARRAY['resource_download', 'resource_download', 'discord_activity', 'benchmark_submission'])[1 + n %% 4],
+           (ARRAY[5, 5, 1 + n %% 7, 50])[1 + n %% 4],
+           (now() AT TIME ZONE 'UTC')::timestamp(3) - random() * interval '730 days'{key}
+      FROM generate_series(1, %(rows)s::bigint) AS n
+"""
+MEMBERS = """
+    INSERT INTO "Member" (id, email, "discordId", "stripeCustomerId", "firstName", "lastName", company,
+                          "subscriptionStatus", "updatedAt"{columns})
+    SELECT given.id, 'member' || n || '@example.com', (10 ^ 17)::bigint + n, 'cus_' || n, 'First' || n, 'Last' || n,
+           'Company' || n, (CASE WHEN n %% 10 = 0 THEN 'CANCELLED' ELSE 'ACTIVE' END)::"SubscriptionStatus",
+           now(){values}
+      FROM generate_series(%(first)s::int, %(last)s::int) AS n
+     CROSS JOIN LATERAL (SELECT 'm' || lpad(n::text, 24, '0') AS id) AS given
+"""
+FIGURES = """
+      LEFT JOIN points_by_ledger(ARRAY(SELECT 'm' || lpad(n::text, 24, '0')
+                                         FROM generate_series(%(first)s::int, %(last)s::int) AS n)) AS ledger
+        ON ledger.member_id = given.id
+"""
+MEMBERS_WITH_FIGURES = (
+    MEMBERS.format(
+        columns=', "leaderboardVisible", "totalPoints", "pointsMonth", "monthPoints", "lastActiveAt", "currentStreak"',
+        values=""", n %% 33 <> 0, coalesce(ledger.total_points, 0), ledger.points_month,
+            coalesce(ledger.month_points, 0), ledger.last_active_at, coalesce(ledger.streak, 0)""",
+    )
+    + FIGURES
+)
+INDEXES = """
+    SELECT indexname, indexdef FROM pg_indexes
+     WHERE tablename IN ('PointTransaction', 'Member') AND schemaname = 'public' AND indexname NOT LIKE '%pkey'
+"""
+TOTALS = """
+    UPDATE "Member"
+       SET "totalPoints" = ledger.points, "lastActiveAt" = ledger.newest
+      FROM (SELECT "memberId", sum(points) AS points, max("createdAt") AS newest
+              FROM "PointTransaction"
+             GROUP BY "memberId") AS ledger
+     WHERE ledger."memberId" = "Member".id
+"""
+
+
+def member_id(number: int) -> str:
+    """Name a member. The one of number 0 has the most rows."""
+    return f"m{number:024}"
+
+
+def fill(server: Server, database: str, *, members: int) -> None:
+    """Fill a migrated database with triggers and indexes off; members get their figures as they are written."""
+    rows = members * ROWS_A_MEMBER
+    with server.connect(database) as session, without_indexes(session):
+        session.execute("SET session_replication_role = replica")
+        session.execute("SELECT setseed(0.5)")
+        load = LOAD_LEDGER.format(key_column=', "idempotencyKey"', key=", 'award:' || n")
+        session.execute(load.encode(), {"members": members, "rows": rows})
+        log.info("%s: %s ledger rows are there", database, f"{rows:,}")
+        session.execute('CREATE INDEX by_member ON "PointTransaction" ("memberId", "createdAt")')
+        session.execute('ANALYZE "PointTransaction"')
+        for first in range(0, members, BATCH_MEMBERS):
+            last = min(first + BATCH_MEMBERS, members) - 1
+            session.execute(MEMBERS_WITH_FIGURES.encode(), {"first": first, "last": last})
+        session.execute("DROP INDEX by_member")
+        log.info("%s: %s members are there", database, f"{members:,}")
+    settle(server, database)
+
+
+def fill_before_0006(server: Server, database: str, *, members: int) -> None:
+    """Fill a database of gamification 0005, where members have a total and no other figures."""
+    with server.connect(database) as session, without_indexes(session):
+        session.execute(MEMBERS.format(columns="", values="").encode(), {"first": 0, "last": members - 1})
+        session.execute("SET session_replication_role = replica")
+        load = LOAD_LEDGER.format(key_column="", key="")
+        session.execute(load.encode(), {"members": members, "rows": members * ROWS_A_MEMBER})
+        session.execute(TOTALS)
+    settle(server, database)
+
+
+def settle(server: Server, database: str) -> None:
+    with server.connect(database) as session:
+        session.execute("VACUUM (FREEZE, ANALYZE)")
+        session.execute("CHECKPOINT")
+
+
+@contextmanager
+def without_indexes(session: psycopg.Connection) -> Iterator[None]:
+    """Drop the indexes and build them at the end, from full tables, which is many times as fast."""
+    session.execute("SET maintenance_work_mem = '1GB'; SET synchronous_commit = off")
+    indexes = session.execute(INDEXES.encode()).fetchall()
+    for name, _ in indexes:
+        session.execute(f'DROP INDEX "{name}"'.encode())
+    yield
+    for _, definition in indexes:
+        session.execute(definition.encode())
