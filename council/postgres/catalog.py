@@ -74,7 +74,8 @@ def qualified_names(connection: BaseDatabaseWrapper) -> Iterator[None]:
 def ask(connection: BaseDatabaseWrapper, query: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:
     """Run a query on the catalogue.
 
-    It knows the schema (the current one if not given) as %(schema)s, and as it is printed before a name as %(prefix)s.
+    It knows the schema (the current one if not given) as %(schema)s, and as it is printed before a name as %(prefix)s;
+    and the current one, so printed, as %(current_prefix)s.
     """
     current = current_schema(connection)
     schema = params.get("schema") or current
