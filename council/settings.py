@@ -55,6 +55,9 @@ else:
         "default": {"ENGINE": "council.postgres", "NAME": "council", "EMBEDDED_SERVER": EMBEDDED_SERVER}
     }
 
+# Django gives DATABASES another name while it makes test databases: DIRECT_DATABASE does not belong to those.
+DATABASE_NAME = DATABASES["default"]["NAME"]
+
 # Security. DEBUG is on where the database is the embedded one, that is on a developer's machine.
 DEBUG = flag("DEBUG", default=EMBEDDED_SERVER is not None)
 SECRET_KEY = os.environ.get("SECRET_KEY", "")

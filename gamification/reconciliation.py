@@ -60,7 +60,7 @@ class Difference:
 
 def differences() -> Iterator[Difference]:
     """Compare all members with the ledger, a thousand at a time. Locks nothing."""
-    return _in_batches(_compare)
+    return _in_batches(compare)
 
 
 def repair() -> Iterator[Difference]:
@@ -74,14 +74,20 @@ def repair() -> Iterator[Difference]:
 
 def _in_batches(act: Callable[[list[str]], list[Difference]]) -> Iterator[Difference]:
     after = ""
-    while ids := list(
-        Member.objects.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:BATCH_MEMBERS]
-    ):
+    while ids := next_batch(after):
         yield from act(ids)
         after = ids[-1]
 
 
-def _compare(ids: list[str]) -> list[Difference]:
+def next_batch(after: str) -> list[str]:
+    """List the ids of the next thousand members."""
+    return list(
+        Member.objects.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:BATCH_MEMBERS]
+    )
+
+
+def compare(ids: list[str]) -> list[Difference]:
+    """Compare some members with the ledger, in one statement."""
     with connection.cursor() as cursor:
         cursor.execute(DIFFERENCES, {"ids": ids})
         return [Difference(row[0], _figures(*row[1:6]), _figures(*row[6:])) for row in cursor.fetchall()]
@@ -94,13 +100,13 @@ def _figures(
 
 
 def _repair(ids: list[str]) -> list[Difference]:
-    suspects = [difference.member_id for difference in _compare(ids)]
+    suspects = [difference.member_id for difference in compare(ids)]
     if not suspects:
         return []
     with transaction.atomic():
         # A row that somebody is adding just now is on both sides after the lock.
         locked = Member.objects.select_for_update(no_key=True).filter(pk__in=suspects).order_by("pk")
-        changes = _compare(list(locked.values_list("pk", flat=True)))
+        changes = compare(list(locked.values_list("pk", flat=True)))
         for change in changes:
             Member.objects.filter(pk=change.member_id).update(**change.expected._asdict())
         AuditLog.objects.bulk_create(

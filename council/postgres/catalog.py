@@ -5,21 +5,13 @@ every name in them is qualified, and then without the name of the schema they li
 same in each. PostgreSQL 15 to 18 print them alike.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-
-
-class Fact(NamedTuple):
-    """One thing in the catalogue, such as ("column", "Member.email", "text")."""
-
-    kind: str
-    name: str
-    definition: str
 
 
 @dataclass(frozen=True)
@@ -79,7 +71,12 @@ def qualified_names(connection: BaseDatabaseWrapper) -> Iterator[None]:
         cursor.execute("SELECT set_config('search_path', %s, true)", [search_path])
 
 
-def _rows(connection: BaseDatabaseWrapper, query: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:
+def ask(connection: BaseDatabaseWrapper, query: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """Run a query on the catalogue.
+
+    It knows the schema (the current one if not given) as %(schema)s, and as it is printed before a name as %(prefix)s;
+    and the current one, so printed, as %(current_prefix)s.
+    """
     current = current_schema(connection)
     schema = params.get("schema") or current
     with qualified_names(connection), connection.cursor() as cursor:
@@ -106,7 +103,7 @@ RELATION_KIND = """
 
 def relation_kind(connection: BaseDatabaseWrapper, name: str) -> str | None:
     """Tell what a name stands for among tables, indexes, sequences and views, which share one name space."""
-    rows = _rows(connection, RELATION_KIND, {"name": name})
+    rows = ask(connection, RELATION_KIND, {"name": name})
     return rows[0][0] if rows else None
 
 
@@ -125,7 +122,7 @@ INDEX = """
 
 def index(connection: BaseDatabaseWrapper, name: str, *, schema: str | None = None) -> Index | None:
     """Look an index up by its schema (the current one if not given) and name."""
-    rows = _rows(connection, INDEX, {"name": name, "schema": schema})
+    rows = ask(connection, INDEX, {"name": name, "schema": schema})
     return Index(*rows[0]) if rows else None
 
 
@@ -145,7 +142,7 @@ INTERRUPTED_REBUILDS = r"""
 
 def interrupted_rebuilds(connection: BaseDatabaseWrapper, name: str) -> list[str]:
     """Name the invalid copies that an interrupted REINDEX CONCURRENTLY left of an index."""
-    return [row[0] for row in _rows(connection, INTERRUPTED_REBUILDS, {"name": name})]
+    return [row[0] for row in ask(connection, INTERRUPTED_REBUILDS, {"name": name})]
 
 
 INDEX_BUILDER = """
@@ -159,7 +156,7 @@ INDEX_BUILDER = """
 
 def index_builder(connection: BaseDatabaseWrapper, name: str) -> int | None:
     """Give the process id of the session that is building an index, if one is."""
-    rows = _rows(connection, INDEX_BUILDER, {"name": name})
+    rows = ask(connection, INDEX_BUILDER, {"name": name})
     return rows[0][0] if rows else None
 
 
@@ -193,7 +190,7 @@ CONSTRAINT = """
 
 def constraint(connection: BaseDatabaseWrapper, table: str, name: str) -> Constraint | None:
     """Look a table's constraint up by its name, in the current schema."""
-    rows = _rows(connection, CONSTRAINT, {"table": table, "name": name})
+    rows = ask(connection, CONSTRAINT, {"table": table, "name": name})
     return Constraint(*rows[0]) if rows else None
 
 
@@ -221,7 +218,7 @@ def foreign_key_definition(
         "on_delete": on_delete,
         "on_update": on_update,
     }
-    return str(_rows(connection, FOREIGN_KEY_DEFINITION, params)[0][0])
+    return str(ask(connection, FOREIGN_KEY_DEFINITION, params)[0][0])
 
 
 INCOMING_FOREIGN_KEYS = """
@@ -236,7 +233,7 @@ INCOMING_FOREIGN_KEYS = """
 
 def incoming_foreign_keys(connection: BaseDatabaseWrapper, table: str) -> list[str]:
     """Name the foreign keys that point at a table."""
-    return [row[0] for row in _rows(connection, INCOMING_FOREIGN_KEYS, {"table": table})]
+    return [row[0] for row in ask(connection, INCOMING_FOREIGN_KEYS, {"table": table})]
 
 
 ENUM_LABELS = """
@@ -251,7 +248,7 @@ ENUM_LABELS = """
 
 def enum_labels(connection: BaseDatabaseWrapper, name: str) -> list[str | None] | None:
     """List an enum's labels in order; [None] for a type of that name that is no enum, None for no type."""
-    rows = _rows(connection, ENUM_LABELS, {"name": name})
+    rows = ask(connection, ENUM_LABELS, {"name": name})
     return rows[0][0] if rows else None
 
 
@@ -269,7 +266,7 @@ TRIGGER = """
 
 def trigger(connection: BaseDatabaseWrapper, table: str, name: str) -> Trigger | None:
     """Look a table's trigger up by its name, in the current schema."""
-    rows = _rows(connection, TRIGGER, {"table": table, "name": name})
+    rows = ask(connection, TRIGGER, {"table": table, "name": name})
     return Trigger(*rows[0]) if rows else None
 
 
@@ -284,7 +281,7 @@ FUNCTION = """
 
 def function(connection: BaseDatabaseWrapper, name: str, arguments: str = "") -> Function | None:
     """Look a function up by its name and arguments, spelled `member_ids text[]`, in the current schema."""
-    rows = _rows(connection, FUNCTION, {"name": name, "arguments": arguments})
+    rows = ask(connection, FUNCTION, {"name": name, "arguments": arguments})
     return Function(*rows[0]) if rows else None
 
 
@@ -298,7 +295,7 @@ ROW_SECURITY = """
 
 def has_row_security(connection: BaseDatabaseWrapper, table: str) -> bool | None:
     """Tell whether row level security is on for a table of the current schema; None without such a table."""
-    rows = _rows(connection, ROW_SECURITY, {"table": table})
+    rows = ask(connection, ROW_SECURITY, {"table": table})
     return rows[0][0] if rows else None
 
 
@@ -313,69 +310,4 @@ TABLES_WITHOUT_ROW_SECURITY = """
 
 def tables_without_row_security(connection: BaseDatabaseWrapper) -> list[str]:
     """Name the tables of the current schema that the data API can read if it is granted to."""
-    return [row[0] for row in _rows(connection, TABLES_WITHOUT_ROW_SECURITY, {})]
-
-
-# One row a fact. Row level security, policies and comments are left out: who owns a database may set them
-# without changing what the tables hold.
-FACTS = """
-    WITH tables AS (
-        SELECT c.*
-          FROM pg_class c
-          JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE n.nspname = %(schema)s AND c.relname = ANY(%(tables)s) AND c.relkind IN ('r', 'p', 'f', 'v', 'm'))
-    SELECT 'table', relname::text,
-           CASE relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned table' WHEN 'f' THEN 'foreign table'
-                ELSE 'view' END
-           || CASE relpersistence WHEN 'u' THEN ', unlogged' WHEN 't' THEN ', temporary' ELSE '' END
-           || CASE WHEN EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = tables.oid) THEN ', inherits' ELSE '' END
-      FROM tables
-    UNION ALL
-    SELECT 'column', relname || '.' || attname,
-           replace(format_type(atttypid, atttypmod), %(prefix)s, '')
-           || CASE WHEN attcollation <> y.typcollation
-                   THEN ' COLLATE ' || (SELECT quote_ident(l.collname) FROM pg_collation l WHERE l.oid = attcollation)
-                   ELSE '' END
-           || CASE WHEN attnotnull THEN ' NOT NULL' ELSE '' END
-           || CASE WHEN attidentity <> '' THEN ' GENERATED AS IDENTITY' ELSE '' END
-           || CASE WHEN attgenerated <> '' THEN ' GENERATED AS ' WHEN atthasdef THEN ' DEFAULT ' ELSE '' END
-           || coalesce((SELECT replace(pg_get_expr(d.adbin, d.adrelid), %(prefix)s, '')
-                          FROM pg_attrdef d WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum), '')
-      FROM tables
-      JOIN pg_attribute a ON a.attrelid = tables.oid AND a.attnum > 0 AND NOT a.attisdropped
-      JOIN pg_type y ON y.oid = a.atttypid
-    UNION ALL
-    -- NOT NULL is the column's; PostgreSQL 18 lists it here as well
-    SELECT 'constraint', relname || '.' || conname,
-           replace(pg_get_constraintdef(k.oid), %(prefix)s, '')
-      FROM tables
-      JOIN pg_constraint k ON k.conrelid = tables.oid AND k.contype <> 'n'
-    UNION ALL
-    SELECT 'index', tables.relname || '.' || x.relname,
-           replace(pg_get_indexdef(i.indexrelid), %(prefix)s, '')
-           || CASE WHEN i.indisvalid AND i.indisready THEN '' ELSE ' INVALID' END
-      FROM tables
-      JOIN pg_index i ON i.indrelid = tables.oid
-      JOIN pg_class x ON x.oid = i.indexrelid
-    UNION ALL
-    SELECT 'trigger', relname || '.' || tgname, replace(pg_get_triggerdef(g.oid), %(prefix)s, '')
-      FROM tables
-      JOIN pg_trigger g ON g.tgrelid = tables.oid AND NOT g.tgisinternal
-    UNION ALL
-    SELECT 'rule', relname || '.' || rulename, replace(pg_get_ruledef(r.oid), %(prefix)s, '')
-      FROM tables
-      JOIN pg_rewrite r ON r.ev_class = tables.oid AND tables.relkind <> 'v'
-    UNION ALL
-    SELECT 'enum', typname::text, string_agg(quote_literal(enumlabel), ', ' ORDER BY enumsortorder)
-      FROM pg_type y
-      JOIN pg_namespace n ON n.oid = y.typnamespace
-      JOIN pg_enum e ON e.enumtypid = y.oid
-     WHERE n.nspname = %(schema)s AND typname = ANY(%(enums)s)
-     GROUP BY typname
-"""
-
-
-def facts(connection: BaseDatabaseWrapper, *, tables: Iterable[str], enums: Iterable[str]) -> set[Fact]:
-    """Describe tables and enums of the current schema; those that do not exist are left out."""
-    params = {"tables": list(tables), "enums": list(enums)}
-    return {Fact(*row) for row in _rows(connection, FACTS, params)}
+    return [row[0] for row in ask(connection, TABLES_WITHOUT_ROW_SECURITY, {})]

@@ -1,6 +1,6 @@
 """The first migration of a database that is there already."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.core.management import CommandError
@@ -8,8 +8,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.operations.base import Operation, OperationCategory
 from django.db.migrations.state import ProjectState
 
-from council.postgres import catalog
-from council.postgres.catalog import Fact
+from council.postgres import facts
+from council.postgres.facts import Fact
 
 
 class BaselineMismatch(CommandError):
@@ -17,31 +17,32 @@ class BaselineMismatch(CommandError):
 
 
 def parse_manifest(text: str) -> set[Fact]:
-    """Read a manifest: one fact a line, `kind|name|definition`; lines that begin with # are comments."""
-    return {Fact(*line.split("|", 2)) for line in text.splitlines() if line and not line.startswith("#")}
+    """Read a manifest: one fact a line, `kind|name|definition`.
 
-
-def format_manifest(facts: set[Fact]) -> str:
-    return "".join(f"{kind}|{name}|{definition}\n" for kind, name, definition in sorted(facts))
-
-
-def differences(*, expected: set[Fact], found: set[Fact]) -> list[str]:
-    """Say in words, one line a thing, how what was found differs from what was expected.
-
-    What belongs to a missing table is not listed beside it.
+    Lines that begin with # are comments; one that begins with a space goes on with the definition before it.
     """
-    definitions_expected = {(kind, name): definition for kind, name, definition in expected}
-    definitions_found = {(kind, name): definition for kind, name, definition in found}
-    tables_found = {name for kind, name, _ in found if kind == "table"}
+    lines: list[str] = []
+    for line in text.splitlines():
+        if line.startswith(" "):
+            lines[-1] += f"\n{line[1:]}"
+        elif line and not line.startswith("#"):
+            lines.append(line)
+    return {Fact(*line.split("|", 2)) for line in lines}
+
+
+def format_manifest(described: Iterable[Fact]) -> str:
+    return "".join(
+        "|".join((kind, name, definition.replace("\n", "\n "))) + "\n"
+        for kind, name, definition in sorted(described)
+    )
+
+
+def differences(*, expected: Iterable[Fact], found: Iterable[Fact]) -> list[str]:
+    """Say in words, one line a thing, how what was found differs from what was expected."""
     lines = []
-    for kind, name in sorted(definitions_expected.keys() | definitions_found.keys()):
-        want, have = definitions_expected.get((kind, name)), definitions_found.get((kind, name))
-        if want == have:
-            continue
+    for kind, name, want, have in facts.compare(expected=expected, found=found):
         if have is None:
-            table = name.partition(".")[0]
-            if kind in {"table", "enum"} or table in tables_found:
-                lines.append(f"missing    {kind} {name}: expected {want}")
+            lines.append(f"missing    {kind} {name}: expected {want}")
         elif want is None:
             lines.append(f"extra      {kind} {name}: found {have}")
         else:
@@ -53,7 +54,7 @@ class AdoptBaseline(Operation):
     """Build a schema where there is nothing of it, or take over one that equals a manifest.
 
     `operations` build the schema and define its state. `manifest` is the text that `format_manifest` makes of
-    `catalog.facts` for what they build. On a database that holds all of it, and equal, nothing is run; on
+    `facts.of_tables` for what they build. On a database that holds all of it, and equal, nothing is run; on
     anything in between BaselineMismatch lists every difference, and nothing is changed.
     Takes no lock on tables that are there.
     """
@@ -85,7 +86,7 @@ class AdoptBaseline(Operation):
 
     def is_adoption(self, connection: BaseDatabaseWrapper) -> bool:
         """Tell a database to adopt (True) from one to build (False). Raises BaselineMismatch."""
-        found = catalog.facts(connection, tables=self.tables, enums=self.enums)
+        found = facts.of_tables(connection, tables=self.tables, enums=self.enums)
         if not found:
             return False
         lines = differences(expected=self.expected, found=found)

@@ -79,7 +79,9 @@ def kept(migration: Migration, *, is_known: bool = True) -> str:
 class DatabaseUnusable(CommandError):
     """The database could not be reached, or is not one to migrate."""
 
-    def __init__(self, error: BaseException, connection: BaseDatabaseWrapper) -> None:
+    def __init__(
+        self, error: BaseException, connection: BaseDatabaseWrapper, *, command: str = "migrate"
+    ) -> None:
         given = connection.settings_dict
         place = (
             f"{given['HOST'] or 'the local socket'}, port {given['PORT'] or 5432}, database {given['NAME']}"
@@ -88,8 +90,8 @@ class DatabaseUnusable(CommandError):
         patterns = CONNECTION_CURES if sqlstate(error)[:2] in {"", "08"} else ()
         found = next((words for pattern, words in patterns if re.search(pattern, message)), cure(error))
         super().__init__(
-            f"The database ({place}) cannot be used: {message}\n{found} Then run `manage.py migrate` again; what is "
-            f"recorded as applied stays applied."
+            f"The database ({place}) cannot be used: {message}\n{found} Then run `manage.py {command}` again"
+            + ("; what is recorded as applied stays applied." if command == "migrate" else ".")
         )
 
 

@@ -129,12 +129,10 @@ class Command(migrate.Command):
 
 
 def use_direct_connection(alias: str) -> None:
-    """Have migrations reach the server itself where the application goes through a pooler."""
+    """Have migrations reach the server itself where the application goes through a pooler; not so a test database."""
     direct = settings.DIRECT_DATABASE
     connection = connections[alias]
-    is_ours = (
-        alias == DEFAULT_DB_ALIAS and connection.settings_dict["NAME"] == settings.DATABASES[alias]["NAME"]
-    )
+    is_ours = alias == DEFAULT_DB_ALIAS and connection.settings_dict["NAME"] == settings.DATABASE_NAME
     if direct and is_ours and not direct.items() <= connection.settings_dict.items():
         connection.close()
         connection.settings_dict.update(direct)

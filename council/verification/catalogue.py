@@ -1,0 +1,251 @@
+"""Checks of the record of migrations, and of the catalogue against the manifest."""
+
+from collections.abc import Iterable, Iterator
+
+from django.db.migrations.exceptions import InconsistentMigrationHistory
+
+from council.postgres.facts import Difference
+from council.verification import cures, manifest
+from council.verification.checks import Finding, failed, note, register, warning
+from council.verification.database import Database
+
+SHOWN = 5  # of migrations that are not applied
+NOT_VALID, INVALID = " NOT VALID", " INVALID"  # each has a check of its own, in leftovers
+WITH_KIND = {"rule", "key state", "comment"}  # where the name alone does not tell what it is
+
+
+def words(difference: Difference) -> str:
+    """Say how something is not as expected; of what has several lines, in the first that differs."""
+    name = f"{difference.kind} {difference.name}" if difference.kind in WITH_KIND else difference.name
+    expected, found = difference.expected, difference.found
+    if expected is None:
+        return f"{name} is not expected: {_first_line(found)}"
+    if found is None:
+        return f"{name} is missing: expected {_first_line(expected)}"
+    if "\n" in expected + found:
+        pairs = zip([*expected.splitlines(), ""], [*found.splitlines(), ""], strict=False)
+        number, want, have = next(
+            (number, want, have) for number, (want, have) in enumerate(pairs, start=1) if want != have
+        )
+        return f"{name} differs in line {number}: found {have.strip()!r}, expected {want.strip()!r}"
+    return f"{name} is {found}, expected {expected}"
+
+
+def _first_line(text: str | None) -> str:
+    lines = str(text).replace("@extschema@.", "").splitlines()
+    return lines[0] if len(lines) == 1 else f"{lines[0]} …"
+
+
+def cure(database: Database, difference: Difference) -> str:
+    if database.pending_migrations and difference.expected is not None:
+        return cures.MIGRATE
+    text = cures.cure(difference, expected=database.expected)
+    return text.replace("@extschema@.", f"{cures.quote(database.schema)}.")
+
+
+def fault(database: Database, difference: Difference) -> Finding:
+    return failed(words(difference), cure(database, difference))
+
+
+def surplus(database: Database, difference: Difference) -> Finding:
+    """Report what is there beside what is expected, and does no harm by itself."""
+    return warning(words(difference), cure(database, difference))
+
+
+def count(database: Database, kind: str, *, more: str = "") -> Finding:
+    """Say how many are as expected; those of a missing table are not, though it alone is reported."""
+    expected = {fact for fact in database.expected if fact.kind == kind}
+    equal = len(expected & database.found)
+    return note(f"{equal if equal == len(expected) else f'{equal} of {len(expected)}'} as expected{more}")
+
+
+def added(database: Database, kind: str) -> str:
+    """Name what version 2 adds to the gateway's tables."""
+    before = manifest.names(kind, manifest.baseline())
+    gateways = manifest.gateway_tables()
+    names = [
+        fact.name
+        for fact in sorted(database.expected)
+        if fact.kind == kind and fact.name not in before and fact.name.partition(".")[0] in gateways
+    ]
+    return listed(names)
+
+
+def listed(names: Iterable[str]) -> str:
+    return ", ".join(names)
+
+
+@register("migrations")
+def migrations(database: Database) -> Iterator[Finding]:
+    """All of them applied, and none that this code does not have."""
+    loader = database.migrations
+    pending = database.pending_migrations
+    if pending:
+        more = f" and {len(pending) - SHOWN} more" if len(pending) > SHOWN else ""
+        yield failed(f"not applied: {listed(pending[:SHOWN])}{more}", cures.MIGRATE)
+    replaced = {key for migration in loader.disk_migrations.values() for key in migration.replaces}
+    for app, name in sorted(loader.applied_migrations.keys() - loader.disk_migrations.keys() - replaced):
+        yield failed(
+            f"{app}.{name} is applied, and not in this code: the database is ahead of it",
+            "deploy the code that has it; or, with that code, manage.py migrate to what comes before it",
+        )
+    try:
+        loader.check_consistent_history(database.connection)
+    except InconsistentMigrationHistory as error:
+        yield failed(str(error), "manage.py showmigrations, and put the record right")
+    yield note(f"{len(loader.disk_migrations) - len(pending)} applied, none unknown")
+
+
+@register("tables")
+def tables(database: Database) -> Iterator[Finding]:
+    found = manifest.names("table", database.found)
+    if not found:
+        yield failed(
+            f"none of the {len(database.tables)} tables is in the schema {database.schema}", cures.MIGRATE
+        )
+        return
+    for difference in database.differences("table"):
+        yield fault(database, difference)
+    ours = [name for name in database.tables if name not in manifest.gateway_tables() and "_" not in name]
+    yield count(database, "table", more=f": the gateway's nine, {listed(ours)}, and Django's")
+
+
+@register("columns")
+def columns(database: Database) -> Iterator[Finding]:
+    """A column that nobody expects does harm where no row can be added without it."""
+    for difference in database.differences("column"):
+        definition = str(difference.found)
+        is_filled = any(word in definition for word in (" DEFAULT ", " GENERATED AS "))
+        if difference.expected is None and (is_filled or " NOT NULL" not in definition):
+            yield surplus(database, difference)
+        else:
+            yield fault(database, difference)
+    yield count(database, "column", more=f", {added(database, 'column')} among them")
+
+
+@register("enums")
+def enums(database: Database) -> Iterator[Finding]:
+    for difference in database.differences("enum"):
+        yield fault(database, difference)
+    yield count(database, "enum", more=", with their labels in order")
+
+
+@register("constraints")
+def constraints(database: Database) -> Iterator[Finding]:
+    """Primary keys, foreign keys with their actions, checks; and that the keys' own triggers are on."""
+    for difference in database.differences("constraint"):
+        expected, found = difference.expected, difference.found
+        if expected is None or found is None or found.removesuffix(NOT_VALID) != expected:
+            yield fault(database, difference)
+    for difference in database.differences("key state"):
+        if difference.expected and difference.found:
+            yield fault(database, difference)
+    yield count(database, "constraint", more=": keys with their actions, and checks")
+
+
+@register("indexes")
+def indexes(database: Database) -> Iterator[Finding]:
+    """An index that nobody expects only costs; a unique one may refuse rows."""
+    of_constraints = manifest.names("constraint", database.expected) | manifest.names(
+        "constraint", database.found
+    )
+    for difference in database.differences("index"):
+        expected, found = difference.expected, difference.found
+        if difference.name in of_constraints or (found or "").removesuffix(INVALID) == expected:
+            continue
+        if expected is not None:
+            yield fault(database, difference)
+        elif not str(found).endswith(INVALID):
+            is_unique = str(found).startswith("CREATE UNIQUE ")
+            yield (fault if is_unique else surplus)(database, difference)
+    gin = [
+        fact.name.partition(".")[2]
+        for fact in sorted(database.expected)
+        if fact.kind == "index" and " USING gin " in fact.definition
+    ]
+    yield count(database, "index", more=f", {listed(gin)} (GIN) among them")
+
+
+@register("triggers")
+def triggers(database: Database) -> Iterator[Finding]:
+    """Level, events, condition and function of each, that it is on, and that there are no others, nor rules."""
+    for difference in database.differences("trigger", "rule"):
+        yield fault(database, difference)
+    for difference in database.differences("trigger state"):
+        if difference.expected and difference.found:
+            yield fault(database, difference)
+    names = [name.partition(".")[2] for name in sorted(manifest.names("trigger", database.expected))]
+    yield count(database, "trigger", more=f", and enabled: {listed(names)}")
+
+
+@register("functions")
+def functions(database: Database) -> Iterator[Finding]:
+    """Body, settings and rights; and the comment by which a migration knows the function as one to replace."""
+    missing = set()
+    for difference in database.differences("function"):
+        if difference.found is None:
+            missing.add(difference.name)
+        yield fault(database, difference)
+    for difference in database.differences("comment"):
+        if difference.expected and difference.name.removeprefix("function ") not in missing:
+            yield surplus(database, difference)
+    names = [name.partition("(")[0] for name in sorted(manifest.names("function", database.expected))]
+    yield count(database, "function", more=f", body and settings: {listed(names)}")
+
+
+@register("row level security")
+def row_security(database: Database) -> Iterator[Finding]:
+    """On for our tables, and forced on none: the owner, whom everything connects as, would see no row."""
+    gateways = manifest.gateway_tables()
+    for difference in database.differences("row security"):
+        if difference.found == "forced" or difference.name not in gateways:
+            yield fault(database, difference)
+    off = sorted(
+        name
+        for name, state in database.definitions("row security").items()
+        if name in gateways and state == "off"
+    )
+    on = sum(
+        state == "on" for name, state in database.definitions("row security").items() if name not in gateways
+    )
+    yield note(f"on for {on} tables of ours" + (f"; off for the gateway's {listed(off)}" if off else ""))
+
+
+# A sequence that was not used yet begins with its first value.
+BEHIND = """
+    SELECT '{name}', pg_get_serial_sequence('{table}', '{column}'),
+           coalesce(pg_sequence_last_value(pg_get_serial_sequence('{table}', '{column}')::regclass), 0),
+           (SELECT max({quoted}) FROM {table})
+"""
+
+
+@register("sequences")
+def sequences(database: Database) -> Iterator[Finding]:
+    """As they should be, and not behind the ids that are there: the next row would be refused."""
+    changed = database.differences("sequence")
+    for difference in changed:
+        yield fault(database, difference)
+    gone = {difference.name for difference in changed if difference.found is None}
+    names = sorted(
+        (manifest.names("sequence", database.expected) & set(database.definitions("sequence"))) - gone
+    )
+    queries = []
+    for name in names:
+        table, column = cures.parts(name)
+        queries.append(BEHIND.format(name=name, table=table, column=name.partition(".")[2], quoted=column))
+    for name, sequence, last, highest in database.rows(" UNION ALL ".join(queries)) if queries else ():
+        if highest is not None and highest > last:
+            table, column = cures.parts(name)
+            yield failed(
+                f"{name} goes up to {highest}, and its sequence has got to {last}",
+                f"SELECT setval('{sequence}', max({column})) FROM {table};",  # noqa: S608
+            )
+    yield count(database, "sequence", more=", none behind its column")
+
+
+@register("extensions")
+def extensions(database: Database) -> Iterator[Finding]:
+    for difference in database.differences("extension"):
+        if difference.found is None:
+            yield fault(database, difference)
+    yield note(f"{listed(sorted(manifest.names('extension', database.expected)))} installed")

@@ -1,0 +1,102 @@
+"""Checks, what they find, and how they are run."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from django.db import DatabaseError
+
+from council.verification.database import Database
+from council.zero_downtime import failures
+
+
+class Level(StrEnum):
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found, beside what was expected; `cure` is a command, or SQL up to its semicolon, that can be pasted."""
+
+    level: Level
+    words: str
+    cure: str = ""
+
+
+def note(words: str) -> Finding:
+    """Say what a check has looked at, or what is worth knowing and no fault."""
+    return Finding(Level.OK, words)
+
+
+def warning(words: str, cure: str) -> Finding:
+    """Say what may be meant so."""
+    return Finding(Level.WARNING, words, cure)
+
+
+def failed(words: str, cure: str) -> Finding:
+    """Say what breaks, or will."""
+    return Finding(Level.FAILED, words, cure)
+
+
+Look = Callable[[Database], Iterable[Finding]]
+
+
+@dataclass(frozen=True)
+class Check:
+    """`own_transactions`: the check opens its transactions by itself, where one for all would not do."""
+
+    name: str
+    look: Look
+    own_transactions: bool
+
+
+@dataclass(frozen=True)
+class Result:
+    name: str
+    findings: list[Finding] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def level(self) -> Level:
+        levels = {finding.level for finding in self.findings}
+        return next((level for level in (Level.FAILED, Level.WARNING) if level in levels), Level.OK)
+
+
+CHECKS: dict[str, Check] = {}
+
+
+def register(name: str, *, own_transactions: bool = False) -> Callable[[Look], Look]:
+    """Have `verify_schema` run a function, after those that are registered already."""
+
+    def decorate(look: Look) -> Look:
+        CHECKS[name] = Check(name, look, own_transactions)
+        return look
+
+    return decorate
+
+
+def run(database: Database) -> Iterator[Result]:
+    """Run all checks. Raises DatabaseError where the connection is lost."""
+    for check in CHECKS.values():
+        yield run_check(check, database)
+
+
+def run_check(check: Check, database: Database) -> Result:
+    """Run a check in a read-only transaction, unless it opens its own. One that the database refuses has failed."""
+    began = time.monotonic()
+    try:
+        with nullcontext() if check.own_transactions else database.transaction():
+            findings = list(check.look(database))
+    except DatabaseError as error:
+        if failures.is_lost_connection(error):
+            raise
+        findings = [failed(f"could not be looked at: {first_line(error)}", failures.cure(error))]
+    return Result(check.name, findings, time.monotonic() - began)
+
+
+def first_line(error: DatabaseError) -> str:
+    return str(error).strip().splitlines()[0]

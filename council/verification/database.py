@@ -1,0 +1,103 @@
+"""The database that is verified, and what the checks share of what is known about it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.loader import MigrationLoader
+
+from council.postgres import catalog, facts
+from council.postgres.facts import Difference, Fact
+from council.verification import manifest
+
+LOCK_TIMEOUT, STATEMENT_TIMEOUT = "250ms", "10s"
+
+
+class Database:
+    """One connection, which may be a pooler's, and facts that are read once.
+
+    `is_full` asks checks that look at rows to look at all of them.
+    """
+
+    def __init__(self, connection: BaseDatabaseWrapper, *, is_full: bool = False) -> None:
+        self.connection = connection
+        self.is_full = is_full
+        self.expected = manifest.expected()
+
+    @contextmanager
+    def transaction(self, *, read_only: bool = True) -> Iterator[None]:
+        """Run a block in a transaction that is rolled back, writes nothing unless told, and waits for nobody."""
+        with transaction.atomic(using=self.connection.alias), self.connection.cursor() as cursor:
+            if read_only:
+                cursor.execute("SET TRANSACTION READ ONLY")
+            cursor.execute(
+                "SELECT set_config('lock_timeout', %s, true), set_config('statement_timeout', %s, true)",
+                [LOCK_TIMEOUT, STATEMENT_TIMEOUT],
+            )
+            yield
+            transaction.set_rollback(True, using=self.connection.alias)
+
+    def rows(self, query: str, **params: Any) -> list[tuple[Any, ...]]:
+        """Run a query with the schema as %(schema)s and the tables of the manifest as %(tables)s."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(query, {"schema": self.schema, "tables": self.tables, **params})
+            return list(cursor.fetchall())
+
+    def settings(self, *names: str) -> dict[str, str]:
+        """Read what a session of this role begins with, whatever this one has set since."""
+        query = "SELECT name, reset_val FROM pg_settings WHERE name = ANY(%(names)s)"
+        return dict(self.rows(query, names=list(names)))
+
+    @cached_property
+    def schema(self) -> str:
+        return catalog.current_schema(self.connection)
+
+    @cached_property
+    def tables(self) -> list[str]:
+        """The tables that have to be there."""
+        return sorted(manifest.names("table", self.expected))
+
+    @cached_property
+    def found(self) -> frozenset[Fact]:
+        functions = {name.partition("(")[0] for name in manifest.names("function", self.expected)}
+        return frozenset(
+            facts.of_schema(
+                self.connection,
+                tables=self.tables,
+                enums=manifest.names("enum", self.expected),
+                functions=functions,
+            )
+        )
+
+    @cached_property
+    def _differences(self) -> list[Difference]:
+        return list(facts.compare(expected=self.expected, found=self.found))
+
+    def differences(self, *kinds: str) -> list[Difference]:
+        """List what is not as the manifest says; nothing of tables that are missing altogether."""
+        return [difference for difference in self._differences if difference.kind in kinds]
+
+    def definitions(self, kind: str) -> dict[str, str]:
+        """Give what was found of a kind, by name."""
+        return {fact.name: fact.definition for fact in self.found if fact.kind == kind}
+
+    @cached_property
+    def migrations(self) -> MigrationLoader:
+        return MigrationLoader(self.connection, ignore_no_migrations=True)
+
+    @cached_property
+    def pending_migrations(self) -> list[str]:
+        applied = self.migrations.applied_migrations
+        return sorted(
+            f"{app}.{name}" for app, name in self.migrations.graph.nodes if (app, name) not in applied
+        )
+
+    @cached_property
+    def takes_writes(self) -> bool:
+        query = (
+            "SELECT NOT pg_is_in_recovery() AND NOT current_setting('default_transaction_read_only')::boolean"
+        )
+        return bool(self.rows(query)[0][0])

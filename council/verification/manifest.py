@@ -1,0 +1,58 @@
+"""The finished schema as it is committed, `council/schema.catalog`: what all migrations together make.
+
+`manage.py write_manifest` makes it anew from a database that it migrates from nothing.
+"""
+
+from functools import cache
+from pathlib import Path
+
+from django.apps import apps
+from django.contrib.postgres.fields import ArrayField
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.recorder import MigrationRecorder
+
+from council.postgres import facts
+from council.postgres.facts import Fact
+from council.postgres.fields import EnumField
+from council.zero_downtime.baseline import format_manifest, parse_manifest
+
+FOLDER = Path(__file__).resolve().parent.parent
+FILE = FOLDER / "schema.catalog"
+BASELINE_FILE = FOLDER / "migrations" / "v1.catalog"
+HEADER = """\
+# The finished schema, one fact a line: kind|name|definition, where a line that begins with a space goes on with it.
+# Made by `manage.py write_manifest`; read by `manage.py verify_schema`. Never edit it: migrate, and write it anew.
+"""
+
+
+@cache
+def expected() -> frozenset[Fact]:
+    """Read what a database has to hold once all migrations are applied."""
+    return frozenset(parse_manifest(FILE.read_text()))
+
+
+@cache
+def baseline() -> frozenset[Fact]:
+    """Read what the gateway's database held before the first of our migrations."""
+    return frozenset(parse_manifest(BASELINE_FILE.read_text()))
+
+
+def names(kind: str, described: frozenset[Fact]) -> frozenset[str]:
+    return frozenset(fact.name for fact in described if fact.kind == kind)
+
+
+def gateway_tables() -> frozenset[str]:
+    return names("table", baseline())
+
+
+def describe(connection: BaseDatabaseWrapper) -> set[Fact]:
+    """Describe a database that the migrations made, and nobody else touched, by the tables and enums of all models."""
+    tables = {*connection.introspection.django_table_names(), MigrationRecorder.Migration._meta.db_table}
+    fields = [field for model in apps.get_models() for field in model._meta.local_fields]
+    fields += [field.base_field for field in fields if isinstance(field, ArrayField)]
+    enums = {field.enum for field in fields if isinstance(field, EnumField)}
+    return facts.of_schema(connection, tables=tables, enums=enums)
+
+
+def write(described: set[Fact], *, file: Path) -> None:
+    file.write_text(HEADER + format_manifest(described))

@@ -1,0 +1,202 @@
+"""Checks of what a session meets: the server, its settings, and what its role may do."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from django.conf import settings as django_settings
+
+from council.verification import cures
+from council.verification.checks import Finding, failed, note, register, warning
+from council.verification.database import Database
+from council.zero_downtime.blockers import duration
+
+VERSIONS = range(15, 19)
+# What a migration of ours needs at most for one statement that has no time limit of its own.
+STATEMENT_SECONDS = 10.0
+LOCK_SECONDS = 1.0
+
+
+@register("server")
+def server(database: Database) -> Iterator[Finding]:
+    """Of a version that the project is tested on."""
+    major, minor = database.connection.get_database_version()
+    if major in VERSIONS:
+        yield note(f"PostgreSQL {major}.{minor}")
+    elif major < VERSIONS.start:
+        yield failed(f"PostgreSQL {major}.{minor}, expected 15 to 18", "upgrade the server")
+    else:
+        yield warning(f"PostgreSQL {major}.{minor}, tested on 15 to 18", "run the tests on it")
+
+
+@register("writes")
+def writes(database: Database) -> Iterator[Finding]:
+    [(in_recovery, read_only)] = database.rows(
+        "SELECT pg_is_in_recovery(), reset_val = 'on' FROM pg_settings"
+        " WHERE name = 'default_transaction_read_only'"
+    )
+    if in_recovery:
+        yield warning("the server is a replica, which takes none", "verify the primary: DATABASE_URL")
+    elif read_only:
+        [(name, role)] = database.rows("SELECT current_database(), session_user")
+        yield failed(
+            "default_transaction_read_only is on, expected off",
+            f"ALTER DATABASE {cures.quote(name)} RESET default_transaction_read_only; "
+            f"ALTER ROLE {cures.quote(role)} RESET default_transaction_read_only;",
+        )
+    else:
+        yield note("taken")
+
+
+# Settings that are kept for the database, for roles, or for both; those of roles that never connect to it as well.
+KEPT = """
+    SELECT CASE WHEN s.setrole = 0 AND s.setdatabase <> 0 THEN 'ALTER DATABASE ' || quote_ident(d.datname)
+                ELSE 'ALTER ROLE ' || CASE s.setrole WHEN 0 THEN 'ALL' ELSE quote_ident(r.rolname) END
+                     || coalesce(' IN DATABASE ' || quote_ident(d.datname), '') END,
+           split_part(given, '=', 1), substr(given, strpos(given, '=') + 1)
+      FROM pg_db_role_setting s
+      CROSS JOIN unnest(s.setconfig) AS given
+      LEFT JOIN pg_roles r ON r.oid = s.setrole
+      LEFT JOIN pg_database d ON d.oid = s.setdatabase
+     WHERE (s.setdatabase = 0 OR d.datname = current_database())
+       AND (%(roles)s::text[] IS NULL OR s.setrole = 0 OR r.rolname = ANY(%(roles)s))
+     ORDER BY 1, 2
+"""
+# A zone without summer and without distance.
+IS_UTC = """
+    SELECT bool_and(moment AT TIME ZONE %(zone)s = moment AT TIME ZONE 'UTC')
+      FROM unnest(ARRAY['2026-01-15 12:00+00', '2026-07-15 12:00+00']::timestamptz[]) AS moment
+"""
+
+
+def kept_settings(database: Database, name: str, *, roles: list[str] | None = None) -> list[tuple[str, str]]:
+    """List where a setting is kept, as the beginning of the statement that changes it, and its value there."""
+    return [
+        (where, value)
+        for where, key, value in database.rows(KEPT, roles=roles)
+        if key.lower() == name.lower()
+    ]
+
+
+@register("time zone")
+def time_zone(database: Database) -> Iterator[Finding]:
+    """UTC for everybody: columns hold UTC without a zone, and their defaults are the session's clock."""
+    zones = kept_settings(database, "TimeZone")
+    default = database.settings("TimeZone")["TimeZone"]
+    if default not in {zone for _, zone in zones}:
+        name = database.rows("SELECT quote_ident(current_database())")[0][0]
+        zones.append((f"ALTER DATABASE {name}", default))
+    for where, zone in zones:
+        if database.rows(IS_UTC, zone=zone) != [(True,)]:
+            yield failed(
+                f"sessions begin in {zone} ({where.removeprefix('ALTER ')}), expected UTC: moments that are "
+                f"filled in by default would be hours off",
+                f"{where} SET timezone TO 'UTC';",
+            )
+    yield note(f"UTC, {len(zones)} places looked at" if len(zones) > 1 else "UTC")
+
+
+ELSEWHERE = """
+    SELECT n.nspname, n.nspname = ANY(current_schemas(false))
+      FROM pg_class c
+      JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE c.relname = 'Member' AND c.relkind IN ('r', 'p') AND n.nspname <> %(schema)s
+     ORDER BY 1
+"""
+
+
+@register("search_path")
+def search_path(database: Database) -> Iterator[Finding]:
+    """Leads to our tables, and to no others of the same names."""
+    schemas = database.rows(ELSEWHERE)
+    others = ", ".join(cures.quote(schema) for schema, _ in schemas)
+    on_path = ", ".join(schema for schema, is_on_path in schemas if is_on_path)
+    [(path, role)] = database.rows("SELECT current_setting('search_path'), session_user")
+    if others and not database.definitions("table"):
+        yield failed(
+            f"{path}: leads to the schema {database.schema}; the tables are in {others}",
+            f"ALTER ROLE {cures.quote(role)} SET search_path TO {others};",
+        )
+    elif on_path:
+        yield warning(
+            f"{path}: the schema is {database.schema}; {on_path} has tables of the same names",
+            "drop or rename those that nobody uses",
+        )
+    yield note(f"{path}: the schema is {database.schema}")
+
+
+@register("time limits")
+def time_limits(database: Database) -> Iterator[Finding]:
+    """None that ends a migration: those for locks and for idling it sets for itself."""
+    [(role,)] = database.rows("SELECT session_user")
+    direct = django_settings.DIRECT_DATABASE or {}
+    roles = sorted({role, str(direct.get("USER") or role).partition(".")[0]})  # a pooler's: role.project
+    for name, least in {"statement_timeout": STATEMENT_SECONDS, "lock_timeout": LOCK_SECONDS}.items():
+        limits = kept_settings(database, name, roles=roles)
+        if not limits:
+            limits = [(f"ALTER ROLE {cures.quote(role)}", f"{database.settings(name)[name]}ms")]
+        for where, value in limits:
+            seconds = _seconds(value)
+            if 0 < seconds < least:
+                yield warning(
+                    f"{name} is {duration(seconds)} ({where.removeprefix('ALTER ')}), expected none, or "
+                    f"{duration(least)} at least: longer statements of migrations and of the gateway are ended",
+                    f"{where} SET {name} TO '{timedelta(seconds=least).seconds}s';",
+                )
+    yield note(f"none too short for {', '.join(roles)}")
+
+
+def _seconds(value: str) -> float:
+    """Read PostgreSQL's duration, where a number alone is milliseconds."""
+    unit = value.strip().lstrip("-0123456789.").strip()
+    number = value.strip()[: len(value.strip()) - len(unit)].strip()
+    factors = {"": 0.001, "us": 1e-6, "ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+    return float(number or 0) * factors.get(unit, 1.0)
+
+
+# row_security_active: whether the role would see no row, as there is no policy.
+RIGHTS = """
+    SELECT c.relname,
+           array_to_string(ARRAY(
+               SELECT wanted FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS wanted
+                WHERE NOT has_table_privilege(c.oid, wanted)), ', '),
+           c.relrowsecurity AND row_security_active(c.oid),
+           pg_get_userbyid(c.relowner)
+      FROM pg_class c
+      JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE n.nspname = %(schema)s AND c.relname = ANY(%(tables)s) AND c.relkind IN ('r', 'p')
+     ORDER BY 1
+"""
+FUNCTION_RIGHTS = """
+    SELECT format('%%I.%%I(%%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid))
+      FROM pg_proc p
+      JOIN pg_namespace n ON n.oid = p.pronamespace
+     WHERE n.nspname = %(schema)s AND p.proname = ANY(%(functions)s) AND p.prorettype <> 'trigger'::regtype
+       AND NOT has_function_privilege(p.oid, 'EXECUTE')
+     ORDER BY 1
+"""
+
+
+@register("rights")
+def rights(database: Database) -> Iterator[Finding]:
+    """The role that the application connects as reads and writes all tables, and no row is hidden from it."""
+    [(role,)] = database.rows("SELECT current_user")
+    to = cures.quote(role)
+    tables = database.rows(RIGHTS)
+    for table, missing, is_hidden, owner in tables:
+        if missing:
+            yield failed(
+                f"{role} has no right to {missing} on {table}",
+                f"GRANT {missing} ON {cures.quote(table)} TO {to};",
+            )
+        if is_hidden:
+            yield failed(
+                f"row level security hides the rows of {table} from {role}, who is not its owner ({owner})",
+                f"GRANT {cures.quote(owner)} TO {to};",
+            )
+    functions = sorted(fact.name.partition("(")[0] for fact in database.expected if fact.kind == "function")
+    for (function,) in database.rows(FUNCTION_RIGHTS, functions=functions):
+        yield failed(
+            f"{role} may not run {function}, which triggers call",
+            f"GRANT EXECUTE ON FUNCTION {function} TO {to};",
+        )
+    yield note(f"{role} reads and writes {len(tables)} tables")

@@ -1,0 +1,173 @@
+"""What must be so about points: checks of `manage.py verify_schema`."""
+
+import time
+from collections.abc import Iterator
+from itertools import islice
+
+from django.db import DatabaseError, IntegrityError, transaction
+
+from council import verification
+from council.postgres.fields import cuid
+from council.verification import Database, Finding, failed, first_line, note, warning
+from council.zero_downtime import failures
+from gamification import reconciliation
+
+SAMPLE_MEMBERS = 2_000
+SAMPLE_SECONDS = 1.0
+BATCH_MEMBERS = 500
+SHOWN = 5
+REPAIR = "manage.py reconcile_points --repair"
+
+# The planner's figure; where nobody has analysed the table, by its size.
+ESTIMATE = """
+    SELECT CASE WHEN reltuples < 0 THEN 20 * pg_relation_size(oid) / current_setting('block_size')::bigint
+                ELSE reltuples END::bigint
+      FROM pg_class
+     WHERE oid = '"Member"'::regclass
+"""
+# Whole blocks are drawn, and read; a sample half as large again is thinned out, so that the last ones count as well.
+DRAW = """
+    SELECT id
+      FROM (SELECT id FROM "Member" TABLESAMPLE SYSTEM (%(percent)s)) AS drawn
+     ORDER BY random()
+     LIMIT %(members)s
+"""
+
+
+@verification.register("ledger figures", own_transactions=True)
+def figures(database: Database) -> Iterator[Finding]:
+    """Totals, months, streaks and last activity are the ledger's.
+
+    Of members drawn at random, as many as a second allows and 2,000 at most; of all of them with `--full`. A batch is a
+    transaction, so that no lock is held for long.
+    """
+    compared, wrong = 0, []
+    if database.is_full:
+        for members, differences in _all(database):
+            compared += members
+            wrong += differences
+        extent = "all"
+    else:
+        with database.transaction():
+            [(estimate,)] = database.rows(ESTIMATE)
+            percent = 100.0 if estimate <= 5 * SAMPLE_MEMBERS else 150.0 * SAMPLE_MEMBERS / estimate
+            drawn = [row[0] for row in database.rows(DRAW, percent=percent, members=SAMPLE_MEMBERS)]
+        ids, deadline = iter(drawn), time.monotonic() + SAMPLE_SECONDS
+        while (batch := list(islice(ids, BATCH_MEMBERS))) and (not compared or time.monotonic() < deadline):
+            with database.transaction():
+                wrong += reconciliation.compare(batch)
+            compared += len(batch)
+        is_sample = len(drawn) == SAMPLE_MEMBERS or compared < len(drawn)
+        extent = f"drawn from about {estimate:,}; --full compares all" if is_sample else "all"
+    for difference in wrong[:SHOWN]:
+        yield failed(f"member {difference}", REPAIR)
+    if len(wrong) > SHOWN:
+        yield failed(f"{len(wrong) - SHOWN} more of {compared:,} members compared", REPAIR)
+    yield note(f"of {compared:,} members, {extent}")
+
+
+def _all(database: Database) -> Iterator[tuple[int, list[reconciliation.Difference]]]:
+    after = ""
+    while True:
+        with database.transaction():
+            ids = reconciliation.next_batch(after)
+            differences = reconciliation.compare(ids) if ids else []
+        if not ids:
+            return
+        yield len(ids), differences
+        after = ids[-1]
+
+
+ADD_MEMBER = (
+    """INSERT INTO "Member" (id, "updatedAt") VALUES (%(member)s, CURRENT_TIMESTAMP AT TIME ZONE 'UTC')"""
+)
+# A Friday, and the Monday after.
+ADD_ROW = """
+    INSERT INTO "PointTransaction" (id, "memberId", action, points, "createdAt", "idempotencyKey")
+    VALUES (%(row)s, %(member)s, 'verify_schema', 7, '2026-01-02 12:00', %(row)s)
+"""
+ADD_SEVERAL_ROWS = """
+    INSERT INTO "PointTransaction" (id, "memberId", action, points, "createdAt")
+    VALUES (%(row)s || '2', %(member)s, 'verify_schema', 5, '2026-01-05 12:00'),
+           (%(row)s || '3', %(member)s, 'admin_adjustment', -2, '2026-01-06 12:00')
+"""
+FIGURES = """
+    SELECT "totalPoints", "pointsMonth"::text, "monthPoints", "lastActiveAt"::text, "currentStreak"
+      FROM "Member"
+     WHERE id = %(member)s
+"""
+EXPECTED = (10, "2026-01-01", 10, "2026-01-05 12:00:00", 2)
+ADD_AGAIN = f"{ADD_ROW} ON CONFLICT DO NOTHING RETURNING id".replace("(%(row)s,", "(%(row)s || '4',", 1)
+ADD_ABROAD = """
+    INSERT INTO "PointTransaction" (id, "memberId", action, points)
+    VALUES (%(row)s || '5', %(member)s, 'verify_schema', 1)
+    RETURNING "createdAt" = (CURRENT_TIMESTAMP AT TIME ZONE 'UTC')::timestamp(3)
+"""
+REFUSED = {
+    "a change of a row": 'UPDATE "PointTransaction" SET points = 8 WHERE id = %(row)s',
+    "the removal of a row": 'DELETE FROM "PointTransaction" WHERE id = %(row)s',
+    "a reversal by other points": """
+        INSERT INTO "PointTransaction" (id, "memberId", action, points, "reversesId")
+        VALUES (%(row)s || '6', %(member)s, 'reversal', -6, %(row)s)
+    """,
+}
+REMOVE_MEMBER = 'DELETE FROM "Member" WHERE id = %(member)s'
+ROWS_LEFT = 'SELECT count(*) FROM "PointTransaction" WHERE "memberId" = %(member)s'
+ROLE = "SELECT current_setting('session_replication_role'), quote_ident(session_user)"
+
+
+@verification.register("points trigger, tried", own_transactions=True)
+def trial(database: Database) -> Iterator[Finding]:
+    """The ledger does what it is for: tried on a member who is made for it, and rolled back with all rows.
+
+    TRUNCATE is not tried: it locks the table before it is refused.
+    """
+    if not database.takes_writes:
+        yield warning("not tried, as the server takes no writes", "verify the primary: DATABASE_URL")
+        return
+    with database.transaction():
+        [(replication, role)] = database.rows(ROLE)
+    faults: list[str] = []
+    try:
+        with database.transaction(read_only=False):
+            faults += _try_ledger(database)
+    except DatabaseError as error:
+        if failures.is_lost_connection(error):
+            raise
+        faults.append(f"no row could be added: {first_line(error)}")
+    cure = (
+        "put right what the other checks name, and verify again"
+        if replication == "origin"
+        else f"ALTER ROLE {role} RESET session_replication_role;"
+    )
+    for fault in faults:
+        yield failed(fault, cure)
+    yield note(f"totals and streak follow; {', '.join(REFUSED)} refused; all rolled back")
+
+
+def _try_ledger(database: Database) -> Iterator[str]:
+    given = {"member": cuid(), "row": cuid()}
+    with database.connection.cursor() as cursor:
+        for statement in (ADD_MEMBER, ADD_ROW, ADD_SEVERAL_ROWS, FIGURES):
+            cursor.execute(statement, given)
+        if (found := cursor.fetchone()) != EXPECTED:
+            yield f"7, 5 and -2 points made {found} of total, month, activity and streak, expected {EXPECTED}"
+        cursor.execute(ADD_AGAIN, given)
+        if cursor.fetchall():
+            yield "a row with a key that is taken went in, expected none"
+        for what, statement in REFUSED.items():
+            try:
+                with transaction.atomic(using=database.connection.alias):
+                    cursor.execute(statement, given)
+                    transaction.set_rollback(True, using=database.connection.alias)
+            except IntegrityError:
+                continue
+            yield f"{what} went through, expected a refusal"
+        cursor.execute("SET LOCAL TIME ZONE 'Pacific/Kiritimati'")
+        cursor.execute(ADD_ABROAD, given)
+        if cursor.fetchone() != (True,):
+            yield "a row from a session in another time zone has that zone's time, expected UTC"
+        cursor.execute(REMOVE_MEMBER, given)
+        cursor.execute(ROWS_LEFT, given)
+        if cursor.fetchone() != (0,):
+            yield "a member's rows stayed when the member went, expected none"

@@ -1,0 +1,429 @@
+"""Verification: a sound database on both roads, every kind of damage, and nothing written."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from django.db import DatabaseError, connection, transaction
+
+from council import verification
+from council.verification import checks, leftovers, manifest
+from council.verification.checks import Level, Result
+from council.zero_downtime import turns
+from gamification import verification as points
+from tests.council.damages import DAMAGES, HARMLESS
+from tests.databases import ROOT, Database, migrate
+from tests.pgbouncer import PROGRAM, pgbouncer
+
+V1_SQL = (Path(__file__).resolve().parent.parent / "schema" / "v1.sql").read_text()
+ROWS = """
+INSERT INTO "Team" (id, name, "stripeCustomerId", "updatedAt") VALUES ('t1', 'Acme', 'cus_t1', now());
+INSERT INTO "Member" (id, email, "teamId", "subscriptionStatus", "updatedAt")
+SELECT 'm' || n, 'm' || n || '@example.com', 't1', 'ACTIVE', now() FROM generate_series(1, 1000) AS n;
+"""
+POINTS = """
+INSERT INTO "PointTransaction" (id, "memberId", action, points, "createdAt")
+SELECT 'p' || n, 'm' || 1 + n % 1000, 'resource_download', 5, now() - n * interval '7 hours'
+  FROM generate_series(1, 3000) AS n
+"""
+# Checks whose damage takes another session, or another server: tests of their own.
+NOT_IN_A_TRANSACTION = {"prepared transactions", "migrate's lock", "writes", "server", "extensions"}
+
+
+def results() -> dict[str, Result]:
+    """Verify Django's test database as this transaction sees it."""
+    return {result.name: result for result in checks.run(verification.Database(connection))}
+
+
+def found_by(check: str) -> list[verification.Finding]:
+    return faults(checks.run_check(checks.CHECKS[check], verification.Database(connection)))
+
+
+def faults(result: Result) -> list[verification.Finding]:
+    return [finding for finding in result.findings if finding.level is not Level.OK]
+
+
+@pytest.fixture
+def adopted(database: Database) -> Database:
+    """The gateway's database, with rows, brought up to date."""
+    database.execute(V1_SQL + ROWS)
+    with database.as_django_connection():
+        migrate()
+    database.execute(POINTS)
+    return database
+
+
+@pytest.mark.django_db
+def test_the_manifest_is_what_the_migrations_make() -> None:
+    """On every version of PostgreSQL that the suite runs on."""
+    found = manifest.describe(connection)
+    assert found ^ manifest.expected() == set(), "A migration is new? Then run: manage.py write_manifest"
+
+
+def test_the_manifest_holds_what_the_plan_of_version_2_verifies() -> None:
+    """So that no writing it anew can lose these."""
+    named = {(fact.kind, fact.name): fact.definition for fact in manifest.expected()}
+    for table in (
+        "BenchmarkSubmission",
+        "Resource",
+        "ResourceDownload",
+        "PointTransaction",
+        "DiscordActivity",
+    ):
+        assert named["table", table] == "table"
+        assert named["row security", table] == "on"
+    assert named["column", "Member.totalPoints"] == "integer NOT NULL DEFAULT 0"
+    assert named["column", "Member.currentStreak"] == "integer NOT NULL DEFAULT 0"
+    assert named["column", "Member.lastActiveAt"] == "timestamp(3) without time zone"
+    assert "USING gin" in named["index", "BenchmarkSubmission.BenchmarkSubmission_data_idx"]
+    assert "AFTER INSERT" in named["trigger", "PointTransaction.trg_update_member_points"]
+    assert named["trigger state", "PointTransaction.trg_update_member_points"] == "enabled"
+
+
+def test_an_empty_database_that_was_migrated_is_in_order(migrated: Database) -> None:
+    result = migrated.manage("verify_schema", "--strict")
+
+    assert re.search(r"^\d+ checks: \d+ ok, 0 warnings, 0 failed, in ", result.stdout, re.MULTILINE)
+    assert "points trigger, tried    totals and streak follow" in result.stdout
+    assert "FAILED" not in result.stdout
+    assert "\x1b" not in result.stdout
+
+
+def test_the_gateway_s_database_that_was_adopted_is_in_order(
+    adopted: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = adopted.manage("verify_schema", "--strict", "--full")
+
+    assert "ledger figures           of 1,000 members, all" in result.stdout
+    assert "0 warnings, 0 failed" in result.stdout
+    with capsys.disabled():
+        sys.stderr.write(f"\n  {result.stdout.splitlines()[-1]}\n")
+
+
+@pytest.mark.django_db
+def test_every_damage_is_found_by_its_check_and_cured_by_its_cure(capsys: pytest.CaptureFixture[str]) -> None:
+    began = time.monotonic()
+    assert {name: faults(result) for name, result in results().items() if faults(result)} == {}
+    missed = {}
+    for name, damage in DAMAGES.items():
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(damage.sql)
+            found = found_by(damage.check)
+            try:
+                assert any(damage.words in finding.words for finding in found)
+                assert all(finding.cure for finding in found)
+                for finding in found if damage.is_curable else []:
+                    with transaction.atomic():
+                        cursor.execute(as_one_transaction(finding.cure))
+                left = found_by(damage.check) if damage.is_curable else []
+                assert {finding.level for finding in left}.isdisjoint(finding.level for finding in found)
+            except (AssertionError, DatabaseError) as error:
+                missed[name] = (found, error)
+            transaction.set_rollback(True)
+    cured = sum(damage.is_curable for damage in DAMAGES.values())
+    with capsys.disabled():
+        sys.stderr.write(
+            f"\n  {len(DAMAGES) - len(missed)} of {len(DAMAGES)} damages caught, {cured} cured, "
+            f"in {time.monotonic() - began:.1f} s\n"
+        )
+    assert missed == {}
+
+
+@pytest.mark.django_db
+def test_what_harms_nothing_is_not_reported() -> None:
+    reported = {}
+    for name, sql in HARMLESS.items():
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(sql)
+            reported[name] = {check: faults(result) for check, result in results().items() if faults(result)}
+            transaction.set_rollback(True)
+    assert {name: found for name, found in reported.items() if found} == {}
+
+
+@pytest.mark.django_db
+def test_a_check_that_would_write_is_not_let() -> None:
+    def look(database: verification.Database) -> list[verification.Finding]:
+        database.rows(
+            """INSERT INTO "AuditLog" (id, action, "entityType", "entityId") VALUES ('', '', '', '')"""
+        )
+        return []
+
+    check = checks.Check("writes", look, own_transactions=False)
+    [finding] = checks.run_check(check, verification.Database(connection)).findings
+
+    assert finding.words == "could not be looked at: cannot execute INSERT in a read-only transaction"
+
+
+def as_one_transaction(cure: str) -> str:
+    """Leave out of a cure what only works outside of the test's transaction."""
+    return re.sub(r"CONCURRENTLY |BEGIN; |COMMIT;", "", cure)
+
+
+def test_every_check_has_a_damage() -> None:
+    assert {damage.check for damage in DAMAGES.values()} == set(checks.CHECKS) - NOT_IN_A_TRANSACTION
+
+
+@pytest.mark.django_db
+def test_a_table_that_is_gone_is_written_again_by_its_cure() -> None:
+    """With all that belongs to it; its rows are in a backup."""
+    for table in ("DiscordActivity", "PointTransaction", "LeaderboardCheckpoint"):
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f'DROP TABLE "{table}"')
+            [finding] = faults(results()["tables"])
+            assert finding.cure.startswith("-- Its rows are in a backup. An empty one:\nCREATE TABLE ")
+            cursor.execute(finding.cure)
+            assert {name: faults(result) for name, result in results().items() if faults(result)} == {}
+            transaction.set_rollback(True)
+
+
+@pytest.mark.django_db
+def test_what_migrations_would_mend_is_left_to_them() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM django_migrations WHERE app = 'benchmarks' AND name = '0004_indexes'")
+        cursor.execute('DROP INDEX "BenchmarkSubmission_data_idx"')
+
+    found = results()
+
+    assert [finding.cure for finding in faults(found["indexes"])] == ["manage.py migrate"]
+
+
+def test_exit_statuses_and_cures_as_a_table(migrated: Database) -> None:
+    migrated.execute('CREATE INDEX by_company ON "Member" (company)')
+    lenient = migrated.manage("verify_schema", check=False)
+    strict = migrated.manage("verify_schema", "--strict", check=False)
+    assert (lenient.returncode, strict.returncode) == (0, 1)
+    assert "  warning  indexes " in lenient.stdout
+    assert "1 warning, 0 failed" in lenient.stdout
+
+    migrated.execute('DROP TRIGGER trg_update_member_points ON "PointTransaction"')
+    broken = migrated.manage("verify_schema", check=False)
+    assert broken.returncode == 1
+    assert broken.stderr == ""
+    assert "  FAILED   triggers " in broken.stdout
+    assert "  FAILED   points trigger, tried " in broken.stdout
+    assert (
+        "\nSET lock_timeout TO '100ms'; CREATE OR REPLACE TRIGGER trg_update_member_points" in broken.stdout
+    )
+
+
+def test_json_for_machines(migrated: Database) -> None:
+    migrated.execute('ALTER TABLE "Member" DROP COLUMN "monthPoints"')
+
+    result = migrated.manage("verify_schema", "--format", "json", check=False)
+
+    told = json.loads(result.stdout)
+    assert result.returncode == 1
+    assert (told["ok"], told["warnings"]) == (False, 0)
+    [columns] = [check for check in told["checks"] if check["name"] == "columns"]
+    assert columns["level"] == "failed"
+    assert columns["findings"][0] == {
+        "level": "failed",
+        "words": "Member.monthPoints is missing: expected integer NOT NULL DEFAULT 0",
+        "cure": "SET lock_timeout TO '100ms'; "
+        'ALTER TABLE "Member" ADD COLUMN "monthPoints" integer NOT NULL DEFAULT 0;',
+    }
+    assert told["failed"] == sum(check["level"] == "failed" for check in told["checks"])
+
+
+def test_colours_on_a_terminal_only(migrated: Database) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "manage.py", "verify_schema"]
+    environment = {**migrated.environment(), "TERM": "xterm"}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    try:
+        while block := os.read(ours, 65536):
+            shown += block
+    except OSError:  # Linux's way to say that the other side is closed
+        pass
+    assert process.wait() == 0
+    assert b"\x1b[32" in shown
+
+
+VERSIONS = """
+SELECT md5(string_agg(line, ',' ORDER BY line)) FROM (
+  SELECT c.oid || c.xmin::text AS line FROM pg_class c
+  UNION ALL SELECT oid || xmin::text FROM pg_proc UNION ALL SELECT oid || xmin::text FROM pg_trigger
+  UNION ALL SELECT oid || xmin::text FROM pg_constraint UNION ALL SELECT indexrelid || xmin::text FROM pg_index
+  UNION ALL SELECT attrelid || attname || xmin::text FROM pg_attribute UNION ALL SELECT oid || xmin::text FROM pg_type
+  UNION ALL SELECT id || xmin::text || ctid::text FROM "Member"
+  UNION ALL SELECT id || xmin::text || ctid::text FROM "PointTransaction"
+  UNION ALL SELECT id || xmin::text || ctid::text FROM "Team") AS versions
+"""
+
+
+def test_nothing_is_changed(adopted: Database) -> None:
+    """Every row of the catalogue and of the ledger is the same version as before."""
+    adopted.execute("VACUUM ANALYZE")
+    before = adopted.fetch(VERSIONS)
+
+    adopted.manage("verify_schema", "--full")
+
+    assert adopted.fetch(VERSIONS) == before
+
+
+def test_a_server_that_takes_no_writes_is_verified_all_the_same(migrated: Database) -> None:
+    """So all but the trial do without them."""
+    migrated.execute(f'ALTER DATABASE "{migrated.name}" SET default_transaction_read_only TO on')
+
+    result = migrated.manage("verify_schema", check=False)
+
+    assert result.returncode == 1
+    assert (
+        "FAILED   writes                   default_transaction_read_only is on, expected off" in result.stdout
+    )
+    assert f'\nALTER DATABASE "{migrated.name}" RESET default_transaction_read_only' in result.stdout
+    assert "warning  points trigger, tried    not tried, as the server takes no writes" in result.stdout
+    assert "1 warning, 1 failed" in result.stdout
+
+
+def test_a_table_that_somebody_has_locked_is_not_waited_for(migrated: Database) -> None:
+    with migrated.connect() as session, session.transaction():
+        session.execute('LOCK TABLE "Member" IN ACCESS EXCLUSIVE MODE')
+
+        result = migrated.manage("verify_schema", check=False)
+
+    assert result.returncode == 1
+    assert (
+        "ledger figures           could not be looked at: canceling statement due to lock timeout"
+        in result.stdout
+    )
+    assert "\nA lock was not to be had: somebody else holds it (see pg_locks)." in result.stdout
+
+
+@pytest.mark.skipif(not PROGRAM, reason="pgbouncer is not installed")
+def test_through_a_transaction_pooler(migrated: Database) -> None:
+    with pgbouncer(migrated, mode="transaction") as url:
+        result = migrated.manage("verify_schema", "--strict", DATABASE_URL=url)
+
+    assert "0 warnings, 0 failed" in result.stdout
+
+
+def test_a_server_that_cannot_be_reached(migrated: Database) -> None:
+    url = "postgresql://sam:hunter2@127.0.0.1:1/council"
+
+    result = migrated.manage("verify_schema", check=False, DATABASE_URL=url)
+
+    assert result.returncode == 1
+    assert "The database (127.0.0.1, port 1, database council) cannot be used: " in result.stderr
+    assert "Check host and port, and whether the server is up." in result.stderr
+    assert "Then run `manage.py verify_schema` again." in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "hunter2" not in result.stderr + result.stdout
+
+
+def test_a_search_path_that_leads_nowhere(migrated: Database) -> None:
+    migrated.execute(f'ALTER DATABASE "{migrated.name}" SET search_path TO nowhere')
+
+    result = migrated.manage("verify_schema", check=False)
+
+    assert result.returncode == 1
+    assert "None of the schemas in search_path (nowhere) exists." in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_role_without_rights(migrated: Database) -> None:
+    role = f"{migrated.name}_stranger"
+    migrated.execute(f'DROP ROLE IF EXISTS "{role}"; CREATE ROLE "{role}" LOGIN')
+    try:
+        url = migrated.url.replace("//postgres@", f"//{role}@")
+        result = migrated.manage("verify_schema", check=False, DATABASE_URL=url)
+    finally:
+        migrated.execute(f'DROP ROLE "{role}"')
+
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert f"{role} has no right to SELECT, INSERT, UPDATE, DELETE on Member" in result.stdout
+    assert f'\nGRANT SELECT, INSERT, UPDATE, DELETE ON "Member" TO "{role}";' in result.stdout
+    assert "no row could be added: permission denied for table Member" in result.stdout
+
+
+def test_a_prepared_transaction_that_was_forgotten(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database.as_django_connection() as scratch, database.connect() as session:
+        session.execute("BEGIN; CREATE TABLE t (); PREPARE TRANSACTION 'the gateway''s'")
+        try:
+            found = list(leftovers.prepared_transactions(verification.Database(scratch)))
+            assert found == [verification.note("1 under way")]
+            monkeypatch.setattr(leftovers, "OLD_SECONDS", 0.0)
+            [old, _] = leftovers.prepared_transactions(verification.Database(scratch))
+            assert old.level is Level.FAILED
+            assert "was prepared" in old.words
+            assert old.cure == "ROLLBACK PREPARED 'the gateway''s';"
+        finally:
+            session.execute("ROLLBACK PREPARED 'the gateway''s'")
+        assert list(leftovers.prepared_transactions(verification.Database(scratch))) == [
+            verification.note("none")
+        ]
+
+
+def test_the_lock_of_a_migrate(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    with database.as_django_connection() as scratch, database.connect() as session:
+        session.execute("SELECT pg_advisory_lock(%s, %s)", [turns.CLASS, turns.OBJECT])
+        [running] = leftovers.advisory_lock(verification.Database(scratch))
+        assert running.level is Level.WARNING
+        assert "a migrate is at work" in running.words
+        monkeypatch.setattr(leftovers, "ORPHANED_SECONDS", 0.0)
+        [orphaned] = leftovers.advisory_lock(verification.Database(scratch))
+        assert orphaned.level is Level.FAILED
+        assert orphaned.cure == f"SELECT pg_terminate_backend({session.info.backend_pid});"
+        session.execute("SELECT pg_advisory_unlock_all()")
+        assert list(leftovers.advisory_lock(verification.Database(scratch))) == [
+            verification.note("not held")
+        ]
+
+
+def test_a_server_of_another_version(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    with database.as_django_connection() as scratch:
+        for version, level in {
+            (14, 9): Level.FAILED,
+            (15, 0): Level.OK,
+            (18, 4): Level.OK,
+            (19, 0): Level.WARNING,
+        }.items():
+            monkeypatch.setattr(scratch, "get_database_version", lambda version=version: version)
+            [finding] = checks.CHECKS["server"].look(verification.Database(scratch))
+            assert finding.level is level, version
+
+
+def test_an_empty_database_is_told_to_migrate(database: Database) -> None:
+    result = database.manage("verify_schema", check=False)
+
+    assert result.returncode == 1
+    assert "none of the " in result.stdout
+    assert "\nmanage.py migrate\n" in result.stdout
+    assert "Traceback" not in result.stderr
+
+
+def test_a_sample_is_compared_unless_all_are_asked_for(migrated: Database) -> None:
+    migrated.execute(
+        """INSERT INTO "Member" (id, "updatedAt") SELECT 'm' || n, now() FROM generate_series(1, 12000) AS n;
+        ANALYZE "Member" """
+    )
+    told = json.loads(migrated.manage("verify_schema", "--format", "json").stdout)
+    [figures] = [check for check in told["checks"] if check["name"] == "ledger figures"]
+    words = figures["findings"][-1]["words"]
+    match = re.fullmatch(r"of ([\d,]+) members, drawn from about 12,000; --full compares all", words)
+    assert match
+    assert points.BATCH_MEMBERS <= int(match[1].replace(",", "")) <= points.SAMPLE_MEMBERS
+    assert "of 12,000 members, all" in migrated.manage("verify_schema", "--full").stdout
+
+
+def test_the_manifest_is_written_by_its_command(database: Database, tmp_path: Path) -> None:
+    """From a database that is made for it and goes again; the one that is connected to is left alone."""
+    file = tmp_path / "schema.catalog"
+
+    result = database.manage("write_manifest", "--file", str(file))
+
+    assert f"facts written to {file}." in result.stdout
+    assert file.read_text() == manifest.FILE.read_text()
+    assert database.fetch("SELECT count(*) FROM pg_class WHERE relname = 'Member'") == [(0,)]
+    assert database.fetch(f"SELECT datname FROM pg_database WHERE datname = '{database.name}_manifest'") == []
