@@ -15,45 +15,36 @@ POINTS_BY_LEDGER = """\
 RETURNS TABLE (member_id text, total_points bigint, points_month date, month_points bigint,
                last_active_at timestamp(3), streak bigint)
 LANGUAGE sql STABLE SET search_path TO '' AS $function$
-WITH entries AS (
+WITH days AS (
     SELECT "memberId" AS member_id,
-           date_trunc('month', "createdAt")::date AS month,
-           points,
-           CASE WHEN points > 0 AND action <> 'admin_adjustment' AND "reversesId" IS NULL
-                THEN "createdAt" END AS active_at
+           "createdAt"::date AS day,
+           sum(points) AS points,
+           max("createdAt") FILTER (WHERE points > 0 AND action <> 'admin_adjustment' AND "reversesId" IS NULL)
+             AS active_at
       FROM @extschema@."PointTransaction"
      WHERE "memberId" = ANY (member_ids)
-), months AS (
-    SELECT member_id, month, sum(points) AS points, max(active_at) AS last_active_at
-      FROM entries
-     GROUP BY member_id, month
-), active_days AS (
-    SELECT DISTINCT member_id, active_at::date AS day
-      FROM entries
-     WHERE active_at IS NOT NULL
+     GROUP BY member_id, day
 ), preceded AS (
-    SELECT member_id, day, lag(day) OVER (PARTITION BY member_id ORDER BY day) AS before
-      FROM active_days
-), begun AS (
-    SELECT member_id, max(day) AS day
-      FROM preceded
-     WHERE before IS NULL OR day > @extschema@.next_weekday(before)
-     GROUP BY member_id
+    SELECT member_id, day, points, active_at,
+           date_trunc('month', max(day) OVER (PARTITION BY member_id))::date AS newest_month,
+           max(active_at) OVER (PARTITION BY member_id ORDER BY day
+                                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)::date AS active_before
+      FROM days
 ), streaks AS (
-    SELECT active_days.member_id, count(*) AS days
-      FROM active_days
-      JOIN begun ON begun.member_id = active_days.member_id AND begun.day <= active_days.day
-     GROUP BY active_days.member_id
+    SELECT member_id, day, points, active_at, newest_month,
+           max(day) FILTER (WHERE active_at IS NOT NULL
+                              AND (active_before IS NULL OR day > @extschema@.next_weekday(active_before)))
+             OVER (PARTITION BY member_id) AS begun
+      FROM preceded
 )
-SELECT months.member_id,
-       sum(months.points)::bigint,
-       max(months.month),
-       ((array_agg(months.points ORDER BY months.month DESC))[1])::bigint,
-       max(months.last_active_at),
-       coalesce(max(streaks.days), 0)
-  FROM months
-  LEFT JOIN streaks ON streaks.member_id = months.member_id
- GROUP BY months.member_id
+SELECT member_id,
+       sum(points)::bigint,
+       newest_month,
+       (sum(points) FILTER (WHERE day >= newest_month))::bigint,
+       max(active_at),
+       count(active_at) FILTER (WHERE day >= begun)
+  FROM streaks
+ GROUP BY member_id, newest_month
 $function$"""
 
 

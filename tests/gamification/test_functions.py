@@ -1,0 +1,14 @@
+"""The database's functions of points."""
+
+from importlib import import_module
+
+import pytest
+
+from gamification import functions
+
+INSTALLED = import_module("gamification.migrations.0011_points_by_ledger")
+
+
+@pytest.mark.parametrize("name", ["NEXT_WEEKDAY", "POINTS_BY_LEDGER"])
+def test_the_function_that_migrations_install_is_the_one_that_is_written_down(name: str) -> None:
+    assert getattr(functions, name) == getattr(INSTALLED, name)
