@@ -1,6 +1,7 @@
 """`migrate` against a database in use: real processes, real locks."""
 
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -28,6 +29,12 @@ def v1(database: Database) -> Database:
     return database
 
 
+def as_from_a_terminal() -> None:
+    """Have signals do what they do by default, also where the tests run under nohup or in the background."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Deploy:
     """A `manage.py migrate` in a process of its own, whose output can be read while it runs."""
 
@@ -41,6 +48,7 @@ class Deploy:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=as_from_a_terminal,  # noqa: PLW1509  # it calls nothing that takes a lock
         )
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
