@@ -5,8 +5,9 @@ NEXT_WEEKDAY = """\
 RETURNS date LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN day + CASE extract(isodow FROM day) WHEN 5 THEN 3 WHEN 6 THEN 2 ELSE 1 END"""
 
-# What `Member` has to hold, by all of the members' ledger rows. Who has none is left out. Without joins: between parts
-# of a query that PostgreSQL cannot estimate, it would compare all members' days with all members.
+# What `Member` has to hold, by all of the members' ledger rows. Who has none is left out. The members are joined, and
+# not looked for by = ANY: that is checked again, one by one, for each row of a page once a bitmap is too large for
+# work_mem, which takes minutes. Nothing else is joined, as PostgreSQL cannot estimate it.
 POINTS_BY_LEDGER = """\
 RETURNS TABLE (member_id text, total_points bigint, points_month date, month_points bigint,
                last_active_at timestamp(3), streak bigint)
@@ -17,8 +18,8 @@ WITH days AS (
            sum(points) AS points,
            max("createdAt") FILTER (WHERE points > 0 AND action <> 'admin_adjustment' AND "reversesId" IS NULL)
              AS active_at
-      FROM @extschema@."PointTransaction"
-     WHERE "memberId" = ANY (member_ids)
+      FROM (SELECT DISTINCT unnest(member_ids) AS id) AS members
+      JOIN @extschema@."PointTransaction" ON "memberId" = members.id
      GROUP BY member_id, day
 ), preceded AS (
     SELECT member_id, day, points, active_at,

@@ -21,8 +21,8 @@ WITH days AS (
            sum(points) AS points,
            max("createdAt") FILTER (WHERE points > 0 AND action <> 'admin_adjustment' AND "reversesId" IS NULL)
              AS active_at
-      FROM @extschema@."PointTransaction"
-     WHERE "memberId" = ANY (member_ids)
+      FROM (SELECT DISTINCT unnest(member_ids) AS id) AS members
+      JOIN @extschema@."PointTransaction" ON "memberId" = members.id
      GROUP BY member_id, day
 ), preceded AS (
     SELECT member_id, day, points, active_at,

@@ -104,7 +104,7 @@ def settle(server: Server, database: str) -> None:
 @contextmanager
 def without_indexes(session: psycopg.Connection) -> Iterator[None]:
     """Drop the indexes and build them at the end, from full tables, which is many times as fast."""
-    session.execute("SET maintenance_work_mem = '1GB'; SET synchronous_commit = off")
+    session.execute("SET maintenance_work_mem = '1GB'; SET work_mem = '64MB'; SET synchronous_commit = off")
     indexes = session.execute(INDEXES.encode()).fetchall()
     for name, _ in indexes:
         session.execute(f'DROP INDEX "{name}"'.encode())
