@@ -126,6 +126,9 @@ def _json(metadata: Mapping[str, Any] | None) -> str | None:
         raise Refused(f"The metadata is not JSON: {error}. Leave out what JSON cannot hold.") from error
 
 
+GONE = {"PointTransaction_memberId_fkey": "A member", "PointTransaction_reversesId_fkey": "The entry"}
+
+
 @contextmanager
 def _refusals_in_words() -> Iterator[None]:
     """Say what the database refuses, and what becomes of it."""
@@ -133,9 +136,9 @@ def _refusals_in_words() -> Iterator[None]:
         yield
     except IntegrityError as error:
         diagnosis = getattr(error.__cause__, "diag", None)
-        if diagnosis and diagnosis.constraint_name == "PointTransaction_memberId_fkey":
+        if diagnosis and (gone := GONE.get(diagnosis.constraint_name)):
             raise Refused(
-                f"A member no longer exists: {diagnosis.message_detail} Nothing was written."
+                f"{gone} no longer exists: {diagnosis.message_detail} Nothing was written."
             ) from error
         raise
     except DataError as error:

@@ -5,15 +5,17 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from typing import Any
 
 import psycopg
 import pytest
 from django.db import connections
 
+from council.models import Account
 from gamification import ledger
 from gamification.models import Action
 from tests.databases import Database
-from tests.stress_ledger import ACTS, Stress
+from tests.stress_ledger import ACTS, REASON, Stress
 
 PAYERS = 50
 AWARD = ledger.Award("m1", Action.INTRO_COMPLETED)
@@ -148,3 +150,25 @@ def test_a_plain_insert_that_waits_for_an_award_is_refused_once_that_is_paid(dat
 
         assert answer.result() == "paid before"
     assert is_paid_once(database)
+
+
+def test_an_entry_that_goes_while_it_is_reversed_is_refused_in_words(database: Database) -> None:
+    """Its member is deleted, and comes back with the same id, before the reversal has locked the member."""
+    database.execute(
+        """INSERT INTO "PointTransaction" (id, "memberId", action, points) VALUES ('e1', 'm1', 'intro_completed', 25)"""
+    )
+
+    def delete_first(execute: Callable[..., Any], sql: str, *args: Any) -> Any:
+        if "FOR NO KEY UPDATE" in sql:
+            database.execute(
+                """DELETE FROM "Member"; INSERT INTO "Member" (id, "updatedAt") VALUES ('m1', now())"""
+            )
+        return execute(sql, *args)
+
+    with (
+        connections["default"].execute_wrapper(delete_first),
+        pytest.raises(ledger.Refused, match="The entry no longer exists: Key .*e1.* Nothing was written."),
+    ):
+        ledger.reverse(entry_id="e1", reason=REASON, performed_by=Account(username="sam"))
+
+    assert database.fetch('SELECT count(*) FROM "AuditLog"') == [(0,)]
