@@ -304,8 +304,8 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
         for constraint in found.constraints.values():
             if constraint.parent:
                 yield Lock(constraint.parent, ROW_SHARE)
-    rows = 0 if statements.kind(node) == "InsertStmt" else found.rows
-    yield Work(Kind.CHANGE, name, rows, found.bytes, indexes=len(found.indexes))
+    else:
+        yield Work(Kind.CHANGE, name, found.rows, found.bytes, indexes=len(found.indexes))
 
 
 @effects.register(ast.SelectStmt)

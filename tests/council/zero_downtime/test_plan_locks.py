@@ -130,7 +130,10 @@ def run(
 
 
 def make_migration(operations: list[Operation], *, atomic: bool = True) -> Migration:
-    return type("Migration", (Migration,), {"operations": operations, "atomic": atomic})("0002_more", "app")
+    made: Migration = type("Migration", (Migration,), {"operations": operations, "atomic": atomic})(
+        "0002", "app"
+    )
+    return made
 
 
 def foretold(step: plan.Step) -> dict[str, str]:
