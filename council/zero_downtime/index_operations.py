@@ -7,6 +7,7 @@ from django.core.management import CommandError
 from django.db import Error, IntegrityError, NotSupportedError, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.operations import AddConstraint, AddIndex, RemoveIndex
+from psycopg import sql
 
 from council.postgres import catalog, indexes
 from council.zero_downtime import locks
@@ -28,13 +29,25 @@ class DuplicateKeys(CommandError):
         keys = (
             rows.values(*index.fields).annotate(rows=models.Count("*")).filter(rows__gt=1).order_by("-rows")
         )
-        lines = [f"  {key.pop('rows')} rows with {key}" for key in keys[: self.LISTED]]
+        lines = [
+            f"  {key.pop('rows')} rows with {_condition(connection, model, key)}"
+            for key in keys[: self.LISTED]
+        ]
         super().__init__(
             f'Unique index "{index.name}" cannot be built: "{model._meta.db_table}" holds duplicates'
             f" (at most {self.LISTED} keys are listed).\n"
             + "\n".join(lines)
             + "\nNothing is left of the index. Merge or remove the duplicates, then run migrate again."
         )
+
+
+def _condition(connection: BaseDatabaseWrapper, model: Any, values: dict[str, Any]) -> str:
+    """Write the values of fields as a WHERE clause, for an operator to paste."""
+    return " AND ".join(
+        connection.ops.quote_name(model._meta.get_field(field).column)
+        + (" IS NULL" if value is None else f" = {sql.Literal(value).as_string(connection.connection)}")
+        for field, value in values.items()
+    )
 
 
 class ConcurrentIndexMixin:
