@@ -93,7 +93,8 @@ class Clone:
         transaction, commit, rest = SANITISE.partition("COMMIT;")
         with self.database.connect() as session:
             session.execute((transaction + commit).encode())
-            session.execute(rest.encode())
+            for statement in rest.split(";")[:-1]:
+                session.execute(statement.encode())
 
     def told(self) -> set[str]:
         """List the columns whose secrets are still to be read, wherever they are."""
