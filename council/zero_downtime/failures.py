@@ -112,7 +112,11 @@ def said(connection: BaseDatabaseWrapper, *, command: str) -> Iterator[None]:
 class TakesNoWrites(CommandError):
     def __init__(self, *, replica: bool) -> None:
         what = "a read-only replica" if replica else "set to default_transaction_read_only"
-        way_out = "Set DIRECT_URL to the primary." if replica else "ALTER ROLE or ALTER DATABASE … RESET it."
+        way_out = (
+            "Set DIRECT_URL to the primary."
+            if replica
+            else "ALTER ROLE or ALTER DATABASE … RESET it; at Supabase, see first whether the disk is full."
+        )
         super().__init__(f"The server is {what}. Nothing was changed. {way_out}")
 
 

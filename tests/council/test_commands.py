@@ -75,6 +75,7 @@ def test_settings_without_a_secret_key_are_refused_in_production(database: Datab
 
     assert result.returncode != 0
     assert "SECRET_KEY is not set. Set it to 50 random characters" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_a_database_url_that_cannot_be_used_is_refused_without_its_password(database: Database) -> None:
