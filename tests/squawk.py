@@ -19,11 +19,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from django.apps import apps
 from django.core.management import call_command
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.migration import Migration
 
+from council.zero_downtime import lint
 from tests.databases import ROOT
 
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["squawk"]
@@ -90,7 +90,7 @@ def findings(scripts: Mapping[str, str]) -> list[Finding]:
 
 def migrations_of_ours() -> dict[str, Migration]:
     """Load the migrations of the project's own apps, by name, as in "council.0001_baseline"."""
-    ours = {app.label for app in apps.get_app_configs() if Path(app.path).parent == ROOT}
+    ours = lint.own_apps()
     loader = MigrationLoader(None)
     return {
         f"{label}.{name}": loader.disk_migrations[label, name]
