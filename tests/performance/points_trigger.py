@@ -7,7 +7,8 @@ quarter of an hour. It prints a table, and writes every run to build/points_trig
 `COUNCIL_POSTGRES_BIN=/usr/lib/postgresql/15/bin` it measures the PostgreSQL whose binaries are there.
 
 In every round the triggers take turns, each on a fresh copy of its database: the whole schema with all other triggers,
-and 100,000 members. Ratios are medians of the rounds' ratios. Bulk is one INSERT … SELECT of 100,000 rows.
+and 100,000 members. Single inserts take turns of 25. Ratios are medians of the rounds' ratios. Bulk is one
+INSERT … SELECT of 100,000 rows.
 """
 
 import argparse
@@ -17,9 +18,11 @@ import random
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,6 +75,7 @@ class Sizes:
     writing_seconds: float = 4
 
 
+ROWS_A_TURN = 25
 QUICK = Sizes(members=2_000, bulk_rows=4_000, single_inserts=100, writing_seconds=2)
 
 ADD_MEMBERS = """
@@ -127,18 +131,7 @@ class Run(NamedTuple):
 
     def _bulk(self, *, members: int) -> Figure:
         with self.server.connect(self.database) as connection:
-            return Figure(self._insert_in_bulk(connection, members=members))
-
-    def single_inserts(self) -> Figure:
-        with self.server.connect(self.database) as connection:
-            return self._insert_one_by_one(connection)
-
-    def single_inserts_after_bulk(self) -> Figure:
-        """Insert with the plans that the session has kept from a bulk insert, for which other joins are right."""
-        with self.server.connect(self.database) as connection:
-            self._insert_in_bulk(connection, members=self.sizes.members)
-            connection.execute("CHECKPOINT")
-            return self._insert_one_by_one(connection)
+            return Figure(self.insert_in_bulk(connection, members=members))
 
     def concurrent_writers(self) -> Figure:
         with ThreadPoolExecutor(self.sizes.writers) as pool:
@@ -152,20 +145,10 @@ class Run(NamedTuple):
         with self.server.connect(self.database) as connection:
             return int(_value(connection.execute(WRONG_TOTALS)))
 
-    def _insert_in_bulk(self, connection: psycopg.Connection, *, members: int) -> float:
+    def insert_in_bulk(self, connection: psycopg.Connection, *, members: int) -> float:
         began = time.perf_counter()
         connection.execute(BULK_INSERT, {"rows": self.sizes.bulk_rows, "members": members})
         return time.perf_counter() - began
-
-    def _insert_one_by_one(self, connection: psycopg.Connection) -> Figure:
-        chance = random.Random(1)
-        took = []
-        for number in range(self.sizes.single_inserts):
-            row = {"id": f"s{number:024}", "member": f"m{chance.randrange(self.sizes.members):024}"}
-            began = time.perf_counter()
-            connection.execute(SINGLE_INSERT, row)
-            took.append(time.perf_counter() - began)
-        return Figure(statistics.median(took) * 1000, committed=len(took))
 
     def _write(self, writer: int) -> tuple[int, int]:
         chance = random.Random(writer)
@@ -182,18 +165,49 @@ class Run(NamedTuple):
         return committed, deadlocked
 
 
+def single_inserts(runs: Sequence[Run], *, after_bulk: bool = False) -> list[Figure]:
+    """Insert one by one, all runs in turns of a few rows, so that what else the machine does befalls all of them.
+
+    After bulk: with the plans that the session has kept from it, for which other joins are right.
+    """
+    sizes, chance = runs[0].sizes, random.Random(1)
+    took: list[list[float]] = [[] for _ in runs]
+    with ExitStack() as stack:
+        sessions = [stack.enter_context(run.server.connect(run.database)) for run in runs]
+        if after_bulk:
+            for run, session in zip(runs, sessions, strict=True):
+                run.insert_in_bulk(session, members=sizes.members)
+        sessions[0].execute("CHECKPOINT")
+        for first in range(0, sizes.single_inserts, ROWS_A_TURN):
+            rows = [
+                {"id": f"s{number:024}", "member": f"m{chance.randrange(sizes.members):024}"}
+                for number in range(first, first + ROWS_A_TURN)
+            ]
+            for session, times in chance.sample([*zip(sessions, took, strict=True)], len(runs)):
+                for row in rows:
+                    began = time.perf_counter()
+                    session.execute(SINGLE_INSERT, row)
+                    times.append(time.perf_counter() - began)
+    return [Figure(statistics.median(times) * 1000, committed=len(times)) for times in took]
+
+
+def one_after_another(measurement: Callable[[Run], Figure]) -> Callable[[Sequence[Run]], list[Figure]]:
+    return lambda runs: [measurement(run) for run in runs]
+
+
 FEW, SINGLE, AFTER, WRITERS = (
     "bulk over few members",
     "single inserts",
     "single inserts after bulk",
     "concurrent writers",
 )
-MEASUREMENTS: dict[str, tuple[str, Callable[[Run], Figure]]] = {
-    FEW: ("s", Run.bulk_over_few_members),
-    "bulk over all members": ("s", Run.bulk_over_all_members),
-    SINGLE: ("ms each", Run.single_inserts),
-    AFTER: ("ms each", Run.single_inserts_after_bulk),
-    WRITERS: ("ms a 1,000 rows", Run.concurrent_writers),
+# The runs of a round, one a variant, are measured together.
+MEASUREMENTS: dict[str, tuple[str, Callable[[Sequence[Run]], list[Figure]]]] = {
+    FEW: ("s", one_after_another(Run.bulk_over_few_members)),
+    "bulk over all members": ("s", one_after_another(Run.bulk_over_all_members)),
+    SINGLE: ("ms each", single_inserts),
+    AFTER: ("ms each", partial(single_inserts, after_bulk=True)),
+    WRITERS: ("ms a 1,000 rows", one_after_another(Run.concurrent_writers)),
 }
 # By measurement and variant; a round in which a variant sits out is missing at the end.
 Figures = dict[str, dict[str, list[Figure]]]
@@ -232,15 +246,15 @@ def measure(server: measuring.Server, sizes: Sizes, *, rounds: int, variants: Ma
     figures: Figures = {name: defaultdict(list) for name in MEASUREMENTS}
     for number in range(1, rounds + 1):
         for name, (_, measurement) in MEASUREMENTS.items():
-            for variant in variants:
-                if not takes_part(variant, name, number):
-                    continue
-                with server.throw_away(variant) as database:
-                    run = Run(server, database, sizes)
-                    figure = measurement(run)
+            present = [variant for variant in variants if takes_part(variant, name, number)]
+            with ExitStack() as stack:
+                databases = [stack.enter_context(server.throw_away(variant)) for variant in present]
+                runs = [Run(server, database, sizes) for database in databases]
+                measured = measurement(runs)
+                for variant, run, figure in zip(present, runs, measured, strict=True):
                     assert variant == NONE or run.count_wrong_totals() == 0, f"{variant}: wrong totals"
-                figures[name][variant].append(figure)
-                log.info("round %d of %d: %s, %s: %s", number, rounds, name, variant, figure)
+                    figures[name][variant].append(figure)
+                    log.info("round %d of %d: %s, %s: %s", number, rounds, name, variant, figure)
     return figures
 
 
