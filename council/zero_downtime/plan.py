@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import pgtrigger.migrations
 from django.db import migrations
 from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
 
-from council.zero_downtime import operations, trigger_operations
+from council.zero_downtime import check_operations, operations, trigger_operations
 
 
 class Lock(NamedTuple):
@@ -33,8 +34,12 @@ MODES: dict[type[Operation], str] = {
     migrations.AddIndex: SHARE,
     migrations.RemoveIndex: ACCESS_EXCLUSIVE,
     migrations.DeleteModel: ACCESS_EXCLUSIVE,
+    check_operations.AddCheckNotValid: ACCESS_EXCLUSIVE,
+    check_operations.AddFilledCheck: ACCESS_EXCLUSIVE,
+    check_operations.SetNotNull: ACCESS_EXCLUSIVE,
     operations.AddForeignKeyNotValid: SHARE_ROW_EXCLUSIVE,
     operations.EnableRowLevelSecurity: ACCESS_EXCLUSIVE,
+    pgtrigger.migrations.RemoveTrigger: ACCESS_EXCLUSIVE,
     trigger_operations.AddTrigger: SHARE_ROW_EXCLUSIVE,
     trigger_operations.ReplaceTrigger: SHARE_ROW_EXCLUSIVE,
 }
