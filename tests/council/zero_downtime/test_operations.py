@@ -236,7 +236,7 @@ CASES = {
         half_done=f'ALTER TABLE "Child" ADD CONSTRAINT "{FILLED}" CHECK ("parentId" IS NOT NULL)',
     ),
     "SetNotNull": Case(
-        operation=zero_downtime.SetNotNull("child", "parent", TABLES[1].fields[2][1]),  # type: ignore[attr-defined]
+        operation=zero_downtime.SetNotNull("child", "parent", TABLES[1].fields[2][1]),
         before=(
             nullable_parent(),
             zero_downtime.AddFilledCheck("child", "parent"),
