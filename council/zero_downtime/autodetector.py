@@ -115,17 +115,31 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
         placed = self._placed()
         built: dict[str, list[Step]] = defaultdict(list)
         for stage in Stage:
+            of_stage = {
+                app_label: sorted((one for one in found if one.stage is stage), key=_order_in_step)
+                for app_label, found in placed.items()
+            }
+            present = {app_label for app_label, found in of_stage.items() if found}
             self.generated_operations: dict[str, list[Operation]] = {}
-            for app_label, found in placed.items():
-                for one in sorted((one for one in found if one.stage is stage), key=_order_in_step):
-                    self.add_operation(app_label, one.operation, one.dependencies)
+            self.from_before: dict[Operation, set[str]] = {}
+            for app_label, found in of_stage.items():
+                for one in found:
+                    apps_needed = {need: self._app_of(need) for need in one.dependencies}
+                    within = [need for need, app in apps_needed.items() if app in present]
+                    self.from_before[one.operation] = {*apps_needed.values()} - present
+                    self.add_operation(app_label, one.operation, within)
             super()._build_migration_list(graph)  # type: ignore[misc]  # not in the stubs
             self._take_over(stage, built, graph)
         self.migrations = dict(built)
 
+    def _app_of(self, dependency: OperationDependency) -> str:
+        resolved, _ = self._resolve_dependency(dependency)  # type: ignore[attr-defined]  # not in the stubs
+        return str(resolved.app_label)
+
     def _take_over(self, stage: Stage, built: dict[str, list[Step]], graph: MigrationGraph | None) -> None:
-        """Add what Django has built of one stage; what others depend on is the newest of their apps."""
-        leaves = {app_label: (app_label, steps[-1].name) for app_label, steps in built.items()}
+        """Add what Django has built of one stage. What it needs of an app that is not in it, the newest has."""
+        newest = {leaf[0]: leaf for leaf in (graph.leaf_nodes() if graph else ())}
+        newest |= {app_label: (app_label, steps[-1].name) for app_label, steps in built.items()}
         names = {
             (app_label, migration.name): (app_label, f"{stage.name.lower()}_{number}")
             for app_label, found in self.migrations.items()
@@ -134,12 +148,15 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
         for app_label, found in self.migrations.items():
             for migration in found:
                 step = Step(stage, names[app_label, migration.name][1], app_label)
-                step.initial = bool(migration.initial) and not built[app_label]
-                step.operations = migration.operations
-                for dependency in migration.dependencies:
-                    node = _resolved(dependency, graph)
-                    if node[0] != app_label:
-                        step.dependencies.append(names.get(node) or leaves.get(node[0]) or node)
+                step.initial = bool(migration.initial) and app_label not in built
+                step.operations = list(migration.operations)
+                needed = {app for operation in step.operations for app in self.from_before[operation]}
+                step.dependencies = [
+                    newest.get(app, (app, "__first__")) for app in sorted(needed - {app_label})
+                ]
+                for app, name in migration.dependencies:
+                    app = getattr(settings, name).split(".")[0] if app == "__setting__" else app  # noqa: PLW2901
+                    step.dependencies.append(names.get((app, name)) or newest.get(app) or (app, name))
                 if graph and any(_makes_the_user_model(app_label, one) for one in step.operations):
                     step.run_before = _waiting_for_the_user_model(graph, app_label)
                 built[app_label].append(step)
@@ -248,16 +265,6 @@ def _is_about(operation: Operation, model_name: str) -> bool:
     if isinstance(operation, migrations.CreateModel):
         return operation.name_lower == model_name
     return isinstance(operation, migrations.AddField) and operation.model_name_lower == model_name
-
-
-def _resolved(dependency: tuple[str, str], graph: MigrationGraph | None) -> tuple[str, str]:
-    """Name the migration behind a setting, such as AUTH_USER_MODEL: the newest, as the first may not make its model."""
-    app_label, name = dependency
-    if app_label != "__setting__":
-        return dependency
-    app_label = getattr(settings, name).split(".")[0]
-    leaves = graph.leaf_nodes(app_label) if graph else []
-    return leaves[0] if leaves else (app_label, "__first__")
 
 
 def _makes_the_user_model(app_label: str, operation: Operation) -> bool:

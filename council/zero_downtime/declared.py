@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from django.apps import apps
+from django.contrib.postgres.fields import ArrayField
 
 from council.postgres.fields import EnumField
 from council.postgres.functions import Function
@@ -26,10 +27,11 @@ def enum_uses() -> dict[str, list[EnumUse]]:
     uses: dict[str, list[EnumUse]] = {}
     for model in apps.get_models():
         for field in model._meta.local_fields:
-            if isinstance(field, EnumField):
-                labels = tuple(str(label) for label, _ in field.flatchoices)
+            of_one = field.base_field if isinstance(field, ArrayField) else field
+            if isinstance(of_one, EnumField):
+                labels = tuple(str(label) for label, _ in of_one.flatchoices)
                 use = EnumUse(model._meta.app_label, str(model._meta.model_name), field.name, labels)
-                uses.setdefault(field.enum, []).append(use)
+                uses.setdefault(of_one.enum, []).append(use)
     return uses
 
 

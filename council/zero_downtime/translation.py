@@ -117,7 +117,9 @@ class Translation:
             yield from self._other(app_label, operation)
 
     def _refuse(self, app_label: str, fault: str, cure: str) -> None:
-        self.refusals.append(Refusal(app_label, fault, cure))
+        refusal = Refusal(app_label, fault, cure)
+        if refusal not in self.refusals:  # as Django may say one thing in two operations
+            self.refusals.append(refusal)
 
     def _is_created(self, app_label: str, model_name: str) -> bool:
         return (app_label, model_name.lower()) in self.created
@@ -185,6 +187,16 @@ class Translation:
             for words in safety.new_key(field):
                 self._refuse(app_label, *words)
             yield Stage.TABLES, operation
+        elif old_name := self._removed_field_of_column(app_label, operation.model_name, field.column):
+            where = f"{field.model.__name__}.{field.name}"
+            self._refuse(
+                app_label,
+                f"{where} has the column {field.column} of {field.model.__name__}.{old_name}, and is otherwise another "
+                f"field.",
+                "Rename the field first, with nothing else changed but db_column, and run makemigrations; then change "
+                "the rest.",
+            )
+            yield Stage.COLUMNS, operation
         else:
             for words in safety.added_field(field):
                 self._refuse(app_label, *words)
@@ -231,6 +243,9 @@ class Translation:
             return
         model = self._model_before(app_label, operation.model_name)
         field: Any = model.fields[operation.name]
+        if self._is_column_kept(app_label, operation.model_name, field, operation.name):
+            yield Stage.FORGOTTEN, operation
+            return
         if not self.forgets:
             self._refuse(
                 app_label,
@@ -250,6 +265,20 @@ class Translation:
                 migrations.AlterField(operation.model_name, operation.name, _nullable(field)),
             )
         yield Stage.FORGOTTEN, operation
+
+    def _removed_field_of_column(self, app_label: str, model_name: str, column: str) -> str | None:
+        """Name the field that is gone from the model and had a column that another field has now."""
+        before = self._model_before(app_label, model_name)
+        for app, model, name in self.removed_fields:
+            if (app, model) == (app_label, model_name.lower()) and _column(
+                before.fields[name], name
+            ) == column:
+                return name
+        return None
+
+    def _is_column_kept(self, app_label: str, model_name: str, field: Any, name: str) -> bool:
+        fields = self.after.apps.get_model(app_label, model_name)._meta.local_concrete_fields
+        return any(one.column == _column(field, name) for one in fields)
 
     def _renamed_field(self, app_label: str, operation: Any) -> Iterator[Part]:
         old_model = self._model_before(app_label, operation.model_name).name
@@ -375,6 +404,13 @@ class Translation:
             "Take another way; constraints and indexes belong into Meta.constraints and Meta.indexes.",
         )
         yield Stage.ALTERATIONS, operation
+
+
+def _column(field: Any, name: str) -> str | None:
+    named = field.clone()
+    named.set_attributes_from_name(name)
+    column: str | None = named.column
+    return column
 
 
 def _nullable(field: Any) -> Any:

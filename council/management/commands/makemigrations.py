@@ -18,6 +18,7 @@ from council.zero_downtime.writer import Writer
 
 class Command(makemigrations.Command):
     help = "Write migrations for changed models: one step each, safe for a database in use."
+    autodetector = Autodetector
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

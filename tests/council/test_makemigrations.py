@@ -1,0 +1,427 @@
+"""From a changed model to migrations that run: the command as a developer runs it, in a copy of the project."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from council.verification import manifest
+from tests.databases import Database
+from tests.projects import APPS, Project
+
+ANSWERS = ("\nLocks: ", "\nSafe with the code before it: ", "\nWay back: ")
+BASELINE = "0001_baseline.py"
+
+
+def ruff(*arguments: str, folder: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "ruff", *arguments, "."],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_whole_of_version_2_comes_out_of_the_models(
+    project: Project, database: Database, migrated: Database
+) -> None:
+    for app in APPS:
+        for file in (project.folder / app / "migrations").glob("0*.py"):
+            if file.name != BASELINE:
+                file.unlink()
+
+    written = project.makemigrations()
+
+    assert [name for name in written if not name.startswith("council/")] == [
+        "benchmarks/0001_initial",
+        "benchmarks/0002_fks_not_valid",
+        "benchmarks/0003_validate_fks",
+        "benchmarks/0004_indexes",
+        "gamification/0001_initial",
+        "gamification/0002_fks_not_valid",
+        "gamification/0003_validate_fks",
+        "gamification/0004_indexes",
+        "gamification/0005_functions",
+        "gamification/0006_triggers",
+        "resources/0001_initial",
+        "resources/0002_fks_not_valid",
+        "resources/0003_validate_fks",
+        "resources/0004_indexes",
+    ]
+    for name, text in written.items():
+        assert text.startswith('"""') and all(answer in text for answer in ANSWERS), name
+        assert ("atomic = False" in text) is ("indexes" in name.split("/")[1]), name
+        assert ("CreateModel" in text) <= ("EnableRowLevelSecurity" in text), name
+        assert set(re.findall(r"^(?:from|import) (\w+)", text, re.MULTILINE)) <= {"django", "council"}, name
+    ruff("check", "--quiet", folder=project.folder)
+    ruff("format", "--check", "--quiet", folder=project.folder)
+    project.manage("migrate", database=database)
+    assert set(database.catalog()) == set(migrated.catalog())
+    with database.as_django_connection() as connection:
+        assert manifest.describe(connection) ^ manifest.expected() == set()
+    project.manage("makemigrations", "--check", database=database)
+    assert project.makemigrations() == {}
+
+
+class Change(NamedTuple):
+    """A change of the models, and the files that come of it with what is in each."""
+
+    edits: list[tuple[str, str, str]]
+    files: dict[str, list[str]]
+    is_reversible: bool = True
+
+
+MEMBER = "council/models.py"
+VISIBLE = """    leaderboard_visible = models.BooleanField(
+        "listed on leaderboards", db_column="leaderboardVisible", db_default=True
+    )
+"""
+MEMBER_INDEX = """            Index(name="Member_totalPoints_idx", fields=["-total_points"]),
+"""
+MEMBER_KEY = """            UniqueIndex(name="Member_email_key", fields=["email"]),
+"""
+
+
+def with_member_field(field: str) -> tuple[str, str, str]:
+    return MEMBER, VISIBLE, f"{VISIBLE}    {field}\n"
+
+
+CHANGES = {
+    "nullable column": Change(
+        [with_member_field('nickname = models.TextField(db_column="nickName", null=True, blank=True)')],
+        {
+            "council/0011_member_nickname": [
+                "New columns: Member.nickName.",
+                "Locks: ACCESS EXCLUSIVE on Member, for an instant: no rewrite; reading and writing wait.",
+                'dependencies = [("council", "0010_sign_in_failures")]',
+                "migrations.AddField(",
+            ]
+        },
+    ),
+    "columns with defaults of the database": Change(
+        [
+            with_member_field("visits = models.IntegerField(db_default=0)"),
+            with_member_field("seen_at = TimestampField(db_default=CurrentTimestamp())"),
+        ],
+        {"council/0011_member_columns": ["New columns: Member.seen_at and Member.visits."]},
+    ),
+    "foreign key on a table that is there": Change(
+        [
+            with_member_field(
+                'referrer = models.ForeignKey("self", on_delete=models.DO_NOTHING, db_constraint=False, '
+                'db_index=False, db_column="referrerId", null=True, related_name="+")'
+            ),
+            (
+                MEMBER,
+                MEMBER_KEY,
+                f'{MEMBER_KEY}            ForeignKeyConstraint(name="Member_referrerId_fkey", field="referrer", '
+                "on_delete=Action.SET_NULL, on_update=Action.CASCADE),\n",
+            ),
+        ],
+        {
+            "council/0011_member_referrer": ["migrations.AddField("],
+            "council/0012_member_fks_not_valid": [
+                "zero_downtime.AddForeignKeyNotValid(",
+                "Locks: SHARE ROW EXCLUSIVE on Member, for an instant; writing waits.",
+            ],
+            "council/0013_validate_member_fks": [
+                "zero_downtime.ValidateConstraint(",
+                'name="Member_referrerId_fkey"',
+            ],
+        },
+    ),
+    "index": Change(
+        [
+            (
+                MEMBER,
+                MEMBER_INDEX,
+                f'{MEMBER_INDEX}            Index(name="Member_company_idx", fields=["company"]),\n',
+            )
+        ],
+        {"council/0011_member_indexes": ["    atomic = False\n", "zero_downtime.AddIndexConcurrently("]},
+    ),
+    "unique index": Change(
+        [
+            (
+                MEMBER,
+                MEMBER_KEY,
+                f'{MEMBER_KEY}            UniqueIndex(name="Member_linkedInUrl_key", fields=["linkedin_url"]),\n',
+            )
+        ],
+        {
+            "council/0011_member_indexes": [
+                "    atomic = False\n",
+                "zero_downtime.AddUniqueIndexConcurrently(",
+                "unless it writes what a unique one refuses",
+            ]
+        },
+    ),
+    "indexes that go, one for another": Change(
+        [
+            (
+                MEMBER,
+                MEMBER_INDEX,
+                '            Index(name="Member_totalPoints_id_idx", fields=["-total_points", "id"]),\n',
+            ),
+            (MEMBER, 'UniqueIndex(name="FeatureFlag_key_key", fields=["key"])', ""),
+        ],
+        {
+            "council/0011_member_indexes": ["zero_downtime.AddIndexConcurrently("],
+            "council/0012_drop_feature_flag_member_indexes": [
+                "    atomic = False\n",
+                "zero_downtime.RemoveUniqueIndexConcurrently(",
+                "zero_downtime.RemoveIndexConcurrently(",
+            ],
+        },
+    ),
+    "check": Change(
+        [
+            (
+                MEMBER,
+                MEMBER_KEY,
+                f'{MEMBER_KEY}            models.CheckConstraint(name="Member_currentStreak_check", '
+                "condition=models.Q(current_streak__gte=0)),\n",
+            )
+        ],
+        {
+            "council/0011_member_checks_not_valid": ["zero_downtime.AddCheckNotValid("],
+            "council/0012_validate_member_checks": ["zero_downtime.ValidateConstraint("],
+        },
+    ),
+    "another check of the same name": Change(
+        [
+            (
+                "gamification/models.py",
+                "condition=models.Q(points__gte=0),",
+                "condition=models.Q(points__gte=0, points__lte=1000),",
+            )
+        ],
+        {
+            "gamification/0014_point_rule_checks_not_valid": [
+                "migrations.RemoveConstraint(",
+                "zero_downtime.AddCheckNotValid(",
+            ],
+            "gamification/0015_validate_point_rule_checks": ["zero_downtime.ValidateConstraint("],
+        },
+    ),
+    "not null": Change(
+        [
+            (
+                MEMBER,
+                'accepted_by = models.TextField(db_column="acceptedBy", null=True, blank=True)',
+                'accepted_by = models.TextField(db_column="acceptedBy", db_default="nobody")',
+            )
+        ],
+        {
+            "council/0011_alter_pending_invite_accepted_by": [
+                "migrations.AlterField(",
+                'db_default="nobody", null=True',
+            ],
+            "council/0012_pending_invite_accepted_by_checks_not_valid": [
+                "zero_downtime.AddFilledCheck(",
+                'name="accepted_by"',
+            ],
+            "council/0013_validate_pending_invite_checks": ['name="PendingInvite_acceptedBy_filled_check"'],
+            "council/0014_pending_invite_accepted_by_not_null": ["zero_downtime.SetNotNull("],
+        },
+    ),
+    "wider, and nullable": Change(
+        [
+            (
+                "gamification/models.py",
+                "label = models.CharField(max_length=80)",
+                "label = models.CharField(max_length=120, null=True)",
+            )
+        ],
+        {"gamification/0014_alter_point_rule_label": ["migrations.AlterField("]},
+    ),
+    "enum": Change(
+        [
+            (
+                MEMBER,
+                "class Team(models.Model):",
+                'class Language(models.TextChoices):\n    EN = "EN"\n    DE = "DE"\n\n\nclass Team(models.Model):',
+            ),
+            with_member_field(
+                'language = EnumField(enum="Language", choices=Language, db_default=Language.EN.value)'
+            ),
+        ],
+        {
+            "council/0011_member_language": [
+                'zero_downtime.CreateEnum(\n            name="Language",\n            labels=["EN", "DE"],',
+                "migrations.AddField(",
+            ]
+        },
+    ),
+    "label of an enum": Change(
+        [
+            (
+                "resources/models.py",
+                '    PLAYBOOK = "PLAYBOOK"\n',
+                '    CHECKLIST = "CHECKLIST"\n    PLAYBOOK = "PLAYBOOK"\n',
+            )
+        ],
+        {
+            "resources/0005_resourcetype_checklist": [
+                "    atomic = False\n",
+                'name="ResourceType"',
+                'label="CHECKLIST"',
+                'after="SOP"',
+            ]
+        },
+        is_reversible=False,  # PostgreSQL cannot take a label away
+    ),
+    "another body of a trigger": Change(
+        [
+            (
+                "gamification/triggers.py",
+                "RAISE EXCEPTION 'The points ledger is append-only: TRUNCATE refused.'",
+                "RAISE EXCEPTION 'The points ledger is append-only: no TRUNCATE.'",
+            )
+        ],
+        {
+            "gamification/0014_point_transaction_triggers": [
+                "zero_downtime.ReplaceTrigger(",
+                'POINT_TRANSACTION_NO_TRUNCATE = """\\\nBEGIN\n',
+                "Locks: SHARE ROW EXCLUSIVE on PointTransaction, for an instant; writing waits.",
+            ]
+        },
+    ),
+    "another event of a trigger": Change(
+        [
+            (
+                "gamification/triggers.py",
+                "operation=pgtrigger.Update | pgtrigger.Delete,",
+                "operation=pgtrigger.Delete,",
+            )
+        ],
+        {
+            "gamification/0014_point_transaction_triggers": [
+                "pgtrigger.migrations.RemoveTrigger(",
+                "zero_downtime.AddTrigger(",
+                "Locks: ACCESS EXCLUSIVE on PointTransaction, for an instant; reading and writing wait.",
+            ]
+        },
+    ),
+    "another body of a function, and one more": Change(
+        [
+            (
+                "gamification/functions.py",
+                "WHEN 5 THEN 3 WHEN 6 THEN 2 ELSE 1",
+                "WHEN 5 THEN 3 WHEN 6 THEN 2 ELSE 1 + 0",
+            ),
+            (
+                "gamification/functions.py",
+                "ALL = [NEXT_WEEKDAY,",
+                'ALL = [Function("two", "", "RETURNS bigint LANGUAGE sql\\nRETURN 2"), NEXT_WEEKDAY,',
+            ),
+        ],
+        {
+            "gamification/0014_functions": [
+                "zero_downtime.CreateFunction(",
+                "zero_downtime.ReplaceFunction(",
+                'NEXT_WEEKDAY_FORMER = """',
+            ]
+        },
+    ),
+    "model": Change(
+        [
+            (
+                "resources/models.py",
+                "class ResourceDownload(models.Model):",
+                """class Colour(models.TextChoices):
+    RED = "RED"
+
+
+class Bookmark(models.Model):
+    member = models.ForeignKey(
+        Member, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    resource = models.ForeignKey(
+        Resource, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    colour = EnumField(enum="Colour", choices=Colour)
+
+    class Meta:
+        db_table = "Bookmark"
+        constraints = [
+            UniqueIndex(name="Bookmark_member_resource_key", fields=["member", "resource"]),
+            ForeignKeyConstraint(
+                name="Bookmark_member_fkey", field="member", on_delete=Action.CASCADE, on_update=Action.CASCADE
+            ),
+            ForeignKeyConstraint(
+                name="Bookmark_resource_fkey", field="resource", on_delete=Action.CASCADE, on_update=Action.CASCADE
+            ),
+        ]
+        indexes = [Index(name="Bookmark_resource_idx", fields=["resource"])]
+
+
+class ResourceDownload(models.Model):""",
+            ),
+            (
+                "resources/models.py",
+                "from council.postgres.indexes import Index\n",
+                "from council.postgres.indexes import Index, UniqueIndex\n",
+            ),
+        ],
+        {
+            "resources/0005_bookmark": [
+                "zero_downtime.CreateEnum(",
+                "migrations.CreateModel(",
+                "indexes.UniqueIndex(",
+                "zero_downtime.EnableRowLevelSecurity(",
+            ],
+            "resources/0006_bookmark_fks_not_valid": [
+                "Locks: SHARE ROW EXCLUSIVE on Bookmark, Member and Resource, for an instant; writing waits."
+            ],
+            "resources/0007_validate_bookmark_fks": ["zero_downtime.ValidateConstraint("],
+            "resources/0008_bookmark_indexes": ["    atomic = False\n"],
+        },
+    ),
+    "what the database does not know of": Change(
+        [
+            (
+                MEMBER,
+                "company = models.TextField(null=True, blank=True)",
+                'firm = models.TextField(db_column="company", null=True, blank=True)',
+            ),
+            (
+                "gamification/models.py",
+                'violation_error_message="A rule gives 0 points or more."',
+                'violation_error_message="Points are 0 or more."',
+            ),
+        ],
+        {
+            "council/0011_member_company_state": ["migrations.RenameField(", "Locks: none."],
+            "gamification/0014_point_rule_state": ["migrations.AlterConstraint("],
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_becomes_steps_that_run_both_ways(project: Project, migrated: Database, name: str) -> None:
+    change = CHANGES[name]
+    for edit in change.edits:
+        project.edit(*edit)
+    before = migrated.catalog()
+
+    written = project.makemigrations()
+
+    assert list(written) == list(change.files)
+    for file, fragments in change.files.items():
+        assert all(answer in written[file] for answer in ANSWERS)
+        for fragment in fragments:
+            assert fragment in written[file]
+    project.manage("migrate", database=migrated)
+    project.manage("makemigrations", "--check", database=migrated)
+    for app in {file.split("/")[0] for file in written}:
+        last = max(file for file in project.migrations() - set(written) if file.startswith(f"{app}/"))
+        project.manage("migrate", *last.split("/"), database=migrated)
+    if change.is_reversible:
+        assert migrated.catalog() == before
