@@ -12,6 +12,14 @@ from tests.databases import ROOT, Database
 
 APPS = ("council", "gamification", "resources", "benchmarks")
 
+IN_TURN = """
+import os
+from django.core.management import execute_from_command_line
+os.environ["DJANGO_SETTINGS_MODULE"] = "council.settings"
+for arguments in {commands!r}:
+    execute_from_command_line(["manage.py", *arguments])
+"""
+
 
 class Project:
     """The project's code in a folder of its own. Its commands run in processes, as a developer's would."""
@@ -40,10 +48,10 @@ class Project:
         app, name = migration.split("/")
         return (self.folder / app / "migrations" / f"{name}.py").read_text()
 
-    def manage(
+    def run(
         self, *arguments: str, database: Database | None = None, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
-        """Run manage.py; without a database, on one that cannot be reached."""
+        """Run Python in the project; without a database, with one that cannot be reached."""
         environment = {
             name: value
             for name, value in os.environ.items()
@@ -51,7 +59,7 @@ class Project:
         }
         url = database.url if database else "postgresql://nobody@127.0.0.1:1/nowhere"
         result = subprocess.run(
-            [sys.executable, "manage.py", *arguments],
+            [sys.executable, *arguments],
             cwd=self.folder,
             env={**environment, "DATABASE_URL": url, "SECRET_KEY": "for tests only"},
             check=False,
@@ -60,6 +68,15 @@ class Project:
         )
         assert not check or result.returncode == 0, result.stdout + result.stderr
         return result
+
+    def manage(
+        self, *arguments: str, database: Database | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        return self.run("manage.py", *arguments, database=database, check=check)
+
+    def manage_in_turn(self, *commands: list[str], database: Database) -> None:
+        """Run commands of manage.py one after the other in one process, which starts once."""
+        self.run("-c", IN_TURN.format(commands=commands), database=database)
 
     def makemigrations(self, *arguments: str) -> dict[str, str]:
         """Run makemigrations, and give the new files with their texts, in order."""

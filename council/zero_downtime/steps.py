@@ -191,6 +191,11 @@ class Step(Migration):
     def describe(self, before: ProjectState, after: ProjectState, *, is_first_of_app: bool) -> None:
         """Write the name and the docstring for the operations, which lead from one state to the other."""
         words = WORDS[self.stage]
+        if self.stage is Stage.DROPPED:  # by what it has state learn again
+            before = before.clone()
+            for operation in self.operations:
+                if isinstance(operation, migrations.SeparateDatabaseAndState):
+                    operation.state_forwards(self.app_label, before)
         view = _View(self.app_label, before, after)
         subject = self._subject(view)
         # The first keys and indexes of an app are those of all of its tables.
@@ -200,7 +205,7 @@ class Step(Migration):
         takes_more = pgtrigger.migrations.RemoveTrigger in kinds
         has_unique = index_operations.AddUniqueIndexConcurrently in kinds
         given = {
-            "what": _series(thing for operation in self.operations for thing in view.things(operation)),
+            "what": _series(thing for operation in self._about() for thing in view.things(operation)),
             "tables": _series(table for operation in self.operations for table in view.tables(operation)),
             "parents": view.parents(self.operations),
             "trigger_mode": "ACCESS EXCLUSIVE" if takes_more else "SHARE ROW EXCLUSIVE",
@@ -219,13 +224,22 @@ class Step(Migration):
             for line in paragraphs
         )
 
+    def _about(self) -> list[Operation]:
+        """Leave out the constraints and indexes that go along with a column."""
+        if self.stage is not Stage.FORGOTTEN:
+            return self.operations
+        return [
+            operation
+            for operation in self.operations
+            if not isinstance(operation, migrations.RemoveIndex | migrations.RemoveConstraint)
+        ]
+
     def _subject(self, view: "_View") -> str:
-        names = list(
-            dict.fromkeys(name for operation in self.operations for name in view.subjects(operation))
-        )
+        about = self._about()
+        names = list(dict.fromkeys(name for operation in about for name in view.subjects(operation)))
         if len(names) == 1:
             return names[0]
-        models = list(dict.fromkeys(name for operation in self.operations for name in view.models(operation)))
+        models = list(dict.fromkeys(name for operation in about for name in view.models(operation)))
         if self.stage is Stage.TABLES:
             return "_".join(models) if len(models) < 3 else "tables"
         if self.stage is Stage.FUNCTIONS:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import pytest
 
+from council.postgres import facts
+from council.postgres.facts import Fact
 from council.verification import manifest
 from tests.databases import Database
 from tests.projects import APPS, Project
@@ -74,6 +76,19 @@ class Change(NamedTuple):
     edits: list[tuple[str, str, str]]
     files: dict[str, list[str]]
     is_reversible: bool = True
+    is_of_the_database: bool = True
+
+
+def schema(database: Database) -> set[Fact]:
+    """Describe all that is in a database."""
+    enums = database.fetch("SELECT DISTINCT enumtypid::regtype::text FROM pg_enum")
+    tables = database.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    with database.as_django_connection() as connection:
+        return facts.of_schema(
+            connection,
+            tables=[str(name) for (name,) in tables],
+            enums=[str(name).strip('"') for (name,) in enums],
+        )
 
 
 MEMBER = "council/models.py"
@@ -400,6 +415,7 @@ class ResourceDownload(models.Model):""",
             "council/0011_member_company_state": ["migrations.RenameField(", "Locks: none."],
             "gamification/0014_point_rule_state": ["migrations.AlterConstraint("],
         },
+        is_of_the_database=False,
     ),
 }
 
@@ -409,19 +425,249 @@ def test_a_change_becomes_steps_that_run_both_ways(project: Project, migrated: D
     change = CHANGES[name]
     for edit in change.edits:
         project.edit(*edit)
-    before = migrated.catalog()
+    files, before = project.migrations(), schema(migrated)
 
-    written = project.makemigrations()
+    project.manage_in_turn(
+        ["makemigrations", "--no-input"], ["migrate"], ["makemigrations", "--check"], database=migrated
+    )
 
+    written = {file: project.text(file) for file in sorted(project.migrations() - files)}
     assert list(written) == list(change.files)
     for file, fragments in change.files.items():
         assert all(answer in written[file] for answer in ANSWERS)
         for fragment in fragments:
             assert fragment in written[file]
+    assert (schema(migrated) != before) is change.is_of_the_database
+    leaves = [
+        max(file for file in files if file.startswith(f"{app}/"))
+        for app in {one.split("/")[0] for one in written}
+    ]
+    project.manage_in_turn(*(["migrate", *leaf.split("/")] for leaf in leaves), database=migrated)
+    if change.is_reversible:
+        assert schema(migrated) == before
+
+
+COMPANY = "    company = models.TextField(null=True, blank=True)\n"
+INVITEE_KEY = """            UniqueIndex(name="PendingInvite_token_key", fields=["token"]),
+"""
+
+
+def without_tokens(project: Project) -> None:
+    project.edit(MEMBER, "    token = models.TextField()\n", "")
+    project.edit(MEMBER, INVITEE_KEY, "")
+    project.edit(MEMBER, '            Index(name="PendingInvite_token_idx", fields=["token"]),\n', "")
+
+
+def without_checkpoints(project: Project) -> None:
+    text = (project.folder / "gamification/models.py").read_text()
+    model = text[
+        text.index("class LeaderboardCheckpoint(") : text.index("class DiscordActivity(models.Model)")
+    ]
+    project.edit("gamification/models.py", model, "")
+    for file in ("leaderboard.py", "admin.py", "verification.py"):
+        path = project.folder / "gamification" / file
+        path.write_text(path.read_text().replace("LeaderboardCheckpoint", "PointRule"))
+
+
+INVITE = """INSERT INTO "PendingInvite" (id, "teamId", "seatTier", token, "createdBy")
+VALUES ({}, 't', 'TEAM_MEMBER', {}, 'm')"""
+INVITE_WITHOUT_TOKEN = """INSERT INTO "PendingInvite" (id, "teamId", "seatTier", "createdBy")
+VALUES ({}, 't', 'TEAM_MEMBER', 'm')"""
+
+
+def test_a_column_goes_in_two_releases_and_code_from_before_works_until_the_second(
+    project: Project, migrated: Database
+) -> None:
+    migrated.execute(
+        """INSERT INTO "Team" (id, name, "stripeCustomerId", "updatedAt") VALUES ('t', 'A', 'c', now())"""
+    )
+    migrated.execute(INVITE.format("'a'", "'secret'"))
+    without_tokens(project)
+
+    refused = project.manage("makemigrations", "--no-input", check=False)
+    forgotten = project.makemigrations("--forget")
+
+    assert refused.returncode == 1
+    assert (
+        "PendingInvite.token is gone from the model, and code that runs may still use its column."
+        in refused.stderr
+    )
+    assert list(forgotten) == [
+        "council/0011_alter_pending_invite_token",
+        "council/0012_forget_pending_invite_token",
+    ]
+    project.manage("migrate", database=migrated)
+    migrated.execute(INVITE.format("'b'", "'other secret'"))  # the code before it
+    migrated.execute(INVITE_WITHOUT_TOKEN.format("'c'"))  # the code after it
+    assert migrated.fetch('SELECT token FROM "PendingInvite" ORDER BY id') == [
+        ("secret",),
+        ("other secret",),
+        (None,),
+    ]
+    assert project.makemigrations() == {}
+
+    dropped = project.makemigrations("--drop")
+
+    [(name, text)] = dropped.items()
+    assert name == "council/0013_drop_pending_invite_token"
+    assert (
+        "Safe with the code before it: only if it came with or after the migration that had Django forget"
+        in text
+    )
+    before = migrated.catalog()
+    project.manage("migrate", database=migrated)
+    assert [line for line in migrated.catalog() if "token" in line] == []
+    assert project.makemigrations("--drop") == {}
+    project.manage("migrate", "council", "0012", database=migrated)
+    columns = [line for line in before if line.startswith("COLUMN|")]
+    assert [line for line in migrated.catalog() if line.startswith("COLUMN|")] == columns
+
+
+def test_a_table_goes_in_two_releases(project: Project, migrated: Database) -> None:
+    without_checkpoints(project)
+
+    forgotten = project.makemigrations("--forget")
+
+    assert list(forgotten) == ["gamification/0014_forget_leaderboard_checkpoint"]
+    project.manage("migrate", database=migrated)
+    assert migrated.fetch('SELECT count(*) FROM "LeaderboardCheckpoint"') == [(0,)]
+    dropped = project.makemigrations("--drop")
+    assert list(dropped) == ["gamification/0015_drop_leaderboard_checkpoint"]
+    assert (
+        "ACCESS EXCLUSIVE on LeaderboardCheckpoint, for an instant"
+        in dropped["gamification/0015_drop_leaderboard_checkpoint"]
+    )
+    project.manage("migrate", database=migrated)
+    assert migrated.fetch("""SELECT to_regclass('"LeaderboardCheckpoint"')""") == [(None,)]
+    project.manage("migrate", "gamification", "0013", database=migrated)
+    assert migrated.fetch('SELECT count(*) FROM "LeaderboardCheckpoint"') == [(0,)]
+
+
+def test_a_column_that_another_field_has_by_now_is_not_dropped(project: Project) -> None:
+    project.edit(MEMBER, COMPANY, "")
+    project.makemigrations("--forget")
+    project.edit(MEMBER, VISIBLE, f'{VISIBLE}    firm = models.TextField(db_column="company", null=True)\n')
+    name = "council/migrations/0012_firm.py"
+    (project.folder / name).write_text(
+        "from django.db import migrations, models\n\n\nclass Migration(migrations.Migration):\n"
+        '    dependencies = [("council", "0011_forget_member_company")]\n'
+        "    operations = [migrations.SeparateDatabaseAndState(state_operations=[migrations.AddField("
+        '"member", "firm", models.TextField(db_column="company", null=True))])]\n'
+    )
+
+    assert project.makemigrations("--drop") == {}
+
+
+def test_nothing_is_rewritten_when_a_text_may_be_longer(project: Project, migrated: Database) -> None:
+    file = """SELECT pg_relation_filenode('"PointRule"'), pg_relation_filenode('"PointRule_pkey"')"""
+    before = migrated.fetch(file)
+    project.edit(
+        "gamification/models.py", "label = models.CharField(max_length=80)", "label = models.TextField()"
+    )
+
+    project.makemigrations()
+    project.manage("migrate", database=migrated)
+
+    assert migrated.fetch(file) == before
+    assert migrated.fetch("""SELECT pg_typeof(label)::text FROM "PointRule" LIMIT 1""") == [("text",)]
+
+
+def test_check_says_what_is_missing_and_writes_nothing(project: Project) -> None:
+    assert project.manage("makemigrations", "--check").stdout == "No changes detected\n"
+    project.edit(*with_member_field("nickname = models.TextField(null=True)"))
+    before = project.migrations()
+
+    missing = project.manage("makemigrations", "--check", check=False)
+
+    assert missing.returncode == 1
+    assert "council/migrations/0011_member_nickname.py" in missing.stdout
+    assert project.migrations() == before
+
+
+def test_a_refused_change_fails_the_check_with_its_recipe(project: Project) -> None:
+    project.edit(*with_member_field("nickname = models.TextField()"))
+
+    result = project.manage("makemigrations", "--check", check=False)
+
+    assert result.returncode == 1
+    assert result.stderr.startswith("Refused: One change cannot be made while the database is in use.")
+    assert "Give it a db_default, or null=True." in result.stderr
+
+
+def test_migrate_says_that_a_migration_is_missing(project: Project, migrated: Database) -> None:
+    project.edit("gamification/functions.py", "ELSE 1 END", "ELSE 1 + 0 END")
+
+    result = project.manage("migrate", database=migrated)
+
+    assert "Your models in app(s): 'gamification' have changes that are not yet reflected" in result.stdout
+
+
+def test_a_dry_run_prints_the_file_and_writes_none(project: Project) -> None:
+    project.edit(*with_member_field("nickname = models.TextField(null=True)"))
+    before = project.migrations()
+
+    result = project.manage("makemigrations", "--dry-run", "--verbosity", "3")
+
+    assert '"""New columns: Member.nickname.\n\nLocks: ACCESS EXCLUSIVE on Member' in result.stdout
+    assert project.migrations() == before
+
+
+def test_name_and_header_are_as_asked_for(project: Project) -> None:
+    project.edit(*with_member_field("nickname = models.TextField(null=True)"))
+
+    written = project.makemigrations("council", "--name", "nicknames", "--no-header")
+
+    assert list(written) == ["council/0011_nicknames"]
+    assert written["council/0011_nicknames"].startswith("from django.db import migrations, models\n")
+
+
+def test_scriptable_prints_the_paths_alone(project: Project) -> None:
+    project.edit(*with_member_field("nickname = models.TextField(null=True)"))
+
+    result = project.manage("makemigrations", "--scriptable")
+
+    assert result.stdout == "council/migrations/0011_member_nickname.py\n"
+
+
+def test_an_empty_migration_has_the_questions_in_it(project: Project) -> None:
+    written = project.makemigrations("gamification", "--empty", "--name", "fill_levels")
+
+    [text] = written.values()
+    assert list(written) == ["gamification/0014_fill_levels"]
+    assert text.startswith('"""What it does.\n') and all(answer in text for answer in ANSWERS)
+    assert "operations = []" in text
+
+
+def test_two_branches_are_joined(project: Project, migrated: Database) -> None:
+    project.edit(*with_member_field("nickname = models.TextField(null=True)"))
+    [(one, text)] = project.makemigrations().items()
+    app, name = one.split("/")
+    (project.folder / app / "migrations" / "0011_other.py").write_text(text.replace("nickname", "other"))
+    project.edit(*with_member_field("other = models.TextField(null=True)"))
+
+    joined = project.makemigrations("--merge")
+
+    [(path, text)] = joined.items()
+    assert path == f"council/0012_merge_{name}_0011_other"
+    assert text.startswith('"""Joins branches that go on from the same migration.\n\nLocks: none.')
     project.manage("migrate", database=migrated)
     project.manage("makemigrations", "--check", database=migrated)
-    for app in {file.split("/")[0] for file in written}:
-        last = max(file for file in project.migrations() - set(written) if file.startswith(f"{app}/"))
-        project.manage("migrate", *last.split("/"), database=migrated)
-    if change.is_reversible:
-        assert migrated.catalog() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ["--update"],
+            "--update would put several steps into one migration. Delete the files that are not applied",
+        ),
+        (["--forget", "--drop"], "--forget and --drop are for two releases"),
+    ],
+)
+def test_options_that_would_undo_the_steps_are_refused(
+    project: Project, arguments: list[str], words: str
+) -> None:
+    result = project.manage("makemigrations", *arguments, check=False)
+
+    assert result.returncode == 1
+    assert words in result.stderr
