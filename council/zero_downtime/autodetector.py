@@ -20,7 +20,8 @@ from django.db.migrations.questioner import MigrationQuestioner
 from django.db.migrations.state import ModelState, ProjectState
 
 from council.zero_downtime import declared, operations
-from council.zero_downtime.history import History
+from council.zero_downtime.changes import Changes
+from council.zero_downtime.history import Forgotten, History
 from council.zero_downtime.safety import Refusal
 from council.zero_downtime.steps import Stage, Step
 from council.zero_downtime.translation import Placed, Translation
@@ -173,14 +174,15 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
 
     def _placed(self) -> dict[str, list[Placed]]:
         """Translate all that Django has found, and add what it does not know of."""
-        translation = Translation(
+        changes = Changes(
             self.generated_operations,
             self.from_state,
             self.to_state,
             renamed_models=self.renamed_models,
             renamed_fields=self.renamed_fields,
-            forgets=self.forgets,
         )
+        forgotten = list(self.history.remembered())
+        translation = Translation(changes, forgets=self.forgets, forgotten=forgotten)
         placed: dict[str, list[Placed]] = defaultdict(list)
         for app_label, found in self.generated_operations.items():
             for operation in found:
@@ -188,14 +190,15 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
                     more = self._parents(app_label) if one.stage is Stage.TRIGGERS else []
                     placed[app_label].append(one._replace(dependencies=[*one.dependencies, *more]))
         self.refusals = [*translation.refusals, *declared.refused_enums(self.history)]
-        self._place_enums(placed, translation.created)
+        self._place_enums(placed, changes)
         for app_label, function in declared.functions(self.history, drops=self.drops):
             if isinstance(function, Refusal):
                 self.refusals.append(function)
             else:
                 placed[app_label].append(Placed(Stage.FUNCTIONS, function, self._parents(app_label)))
         if self.drops:
-            self._place_dropped(placed)
+            dropped = [(key, learn) for key, learn in forgotten if not changes.is_taken_over(*key[:2], learn)]
+            self._place_dropped(placed, dropped)
         return placed
 
     def _parents(self, app_label: str) -> list[OperationDependency]:
@@ -208,11 +211,11 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
         ]
         return [dependency for dependency in dict.fromkeys(found) if dependency.app_label != app_label]
 
-    def _place_enums(self, placed: dict[str, list[Placed]], created: set[tuple[str, str]]) -> None:
+    def _place_enums(self, placed: dict[str, list[Placed]], changes: Changes) -> None:
         for uses, create in declared.new_enums(self.history):
             first = uses[0]
             own = {(use.app_label, use.model_name) for use in uses if use.app_label == first.app_label}
-            stage = Stage.TABLES if own & created else Stage.COLUMNS
+            stage = Stage.TABLES if own & changes.created else Stage.COLUMNS
             placed[first.app_label].append(Placed(stage, create, []))
             is_there = OperationDependency(
                 first.app_label, first.model_name, first.field_name, OperationDependency.Type.CREATE
@@ -224,31 +227,18 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
         for app_label, add in declared.new_labels(self.history):
             placed[app_label].append(Placed(Stage.ENUM_LABELS, add, []))
 
-    def _place_dropped(self, placed: dict[str, list[Placed]]) -> None:
+    def _place_dropped(self, placed: dict[str, list[Placed]], dropped: list[tuple[Forgotten, Any]]) -> None:
         """Have state learn again what it has forgotten, the newest first, and then drop it all, the oldest first."""
-        drops: list[tuple[str, Operation]] = []
-        for (app_label, model_name, field_name), learn in self.history.remembered():
-            if self._is_taken_over(app_label, model_name, learn):
-                continue
+        for (app_label, _, _), learn in dropped:
             again = migrations.SeparateDatabaseAndState(state_operations=[learn])
             placed[app_label].append(Placed(Stage.DROPPED, again, []))
-            if field_name is None:
-                drops.insert(0, (app_label, migrations.DeleteModel(str(learn.name))))
-            else:
-                drops.insert(0, (app_label, migrations.RemoveField(model_name, field_name)))
-        for app_label, drop in drops:
+        for (app_label, model_name, field_name), learn in reversed(dropped):
+            drop = (
+                migrations.DeleteModel(learn.name)
+                if field_name is None
+                else migrations.RemoveField(model_name, field_name)
+            )
             placed[app_label].append(Placed(Stage.DROPPED, drop, []))
-
-    def _is_taken_over(self, app_label: str, model_name: str, learn: Any) -> bool:
-        """Tell whether a table or column that state has forgotten is another model's or field's by now."""
-        if isinstance(learn, migrations.CreateModel):
-            table = learn.options.get("db_table") or f"{app_label}_{model_name}"
-            return any(model._meta.db_table == table for model in self.to_state.apps.get_models())
-        if (app_label, model_name) not in self.to_state.models:
-            return True
-        learn.field.set_attributes_from_name(learn.name)
-        fields = self.to_state.apps.get_model(app_label, model_name)._meta.local_concrete_fields
-        return any(field.column == learn.field.column for field in fields)
 
 
 def _order_in_step(placed: Placed) -> int:

@@ -105,6 +105,9 @@ def _new_index(field: Any, where: str, names: dict[str, str]) -> Iterator[Words]
 def altered_field(old: Any, new: Any) -> Iterator[Words]:
     """Say what speaks against altering a column of a table that is in use. NOT NULL is not looked at."""
     where, names = _names(old)
+    if old.many_to_many or new.many_to_many:
+        yield Words(f"{where} is many-to-many, and its table would become another.", NEW_COLUMN)
+        return
     connection = connections[DEFAULT_DB_ALIAS]
     old_type, new_type = old.db_type(connection), new.db_type(connection)
     if old.column != new.column and new_type is not None:

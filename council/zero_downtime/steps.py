@@ -322,8 +322,6 @@ class _View:
                 yield f"{operation.label} of {operation.name}"
             case operations.CreateEnum() | operations.EnableRowLevelSecurity():
                 pass
-            case trigger_operations.CreateFunction():
-                yield operation.name
             case pgtrigger.migrations.AddTrigger():
                 yield str(operation.trigger.name)
             case pgtrigger.migrations.RemoveTrigger():
@@ -337,10 +335,16 @@ class _View:
                     yield f"{name} (goes)"
             case migrations.AddIndex():
                 yield operation.index.name
-            case index_operations.RemoveIndexConcurrently() | operations.ValidateConstraint():
+            case (
+                index_operations.RemoveIndexConcurrently()
+                | operations.ValidateConstraint()
+                | trigger_operations.CreateFunction()
+            ):
                 yield operation.name
             case FieldOperation() | check_operations.AddFilledCheck():
                 yield f"{self.table(operation.model_name)}.{self._column(operation)}"
+            case migrations.CreateModel(options=options) if _has_no_table(options):
+                yield f"{operation.name}, without a table of its own"
             case _ if name := _model_name(operation):
                 yield self.table(name)
 
@@ -350,6 +354,10 @@ class _View:
             if model and (field := model.fields.get(operation.name)):
                 return str(field.db_column or operation.name)
         return str(operation.name)
+
+
+def _has_no_table(options: dict[str, Any]) -> bool:
+    return bool(options.get("proxy")) or not options.get("managed", True)
 
 
 def _model_name(operation: Operation) -> str:

@@ -1,17 +1,18 @@
 """Django's operations in the words of this project: each as the steps that do the same to a table in use."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pgtrigger.migrations
 from django.db import migrations, models
 from django.db.migrations.autodetector import OperationDependency  # type: ignore[attr-defined]  # not in the stubs
 from django.db.migrations.operations.base import Operation
-from django.db.migrations.state import ModelState, ProjectState
 
 from council.postgres.constraints import ForeignKeyConstraint
 from council.postgres.indexes import UniqueIndex
 from council.zero_downtime import check_operations, index_operations, operations, safety, trigger_operations
+from council.zero_downtime.changes import Changes, column_of, table_of
+from council.zero_downtime.history import Forgotten
 from council.zero_downtime.safety import Refusal
 from council.zero_downtime.steps import Stage
 
@@ -19,8 +20,7 @@ TWO_RELEASES = (
     "In two releases: `makemigrations --forget` has Django forget it and leaves it in the database; when no process "
     "runs that knows it, `makemigrations --drop` drops what was forgotten."
 )
-
-
+DROP_FIRST = "Drop it first, with `makemigrations --drop`, or remove the migration that forgot it if nobody has it yet."
 STATE_ONLY = migrations.AlterModelOptions | migrations.AlterModelManagers | migrations.AlterConstraint
 
 Part = tuple[Stage, Operation]
@@ -35,55 +35,22 @@ class Placed(NamedTuple):
 
 
 class Translation:
-    """The translation of all operations of one run; `refusals` are what it has no safe words for.
+    """The translation of one run's operations; `refusals` are what it has no safe words for.
 
-    `detected` are Django's operations by app, in order. `renamed_models` maps a model's key to its former name.
+    `forgotten` is what state has forgotten, with what would have it learn that again.
     """
 
     def __init__(
         self,
-        detected: dict[str, list[Operation]],
-        before: ProjectState,
-        after: ProjectState,
+        changes: Changes,
         *,
-        renamed_models: dict[tuple[str, str], str],
-        renamed_fields: dict[tuple[str, str, str], str],
         forgets: bool,
+        forgotten: Sequence[tuple[Forgotten, Any]] = (),
     ) -> None:
-        self.before = before
-        self.after = after
-        self.renamed_models = renamed_models
-        self.renamed_fields = renamed_fields
+        self.changes = changes
         self.forgets = forgets
+        self.forgotten = forgotten
         self.refusals: list[Refusal] = []
-        everything = [(app_label, operation) for app_label, found in detected.items() for operation in found]
-        self.created = {
-            (app_label, operation.name_lower)
-            for app_label, operation in everything
-            if isinstance(operation, migrations.CreateModel)
-        }
-        self.deleted = {
-            (app_label, operation.name_lower)
-            for app_label, operation in everything
-            if isinstance(operation, migrations.DeleteModel)
-        }
-        self.removed_fields = {
-            (app_label, operation.model_name_lower, operation.name)
-            for app_label, operation in everything
-            if isinstance(operation, migrations.RemoveField)
-        }
-        self.added_names = {
-            (app_label, operation.model_name_lower, _name_of_added(operation))
-            for app_label, operation in everything
-            if isinstance(
-                operation, migrations.AddIndex | migrations.AddConstraint | pgtrigger.migrations.AddTrigger
-            )
-        }
-        self.removed_triggers = {
-            (app_label, operation.model_name_lower, operation.name)
-            for app_label, operation in everything
-            if isinstance(operation, pgtrigger.migrations.RemoveTrigger)
-        }
 
     def places(self, app_label: str, operation: Any) -> Iterator[Placed]:
         dependencies = operation._auto_deps
@@ -113,50 +80,57 @@ class Translation:
             yield Stage.STATE, operation
         elif isinstance(operation, migrations.RenameIndex | migrations.AlterModelTableComment):
             yield Stage.ALTERATIONS, operation
+        elif self.changes.is_created(app_label, operation.name):
+            yield Stage.TABLES, operation
         else:
-            yield from self._other(app_label, operation)
+            self._refuse(
+                app_label,
+                f'"{operation.describe()}" has no way that is known to be safe for a table in use.',
+                "Take another way; constraints and indexes belong into Meta.constraints and Meta.indexes.",
+            )
+            yield Stage.ALTERATIONS, operation
 
     def _refuse(self, app_label: str, fault: str, cure: str) -> None:
         refusal = Refusal(app_label, fault, cure)
         if refusal not in self.refusals:  # as Django may say one thing in two operations
             self.refusals.append(refusal)
 
-    def _is_created(self, app_label: str, model_name: str) -> bool:
-        return (app_label, model_name.lower()) in self.created
-
-    def _model_before(self, app_label: str, model_name: str) -> ModelState:
-        name = self.renamed_models.get((app_label, model_name.lower()), model_name.lower())
-        model: ModelState = self.before.models[app_label, name]
-        return model
-
-    def _is_in_database(self, app_label: str, model_name: str) -> bool:
-        """Tell whether a model has a table of its own that Django looks after."""
-        state = self.after.models.get((app_label, model_name.lower())) or self._model_before(
-            app_label, model_name
-        )
-        return bool(state.options.get("managed", True)) and not state.options.get("proxy")
-
-    def _field(self, state: ProjectState, app_label: str, model_name: str, name: str) -> Any:
-        return state.apps.get_model(app_label, model_name)._meta.get_field(name)
-
     # Models.
 
     def _created_model(self, app_label: str, operation: Any) -> Iterator[Part]:
-        if not self._is_in_database(app_label, operation.name):
-            yield Stage.STATE if operation.options.get("proxy") else Stage.TABLES, operation
-            return
         yield Stage.TABLES, operation
+        if not self.changes.has_table(app_label, operation.name):
+            return
         yield Stage.TABLES, operations.EnableRowLevelSecurity(model_name=operation.name_lower)
+        table = table_of(app_label, operation)
+        if owner := self.changes.model_of_table(table):
+            self._refuse(
+                app_label,
+                f"{operation.name} has the table {table}, which is there already, as that of {owner}.",
+                "Where a model moves to another app, write both halves by hand, with `makemigrations --empty` and "
+                "SeparateDatabaseAndState; a new model has a new table.",
+            )
+        elif any(
+            isinstance(one, migrations.CreateModel) and table_of(key[0], one) == table
+            for key, one in self.forgotten
+        ):
+            self._refuse(
+                app_label,
+                f"The table {table} of {operation.name} was forgotten and is still there.",
+                DROP_FIRST,
+            )
+        for field in self.changes.meta_after(app_label, operation.name).local_fields:
+            for words in safety.new_key(field):
+                self._refuse(app_label, *words)
 
     def _deleted_model(self, app_label: str, operation: Any) -> Iterator[Part]:
-        if not self._is_in_database(app_label, operation.name):
+        if not self.changes.has_table(app_label, operation.name):
             yield Stage.STATE, operation
             return
         if not self.forgets:
-            model = self._model_before(app_label, operation.name)
             self._refuse(
                 app_label,
-                f"{model.name} is gone from the models, and code that runs may still use its table.",
+                f"{operation.name} is gone from the models, and code that runs may still use its table.",
                 TWO_RELEASES,
             )
         yield Stage.FORGOTTEN, operation
@@ -170,51 +144,56 @@ class Translation:
         yield Stage.STATE, operation
 
     def _refuse_another_table(self, app_label: str, model_name: str) -> None:
-        model_before = self._model_before(app_label, model_name)
-        old = self.before.apps.get_model(app_label, model_before.name)._meta.db_table
-        new = self.after.apps.get_model(app_label, model_name)._meta.db_table
-        if old != new:
-            where = f"The table of {model_before.name}, {old}, would become {new}"
-            self._refuse(app_label, *safety.renamed(where, what=f'db_table = "{old}"'))
+        old, new = (
+            self.changes.meta_before(app_label, model_name),
+            self.changes.meta_after(app_label, model_name),
+        )
+        if old.db_table != new.db_table:
+            where = f"The table of {old.object_name}, {old.db_table}, would become {new.db_table}"
+            self._refuse(app_label, *safety.renamed(where, what=f'db_table = "{old.db_table}"'))
 
     # Fields.
 
     def _added_field(self, app_label: str, operation: Any) -> Iterator[Part]:
-        field = self._field(self.after, app_label, operation.model_name, operation.name)
-        if not self._is_in_database(app_label, operation.model_name):
-            yield Stage.STATE, operation
-        elif self._is_created(app_label, operation.model_name) or field.many_to_many:
-            for words in safety.new_key(field):
-                self._refuse(app_label, *words)
+        field = self.changes.field_after(app_label, operation.model_name, operation.name)
+        where = f"{field.model.__name__}.{field.name}"
+        has_table = self.changes.has_table(app_label, operation.model_name)
+        if not has_table or self.changes.is_created(app_label, operation.model_name) or field.many_to_many:
             yield Stage.TABLES, operation
-        elif old_name := self._removed_field_of_column(app_label, operation.model_name, field.column):
-            where = f"{field.model.__name__}.{field.name}"
+        elif former := self.changes.removed_field_of_column(app_label, operation.model_name, field.column):
+            yield Stage.COLUMNS, operation
             self._refuse(
                 app_label,
-                f"{where} has the column {field.column} of {field.model.__name__}.{old_name}, and is otherwise another "
+                f"{where} has the column {field.column} of {field.model.__name__}.{former}, and is otherwise another "
                 f"field.",
                 "Rename the field first, with nothing else changed but db_column, and run makemigrations; then change "
                 "the rest.",
             )
+        elif self._is_forgotten(app_label, field):
             yield Stage.COLUMNS, operation
+            self._refuse(app_label, f"The column of {where} was forgotten and is still there.", DROP_FIRST)
         else:
+            yield Stage.COLUMNS, operation
             for words in safety.added_field(field):
                 self._refuse(app_label, *words)
-            yield Stage.COLUMNS, operation
+
+    def _is_forgotten(self, app_label: str, field: Any) -> bool:
+        of_model = app_label, field.model._meta.model_name
+        return any(
+            key[:2] == of_model and key.field_name and column_of(learn.field, learn.name) == field.column
+            for key, learn in self.forgotten
+        )
 
     def _altered_field(self, app_label: str, operation: Any) -> Iterator[Part]:
-        key = app_label, operation.model_name_lower
-        if operation.name not in self.after.models[key].fields:  # Django's first half of a rename
+        model_name, name = operation.model_name_lower, operation.name
+        if (
+            name not in self.changes.after.models[app_label, model_name].fields
+        ):  # Django's first half of a rename
             yield Stage.STATE, operation
             return
-        old = self._field(
-            self.before,
-            app_label,
-            self._model_before(app_label, operation.model_name).name,
-            self.renamed_fields.get((*key, operation.name), operation.name),
-        )
-        new = self._field(self.after, app_label, operation.model_name, operation.name)
-        if not (self._is_in_database(app_label, operation.model_name) and safety.is_in_database(old, new)):
+        old = self.changes.field_before(app_label, model_name, name)
+        new = self.changes.field_after(app_label, model_name, name)
+        if not (self.changes.has_table(app_label, model_name) and safety.is_in_database(old, new)):
             yield Stage.STATE, operation
             return
         for words in safety.altered_field(old, new):
@@ -223,69 +202,50 @@ class Translation:
             yield Stage.ALTERATIONS, operation
             return
         nullable = _nullable(operation.field)
-        without_null = new.clone()
-        without_null.null = True
-        without_null.set_attributes_from_name(new.name)
-        without_null.model = new.model
-        if safety.is_in_database(old, without_null):
-            yield Stage.ALTERATIONS, migrations.AlterField(operation.model_name, operation.name, nullable)
+        if safety.is_in_database(old, _of_model(nullable, new)):
+            yield Stage.ALTERATIONS, migrations.AlterField(operation.model_name, name, nullable)
         check = check_operations.filled_check_name(new.model._meta.db_table, new.column)
-        model_name = operation.model_name_lower
-        yield Stage.CHECKS, check_operations.AddFilledCheck(model_name, operation.name)
+        yield Stage.CHECKS, check_operations.AddFilledCheck(model_name, name)
         yield Stage.VALID_CHECKS, operations.ValidateConstraint(model_name, check)
-        yield Stage.NOT_NULL, check_operations.SetNotNull(model_name, operation.name, operation.field)
+        yield Stage.NOT_NULL, check_operations.SetNotNull(model_name, name, operation.field)
 
     def _removed_field(self, app_label: str, operation: Any) -> Iterator[Part]:
-        if (app_label, operation.model_name_lower) in self.deleted:
+        model_name, name = operation.model_name, operation.name
+        if self.changes.is_deleted(app_label, model_name):
             return  # it goes with its table
-        if not self._is_in_database(app_label, operation.model_name):
+        if not self.changes.has_table(app_label, model_name):
             yield Stage.STATE, operation
             return
-        model = self._model_before(app_label, operation.model_name)
-        field: Any = model.fields[operation.name]
-        if self._is_column_kept(app_label, operation.model_name, field, operation.name):
-            yield Stage.FORGOTTEN, operation
-            return
-        if not self.forgets:
+        model = self.changes.model_before(app_label, model_name)
+        field: Any = model.fields[name]
+        where = f"{model.name}.{name}"
+        if name in self.changes.after.models[app_label, model_name].fields:
             self._refuse(
                 app_label,
-                f"{model.name}.{operation.name} is gone from the model, and code that runs may still use its column.",
-                TWO_RELEASES,
+                f"{where} becomes many-to-many, or ceases to be, under its name.",
+                safety.NEW_COLUMN,
             )
-        if field.primary_key:
+        elif field.primary_key:
             self._refuse(
-                app_label,
-                f"{model.name}.{operation.name} is the primary key, which cannot be forgotten.",
-                "Leave it in the model.",
+                app_label, f"{where} is the primary key, which cannot be forgotten.", "Leave it in the model."
             )
-        elif not (field.null or field.has_db_default() or field.many_to_many):
-            # Django inserts rows without it from now on.
-            yield (
-                Stage.ALTERATIONS,
-                migrations.AlterField(operation.model_name, operation.name, _nullable(field)),
-            )
+        elif not self.changes.is_column_kept(app_label, model_name, name):
+            if not self.forgets:
+                self._refuse(
+                    app_label,
+                    f"{where} is gone from the model, and code that runs may still use its column.",
+                    TWO_RELEASES,
+                )
+            if not (field.null or field.has_db_default() or field.many_to_many):
+                # Django inserts rows without it from now on.
+                yield Stage.ALTERATIONS, migrations.AlterField(model_name, name, _nullable(field))
         yield Stage.FORGOTTEN, operation
 
-    def _removed_field_of_column(self, app_label: str, model_name: str, column: str) -> str | None:
-        """Name the field that is gone from the model and had a column that another field has now."""
-        before = self._model_before(app_label, model_name)
-        for app, model, name in self.removed_fields:
-            if (app, model) == (app_label, model_name.lower()) and _column(
-                before.fields[name], name
-            ) == column:
-                return name
-        return None
-
-    def _is_column_kept(self, app_label: str, model_name: str, field: Any, name: str) -> bool:
-        fields = self.after.apps.get_model(app_label, model_name)._meta.local_concrete_fields
-        return any(one.column == _column(field, name) for one in fields)
-
     def _renamed_field(self, app_label: str, operation: Any) -> Iterator[Part]:
-        old_model = self._model_before(app_label, operation.model_name).name
-        old = self._field(self.before, app_label, old_model, operation.old_name)
-        new = self._field(self.after, app_label, operation.model_name, operation.new_name)
+        old = self.changes.field_before(app_label, operation.model_name, operation.old_name)
+        new = self.changes.field_after(app_label, operation.model_name, operation.new_name)
         if old.column != new.column:
-            where = f"The column of {old_model}.{old.name}, {old.column}, would become {new.column}"
+            where = f"The column of {old.model.__name__}.{old.name}, {old.column}, would become {new.column}"
             self._refuse(app_label, *safety.renamed(where, what=f'db_column="{old.column}"'))
         yield Stage.STATE, operation
 
@@ -296,7 +256,7 @@ class Translation:
         if isinstance(constraint, ForeignKeyConstraint):
             yield Stage.KEYS, operations.AddForeignKeyNotValid(model_name, constraint)
             yield Stage.VALID_KEYS, operations.ValidateConstraint(model_name, constraint.name)
-        elif self._is_created(app_label, model_name):
+        elif self.changes.is_created(app_label, model_name):
             yield Stage.TABLES, operation
         elif isinstance(constraint, models.CheckConstraint):
             yield Stage.CHECKS, check_operations.AddCheckNotValid(model_name, constraint)
@@ -304,21 +264,21 @@ class Translation:
         elif isinstance(constraint, UniqueIndex):
             yield Stage.INDEXES, index_operations.AddUniqueIndexConcurrently(model_name, constraint)
         else:
+            yield Stage.CHECKS, operation
             self._refuse(
                 app_label,
                 f"{constraint.name} is a {type(constraint).__name__}: it would be built while nobody can read or write "
-                f"{self._model_before(app_label, model_name).name}.",
+                f"{self.changes.model_before(app_label, model_name).name}.",
                 "Write it as a council.postgres.indexes.UniqueIndex, which is built concurrently."
                 if isinstance(constraint, models.UniqueConstraint)
                 else "Write it as a CheckConstraint or a UniqueIndex, or have a trigger refuse such rows.",
             )
-            yield Stage.CHECKS, operation
 
     def _removed_constraint(self, app_label: str, operation: Any) -> Iterator[Part]:
-        constraint = self._model_before(app_label, operation.model_name).get_constraint_by_name(
+        constraint = self.changes.model_before(app_label, operation.model_name).get_constraint_by_name(
             operation.name
         )
-        if self._goes_with_a_field(app_label, operation.model_name, constraint):
+        if self.changes.goes_with_a_field(app_label, operation.model_name, constraint):
             yield Stage.FORGOTTEN, operation
         elif isinstance(constraint, UniqueIndex):
             self._refuse_index_of_same_name(app_label, operation)
@@ -333,8 +293,8 @@ class Translation:
         yield Stage.INDEXES, index_operations.AddIndexConcurrently(operation.model_name, operation.index)
 
     def _removed_index(self, app_label: str, operation: Any) -> Iterator[Part]:
-        index = self._model_before(app_label, operation.model_name).get_index_by_name(operation.name)
-        if self._goes_with_a_field(app_label, operation.model_name, index):
+        index = self.changes.model_before(app_label, operation.model_name).get_index_by_name(operation.name)
+        if self.changes.goes_with_a_field(app_label, operation.model_name, index):
             yield Stage.FORGOTTEN, operation
             return
         self._refuse_index_of_same_name(app_label, operation)
@@ -344,73 +304,29 @@ class Translation:
         )
 
     def _refuse_index_of_same_name(self, app_label: str, operation: Any) -> None:
-        if (app_label, operation.model_name_lower, operation.name) in self.added_names:
+        if self.changes.is_added_again(app_label, operation):
             self._refuse(
                 app_label,
                 f"The index {operation.name} would be dropped and then built as another, with none in between.",
                 "Give the new one another name: it is built first, and then the old one is dropped.",
             )
 
-    def _goes_with_a_field(self, app_label: str, model_name: str, thing: Any) -> bool:
-        """Tell whether a constraint or index is on a column that stays for code from before, and goes with that."""
-        return any(
-            safety.mentions(thing, name)
-            for app, model, name in self.removed_fields
-            if (app, model) == (app_label, model_name.lower())
-        )
-
     # Triggers.
 
     def _added_trigger(self, app_label: str, operation: Any) -> Iterator[Part]:
         model_name, trigger = operation.model_name, operation.trigger
-        is_new = (app_label, model_name.lower(), trigger.name) not in self.removed_triggers
-        if not is_new and self._is_replaceable(app_label, model_name, trigger):
+        was_there = (app_label, model_name.lower(), trigger.name) in self.changes.removed_triggers
+        if was_there and self.changes.is_replaceable(app_label, model_name, trigger.name):
             yield Stage.TRIGGERS, trigger_operations.ReplaceTrigger(model_name, trigger)
         else:
             yield Stage.TRIGGERS, trigger_operations.AddTrigger(model_name, trigger)
 
     def _removed_trigger(self, app_label: str, operation: Any) -> Iterator[Part]:
-        model_name = operation.model_name
-        if (app_label, model_name.lower(), operation.name) in self.added_names:
-            after = self.after.apps.get_model(app_label, model_name)
-            [trigger] = [
-                one.compile(after)
-                for one in self.after.models[app_label, model_name.lower()].options["triggers"]
-                if one.name == operation.name
-            ]
-            if self._is_replaceable(app_label, model_name, trigger):
-                return
-        yield Stage.TRIGGERS, operation
-
-    def _is_replaceable(self, app_label: str, model_name: str, trigger: Any) -> bool:
-        """Tell whether a trigger has the event and the function of the one before it, which may then be replaced."""
-        [before] = [
-            one
-            for one in self._model_before(app_label, model_name).options["triggers"]
-            if one.name == trigger.name
-        ]
-        return (before.sql.event, before.sql.function) == (trigger.sql.event, trigger.sql.function)
-
-    # The rest.
-
-    def _other(self, app_label: str, operation: Any) -> Iterator[Part]:
-        """Take what belongs to a new table; the rest has no safe way."""
-        if self._is_created(app_label, operation.name):
-            yield Stage.TABLES, operation
-            return
-        self._refuse(
-            app_label,
-            f'"{operation.describe()}" has no way that is known to be safe for a table in use.',
-            "Take another way; constraints and indexes belong into Meta.constraints and Meta.indexes.",
+        is_replaced = self.changes.is_added_again(app_label, operation) and self.changes.is_replaceable(
+            app_label, operation.model_name, operation.name
         )
-        yield Stage.ALTERATIONS, operation
-
-
-def _column(field: Any, name: str) -> str | None:
-    named = field.clone()
-    named.set_attributes_from_name(name)
-    column: str | None = named.column
-    return column
+        if not is_replaced:
+            yield Stage.TRIGGERS, operation
 
 
 def _nullable(field: Any) -> Any:
@@ -419,8 +335,9 @@ def _nullable(field: Any) -> Any:
     return nullable
 
 
-def _name_of_added(operation: Any) -> str:
-    for kind in ("index", "constraint", "trigger"):
-        if thing := getattr(operation, kind, None):
-            return str(thing.name)
-    raise AssertionError(operation)
+def _of_model(field: Any, like: Any) -> Any:
+    """Give a field the name and the model of another, which its SQL needs."""
+    field = field.clone()
+    field.set_attributes_from_name(like.name)
+    field.model = like.model
+    return field

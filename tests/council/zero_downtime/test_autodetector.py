@@ -8,10 +8,11 @@ from django.apps import apps
 from django.conf import settings
 from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.functions import RandomUUID
-from django.db import models
+from django.db import migrations, models
 from django.db.migrations.graph import MigrationGraph
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.migration import Migration
+from django.db.migrations.operations.base import Operation
 from django.db.migrations.questioner import MigrationQuestioner
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.models.functions import Now
@@ -84,6 +85,16 @@ def rename_model(state: ProjectState) -> None:
 def other_column(state: ProjectState) -> None:
     state.remove_field(*MEMBER, "company")
     state.add_field(*MEMBER, "firm", models.CharField(max_length=9, null=True, db_column="company"), True)
+
+
+def table_of_another(state: ProjectState) -> None:
+    fields: list[tuple[str, Any]] = [("id", models.BigAutoField(primary_key=True))]
+    state.add_model(ModelState("resources", "Note", fields, {"db_table": "PointRule"}))
+
+
+def other_kind(state: ProjectState) -> None:
+    state.remove_field(*MEMBER, "company")
+    state.add_field(*MEMBER, "company", models.ManyToManyField("council.Team", related_name="+"), True)
 
 
 REFUSED = {
@@ -203,6 +214,16 @@ REFUSED = {
         "The table of LeaderboardCheckpoint, LeaderboardCheckpoint, would become Checkpoint in the database",
         'Keep the name there: db_table = "LeaderboardCheckpoint".',
     ),
+    "many-to-many from a column": (
+        other_kind,
+        "Member.company becomes many-to-many, or ceases to be, under its name.",
+        "Add a new field beside it",
+    ),
+    "table that another model has": (
+        table_of_another,
+        "Note has the table PointRule, which is there already, as that of gamification.PointRule.",
+        "Where a model moves to another app, write both halves by hand, with `makemigrations --empty`",
+    ),
     "column gone": (
         lambda state: state.remove_field(*MEMBER, "company"),
         "Member.company is gone from the model, and code that runs may still use its column.",
@@ -246,6 +267,75 @@ def test_what_is_not_safe_is_refused_with_a_recipe(name: str) -> None:
         detector.refusals
     )
     assert changes  # it is not taken for nothing
+
+
+def with_migration(*operations: Operation, app_label: str = "council") -> MigrationGraph:
+    """Give the graph with one more migration, which nobody has written."""
+    graph: MigrationGraph = MigrationLoader(None).graph
+    node = (app_label, "9999_more")
+    more = type("Migration", (Migration,), {"operations": list(operations)})(node[1], app_label)
+    [leaf] = graph.leaf_nodes(app_label)
+    graph.add_node(node, more)
+    graph.add_dependency(more, node, leaf)
+    return graph
+
+
+def forget(*operations: Operation) -> migrations.SeparateDatabaseAndState:
+    return migrations.SeparateDatabaseAndState(state_operations=list(operations))
+
+
+def detect_after(graph: MigrationGraph, change: Callable[[ProjectState], None], **flags: bool) -> Any:
+    """Have the autodetector find a change of the models after one more migration."""
+    after = ProjectState.from_apps(apps)
+    for (_, name), migration in graph.nodes.items():
+        if migration and name == "9999_more":
+            after = migration.mutate_state(after, preserve=False)
+    change(after)
+    detector = type("Flagged", (Autodetector,), flags)(graph.make_state(), after)
+    changes = detector.changes(graph)
+    return detector, changes
+
+
+def test_what_was_forgotten_is_not_made_again_beside_itself() -> None:
+    column = with_migration(forget(migrations.RemoveField("member", "company")))
+    table = with_migration(forget(migrations.DeleteModel("LeaderboardCheckpoint")), app_label="gamification")
+
+    of_column, _ = detect_after(column, add("firm", models.TextField(null=True, db_column="company")))
+    of_table, _ = detect_after(
+        table,
+        lambda state: state.add_model(
+            ModelState("resources", "Note", [], {"db_table": "LeaderboardCheckpoint"})
+        ),
+    )
+
+    assert [one.fault for one in of_column.refusals] == [
+        "The column of Member.firm was forgotten and is still there."
+    ]
+    assert [one.fault for one in of_table.refusals] == [
+        "The table LeaderboardCheckpoint of Note was forgotten and is still there."
+    ]
+    assert "Drop it first, with `makemigrations --drop`" in of_column.refusals[0].cure
+
+
+def test_a_table_and_what_pointed_at_it_are_dropped_together() -> None:
+    graph = with_migration(
+        forget(migrations.RemoveField("member", "team")),
+        forget(migrations.DeleteModel("PendingInvite")),
+        forget(migrations.DeleteModel("Team")),
+    )
+
+    _, changes = detect_after(graph, lambda state: None, drops=True)
+
+    [step] = changes["council"]
+    assert [operation.describe() for operation in step.operations[-3:]] == [
+        "Remove field team from member",
+        "Delete model PendingInvite",
+        "Delete model Team",
+    ]
+    graph.add_node(("council", step.name), step)
+    graph.add_dependency(step, ("council", step.name), ("council", "9999_more"))
+    assert ("council", "team") not in graph.make_state().models
+    assert detect_after(graph, lambda state: None, drops=True)[1] == {}
 
 
 def steps(changes: dict[str, list[Migration]]) -> dict[str, list[str]]:
