@@ -13,6 +13,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.operations.fields import FieldOperation
 from django.db.migrations.state import ModelState, ProjectState
 
+from council.postgres.constraints import ForeignKeyConstraint
 from council.zero_downtime import check_operations, index_operations, operations, trigger_operations
 
 WIDTH = 108
@@ -23,6 +24,7 @@ class Stage(IntEnum):
 
     ENUM_LABELS = auto()
     STATE = auto()
+    OLD_CONSTRAINTS = auto()
     TABLES = auto()
     COLUMNS = auto()
     ALTERATIONS = auto()
@@ -67,6 +69,13 @@ WORDS = {
         "yes, nothing changes in the database",
         "nothing to undo",
     ),
+    Stage.OLD_CONSTRAINTS: Words(
+        "drop_{subject}_constraints",
+        "Constraints that go: {what}.",
+        "ACCESS EXCLUSIVE on {tables}, for an instant; reading and writing wait",
+        "yes, if it does without what they refused or took along",
+        "adds them again, and reads every row under the lock",
+    ),
     Stage.TABLES: Words(
         "{subject}",
         "New tables: {what}.",
@@ -91,9 +100,9 @@ WORDS = {
     Stage.KEYS: Words(
         "{subject}_fks_not_valid",
         "Foreign keys, for new and changed rows: {what}.",
-        "SHARE ROW EXCLUSIVE on {tables}, for an instant; writing waits",
+        "{mode} on {tables}, for an instant; {waits}",
         "yes, unless it writes rows whose parent is not there",
-        "drops the keys, an instant of ACCESS EXCLUSIVE on both sides",
+        "puts back what was there before, an instant of ACCESS EXCLUSIVE on both sides",
     ),
     Stage.VALID_KEYS: Words(
         "validate_{subject}_fks",
@@ -140,7 +149,7 @@ WORDS = {
     Stage.TRIGGERS: Words(
         "{subject}_triggers",
         "Triggers: {what}.",
-        "{trigger_mode} on {tables}, for an instant; {waits}",
+        "{mode} on {tables}, for an instant; {waits}",
         "yes, unless it writes what they refuse",
         "puts back what was there before (ACCESS EXCLUSIVE for an instant where a trigger goes)",
     ),
@@ -202,13 +211,13 @@ class Step(Migration):
         is_plain = is_first_of_app and words.name.count("_") and self.stage > Stage.COLUMNS
         self.fragment = re.sub("_+", "_", words.name.format(subject="" if is_plain else subject)).strip("_")
         kinds = {type(operation) for operation in self.operations}
-        takes_more = pgtrigger.migrations.RemoveTrigger in kinds
+        takes_more = bool(kinds & {pgtrigger.migrations.RemoveTrigger, migrations.RemoveConstraint})
         has_unique = index_operations.AddUniqueIndexConcurrently in kinds
         given = {
             "what": _series(thing for operation in self._about() for thing in view.things(operation)),
             "tables": _series(table for operation in self.operations for table in view.tables(operation)),
             "parents": view.parents(self.operations),
-            "trigger_mode": "ACCESS EXCLUSIVE" if takes_more else "SHARE ROW EXCLUSIVE",
+            "mode": "ACCESS EXCLUSIVE" if takes_more else "SHARE ROW EXCLUSIVE",
             "waits": "reading and writing wait" if takes_more else "writing waits",
             "unless": ", unless it writes what a unique one refuses" if has_unique else "",
         }
@@ -287,12 +296,19 @@ class _View:
                 yield from self.models(operation)
 
     def tables(self, operation: Operation) -> Iterator[str]:
-        if name := _model_name(operation):
+        """Yield an operation's table, and that which its foreign key points at."""
+        name = _model_name(operation)
+        if name:
             yield self.table(name)
-            if isinstance(operation, operations.AddForeignKeyNotValid):
-                model = self.model(name)
-                assert model
-                yield self._target(name, model.fields[operation.constraint.field])
+        if isinstance(operation, operations.AddForeignKeyNotValid):
+            model = self.model(name)
+            assert model
+            yield self._target(name, model.fields[operation.constraint.field])
+        elif isinstance(operation, migrations.RemoveConstraint):
+            former: Any = self.before.models.get((self.app_label, name.lower()))
+            for one in former.options["constraints"] if former else ():
+                if isinstance(one, ForeignKeyConstraint) and one.name == operation.name:  # type: ignore[attr-defined]
+                    yield self._target(name, former.fields[one.field])
 
     def parents(self, operations: Iterable[Operation]) -> str:
         """Say which tables are locked for the keys that Django makes of many-to-many fields."""
@@ -328,19 +344,15 @@ class _View:
                 yield f"{operation.name} (goes)"
             case migrations.AddConstraint(constraint=constraint):  # type: ignore[misc]
                 yield constraint.name
-            case migrations.RemoveConstraint(name=name, model_name=model_name):  # type: ignore[misc]
-                # One that is added again, as another, is named by that.
-                model = self.model(model_name)
-                if not model or all(one.name != name for one in model.options.get("constraints", ())):
-                    yield f"{name} (goes)"
             case migrations.AddIndex():
                 yield operation.index.name
             case (
                 index_operations.RemoveIndexConcurrently()
+                | migrations.RemoveConstraint()
                 | operations.ValidateConstraint()
                 | trigger_operations.CreateFunction()
             ):
-                yield operation.name
+                yield operation.name  # type: ignore[union-attr]  # the stubs leave out RemoveConstraint's
             case FieldOperation() | check_operations.AddFilledCheck():
                 yield f"{self.table(operation.model_name)}.{self._column(operation)}"
             case migrations.CreateModel(options=options) if _has_no_table(options):

@@ -107,8 +107,9 @@ class Translation:
             self._refuse(
                 app_label,
                 f"{operation.name} has the table {table}, which is there already, as that of {owner}.",
-                "Where a model moves to another app, write both halves by hand, with `makemigrations --empty` and "
-                "SeparateDatabaseAndState; a new model has a new table.",
+                "A new model has a new table. Where it is the same model by another name, run makemigrations before "
+                "its fields change, too; where it moves to another app, write both halves by hand, with `makemigrations "
+                "--empty` and SeparateDatabaseAndState.",
             )
         elif any(
             isinstance(one, migrations.CreateModel) and table_of(key[0], one) == table
@@ -284,10 +285,10 @@ class Translation:
             self._refuse_index_of_same_name(app_label, operation)
             removal = index_operations.RemoveUniqueIndexConcurrently(operation.model_name, operation.name)
             yield Stage.OLD_INDEXES, removal
-        elif isinstance(constraint, ForeignKeyConstraint):
-            yield Stage.KEYS, operation
-        else:
-            yield Stage.CHECKS, operation
+        elif not self.changes.is_added_again(app_label, operation):
+            yield Stage.OLD_CONSTRAINTS, operation
+        else:  # in one transaction with what takes its place
+            yield (Stage.KEYS if isinstance(constraint, ForeignKeyConstraint) else Stage.CHECKS), operation
 
     def _added_index(self, app_label: str, operation: Any) -> Iterator[Part]:
         yield Stage.INDEXES, index_operations.AddIndexConcurrently(operation.model_name, operation.index)

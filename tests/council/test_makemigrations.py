@@ -224,6 +224,48 @@ CHANGES = {
             "gamification/0015_validate_point_rule_checks": ["zero_downtime.ValidateConstraint("],
         },
     ),
+    "constraints that go, and another name of an index": Change(
+        [
+            (
+                MEMBER,
+                'Index(name="Member_teamId_idx", fields=["team"])',
+                'Index(name="Member_team", fields=["team"])',
+            ),
+            (
+                MEMBER,
+                """            ForeignKeyConstraint(
+                name="Member_teamId_fkey", field="team", on_delete=Action.SET_NULL, on_update=Action.CASCADE
+            ),
+""",
+                "",
+            ),
+        ],
+        {
+            "council/0011_drop_member_constraints": [
+                "Constraints that go: Member_teamId_fkey.",
+                "Locks: ACCESS EXCLUSIVE on Member and Team, for an instant; reading and writing wait.",
+                "migrations.RemoveConstraint(",
+            ],
+            "council/0012_alter_member": ["migrations.RenameIndex("],
+        },
+    ),
+    "other actions of a key": Change(
+        [
+            (
+                MEMBER,
+                'name="Member_teamId_fkey", field="team", on_delete=Action.SET_NULL,',
+                'name="Member_teamId_fkey", field="team", on_delete=Action.RESTRICT,',
+            )
+        ],
+        {
+            "council/0011_member_fks_not_valid": [
+                "Locks: ACCESS EXCLUSIVE on Member and Team, for an instant; reading and writing wait.",
+                "migrations.RemoveConstraint(",
+                "zero_downtime.AddForeignKeyNotValid(",
+            ],
+            "council/0012_validate_member_fks": ["zero_downtime.ValidateConstraint("],
+        },
+    ),
     "not null": Change(
         [
             (

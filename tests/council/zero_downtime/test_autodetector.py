@@ -222,7 +222,7 @@ REFUSED = {
     "table that another model has": (
         table_of_another,
         "Note has the table PointRule, which is there already, as that of gamification.PointRule.",
-        "Where a model moves to another app, write both halves by hand, with `makemigrations --empty`",
+        "A new model has a new table. Where it is the same model by another name, run makemigrations before",
     ),
     "column gone": (
         lambda state: state.remove_field(*MEMBER, "company"),
@@ -442,6 +442,23 @@ def test_a_trigger_comes_after_the_columns_that_it_may_speak_of() -> None:
     assert steps(changes)["gamification.0014_point_transaction_triggers"] == [
         "council.0011_member_nickname",
         "gamification.0013_fill_month_and_streak",
+    ]
+
+
+def test_a_model_with_another_name_and_its_old_table_is_the_same_model() -> None:
+    def change(state: ProjectState) -> None:
+        rule = "gamification", "award"
+        state.rename_model("gamification", "pointrule", "Award")
+        state.remove_constraint(*rule, "PointRule_points_check")
+        state.add_index(*rule, Index(name="PointRule_label_idx", fields=["label"]))
+
+    detector, changes = detect(change)
+
+    assert detector.refusals == []
+    assert list(steps(changes)) == [
+        "gamification.0014_award_state",
+        "gamification.0015_drop_award_constraints",
+        "gamification.0016_award_indexes",
     ]
 
 
