@@ -108,8 +108,8 @@ class Translation:
                 app_label,
                 f"{operation.name} has the table {table}, which is there already, as that of {owner}.",
                 "A new model has a new table. Where it is the same model by another name, run makemigrations before "
-                "its fields change, too; where it moves to another app, write both halves by hand, with `makemigrations "
-                "--empty` and SeparateDatabaseAndState.",
+                "its fields change, too. Where it moves to another app, write both halves by hand (`makemigrations "
+                "--empty`, SeparateDatabaseAndState).",
             )
         elif any(
             isinstance(one, migrations.CreateModel) and table_of(key[0], one) == table
