@@ -1,81 +1,265 @@
-"""What a migration will do to a database that is in use, as far as that is known before it runs."""
+"""What pending migrations will do to a database that is in use, told before they run."""
 
-from collections.abc import Iterator
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-import pgtrigger.migrations
-from django.db import migrations
+from django.conf import settings
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
-from django.db.migrations.state import ModelState, ProjectState
+from django.db.migrations.state import ProjectState
 
-from council.zero_downtime import check_operations, operations, trigger_operations
+from council.postgres import statements
+from council.zero_downtime import commands, durations, inventory
+from council.zero_downtime.baseline import AdoptBaseline
+from council.zero_downtime.batch_operations import UpdateInBatches
+from council.zero_downtime.effects import MODES, SHARE, Break, Effect, Kind, Lock, Risk, Work
+from council.zero_downtime.inventory import Inventory
 
-
-class Lock(NamedTuple):
-    """A lock on a table, with its mode as PostgreSQL's manual spells it."""
-
-    table: str
-    mode: str
-
-
-ACCESS_EXCLUSIVE = "ACCESS EXCLUSIVE"
-SHARE_ROW_EXCLUSIVE = "SHARE ROW EXCLUSIVE"
-SHARE = "SHARE"
-
-# What an operation takes on its model's table. Its reversal drops something: ACCESS EXCLUSIVE.
-MODES: dict[type[Operation], str] = {
-    migrations.AddField: ACCESS_EXCLUSIVE,
-    migrations.RemoveField: ACCESS_EXCLUSIVE,
-    migrations.AlterField: ACCESS_EXCLUSIVE,
-    migrations.RenameField: ACCESS_EXCLUSIVE,
-    migrations.AddConstraint: ACCESS_EXCLUSIVE,
-    migrations.RemoveConstraint: ACCESS_EXCLUSIVE,
-    migrations.AddIndex: SHARE,
-    migrations.RemoveIndex: ACCESS_EXCLUSIVE,
-    migrations.DeleteModel: ACCESS_EXCLUSIVE,
-    check_operations.AddCheckNotValid: ACCESS_EXCLUSIVE,
-    check_operations.AddFilledCheck: ACCESS_EXCLUSIVE,
-    check_operations.SetNotNull: ACCESS_EXCLUSIVE,
-    operations.AddForeignKeyNotValid: SHARE_ROW_EXCLUSIVE,
-    operations.EnableRowLevelSecurity: ACCESS_EXCLUSIVE,
-    pgtrigger.migrations.RemoveTrigger: ACCESS_EXCLUSIVE,
-    trigger_operations.AddTrigger: SHARE_ROW_EXCLUSIVE,
-    trigger_operations.ReplaceTrigger: SHARE_ROW_EXCLUSIVE,
-}
+# Whoever reads or writes waits for these.
+FELT = MODES[MODES.index(SHARE) :]
 
 
-def locks(migration: Migration, before: ProjectState, *, backwards: bool = False) -> set[Lock]:
-    """List the locks a migration takes that others would wait for, on tables that it did not make.
+UNKNOWN = Risk(
+    "unknown-operation",
+    "It is no SQL: what it locks, and for how long, is not known.",
+    "Write it as SQL, for rows by zero_downtime.UpdateInBatches.",
+)
+IRREVERSIBLE = Risk(
+    "irreversible", "It cannot be reversed.", "Go forward: write a migration that makes it good."
+)
+IN_TRANSACTION = Risk(
+    "concurrent-in-transaction",
+    "It cannot run in a transaction, and the migration is one.",
+    "Set `atomic = False` on the migration.",
+)
 
-    `before` is the state that the migration begins with forwards. Operations that are not in MODES take none that
-    anybody waits for, as concurrent index builds, or are not known, as RunSQL.
+
+class Held(NamedTuple):
+    """A lock on a table that is in use, and how long it is held: to the end of its transaction."""
+
+    lock: Lock
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation of a migration. Seconds are estimates; below durations.INSTANT_SECONDS they mean an instant."""
+
+    migration: str
+    operation: str
+    sql: list[str]
+    work: list[Work]
+    seconds: float
+    is_atomic: bool
+    is_reversible: bool
+    breaks: list[str]
+    risks: list[Risk]
+    accepted: Mapping[str, str]
+    locks: list[Held]
+
+    @property
+    def warnings(self) -> list[Risk]:
+        """The risks that the migration does not accept in writing."""
+        return [risk for risk in self.risks if risk.rule not in self.accepted]
+
+
+MigrationPlan = Sequence[tuple[Migration, bool]]
+
+
+def of(connection: BaseDatabaseWrapper, migrations: MigrationPlan) -> list[Step]:
+    """Foretell the steps of a plan on the database of a connection. Takes no lock on a table."""
+    executor: Any = MigrationExecutor(connection)
+    state = executor._create_project_state(with_applied_migrations=True)
+    pace = durations.pace(connection) if migrations else 1.0
+    return steps(connection, migrations, state=state, there=inventory.read(connection), pace=pace)
+
+
+def locks(
+    connection: BaseDatabaseWrapper, migration: Migration, before: ProjectState, *, backwards: bool = False
+) -> set[Lock]:
+    """List the locks a migration takes that readers or writers would wait for, on tables that are there.
+
+    `before` is the state that the migration begins with forwards.
     """
-    # Without its rendered models, which a clone would render anew.
+    there = inventory.read(connection)
+    tables = frozenset(there.tables)
+    # Without its rendered models, which belong to whoever gave it.
     state = ProjectState({key: model.clone() for key, model in before.models.items()}, before.real_apps)
-    there = {_table(model) for model in before.models.values()}
-    found: set[Lock] = set()
+    foretold = _Foretold(connection, migration, there)
+    made = [foretold.step(change) for change in _changes(migration, state, backwards=backwards)]
+    return {lock for step in made for lock, _ in step.locks if lock.mode in FELT and lock.table in tables}
+
+
+def steps(
+    connection: BaseDatabaseWrapper,
+    migrations: MigrationPlan,
+    *,
+    state: ProjectState,
+    there: Inventory,
+    pace: float = 1.0,
+) -> list[Step]:
+    """Foretell the steps of a plan that finds a state of the models and an inventory of the database."""
+    found: list[Step] = []
+    for migration, backwards in migrations:
+        there.begin_migration()
+        if backwards:
+            state = MigrationExecutor(connection).loader.project_state(
+                (migration.app_label, migration.name), at_end=False
+            )
+        foretold = _Foretold(connection, migration, there, pace)
+        made = [foretold.step(change) for change in _changes(migration, state, backwards=backwards)]
+        found += _until_the_end(made) if migration.atomic else made
+        if not backwards:
+            state = migration.mutate_state(state, preserve=False)
+    return found
+
+
+class _Change(NamedTuple):
+    """An operation between two states of the models."""
+
+    operation: Operation
+    before: ProjectState
+    after: ProjectState
+    backwards: bool
+
+
+def _changes(migration: Migration, state: ProjectState, *, backwards: bool) -> list[_Change]:
+    changes = []
     for operation in migration.operations:
-        mode = MODES.get(type(operation))
-        if mode and (model := _model(operation, migration.app_label, state)):
-            mode = ACCESS_EXCLUSIVE if backwards else mode
-            found.update(Lock(table, mode) for table in (_table(model), *_parents(operation, model, state)))
+        before, state = state, state.clone()
         operation.state_forwards(migration.app_label, state)
-    return {lock for lock in found if lock.table in there}
+        changes.append(_Change(operation, before, state, backwards))
+    return changes[::-1] if backwards else changes
 
 
-def _model(operation: Operation, app_label: str, state: ProjectState) -> ModelState | None:
-    name: str = getattr(operation, "model_name", None) or getattr(operation, "name", None) or ""
-    return state.models.get((app_label, name.lower()))
+class _Foretold:
+    """A migration, as far as it has been foretold."""
+
+    def __init__(
+        self, connection: BaseDatabaseWrapper, migration: Migration, there: Inventory, pace: float = 1.0
+    ) -> None:
+        self.connection = connection
+        self.migration = migration
+        self.there = there
+        self.pace = pace
+        self.accepted = {
+            **settings.ACCEPTED_MIGRATION_RISKS.get(str(migration), {}),
+            **getattr(migration, "accepts", {}),
+        }
+        self.locked: list[Lock] = []  # by statements before, until the transaction ends
+
+    def step(self, change: _Change) -> Step:
+        operation = change.operation
+        sql = self.sql(change)
+        effects = [*self.of_operation(change), *itertools.chain.from_iterable(map(self.of_sql, sql))]
+        work = [_batched(effect, operation) for effect in effects if isinstance(effect, Work)]
+        if self.migration.atomic and any(piece.is_concurrent or piece.batches for piece in work):
+            effects.append(IN_TRANSACTION)
+        seconds = sum(durations.seconds(piece, self.pace) for piece in work)
+        locks = _strongest(effect for effect in effects if isinstance(effect, Lock))
+        return Step(
+            migration=str(self.migration),
+            operation=f"Undo: {operation.describe()}" if change.backwards else operation.describe(),
+            sql=sql,
+            work=[piece for piece in work if piece.table not in self.there.new_tables],
+            seconds=seconds,
+            is_atomic=self.migration.atomic or bool(operation.atomic),
+            is_reversible=bool(operation.reversible),
+            breaks=list(dict.fromkeys(effect.words for effect in effects if isinstance(effect, Break))),
+            risks=list(dict.fromkeys(effect for effect in effects if isinstance(effect, Risk))),
+            accepted=self.accepted,
+            locks=[Held(lock, seconds) for lock in locks if lock.table not in self.there.new_tables],
+        )
+
+    def sql(self, change: _Change) -> list[str]:
+        """Have an operation print its SQL, as sqlmigrate does, where it can."""
+        operation = change.operation
+        if not operation.reduces_to_sql or (change.backwards and not operation.reversible):
+            return []
+        if self.is_adoption(change):
+            return []
+        editor: Any
+        with self.connection.schema_editor(collect_sql=True, atomic=False) as editor:
+            if change.backwards:
+                operation.database_backwards(self.migration.app_label, editor, change.after, change.before)
+            else:
+                operation.database_forwards(self.migration.app_label, editor, change.before, change.after)
+            editor.flush_deferred_sql()
+        return [str(sql) for sql in editor.collected_sql]
+
+    def is_adoption(self, change: _Change) -> bool:
+        """Tell a baseline whose tables are there. Raises BaselineMismatch where they are others."""
+        operation = change.operation
+        return (
+            isinstance(operation, AdoptBaseline)
+            and not change.backwards
+            and bool(operation.tables & self.there.tables.keys())
+            and operation.is_adoption(self.connection)
+        )
+
+    def of_operation(self, change: _Change) -> Iterator[Risk]:
+        if change.backwards and not change.operation.reversible:
+            yield IRREVERSIBLE
+        elif not change.operation.reduces_to_sql:
+            yield UNKNOWN
+
+    def of_sql(self, text: str) -> Iterator[Effect]:
+        try:
+            found = statements.read(text)
+        except statements.Unreadable as error:
+            fault = f"PostgreSQL's parser does not read it: {error}"
+            yield Risk("unknown-statement", fault, "Mend the statement.")
+            return
+        for statement in found:
+            effects = [
+                *commands.effects(statement.node, self.there),
+                *commands.new_labels(statement.node, self.there),
+            ]
+            yield from effects
+            if self.migration.atomic:
+                yield from self.read_under_locks(effects)
+
+    def read_under_locks(self, effects: list[Effect]) -> Iterator[Risk]:
+        """Warn of what a statement reads while those before it keep others waiting, and add its own locks to them."""
+        for work in effects:
+            if isinstance(work, Work) and work.table not in self.there.new_tables:
+                for lock in self.locked:
+                    fault = f'"{lock.table}" stays locked ({lock.mode}) while all of "{work.table}" is read.'
+                    yield Risk(
+                        "scan-under-lock", fault, "Put what reads all rows into a migration of its own."
+                    )
+        self.locked += [
+            lock
+            for lock in effects
+            if isinstance(lock, Lock) and lock.mode in FELT and lock.table not in self.there.new_tables
+        ]
 
 
-def _table(model: ModelState) -> str:
-    return str(model.options.get("db_table") or f"{model.app_label}_{model.name_lower}")
+def _batched(work: Work, operation: Operation) -> Work:
+    if isinstance(operation, UpdateInBatches) and work.kind is Kind.CHANGE:
+        return work._replace(batches=max(1, math.ceil(work.rows / operation.batch_rows)))
+    return work
 
 
-def _parents(operation: Operation, model: ModelState, state: ProjectState) -> Iterator[str]:
-    if isinstance(operation, operations.AddForeignKeyNotValid):
-        field: Any = model.fields[operation.constraint.field]
-        to = field.remote_field.model
-        app_label, _, name = str(to).lower().rpartition(".")
-        yield _table(state.models[app_label or model.app_label, name])
+def _strongest(locks: Iterable[Lock]) -> list[Lock]:
+    """Keep the strongest lock of each table."""
+    found: dict[str, Lock] = {}
+    for lock in locks:
+        other = found.get(lock.table, lock)
+        found[lock.table] = max(lock, other, key=lambda one: MODES.index(one.mode))
+    return list(found.values())
+
+
+def _until_the_end(made: list[Step]) -> list[Step]:
+    """Have the locks of a transaction's steps held until it ends."""
+    return [
+        replace(
+            step, locks=[Held(lock, sum(later.seconds for later in made[number:])) for lock, _ in step.locks]
+        )
+        for number, step in enumerate(made)
+    ]
