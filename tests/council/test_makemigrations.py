@@ -1,5 +1,6 @@
 """From a changed model to migrations that run: the command as a developer runs it, in a copy of the project."""
 
+import json
 import re
 import subprocess
 import sys
@@ -68,6 +69,7 @@ def test_the_whole_of_version_2_comes_out_of_the_models(
         assert manifest.describe(connection) ^ manifest.expected() == set()
     project.manage("makemigrations", "--check", database=database)
     assert project.makemigrations() == {}
+    assert project.manage("lint_migrations", database=database).stdout == "Nothing found.\n"
 
 
 class Change(NamedTuple):
@@ -487,6 +489,37 @@ def test_a_change_becomes_steps_that_run_both_ways(project: Project, migrated: D
     project.manage_in_turn(*(["migrate", *leaf.split("/")] for leaf in leaves), database=migrated)
     if change.is_reversible:
         assert schema(migrated) == before
+
+
+CHECKED = {"check", "another check of the same name", "not null"}
+# Those that want the same lines as others.
+ALONE = {"index", "other actions of a key", "another event of a trigger"}
+
+
+def test_many_changes_at_once_are_as_safe_for_the_plan_s_rules_too(
+    project: Project, migrated: Database
+) -> None:
+    for edit in (
+        edit for name, change in CHANGES.items() if name not in CHECKED | ALONE for edit in change.edits
+    ):
+        project.edit(*edit)
+
+    project.manage_in_turn(
+        ["makemigrations", "--no-input"],
+        ["lint_migrations"],
+        ["migrate"],
+        ["makemigrations", "--check"],
+        database=migrated,
+    )
+
+    for edit in (edit for name in CHECKED for edit in CHANGES[name].edits):
+        project.edit(*edit)
+    project.makemigrations()
+    linted = project.manage("lint_migrations", "--format", "json", database=migrated, check=False)
+    assert {one["rule"] for one in json.loads(linted.stdout)} == {
+        "unchecked-rows"
+    }  # what people have to look at
+    project.manage("migrate", database=migrated)
 
 
 COMPANY = "    company = models.TextField(null=True, blank=True)\n"
