@@ -156,11 +156,20 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
                     newest.get(app, (app, "__first__")) for app in sorted(needed - {app_label})
                 ]
                 for app, name in migration.dependencies:
-                    app = getattr(settings, name).split(".")[0] if app == "__setting__" else app  # noqa: PLW2901
+                    if app == "__setting__":
+                        app, name = self._migration_of_user_model()  # noqa: PLW2901
                     step.dependencies.append(names.get((app, name)) or newest.get(app) or (app, name))
                 if graph and any(_makes_the_user_model(app_label, one) for one in step.operations):
                     step.run_before = _waiting_for_the_user_model(graph, app_label)
                 built[app_label].append(step)
+
+    def _migration_of_user_model(self) -> tuple[str, str]:
+        """Name the migration that makes the user model, among those that Django has just built; else any of its app."""
+        app_label = settings.AUTH_USER_MODEL.split(".")[0]
+        for migration in self.migrations.get(app_label, ()):
+            if any(_makes_the_user_model(app_label, one) for one in migration.operations):
+                return app_label, migration.name
+        return app_label, "__first__"
 
     def _optimize_migrations(self) -> None:
         super()._optimize_migrations()  # type: ignore[misc]  # not in the stubs
@@ -212,10 +221,10 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
         return [dependency for dependency in dict.fromkeys(found) if dependency.app_label != app_label]
 
     def _place_enums(self, placed: dict[str, list[Placed]], changes: Changes) -> None:
+        """Have the first that needs an enum make it: a new table, or else a column. The others come after that."""
         for uses, create in declared.new_enums(self.history):
-            first = uses[0]
-            own = {(use.app_label, use.model_name) for use in uses if use.app_label == first.app_label}
-            stage = Stage.TABLES if own & changes.created else Stage.COLUMNS
+            first = next((use for use in uses if changes.is_created(use.app_label, use.model_name)), uses[0])
+            stage = Stage.TABLES if changes.is_created(first.app_label, first.model_name) else Stage.COLUMNS
             placed[first.app_label].append(Placed(stage, create, []))
             is_there = OperationDependency(
                 first.app_label, first.model_name, first.field_name, OperationDependency.Type.CREATE

@@ -17,10 +17,11 @@ from django.db.migrations.questioner import MigrationQuestioner
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.models.functions import Now
 
+from council import zero_downtime
 from council.postgres.constraints import ForeignKeyConstraint
-from council.postgres.fields import CurrentTimestamp, TimestampField
+from council.postgres.fields import CurrentTimestamp, EnumField, TimestampField
 from council.postgres.indexes import Index
-from council.zero_downtime import safety
+from council.zero_downtime import declared, safety
 from council.zero_downtime.autodetector import Autodetector
 
 MEMBER = ("council", "member")
@@ -423,12 +424,17 @@ def test_tables_of_two_apps_that_point_at_each_other_are_made_in_turns() -> None
 
 def test_what_points_at_the_user_model_comes_after_the_migration_that_makes_it() -> None:
     user = models.ForeignKey(settings.AUTH_USER_MODEL, **KEY)
+    loader = MigrationLoader(None)
+    before, after = loader.project_state(), ProjectState.from_apps(apps)
+    before.remove_model("admin", "logentry")
+    before.remove_model("council", "account")
+    after.add_model(model("resources", "Note", ("user", user)))
 
-    _, changes = detect(lambda state: state.add_model(model("resources", "Note", ("user", user))))
+    _, of_old = detect(lambda state: state.add_model(model("resources", "Note", ("user", user))))
+    of_new = Autodetector(before, after).changes(loader.graph)
 
-    assert steps(changes) == {
-        "resources.0005_note": ["council.0010_sign_in_failures", "resources.0004_indexes"]
-    }
+    assert steps(of_old)["resources.0005_note"] == ["council.0010_sign_in_failures", "resources.0004_indexes"]
+    assert steps(of_new)["resources.0005_note"] == ["council.0011_account", "resources.0004_indexes"]
 
 
 def test_a_trigger_comes_after_the_columns_that_it_may_speak_of() -> None:
@@ -487,6 +493,27 @@ def test_only_the_apps_that_are_asked_for_are_changed_or_refused() -> None:
 
     assert list(changes) == ["council"]
     assert detector.refusals == []
+
+
+def test_an_enum_of_two_apps_is_made_by_the_first_that_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    uses = [
+        declared.EnumUse("council", "member", "shade", ("DARK",)),
+        declared.EnumUse("resources", "note", "shade", ("DARK",)),
+    ]
+    known = declared.enum_uses()
+    monkeypatch.setattr(declared, "enum_uses", lambda: {**known, "Shade": uses})
+
+    def change(state: ProjectState) -> None:
+        add("shade", EnumField(enum="Shade", null=True))(state)
+        state.add_model(model("resources", "Note", ("shade", EnumField(enum="Shade"))))
+
+    _, changes = detect(change)
+
+    assert steps(changes) == {
+        "resources.0005_note": ["resources.0004_indexes"],
+        "council.0011_member_shade": ["council.0010_sign_in_failures", "resources.0005_note"],
+    }
+    assert "Create enum Shade" in changes["resources"][0].operations[0].describe()
 
 
 @pytest.mark.parametrize(
@@ -551,6 +578,12 @@ def test_a_function_that_is_declared_no_more_is_dropped_in_a_later_release(
     refusing, _ = detect(lambda state: None)
     _, changes = detect(lambda state: None, detector=Dropping)
 
+    first = MigrationLoader(None).get_migration("gamification", "0011_points_by_ledger").operations[0]
+    gone = with_migration(
+        zero_downtime.RemoveFunction(*first.deconstruct()[2].values()), app_label="gamification"
+    )
+    refused_after, changes_after = detect_after(gone, lambda state: None)
+    assert (refused_after.refusals, changes_after) == ([], {})
     assert "next_weekday(day date) is declared no more" in refusing.refusals[0].fault
     assert [operation.describe() for operation in changes["gamification"][0].operations] == [
         "Drop function next_weekday(day date)"
