@@ -8,6 +8,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
 
 from council.zero_downtime import safety
+from council.zero_downtime.safety import column_of
 
 
 class Changes:
@@ -157,10 +158,3 @@ class Changes:
 
 def table_of(app_label: str, operation: migrations.CreateModel) -> str:
     return str(operation.options.get("db_table") or f"{app_label}_{operation.name_lower}")
-
-
-def column_of(field: Any, name: str) -> str | None:
-    named = field.clone()
-    named.set_attributes_from_name(name)
-    column: str | None = named.column
-    return column

@@ -23,7 +23,7 @@ class EnumUse(NamedTuple):
 
 
 def enum_uses() -> dict[str, list[EnumUse]]:
-    """List the fields of each enum, in the order of apps and models. The first one's choices are its labels."""
+    """List the fields of each enum, in the order of apps and models."""
     uses: dict[str, list[EnumUse]] = {}
     for model in apps.get_models():
         for field in model._meta.local_fields:
@@ -35,11 +35,16 @@ def enum_uses() -> dict[str, list[EnumUse]]:
     return uses
 
 
+def _labels(uses: list[EnumUse]) -> tuple[str, ...]:
+    """Read an enum's labels from the first of its fields that has choices."""
+    return next((use.labels for use in uses if use.labels), ())
+
+
 def new_enums(history: History) -> Iterator[tuple[list[EnumUse], CreateEnum]]:
     """Yield the enums that no migration has made, with the fields that need them."""
     for name, uses in enum_uses().items():
         if name not in history.enums:
-            labels = next((use.labels for use in uses if use.labels), ())
+            labels = _labels(uses)
             yield uses, CreateEnum(name=name, labels=list(labels))
 
 
@@ -47,7 +52,7 @@ def new_labels(history: History) -> Iterator[tuple[str, AddEnumValue]]:
     """Yield the labels that choices have and migrations have not made, with the app that made the enum."""
     for name, uses in enum_uses().items():
         known = history.enums.get(name)
-        labels = next((use.labels for use in uses if use.labels), ())
+        labels = _labels(uses)
         if known and labels:
             for place, label in enumerate(labels):
                 if label not in known.labels:
@@ -59,7 +64,7 @@ def refused_enums(history: History) -> Iterator[Refusal]:
     for name, uses in enum_uses().items():
         use = uses[0]
         known = history.enums.get(name)
-        labels = next((use.labels for use in uses if use.labels), ())
+        labels = _labels(uses)
         if not labels:
             if not known:
                 yield Refusal(

@@ -206,6 +206,14 @@ def is_in_database(old: Any, new: Any) -> bool:
     return bool(_schema_editor()._field_should_be_altered(old, new))
 
 
+def column_of(field: Any, name: str) -> str | None:
+    """Name the column of a field of migration state, which does not know its own name."""
+    named = field.clone()
+    named.set_attributes_from_name(name)
+    column: str | None = named.column
+    return column
+
+
 def _schema_editor() -> Any:
     return connections[DEFAULT_DB_ALIAS].schema_editor(collect_sql=True)  # not entered, it runs nothing
 

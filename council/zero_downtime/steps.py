@@ -15,6 +15,7 @@ from django.db.migrations.state import ModelState, ProjectState
 
 from council.postgres.constraints import ForeignKeyConstraint
 from council.zero_downtime import check_operations, index_operations, operations, trigger_operations
+from council.zero_downtime.safety import column_of
 
 WIDTH = 108
 
@@ -41,6 +42,8 @@ class Stage(IntEnum):
     DROPPED = auto()
 
 
+# In a new app they are those of all of its tables, and named after none.
+OF_ALL_TABLES = {Stage.KEYS, Stage.VALID_KEYS, Stage.INDEXES, Stage.TRIGGERS}
 NOT_ATOMIC = {Stage.ENUM_LABELS, Stage.INDEXES, Stage.OLD_INDEXES}
 
 
@@ -207,9 +210,10 @@ class Step(Migration):
                     operation.state_forwards(self.app_label, before)
         view = _View(self.app_label, before, after)
         subject = self._subject(view)
-        # The first keys and indexes of an app are those of all of its tables.
-        is_plain = is_first_of_app and words.name.count("_") and self.stage > Stage.COLUMNS
-        self.fragment = re.sub("_+", "_", words.name.format(subject="" if is_plain else subject)).strip("_")
+        if is_first_of_app and self.stage in OF_ALL_TABLES:
+            subject = ""
+        fragment = re.sub("_+", "_", words.name.format(subject=subject)).strip("_")
+        self.fragment = fragment or self.stage.name.lower()
         kinds = {type(operation) for operation in self.operations}
         takes_more = bool(kinds & {pgtrigger.migrations.RemoveTrigger, migrations.RemoveConstraint})
         has_unique = index_operations.AddUniqueIndexConcurrently in kinds
@@ -364,7 +368,7 @@ class _View:
         for state in (self.after, self.before):
             model = state.models.get((self.app_label, operation.model_name.lower()))
             if model and (field := model.fields.get(operation.name)):
-                return str(field.db_column or operation.name)
+                return column_of(field, operation.name) or str(operation.name)
         return str(operation.name)
 
 

@@ -11,9 +11,9 @@ from django.db.migrations.operations.base import Operation
 from council.postgres.constraints import ForeignKeyConstraint
 from council.postgres.indexes import UniqueIndex
 from council.zero_downtime import check_operations, index_operations, operations, safety, trigger_operations
-from council.zero_downtime.changes import Changes, column_of, table_of
+from council.zero_downtime.changes import Changes, table_of
 from council.zero_downtime.history import Forgotten
-from council.zero_downtime.safety import Refusal
+from council.zero_downtime.safety import Refusal, column_of
 from council.zero_downtime.steps import Stage
 
 TWO_RELEASES = (

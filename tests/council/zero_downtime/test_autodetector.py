@@ -550,7 +550,7 @@ def test_labels_are_put_where_the_choices_have_them(monkeypatch: pytest.MonkeyPa
         ("BOOK", "COURSE"),
         ("FILM", "BOOK"),
     ]
-    assert step.atomic is False
+    assert (step.name, step.atomic) == ("0005_enum_labels", False)
 
 
 def test_a_function_that_would_give_something_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
