@@ -187,9 +187,8 @@ class Translation:
 
     def _altered_field(self, app_label: str, operation: Any) -> Iterator[Part]:
         model_name, name = operation.model_name_lower, operation.name
-        if (
-            name not in self.changes.after.models[app_label, model_name].fields
-        ):  # Django's first half of a rename
+        is_half_of_a_rename = name not in self.changes.after.models[app_label, model_name].fields
+        if is_half_of_a_rename:
             yield Stage.STATE, operation
             return
         old = self.changes.field_before(app_label, model_name, name)

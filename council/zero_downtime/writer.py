@@ -106,10 +106,7 @@ def _with_constants(text: str) -> str:
         (keyword.value, _constant_name(call, str(keyword.arg)))
         for call in calls
         for keyword in call.keywords
-        if isinstance(keyword.value, ast.Constant)
-        and isinstance(keyword.value.value, str)
-        and "\n" in keyword.value.value
-        and not re.search(r'\\|"""|[^\n -\x7e]', keyword.value.value)
+        if isinstance(keyword.value, ast.Constant) and _is_block(keyword.value.value)
     ]
     for literal, name in sorted(found, key=lambda one: (one[0].lineno, one[0].col_offset), reverse=True):
         while constants.get(name, literal.value) != literal.value:
@@ -125,6 +122,16 @@ def _with_constants(text: str) -> str:
     written = "".join(f'{name} = """\\\n{value}"""\n\n' for name, value in reversed(list(constants.items())))
     head, body = b"".join(lines).decode().split("class Migration(", 1)
     return f"{head}{written}\nclass Migration({body}"
+
+
+def _is_block(value: Any) -> bool:
+    """Tell a text of several lines that can be written between triple quotes as it is."""
+    return (
+        isinstance(value, str)
+        and "\n" in value
+        and not re.search(r'\\|"""|"$', value)
+        and all(line.isprintable() for line in value.split("\n"))
+    )
 
 
 def _constant_name(call: ast.Call, argument: str) -> str:
