@@ -1,14 +1,23 @@
 """What the database can be asked about points. Migrations freeze these texts: a change is a new migration."""
 
+from council.postgres.functions import Function
+
 # Who is active by then goes on with a streak: Saturdays and Sundays may be missed.
-NEXT_WEEKDAY = """\
+NEXT_WEEKDAY = Function(
+    name="next_weekday",
+    arguments="day date",
+    definition="""\
 RETURNS date LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN day + CASE extract(isodow FROM day) WHEN 5 THEN 3 WHEN 6 THEN 2 ELSE 1 END"""
+RETURN day + CASE extract(isodow FROM day) WHEN 5 THEN 3 WHEN 6 THEN 2 ELSE 1 END""",
+)
 
 # What `Member` has to hold, by all of the members' ledger rows. Who has none is left out. The members are joined, and
 # not looked for by = ANY: that is checked again, one by one, for each row of a page once a bitmap is too large for
 # work_mem, which takes minutes. Nothing else is joined, as PostgreSQL cannot estimate it.
-POINTS_BY_LEDGER = """\
+POINTS_BY_LEDGER = Function(
+    name="points_by_ledger",
+    arguments="member_ids text[]",
+    definition="""\
 RETURNS TABLE (member_id text, total_points bigint, points_month date, month_points bigint,
                last_active_at timestamp(3), streak bigint)
 LANGUAGE sql STABLE SET search_path TO '' AS $function$
@@ -42,4 +51,8 @@ SELECT member_id,
        count(active_at) FILTER (WHERE day >= begun)
   FROM streaks
  GROUP BY member_id, newest_month
-$function$"""
+$function$""",
+)
+
+# In the order in which they are made: one may call those before it.
+ALL = [NEXT_WEEKDAY, POINTS_BY_LEDGER]

@@ -160,10 +160,11 @@ def index_builder(connection: BaseDatabaseWrapper, name: str) -> int | None:
     return rows[0][0] if rows else None
 
 
-def index_as_created(connection: BaseDatabaseWrapper, *, table: str, name: str, create_sql: str) -> str:
-    """Say how the catalogue would define an index, by making it on an empty copy of its table.
+@contextmanager
+def _made_on_a_copy(connection: BaseDatabaseWrapper, table: str, create_sql: str) -> Iterator[str]:
+    """Run SQL on an empty copy of a table, and yield the schema that it is in.
 
-    The copy is temporary, has the table's name, so `create_sql` falls on it, and is rolled back.
+    The copy is temporary, has the table's name, so the SQL falls on it, and is rolled back.
     """
     quote = connection.ops.quote_name
     source = f"{quote(current_schema(connection))}.{quote(table)}"
@@ -172,14 +173,22 @@ def index_as_created(connection: BaseDatabaseWrapper, *, table: str, name: str, 
         cursor.execute(create_sql)
         cursor.execute("SELECT nspname FROM pg_namespace WHERE oid = pg_my_temp_schema()")
         (schema,) = cursor.fetchone()
-        created = index(connection, name, schema=schema)
+        yield schema
         transaction.set_rollback(True, using=connection.alias)
+
+
+def index_as_created(connection: BaseDatabaseWrapper, *, table: str, name: str, create_sql: str) -> str:
+    """Say how the catalogue would define an index, by making it on an empty copy of its table."""
+    with _made_on_a_copy(connection, table, create_sql) as schema:
+        created = index(connection, name, schema=schema)
     assert created is not None
     return created.definition
 
 
+# One of a temporary table may speak of types that are not in the table's schema.
 CONSTRAINT = """
-    SELECT replace(regexp_replace(pg_get_constraintdef(k.oid), ' NOT VALID$', ''), %(prefix)s, ''),
+    SELECT replace(replace(regexp_replace(pg_get_constraintdef(k.oid), ' NOT VALID$', ''),
+                           %(prefix)s, ''), %(current_prefix)s, ''),
            k.convalidated
       FROM pg_constraint k
       JOIN pg_class t ON t.oid = k.conrelid
@@ -188,10 +197,36 @@ CONSTRAINT = """
 """
 
 
-def constraint(connection: BaseDatabaseWrapper, table: str, name: str) -> Constraint | None:
-    """Look a table's constraint up by its name, in the current schema."""
-    rows = ask(connection, CONSTRAINT, {"table": table, "name": name})
+def constraint(
+    connection: BaseDatabaseWrapper, table: str, name: str, *, schema: str | None = None
+) -> Constraint | None:
+    """Look a table's constraint up by its name and its schema (the current one if not given)."""
+    rows = ask(connection, CONSTRAINT, {"table": table, "name": name, "schema": schema})
     return Constraint(*rows[0]) if rows else None
+
+
+def constraint_as_created(connection: BaseDatabaseWrapper, *, table: str, name: str, create_sql: str) -> str:
+    """Say how the catalogue would define a check, by making it on an empty copy of its table."""
+    with _made_on_a_copy(connection, table, create_sql) as schema:
+        created = constraint(connection, table, name, schema=schema)
+    assert created is not None
+    return created.definition
+
+
+IS_NOT_NULL = """
+    SELECT a.attnotnull
+      FROM pg_attribute a
+      JOIN pg_class c ON c.oid = a.attrelid
+      JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE n.nspname = %(schema)s AND c.relname = %(table)s AND c.relkind IN ('r', 'p')
+       AND a.attname = %(column)s AND NOT a.attisdropped
+"""
+
+
+def is_not_null(connection: BaseDatabaseWrapper, table: str, column: str) -> bool | None:
+    """Tell whether a column of the current schema is NOT NULL; None without such a column."""
+    rows = ask(connection, IS_NOT_NULL, {"table": table, "column": column})
+    return rows[0][0] if rows else None
 
 
 FOREIGN_KEY_DEFINITION = """

@@ -5,20 +5,32 @@ Migrations say `from council import zero_downtime` and `zero_downtime.AddIndexCo
 
 from council.zero_downtime.baseline import AdoptBaseline
 from council.zero_downtime.batch_operations import UpdateInBatches
+from council.zero_downtime.check_operations import AddCheckNotValid, AddFilledCheck, SetNotNull
 from council.zero_downtime.index_operations import (
     AddIndexConcurrently,
     AddUniqueIndexConcurrently,
     RemoveIndexConcurrently,
+    RemoveUniqueIndexConcurrently,
 )
 from council.zero_downtime.operations import (
+    AddEnumValue,
     AddForeignKeyNotValid,
     CreateEnum,
     EnableRowLevelSecurity,
     ValidateConstraint,
 )
-from council.zero_downtime.trigger_operations import AddTrigger, CreateFunction, ReplaceTrigger
+from council.zero_downtime.trigger_operations import (
+    AddTrigger,
+    CreateFunction,
+    RemoveFunction,
+    ReplaceFunction,
+    ReplaceTrigger,
+)
 
 __all__ = [
+    "AddCheckNotValid",
+    "AddEnumValue",
+    "AddFilledCheck",
     "AddForeignKeyNotValid",
     "AddIndexConcurrently",
     "AddTrigger",
@@ -27,8 +39,12 @@ __all__ = [
     "CreateEnum",
     "CreateFunction",
     "EnableRowLevelSecurity",
+    "RemoveFunction",
     "RemoveIndexConcurrently",
+    "RemoveUniqueIndexConcurrently",
+    "ReplaceFunction",
     "ReplaceTrigger",
+    "SetNotNull",
     "UpdateInBatches",
     "ValidateConstraint",
 ]

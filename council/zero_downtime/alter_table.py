@@ -213,7 +213,7 @@ def _add(constraint: Any, name: str, inventory: Inventory, column: str = "") -> 
             "validated-key" if parent else "scan-under-lock",
             f'"{own_name}" is checked against all rows of "{name}" while nobody can '
             f"{'write to it' if parent else 'read it'}.",
-            f"Use {'zero_downtime.AddForeignKeyNotValid' if parent else 'AddConstraintNotValid'}, and "
+            f"Use {'zero_downtime.AddForeignKeyNotValid' if parent else 'zero_downtime.AddCheckNotValid'}, and "
             f"zero_downtime.ValidateConstraint in a migration of its own.",
         )
     elif kind == "c":

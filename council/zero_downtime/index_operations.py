@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management import CommandError
 from django.db import Error, IntegrityError, NotSupportedError, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.migrations.operations import AddConstraint, AddIndex, RemoveIndex
+from django.db.migrations.operations import AddConstraint, AddIndex, RemoveConstraint, RemoveIndex
 from psycopg import sql
 
 from council.postgres import catalog, indexes
@@ -203,3 +203,24 @@ class AddUniqueIndexConcurrently(ConcurrentIndexMixin, AddConstraint):
         model = from_state.apps.get_model(app_label, self.model_name)
         if self.allow_migrate_model(schema_editor.connection.alias, model):
             self._drop(schema_editor, model, self.constraint.name)
+
+
+class RemoveUniqueIndexConcurrently(ConcurrentIndexMixin, RemoveConstraint):
+    """Drop a unique index while its table is in use."""
+
+    model_name: str
+    name: str
+
+    def describe(self) -> str:
+        return f"Drop unique index {self.name} of {self.model_name} concurrently"
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        model = from_state.apps.get_model(app_label, self.model_name)
+        if self.allow_migrate_model(schema_editor.connection.alias, model):
+            self._drop(schema_editor, model, self.name)
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        model = to_state.apps.get_model(app_label, self.model_name)
+        if self.allow_migrate_model(schema_editor.connection.alias, model):
+            index = to_state.models[app_label, self.model_name_lower].get_constraint_by_name(self.name)
+            self._build(schema_editor, model, index)

@@ -5,6 +5,7 @@ finished by running it again. A thing of the same name with another definition s
 taken for done because its name is there. Under `sqlmigrate` they look nothing up and print all they would run.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,7 +33,7 @@ class AddForeignKeyNotValid(AddConstraint):
         if not isinstance(constraint, constraints.ForeignKeyConstraint):
             raise TypeError(
                 f"AddForeignKeyNotValid takes a ForeignKeyConstraint, not {constraint!r}. "
-                f"Use Django's AddConstraintNotValid for a check."
+                f"Use AddCheckNotValid for a check."
             )
         super().__init__(model_name, constraint)
 
@@ -173,6 +174,61 @@ class CreateEnum(Operation):
     def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         if router.allow_migrate(schema_editor.connection.alias, app_label):
             schema_editor.execute(f"DROP TYPE IF EXISTS {schema_editor.quote_name(self.name)}", params=None)
+
+
+class AddEnumValue(Operation):
+    """Add a label to a native enum type, behind another (None: before all). Takes no lock on any table.
+
+    Nothing may use the label in the same transaction: give it a migration of its own, with `atomic = False`.
+    Reversing does nothing: PostgreSQL cannot take a label away, and rows may hold it.
+    """
+
+    category = OperationCategory.ADDITION
+    reversible = True
+
+    def __init__(self, name: str, label: str, after: str | None) -> None:
+        self.name = name
+        self.label = label
+        self.after = after
+
+    def deconstruct(self) -> tuple[str, Sequence[Any], dict[str, Any]]:
+        return type(self).__name__, [], {"name": self.name, "label": self.label, "after": self.after}
+
+    def describe(self) -> str:
+        return f"Add {self.label} to enum {self.name}"
+
+    @property
+    def migration_name_fragment(self) -> str:
+        return f"{self.name.lower()}_{re.sub(r'[^a-z0-9]+', '_', self.label.lower())}"
+
+    def state_forwards(self, app_label: str, state: Any) -> None:
+        """Leave the state: it knows a column's type by name only."""
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        connection = schema_editor.connection
+        if not router.allow_migrate(connection.alias, app_label):
+            return
+        quote, quote_value = schema_editor.quote_name, schema_editor.quote_value
+        place = f" AFTER {quote_value(self.after)}" if self.after is not None else ""
+        if not schema_editor.collect_sql:
+            found = catalog.enum_labels(connection, self.name) or []
+            if self.label in found:
+                return
+            if self.after is not None and self.after not in found:
+                raise DefinitionConflict(
+                    f'Type "{self.name}"',
+                    found=", ".join(map(str, found)) or "no enum",
+                    expected=f"an enum with the label {self.after}, for {self.label} to come after it",
+                )
+            if self.after is None and found:
+                place = f" BEFORE {quote_value(found[0])}"
+        schema_editor.execute(
+            f"ALTER TYPE {quote(self.name)} ADD VALUE IF NOT EXISTS {quote_value(self.label)}{place}",
+            params=None,
+        )
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        """Leave the label."""
 
 
 class EnableRowLevelSecurity(Operation):

@@ -137,3 +137,48 @@ class CreateFunction(Operation):
         if router.allow_migrate(schema_editor.connection.alias, app_label):
             signature = f"{triggers.SCHEMA}.{self.name}({self.arguments})"
             schema_editor.execute(f"DROP FUNCTION IF EXISTS {signature}", params=None)
+
+
+class ReplaceFunction(CreateFunction):
+    """Put another version in the place of a function that returns the same; `former` is the one it replaces.
+
+    Takes no lock, and so both ways.
+    """
+
+    def __init__(self, name: str, arguments: str, definition: str, former: str) -> None:
+        super().__init__(name, arguments, definition)
+        self.former = former
+
+    def deconstruct(self) -> tuple[str, Sequence[Any], dict[str, Any]]:
+        name, args, kwargs = super().deconstruct()
+        return name, args, {**kwargs, "former": self.former}
+
+    def describe(self) -> str:
+        return f"Replace function {self.name}({self.arguments})"
+
+    @property
+    def migration_name_fragment(self) -> str:
+        return f"replace_function_{self.name}"
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        former = CreateFunction(self.name, self.arguments, self.former)
+        former.database_forwards(app_label, schema_editor, from_state, to_state)
+
+
+class RemoveFunction(CreateFunction):
+    """Drop a function that nothing calls any more; `definition` is for the way back. Takes no lock."""
+
+    category = OperationCategory.REMOVAL
+
+    def describe(self) -> str:
+        return f"Drop function {self.name}({self.arguments})"
+
+    @property
+    def migration_name_fragment(self) -> str:
+        return f"remove_function_{self.name}"
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        super().database_backwards(app_label, schema_editor, from_state, to_state)
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        super().database_forwards(app_label, schema_editor, from_state, to_state)

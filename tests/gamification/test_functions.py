@@ -11,4 +11,4 @@ INSTALLED = import_module("gamification.migrations.0011_points_by_ledger")
 
 @pytest.mark.parametrize("name", ["NEXT_WEEKDAY", "POINTS_BY_LEDGER"])
 def test_the_function_that_migrations_install_is_the_one_that_is_written_down(name: str) -> None:
-    assert getattr(functions, name) == getattr(INSTALLED, name)
+    assert getattr(functions, name).definition == getattr(INSTALLED, name)

@@ -31,6 +31,7 @@ from council.zero_downtime import (
     row_level_security,
     turns,
 )
+from council.zero_downtime.autodetector import Autodetector
 from council.zero_downtime.baseline import AdoptBaseline
 from council.zero_downtime.blockers import duration
 from council.zero_downtime.effects import ACCESS_EXCLUSIVE, Lock
@@ -52,6 +53,7 @@ def seconds(text: str) -> float:
 
 class Command(migrate.Command):
     help = "Bring the database's schema up to date while the gateway goes on using it."
+    autodetector = Autodetector  # tells, at the end, of changes that have no migration yet
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)

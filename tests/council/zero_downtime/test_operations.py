@@ -71,12 +71,15 @@ def statement_trigger(body: str) -> triggers.CompiledTrigger:
 
 TRIGGER = statement_trigger('BEGIN PERFORM 1 FROM @extschema@."Parent"; RETURN NULL; END')
 LATER_TRIGGER = statement_trigger('BEGIN PERFORM 2 FROM @extschema@."Parent"; RETURN NULL; END')
+CHECK = models.CheckConstraint(name="Child_number_check", condition=models.Q(number__gte=0))
+FILLED = "Child_parentId_filled_check"
 FUNCTION = zero_downtime.CreateFunction(
     name="children_of",
     arguments="parent text",
     definition="RETURNS bigint LANGUAGE sql STABLE SET search_path TO '' AS $$\n"
     'SELECT count(*) FROM @extschema@."Child" WHERE "parentId" = parent\n$$',
 )
+LATER_DEFINITION = FUNCTION.definition.replace("count(*)", "count(id)")
 HAVE_ROWS = migrations.RunSQL(
     """INSERT INTO "Child" (id, "Number", "parentId") VALUES ('a', 1, 'p'), ('b', 2, 'p'), ('c', 30, 'p')""",
     migrations.RunSQL.noop,
@@ -92,6 +95,17 @@ def numbers(connection: BaseDatabaseWrapper) -> list[int]:
 def trigger_function(connection: BaseDatabaseWrapper) -> str:
     found = catalog.trigger(connection, "Child", "trg_child")
     return found.function if found else ""
+
+
+def function_body(connection: BaseDatabaseWrapper) -> str:
+    found = catalog.function(connection, "children_of", "parent text")
+    return found.definition if found else ""
+
+
+def nullable_parent() -> migrations.AlterField:
+    field = TABLES[1].fields[2][1].clone()  # type: ignore[attr-defined]
+    field.null = True
+    return migrations.AlterField("child", "parent", field)
 
 
 def has_index(connection: BaseDatabaseWrapper, name: str) -> bool:
@@ -174,6 +188,16 @@ CASES = {
         half_done=f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = '\"{INDEX.name}\"'::regclass",
         is_concurrent=True,
     ),
+    "RemoveUniqueIndexConcurrently": Case(
+        operation=zero_downtime.RemoveUniqueIndexConcurrently("child", UNIQUE.name),
+        before=(migrations.AddConstraint("child", UNIQUE),),
+        is_done=lambda connection: catalog.index(connection, UNIQUE.name) is None,
+        sql=f'DROP INDEX CONCURRENTLY IF EXISTS "{UNIQUE.name}"',
+        obstacle=f'DROP INDEX "{UNIQUE.name}"; CREATE INDEX "{UNIQUE.name}" ON "Parent" (id)',
+        conflict='found: .*ON "Parent".*\n +expected: an index on "Child"',
+        half_done=f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = '\"{UNIQUE.name}\"'::regclass",
+        is_concurrent=True,
+    ),
     "CreateEnum": Case(
         operation=zero_downtime.CreateEnum("Colour", ["RED", "it's green"]),
         is_done=lambda connection: catalog.enum_labels(connection, "Colour") == ["RED", "it's green"],
@@ -181,6 +205,51 @@ CASES = {
         obstacle="CREATE TYPE \"Colour\" AS ENUM ('it''s green', 'RED')",
         conflict="found: +it's green, RED\n +expected: RED, it's green",
         half_done="CREATE TYPE \"Colour\" AS ENUM ('RED', 'it''s green')",
+    ),
+    "AddEnumValue": Case(
+        operation=zero_downtime.AddEnumValue("Colour", "it's blue", after="RED"),
+        before=(zero_downtime.CreateEnum("Colour", ["RED", "it's green"]),),
+        is_done=lambda connection: (
+            catalog.enum_labels(connection, "Colour") == ["RED", "it's blue", "it's green"]
+        ),
+        sql="ALTER TYPE \"Colour\" ADD VALUE IF NOT EXISTS 'it''s blue' AFTER 'RED'",
+        obstacle='DROP TYPE "Colour"; CREATE TYPE "Colour" AS ENUM (\'GREEN\')',
+        conflict="found: +GREEN\n +expected: an enum with the label RED",
+        half_done="ALTER TYPE \"Colour\" ADD VALUE 'it''s blue' AFTER 'RED'",
+        is_undone_backwards=False,
+    ),
+    "AddCheckNotValid": Case(
+        operation=zero_downtime.AddCheckNotValid("child", CHECK),
+        is_done=lambda connection: catalog.constraint(connection, "Child", CHECK.name) is not None,
+        sql='ALTER TABLE "Child" ADD CONSTRAINT "Child_number_check" CHECK ("Number" >= 0) NOT VALID',
+        obstacle='ALTER TABLE "Child" ADD CONSTRAINT "Child_number_check" CHECK ("Number" > 0)',
+        conflict=r'found: +CHECK \(\("Number" > 0\)\)\n +expected: CHECK \(\("Number" >= 0\)\)',
+        half_done='ALTER TABLE "Child" ADD CONSTRAINT "Child_number_check" CHECK ("Number" >= 0)',
+    ),
+    "AddFilledCheck": Case(
+        operation=zero_downtime.AddFilledCheck("child", "parent"),
+        before=(nullable_parent(),),
+        is_done=lambda connection: catalog.constraint(connection, "Child", FILLED) is not None,
+        sql=f'ALTER TABLE "Child" ADD CONSTRAINT "{FILLED}" CHECK ("parentId" IS NOT NULL) NOT VALID',
+        obstacle=f'ALTER TABLE "Child" ADD CONSTRAINT "{FILLED}" CHECK (id IS NOT NULL)',
+        conflict=r'found: +CHECK \(\(id IS NOT NULL\)\)\n +expected: CHECK \(\("parentId" IS NOT NULL\)\)',
+        half_done=f'ALTER TABLE "Child" ADD CONSTRAINT "{FILLED}" CHECK ("parentId" IS NOT NULL)',
+    ),
+    "SetNotNull": Case(
+        operation=zero_downtime.SetNotNull("child", "parent", TABLES[1].fields[2][1]),
+        before=(
+            nullable_parent(),
+            zero_downtime.AddFilledCheck("child", "parent"),
+            zero_downtime.ValidateConstraint("child", FILLED),
+        ),
+        is_done=lambda connection: (
+            catalog.is_not_null(connection, "Child", "parentId") is True
+            and catalog.constraint(connection, "Child", FILLED) is None
+        ),
+        sql='ALTER TABLE "Child" ALTER COLUMN "parentId" SET NOT NULL',
+        obstacle=f'ALTER TABLE "Child" DROP CONSTRAINT "{FILLED}"',
+        conflict=f'"Child" has no constraint "{FILLED}", without which "parentId" would be searched for NULL',
+        half_done=f'ALTER TABLE "Child" DROP CONSTRAINT "{FILLED}", ALTER "parentId" SET NOT NULL',
     ),
     "EnableRowLevelSecurity": Case(
         operation=zero_downtime.EnableRowLevelSecurity("child"),
@@ -226,6 +295,25 @@ CASES = {
         conflict=r"found: (?s:.)*SELECT 1::bigint(?s:.)*expected: (?s:.)*parentId",
         half_done="CREATE FUNCTION children_of(parent text) RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint';"
         "COMMENT ON FUNCTION children_of(parent text) IS 'council of an earlier version'",
+    ),
+    "ReplaceFunction": Case(
+        operation=zero_downtime.ReplaceFunction(
+            FUNCTION.name, FUNCTION.arguments, LATER_DEFINITION, former=FUNCTION.definition
+        ),
+        before=(FUNCTION,),
+        is_done=lambda connection: "count(id)" in function_body(connection),
+        sql='CREATE OR REPLACE FUNCTION "public".children_of(parent text)\nRETURNS bigint',
+        obstacle="COMMENT ON FUNCTION children_of(parent text) IS NULL",
+        conflict=r"found: (?s:.)*count\(\*\)(?s:.)*expected: (?s:.)*count\(id\)",
+        half_done="CREATE OR REPLACE FUNCTION children_of(parent text) RETURNS bigint "
+        "LANGUAGE sql AS 'SELECT 1::bigint'",
+    ),
+    "RemoveFunction": Case(
+        operation=zero_downtime.RemoveFunction(FUNCTION.name, FUNCTION.arguments, FUNCTION.definition),
+        before=(FUNCTION,),
+        is_done=lambda connection: function_body(connection) == "",
+        sql='DROP FUNCTION IF EXISTS "public".children_of(parent text)',
+        half_done="DROP FUNCTION children_of(parent text)",
     ),
     "UpdateInBatches": Case(
         operation=zero_downtime.UpdateInBatches(
@@ -422,7 +510,7 @@ def test_it_survives_being_written_to_a_migration_file(case: Case) -> None:
     copy = eval(text.rstrip(","), namespace)
 
     assert type(copy) is type(case.operation)
-    assert copy.deconstruct() == case.operation.deconstruct()
+    assert OperationWriter(copy, indentation=0).serialize() == (text, imports)
     assert copy.describe() == case.operation.describe()
     assert copy.migration_name_fragment
 
@@ -437,6 +525,31 @@ def test_a_duplicate_fails_a_unique_build_and_leaves_nothing_behind(runner: Runn
 
     assert catalog.index(runner.connection, UNIQUE.name) is None
     runner.execute("""INSERT INTO "Child" VALUES ('c', 7, 'x')""")
+
+
+def test_a_column_is_not_null_without_being_searched_while_nobody_can_read(runner: Runner) -> None:
+    runner.forwards(*CASES["SetNotNull"].before)
+    runner.execute("""INSERT INTO "Child" VALUES ('a', 7, 'x')""")
+    reads = """SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'Child'"""
+    with runner.connection.schema_editor() as editor, runner.connection.cursor() as cursor:
+        after = runner.state.clone()
+        CASES["SetNotNull"].operation.state_forwards("app", after)
+        cursor.execute(reads)
+        before = cursor.fetchall()
+
+        CASES["SetNotNull"].operation.database_forwards("app", editor, runner.state, after)
+
+        cursor.execute(reads)
+        assert cursor.fetchall() == before
+
+
+def test_a_null_fails_the_validation_and_is_named_by_its_check(runner: Runner) -> None:
+    runner.forwards(nullable_parent())
+    runner.execute("""INSERT INTO "Child" VALUES ('a', 7, NULL)""")
+    runner.forwards(zero_downtime.AddFilledCheck("child", "parent"))
+
+    with pytest.raises(Exception, match=f'check constraint "{FILLED}" of relation "Child" is violated'):
+        runner.forwards(zero_downtime.ValidateConstraint("child", FILLED))
 
 
 def test_rows_without_a_parent_fail_the_validation_and_nothing_else(runner: Runner) -> None:
@@ -554,6 +667,7 @@ def test_session_settings_are_as_before_after_a_build_and_after_a_failed_one(run
             lambda: zero_downtime.AddUniqueIndexConcurrently("child", cast(Any, KEY)),
             "takes a UniqueIndex, not",
         ),
+        (lambda: zero_downtime.AddCheckNotValid("child", cast(Any, UNIQUE)), "takes a CheckConstraint, not"),
     ],
 )
 def test_the_wrong_kind_of_object_is_refused(make: Callable[[], Operation], message: str) -> None:

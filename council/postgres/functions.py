@@ -1,0 +1,14 @@
+"""Functions of the database, declared beside the models whose rows they read."""
+
+from typing import NamedTuple
+
+
+class Function(NamedTuple):
+    """A function in SQL or plpgsql, for the list `functions` of an AppConfig.
+
+    `definition` is what follows `CREATE FUNCTION name(arguments)`, with tables written as `@extschema@."Member"`.
+    """
+
+    name: str
+    arguments: str
+    definition: str

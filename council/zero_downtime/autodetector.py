@@ -1,0 +1,287 @@
+"""From changed models to migrations that are safe for a database in use.
+
+Django's autodetector, with django-pgtrigger's part, says what changed. Each of its operations becomes those that do the
+same without downtime, sorted into steps, a migration each; or a refusal in words.
+"""
+
+from collections import defaultdict
+from typing import Any
+
+import pgtrigger.migrations
+from django.conf import settings
+from django.core.management import CommandError
+from django.db import migrations, models
+from django.db.migrations import autodetector
+from django.db.migrations.autodetector import OperationDependency  # type: ignore[attr-defined]  # not in the stubs
+from django.db.migrations.graph import MigrationGraph
+from django.db.migrations.migration import Migration, SwappableTuple
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.questioner import MigrationQuestioner
+from django.db.migrations.state import ModelState, ProjectState
+
+from council.zero_downtime import declared, operations
+from council.zero_downtime.changes import Changes
+from council.zero_downtime.history import Forgotten, History
+from council.zero_downtime.safety import Refusal
+from council.zero_downtime.steps import Stage, Step
+from council.zero_downtime.translation import Placed, Translation
+
+
+class Refused(CommandError):
+    """Some of the changes cannot be made to a database in use."""
+
+    def __init__(self, refusals: list[Refusal]) -> None:
+        count = f"{len(refusals)} changes" if len(refusals) > 1 else "One change"
+        lines = [f"- {refusal.fault}\n  {refusal.cure}" for refusal in refusals]
+        super().__init__(
+            f"{count} cannot be made while the database is in use. Nothing was written.\n" + "\n".join(lines)
+        )
+
+
+class Questioner(MigrationQuestioner):
+    """Asks only what a person must know, in the words of another questioner."""
+
+    def __init__(self, asked: MigrationQuestioner) -> None:
+        super().__init__(asked.defaults, asked.specified_apps, asked.dry_run)
+        self.asked = asked
+
+    def ask_initial(self, app_label: str) -> bool:
+        return self.asked.ask_initial(app_label)
+
+    def ask_rename(self, model_name: str, old_name: str, new_name: str, field_instance: Any) -> bool:
+        """Know a field by its column, which Django has compared; ask where that is named after the field."""
+        return bool(field_instance.db_column) or self.asked.ask_rename(
+            model_name, old_name, new_name, field_instance
+        )
+
+    def ask_rename_model(self, old_model_state: ModelState, new_model_state: ModelState) -> bool:
+        """Know a model by its table."""
+        table = old_model_state.options.get("db_table")
+        return bool(
+            table and table == new_model_state.options.get("db_table")
+        ) or self.asked.ask_rename_model(old_model_state, new_model_state)
+
+    def ask_not_null_alteration(self, field_name: Any, model_name: Any) -> Any:
+        return models.NOT_PROVIDED
+
+
+class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector.MigrationAutodetector):
+    """Writes steps for what changed. What it has no safe steps for is in `refusals`, after `changes`.
+
+    `forgets` has it take what is gone from the models out of migration state, `drops` drop what was forgotten.
+    """
+
+    forgets = False
+    drops = False
+
+    def __init__(
+        self, from_state: ProjectState, to_state: ProjectState, questioner: MigrationQuestioner | None = None
+    ) -> None:
+        super().__init__(from_state, to_state, Questioner(questioner or MigrationQuestioner()))
+        self.refusals: list[Refusal] = []
+
+    def changes(
+        self,
+        graph: MigrationGraph,
+        trim_to_apps: set[str] | None = None,
+        convert_apps: set[str] | None = None,
+        migration_name: str | None = None,
+    ) -> dict[str, list[Migration]]:
+        found = super().changes(graph, trim_to_apps, convert_apps, migration_name)
+        if trim_to_apps:
+            self.refusals = [one for one in self.refusals if one.app_label in found]
+        return found
+
+    def arrange_for_graph(
+        self, changes: dict[str, list[Migration]], graph: MigrationGraph, migration_name: str | None = None
+    ) -> dict[str, list[Migration]]:
+        """Number the migrations, and put the name that was asked for before each one's own where there are several."""
+        if migration_name and any(len(steps) > 1 for steps in changes.values()):
+            for step in (step for steps in changes.values() for step in steps):
+                assert isinstance(step, Step)
+                step.fragment = f"{migration_name}_{step.fragment}"
+            migration_name = None
+        return super().arrange_for_graph(changes, graph, migration_name)
+
+    def _detect_changes(
+        self, convert_apps: set[str] | None = None, graph: MigrationGraph | None = None
+    ) -> dict[str, list[Migration]]:
+        assert self.to_state.apps  # rendered before Django takes the models' options apart
+        self.history = History(graph)
+        found: dict[str, list[Migration]] = super()._detect_changes(convert_apps, graph)  # type: ignore[no-untyped-call]
+        return found
+
+    def _build_migration_list(self, graph: MigrationGraph | None = None) -> None:
+        """Have Django build the migrations of each stage, one stage after the other."""
+        placed = self._placed()
+        built: dict[str, list[Step]] = defaultdict(list)
+        for stage in Stage:
+            of_stage = {
+                app_label: sorted((one for one in found if one.stage is stage), key=_order_in_step)
+                for app_label, found in placed.items()
+            }
+            present = {app_label for app_label, found in of_stage.items() if found}
+            self.generated_operations: dict[str, list[Operation]] = {}
+            self.from_before: dict[Operation, set[str]] = {}
+            for app_label, found in of_stage.items():
+                for one in found:
+                    apps_needed = {need: self._app_of(need) for need in one.dependencies}
+                    within = [need for need, app in apps_needed.items() if app in present]
+                    self.from_before[one.operation] = {*apps_needed.values()} - present
+                    self.add_operation(app_label, one.operation, within)
+            super()._build_migration_list(graph)  # type: ignore[misc]  # not in the stubs
+            self._take_over(stage, built, graph)
+        self.migrations = dict(built)
+
+    def _app_of(self, dependency: OperationDependency) -> str:
+        resolved, _ = self._resolve_dependency(dependency)  # type: ignore[attr-defined]  # not in the stubs
+        return str(resolved.app_label)
+
+    def _take_over(self, stage: Stage, built: dict[str, list[Step]], graph: MigrationGraph | None) -> None:
+        """Add what Django has built of one stage. What it needs of an app that is not in it, the newest has."""
+        newest = {leaf[0]: leaf for leaf in (graph.leaf_nodes() if graph else ())}
+        newest |= {app_label: (app_label, steps[-1].name) for app_label, steps in built.items()}
+        names = {
+            (app_label, migration.name): (app_label, f"{stage.name.lower()}_{number}")
+            for app_label, found in self.migrations.items()
+            for number, migration in enumerate(found)
+        }
+        for app_label, found in self.migrations.items():
+            for migration in found:
+                step = Step(stage, names[app_label, migration.name][1], app_label)
+                step.initial = bool(migration.initial) and app_label not in built
+                step.operations = list(migration.operations)
+                needed = {app for operation in step.operations for app in self.from_before[operation]}
+                step.dependencies = [
+                    newest.get(app, (app, "__first__")) for app in sorted(needed - {app_label})
+                ]
+                for app, name in migration.dependencies:
+                    if app == "__setting__":
+                        app, name = self._migration_of_user_model()  # noqa: PLW2901
+                    step.dependencies.append(names.get((app, name)) or newest.get(app) or (app, name))
+                if graph and any(_makes_the_user_model(app_label, one) for one in step.operations):
+                    step.run_before = _waiting_for_the_user_model(graph, app_label)
+                built[app_label].append(step)
+
+    def _migration_of_user_model(self) -> tuple[str, str]:
+        """Name the migration that makes the user model, among those that Django has just built; else any of its app."""
+        app_label = settings.AUTH_USER_MODEL.split(".")[0]
+        for migration in self.migrations.get(app_label, ()):
+            if any(_makes_the_user_model(app_label, one) for one in migration.operations):
+                return app_label, migration.name
+        return app_label, "__first__"
+
+    def _optimize_migrations(self) -> None:
+        super()._optimize_migrations()  # type: ignore[misc]  # not in the stubs
+        for app_label, steps in self.migrations.items():
+            for step in steps:
+                step.describe(
+                    self.from_state, self.to_state, is_first_of_app=app_label not in self.existing_apps
+                )
+                if step.stage is Stage.FORGOTTEN:
+                    step.operations = [migrations.SeparateDatabaseAndState(state_operations=step.operations)]
+
+    def _placed(self) -> dict[str, list[Placed]]:
+        """Translate all that Django has found, and add what it does not know of."""
+        changes = Changes(
+            self.generated_operations,
+            self.from_state,
+            self.to_state,
+            renamed_models=self.renamed_models,
+            renamed_fields=self.renamed_fields,
+        )
+        forgotten = list(self.history.remembered())
+        translation = Translation(changes, forgets=self.forgets, forgotten=forgotten)
+        placed: dict[str, list[Placed]] = defaultdict(list)
+        for app_label, found in self.generated_operations.items():
+            for operation in found:
+                for one in translation.places(app_label, operation):
+                    more = self._parents(app_label) if one.stage is Stage.TRIGGERS else []
+                    placed[app_label].append(one._replace(dependencies=[*one.dependencies, *more]))
+        self.refusals = [*translation.refusals, *declared.refused_enums(self.history)]
+        self._place_enums(placed, changes)
+        for app_label, function in declared.functions(self.history, drops=self.drops):
+            if isinstance(function, Refusal):
+                self.refusals.append(function)
+            else:
+                placed[app_label].append(Placed(Stage.FUNCTIONS, function, self._parents(app_label)))
+        if self.drops:
+            dropped = [(key, learn) for key, learn in forgotten if not changes.is_taken_over(*key[:2], learn)]
+            self._place_dropped(placed, dropped)
+        return placed
+
+    def _parents(self, app_label: str) -> list[OperationDependency]:
+        """Name the models of other apps that an app's models point at: what its functions and triggers may speak of."""
+        found = [
+            dependency
+            for app, model_name in self.to_state.models
+            if app == app_label
+            for dependency in self._get_dependencies_for_model(app, model_name)  # type: ignore[attr-defined]
+        ]
+        return [dependency for dependency in dict.fromkeys(found) if dependency.app_label != app_label]
+
+    def _place_enums(self, placed: dict[str, list[Placed]], changes: Changes) -> None:
+        """Have the first that needs an enum make it: a new table, or else a column. The others come after that."""
+        for uses, create in declared.new_enums(self.history):
+            first = next((use for use in uses if changes.is_created(use.app_label, use.model_name)), uses[0])
+            stage = Stage.TABLES if changes.is_created(first.app_label, first.model_name) else Stage.COLUMNS
+            placed[first.app_label].append(Placed(stage, create, []))
+            is_there = OperationDependency(
+                first.app_label, first.model_name, first.field_name, OperationDependency.Type.CREATE
+            )
+            for use in uses:
+                for one in placed[use.app_label] if use.app_label != first.app_label else ():
+                    if _is_about(one.operation, use.model_name):
+                        one.dependencies.append(is_there)
+        for app_label, add in declared.new_labels(self.history):
+            placed[app_label].append(Placed(Stage.ENUM_LABELS, add, []))
+
+    def _place_dropped(self, placed: dict[str, list[Placed]], dropped: list[tuple[Forgotten, Any]]) -> None:
+        """Have state learn again what it has forgotten, the newest first, and then drop it all, the oldest first."""
+        for (app_label, _, _), learn in dropped:
+            again = migrations.SeparateDatabaseAndState(state_operations=[learn])
+            placed[app_label].append(Placed(Stage.DROPPED, again, []))
+        for (app_label, model_name, field_name), learn in reversed(dropped):
+            drop = (
+                migrations.DeleteModel(learn.name)
+                if field_name is None
+                else migrations.RemoveField(model_name, field_name)
+            )
+            placed[app_label].append(Placed(Stage.DROPPED, drop, []))
+
+
+def _order_in_step(placed: Placed) -> int:
+    """Put what others in the same step need first, and what is done to them last."""
+    match placed.operation:
+        case operations.CreateEnum() | migrations.RemoveConstraint() | pgtrigger.migrations.RemoveTrigger():
+            return 0
+        case operations.EnableRowLevelSecurity():
+            return 2
+    return 1
+
+
+def _is_about(operation: Operation, model_name: str) -> bool:
+    if isinstance(operation, migrations.CreateModel):
+        return operation.name_lower == model_name
+    return isinstance(operation, migrations.AddField) and operation.model_name_lower == model_name
+
+
+def _makes_the_user_model(app_label: str, operation: Operation) -> bool:
+    return (
+        isinstance(operation, migrations.CreateModel)
+        and f"{app_label}.{operation.name}".lower() == settings.AUTH_USER_MODEL.lower()
+    )
+
+
+def _waiting_for_the_user_model(graph: MigrationGraph, app_label: str) -> list[tuple[str, str]]:
+    """Name the migrations that take the first migration of the user model's app for the one that makes it."""
+    return sorted(
+        node
+        for node, migration in graph.nodes.items()
+        if migration
+        and node[0] != app_label
+        and any(
+            isinstance(dependency, SwappableTuple) and dependency.setting == settings.AUTH_USER_MODEL
+            for dependency in migration.dependencies
+        )
+    )

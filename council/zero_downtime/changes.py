@@ -1,0 +1,160 @@
+"""What one run of makemigrations has found: the models before and after, and what Django says has happened to them."""
+
+from typing import Any
+
+import pgtrigger.migrations
+from django.db import migrations
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ModelState, ProjectState
+
+from council.zero_downtime import safety
+from council.zero_downtime.safety import column_of
+
+
+class Changes:
+    """Tells of models by their names after the change, and of their fields and tables on both sides of it.
+
+    `detected` are Django's operations by app. `renamed_models` and `renamed_fields` map a new key to the former name.
+    """
+
+    def __init__(
+        self,
+        detected: dict[str, list[Operation]],
+        before: ProjectState,
+        after: ProjectState,
+        *,
+        renamed_models: dict[tuple[str, str], str],
+        renamed_fields: dict[tuple[str, str, str], str],
+    ) -> None:
+        self.before = before
+        self.after = after
+        self.renamed_models = renamed_models
+        self.renamed_fields = renamed_fields
+        self.created: set[tuple[str, str]] = set()
+        self.deleted: set[tuple[str, str]] = set()
+        self.removed_fields: set[tuple[str, str, str]] = set()
+        self.added_names: set[tuple[str, str, str]] = set()
+        self.removed_triggers: set[tuple[str, str, str]] = set()
+        for app_label, found in detected.items():
+            for operation in found:
+                self._note(app_label, operation)
+
+    def _note(self, app_label: str, operation: Any) -> None:
+        match operation:
+            case migrations.CreateModel():
+                self.created.add((app_label, operation.name_lower))
+            case migrations.DeleteModel():
+                self.deleted.add((app_label, operation.name_lower))
+            case migrations.RemoveField():
+                self.removed_fields.add((app_label, operation.model_name_lower, operation.name))
+            case pgtrigger.migrations.RemoveTrigger():
+                self.removed_triggers.add((app_label, operation.model_name_lower, operation.name))
+            case (
+                migrations.AddIndex(index=added)
+                | migrations.AddConstraint(constraint=added)  # type: ignore[misc]
+                | pgtrigger.migrations.AddTrigger(trigger=added)
+            ):
+                self.added_names.add((app_label, operation.model_name_lower, str(added.name)))
+
+    def is_created(self, app_label: str, model_name: str) -> bool:
+        return (app_label, model_name.lower()) in self.created
+
+    def is_deleted(self, app_label: str, model_name: str) -> bool:
+        return (app_label, model_name.lower()) in self.deleted
+
+    def is_added_again(self, app_label: str, operation: Any) -> bool:
+        """Tell whether what is removed comes back, as another of the same name."""
+        return (app_label, operation.model_name_lower, operation.name) in self.added_names
+
+    def model_before(self, app_label: str, model_name: str) -> ModelState:
+        name = self.renamed_models.get((app_label, model_name.lower()), model_name.lower())
+        model: ModelState = self.before.models[app_label, name]
+        return model
+
+    def model_after(self, app_label: str, model_name: str) -> ModelState | None:
+        model: ModelState | None = self.after.models.get((app_label, model_name.lower()))
+        return model
+
+    def meta_before(self, app_label: str, model_name: str) -> Any:
+        return self.before.apps.get_model(app_label, self.model_before(app_label, model_name).name)._meta
+
+    def meta_after(self, app_label: str, model_name: str) -> Any:
+        return self.after.apps.get_model(app_label, model_name)._meta
+
+    def field_before(self, app_label: str, model_name: str, name: str) -> Any:
+        """Give the field that a field was; by its own former name it is itself."""
+        former = self.renamed_fields.get((app_label, model_name.lower(), name), name)
+        return self.meta_before(app_label, model_name).get_field(former)
+
+    def field_after(self, app_label: str, model_name: str, name: str) -> Any:
+        return self.meta_after(app_label, model_name).get_field(name)
+
+    def has_table(self, app_label: str, model_name: str) -> bool:
+        """Tell whether a model has a table of its own that Django looks after."""
+        model = self.model_after(app_label, model_name) or self.model_before(app_label, model_name)
+        return bool(model.options.get("managed", True)) and not model.options.get("proxy")
+
+    def model_of_table(self, table: str) -> str | None:
+        """Name the model that has had a table of a new model's, such as one that moves to another app."""
+        return next(
+            (
+                f"{app_label}.{model.name}"
+                for (app_label, name), model in self.before.models.items()
+                if (model.options.get("db_table") or f"{app_label}_{name}") == table
+                and model.options.get("managed", True)
+                and not model.options.get("proxy")
+            ),
+            None,
+        )
+
+    def removed_field_of_column(self, app_label: str, model_name: str, column: str) -> str | None:
+        """Name the field that is gone from a model and had the column that another one has now."""
+        before = self.model_before(app_label, model_name)
+        names = (
+            name
+            for app, model, name in self.removed_fields
+            if (app, model) == (app_label, model_name.lower())
+        )
+        return next((name for name in names if column_of(before.fields[name], name) == column), None)
+
+    def is_column_kept(self, app_label: str, model_name: str, name: str) -> bool:
+        """Tell whether the column of a field that is gone is another field's now."""
+        field = self.model_before(app_label, model_name).fields[name]
+        return any(
+            one.column == column_of(field, name)
+            for one in self.meta_after(app_label, model_name).local_concrete_fields
+        )
+
+    def goes_with_a_field(self, app_label: str, model_name: str, thing: Any) -> bool:
+        """Tell whether a constraint or index is on a column that is gone from the model."""
+        return any(
+            safety.mentions(thing, name)
+            for app, model, name in self.removed_fields
+            if (app, model) == (app_label, model_name.lower())
+        )
+
+    def is_replaceable(self, app_label: str, model_name: str, name: str) -> bool:
+        """Tell whether a trigger has the event and the function of the one before it, which may then be replaced."""
+        model = self.after.apps.get_model(app_label, model_name)
+        old = {one.name: one for one in self.model_before(app_label, model_name).options["triggers"]}
+        new = {one.name: one for one in self.after.models[app_label, model_name.lower()].options["triggers"]}
+        before, after = old[name].sql, new[name].compile(model).sql
+        return (before.event, before.function) == (after.event, after.function)
+
+    def is_taken_over(self, app_label: str, model_name: str, learn: Any) -> bool:
+        """Tell whether a table or column that state has forgotten is another model's or field's by now.
+
+        `learn` is what would have state learn it again. A column of a model that is gone is one, too.
+        """
+        if isinstance(learn, migrations.CreateModel):
+            return any(
+                model._meta.db_table == table_of(app_label, learn) for model in self.after.apps.get_models()
+            )
+        if not self.model_after(app_label, model_name):
+            return True
+        fields = self.meta_after(app_label, model_name).local_concrete_fields
+        return any(one.column == column_of(learn.field, learn.name) for one in fields)
+
+
+def table_of(app_label: str, operation: migrations.CreateModel) -> str:
+    return str(operation.options.get("db_table") or f"{app_label}_{operation.name_lower}")

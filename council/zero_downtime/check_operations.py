@@ -1,0 +1,180 @@
+"""Migration operations on what a row must hold: checks, and NOT NULL, which a check makes way for."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.management import CommandError
+from django.db import models
+from django.db.migrations.operations import AddConstraint, AlterField
+from django.db.migrations.operations.base import Operation, OperationCategory
+
+from council.postgres import catalog, indexes
+from council.zero_downtime.failures import DefinitionConflict
+
+
+class AddCheckNotValid(AddConstraint):
+    """Add a check for new and changed rows, leaving the rows that are there to ValidateConstraint.
+
+    Locks: ACCESS EXCLUSIVE on the table, for an instant.
+    """
+
+    model_name: str
+    constraint: models.CheckConstraint
+
+    def __init__(self, model_name: str, constraint: models.CheckConstraint) -> None:
+        if not isinstance(constraint, models.CheckConstraint):
+            raise TypeError(f"AddCheckNotValid takes a CheckConstraint, not {constraint!r}.")
+        super().__init__(model_name, constraint)
+
+    def describe(self) -> str:
+        return f"Add check {self.constraint.name} to {self.model_name}, not valid yet"
+
+    @property
+    def migration_name_fragment(self) -> str:
+        return f"{super().migration_name_fragment}_not_valid"
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        model = to_state.apps.get_model(app_label, self.model_name)
+        if self.allow_migrate_model(schema_editor.connection.alias, model):
+            create_sql = str(self.constraint.create_sql(model, schema_editor))
+            _add_check(schema_editor, model._meta.db_table, self.constraint.name, create_sql)
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        model = from_state.apps.get_model(app_label, self.model_name)
+        if self.allow_migrate_model(schema_editor.connection.alias, model):
+            _drop_check(schema_editor, model._meta.db_table, self.constraint.name)
+
+
+def filled_check_name(table: str, column: str) -> str:
+    """Name the check that stands in for NOT NULL until that is set."""
+    return f"{table}_{column}_filled_check"[-indexes.MAX_NAME_LENGTH :]
+
+
+class AddFilledCheck(Operation):
+    """Refuse NULL in new and changed rows, by a check that SetNotNull puts NOT NULL in the place of.
+
+    Between the two comes ValidateConstraint, for the rows that are there. Migration state does not change.
+    Locks: ACCESS EXCLUSIVE on the table, for an instant.
+    """
+
+    category = OperationCategory.ADDITION
+    reversible = True
+
+    def __init__(self, model_name: str, name: str) -> None:
+        self.model_name = model_name
+        self.name = name
+
+    def deconstruct(self) -> tuple[str, Sequence[Any], dict[str, Any]]:
+        return type(self).__name__, [], {"model_name": self.model_name, "name": self.name}
+
+    def describe(self) -> str:
+        return f"Refuse NULL in {self.name} of {self.model_name}, in new and changed rows"
+
+    @property
+    def migration_name_fragment(self) -> str:
+        return f"{self.model_name.lower()}_{self.name.lower()}_filled_check"
+
+    def state_forwards(self, app_label: str, state: Any) -> None:
+        """Leave the state, which learns of NOT NULL by SetNotNull."""
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        model = to_state.apps.get_model(app_label, self.model_name)
+        if not self.allow_migrate_model(schema_editor.connection.alias, model):
+            return
+        table, column = model._meta.db_table, model._meta.get_field(self.name).column
+        if schema_editor.collect_sql or not catalog.is_not_null(schema_editor.connection, table, column):
+            _add_filled_check(schema_editor, table, column)
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        model = from_state.apps.get_model(app_label, self.model_name)
+        if self.allow_migrate_model(schema_editor.connection.alias, model):
+            table, column = model._meta.db_table, model._meta.get_field(self.name).column
+            _drop_check(schema_editor, table, filled_check_name(table, column))
+
+
+class SetNotNull(AlterField):
+    """Put NOT NULL in the place of the check of AddFilledCheck, whose validation spares it the scan.
+
+    Locks: ACCESS EXCLUSIVE on the table, for an instant, and so both ways.
+    """
+
+    model_name: str
+    name: str
+
+    def __init__(self, model_name: str, name: str, field: Any) -> None:
+        super().__init__(model_name, name, field)
+
+    def describe(self) -> str:
+        return f"Set {self.name} of {self.model_name} NOT NULL"
+
+    @property
+    def migration_name_fragment(self) -> str:
+        return f"{self.model_name_lower}_{self.name_lower}_not_null"
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        model = to_state.apps.get_model(app_label, self.model_name)
+        if not self.allow_migrate_model(schema_editor.connection.alias, model):
+            return
+        table, column = model._meta.db_table, model._meta.get_field(self.name).column
+        check = filled_check_name(table, column)
+        quote = schema_editor.quote_name
+        if not schema_editor.collect_sql:
+            if catalog.is_not_null(schema_editor.connection, table, column):
+                return
+            found = catalog.constraint(schema_editor.connection, table, check)
+            if found is None:
+                raise CommandError(
+                    f'"{table}" has no constraint "{check}", without which "{column}" would be searched for NULL '
+                    f"while nobody can read the table. Someone dropped it after the migration that adds it: "
+                    f"reverse that migration, then run migrate again."
+                )
+            if not found.is_validated:  # as after a reversal; reading and writing go on
+                schema_editor.execute(
+                    f"ALTER TABLE {quote(table)} VALIDATE CONSTRAINT {quote(check)}", params=None
+                )
+        schema_editor.execute(
+            f"ALTER TABLE {quote(table)} ALTER COLUMN {quote(column)} SET NOT NULL", params=None
+        )
+        _drop_check(schema_editor, table, check)
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        model = from_state.apps.get_model(app_label, self.model_name)
+        if not self.allow_migrate_model(schema_editor.connection.alias, model):
+            return
+        table, column = model._meta.db_table, model._meta.get_field(self.name).column
+        quote = schema_editor.quote_name
+        if schema_editor.collect_sql or catalog.is_not_null(schema_editor.connection, table, column):
+            _add_filled_check(schema_editor, table, column)
+            schema_editor.execute(
+                f"ALTER TABLE {quote(table)} ALTER COLUMN {quote(column)} DROP NOT NULL", params=None
+            )
+
+
+def _add_filled_check(schema_editor: Any, table: str, column: str) -> None:
+    quote = schema_editor.quote_name
+    name = filled_check_name(table, column)
+    create_sql = (
+        f"ALTER TABLE {quote(table)} ADD CONSTRAINT {quote(name)} CHECK ({quote(column)} IS NOT NULL)"
+    )
+    _add_check(schema_editor, table, name, create_sql)
+
+
+def _add_check(schema_editor: Any, table: str, name: str, create_sql: str) -> None:
+    """Add a check NOT VALID unless it is there. Raises DefinitionConflict for another of its name."""
+    connection = schema_editor.connection
+    if not schema_editor.collect_sql and (found := catalog.constraint(connection, table, name)):
+        expected = catalog.constraint_as_created(connection, table=table, name=name, create_sql=create_sql)
+        if found.definition != expected:
+            raise DefinitionConflict(
+                f'Constraint "{name}" of "{table}"', found=found.definition, expected=expected
+            )
+        return
+    schema_editor.execute(f"{create_sql} NOT VALID", params=None)
+
+
+def _drop_check(schema_editor: Any, table: str, name: str) -> None:
+    if schema_editor.collect_sql or catalog.constraint(schema_editor.connection, table, name):
+        quote = schema_editor.quote_name
+        schema_editor.execute(
+            f"ALTER TABLE {quote(table)} DROP CONSTRAINT IF EXISTS {quote(name)}", params=None
+        )

@@ -1,0 +1,389 @@
+"""The steps that a change is made in, one migration each: their order, their names, and what each says of itself."""
+
+import re
+import textwrap
+from collections.abc import Iterable, Iterator
+from enum import IntEnum, auto
+from typing import Any, NamedTuple
+
+import pgtrigger.migrations
+from django.db import migrations
+from django.db.migrations.migration import Migration
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.operations.fields import FieldOperation
+from django.db.migrations.state import ModelState, ProjectState
+
+from council.postgres.constraints import ForeignKeyConstraint
+from council.zero_downtime import check_operations, index_operations, operations, trigger_operations
+from council.zero_downtime.safety import column_of
+
+WIDTH = 108
+
+
+class Stage(IntEnum):
+    """What kind of step it is; also the order of the steps."""
+
+    ENUM_LABELS = auto()
+    STATE = auto()
+    OLD_CONSTRAINTS = auto()
+    TABLES = auto()
+    COLUMNS = auto()
+    ALTERATIONS = auto()
+    KEYS = auto()
+    VALID_KEYS = auto()
+    CHECKS = auto()
+    VALID_CHECKS = auto()
+    NOT_NULL = auto()
+    INDEXES = auto()
+    FUNCTIONS = auto()
+    TRIGGERS = auto()
+    OLD_INDEXES = auto()
+    FORGOTTEN = auto()
+    DROPPED = auto()
+
+
+# In a new app they are those of all of its tables, and named after none.
+OF_ALL_TABLES = {Stage.KEYS, Stage.VALID_KEYS, Stage.INDEXES, Stage.TRIGGERS}
+NOT_ATOMIC = {Stage.ENUM_LABELS, Stage.INDEXES, Stage.OLD_INDEXES}
+
+
+class Words(NamedTuple):
+    """What a stage's files are called, after or with their {subject}, and say of {what} and {tables}."""
+
+    name: str
+    summary: str
+    locks: str
+    is_safe: str
+    way_back: str
+
+
+WORDS = {
+    Stage.ENUM_LABELS: Words(
+        "{subject}",
+        "More labels of enums: {what}.",
+        "none",
+        "yes, as long as nobody writes them; it fails on rows that hold them",
+        "leaves the labels, which PostgreSQL cannot take away",
+    ),
+    Stage.STATE: Words(
+        "{subject}_state",
+        "What Django knows of {what}.",
+        "none",
+        "yes, nothing changes in the database",
+        "nothing to undo",
+    ),
+    Stage.OLD_CONSTRAINTS: Words(
+        "drop_{subject}_constraints",
+        "Constraints that go: {what}.",
+        "ACCESS EXCLUSIVE on {tables}, for an instant; reading and writing wait",
+        "yes, if it does without what they refused or took along",
+        "adds them again, and reads every row under the lock",
+    ),
+    Stage.TABLES: Words(
+        "{subject}",
+        "New tables: {what}.",
+        "none, the tables are new{parents}",
+        "yes, nothing else knows them",
+        "drops the tables, rows and all",
+    ),
+    Stage.COLUMNS: Words(
+        "{subject}",
+        "New columns: {what}.",
+        "ACCESS EXCLUSIVE on {tables}, for an instant: no rewrite; reading and writing wait",
+        "yes, they are nullable or have a default in the database",
+        "drops them, values and all",
+    ),
+    Stage.ALTERATIONS: Words(
+        "alter_{subject}",
+        "Altered: {what}.",
+        "ACCESS EXCLUSIVE on {tables}, for an instant: no row is read or written; reading and writing wait",
+        "yes, if it can read what the new definition lets in, such as NULL or a longer text",
+        "puts the former definition back, for which PostgreSQL may read every row",
+    ),
+    Stage.KEYS: Words(
+        "{subject}_fks_not_valid",
+        "Foreign keys, for new and changed rows: {what}.",
+        "{mode} on {tables}, for an instant; {waits}",
+        "yes, unless it writes rows whose parent is not there",
+        "puts back what was there before, an instant of ACCESS EXCLUSIVE on both sides",
+    ),
+    Stage.VALID_KEYS: Words(
+        "validate_{subject}_fks",
+        "The rows that were there before the keys obey them, too: {what}.",
+        "SHARE UPDATE EXCLUSIVE on {tables}, ROW SHARE on the keys' parents; nothing waits",
+        "yes",
+        "nothing to undo",
+    ),
+    Stage.CHECKS: Words(
+        "{subject}_checks_not_valid",
+        "Checks, for new and changed rows: {what}.",
+        "ACCESS EXCLUSIVE on {tables}, for an instant; reading and writing wait",
+        "yes, unless it writes rows that break them",
+        "puts back what was there before",
+    ),
+    Stage.VALID_CHECKS: Words(
+        "validate_{subject}_checks",
+        "The rows that were there before the checks obey them, too: {what}.",
+        "SHARE UPDATE EXCLUSIVE on {tables} while the rows are read; nothing waits",
+        "yes",
+        "nothing to undo",
+    ),
+    Stage.NOT_NULL: Words(
+        "{subject}_not_null",
+        "NOT NULL, where a check has made sure of it: {what}.",
+        "ACCESS EXCLUSIVE on {tables}, for an instant: no row is read; reading and writing wait",
+        "yes, the check refuses NULL already",
+        "puts the check back",
+    ),
+    Stage.INDEXES: Words(
+        "{subject}_indexes",
+        "Indexes: {what}.",
+        "SHARE UPDATE EXCLUSIVE on each table while its index is built; nothing waits",
+        "yes{unless}",
+        "drops the indexes concurrently",
+    ),
+    Stage.FUNCTIONS: Words(
+        "{subject}",
+        "Functions: {what}.",
+        "none",
+        "yes, if it gets by with what they give now",
+        "puts back what was there before",
+    ),
+    Stage.TRIGGERS: Words(
+        "{subject}_triggers",
+        "Triggers: {what}.",
+        "{mode} on {tables}, for an instant; {waits}",
+        "yes, unless it writes what they refuse",
+        "puts back what was there before (ACCESS EXCLUSIVE for an instant where a trigger goes)",
+    ),
+    Stage.OLD_INDEXES: Words(
+        "drop_{subject}_indexes",
+        "Indexes that go: {what}.",
+        "SHARE UPDATE EXCLUSIVE on {tables}; nothing waits",
+        "yes, if its queries do without",
+        "builds them again, concurrently",
+    ),
+    Stage.FORGOTTEN: Words(
+        "forget_{subject}",
+        "Django forgets, and the database keeps for code that still uses it: {what}.",
+        "none",
+        "yes, nothing changes in the database",
+        "Django knows it again",
+    ),
+    Stage.DROPPED: Words(
+        "drop_{subject}",
+        "What no code uses any more goes: {what}.",
+        "ACCESS EXCLUSIVE on {tables}, for an instant; reading and writing wait",
+        "only if it came with or after the migration that had Django forget this",
+        "makes it anew, empty",
+    ),
+}
+
+
+class Step(Migration):
+    """A migration of one stage, which knows its name and what its docstring says."""
+
+    # As instances have them, whatever Django's classes declare.
+    atomic: bool  # type: ignore[misc]
+    initial: bool | None  # type: ignore[misc]
+    operations: list[Operation]  # type: ignore[misc]
+    dependencies: list[tuple[str, str]]  # type: ignore[misc]
+    run_before: list[tuple[str, str]]  # type: ignore[misc]
+
+    def __init__(self, stage: Stage, name: str, app_label: str) -> None:
+        super().__init__(name, app_label)
+        self.stage = stage
+        self.atomic = stage not in NOT_ATOMIC
+        self.fragment = stage.name.lower()
+        self.docstring = ""
+
+    def suggest_name(self) -> str:
+        return self.fragment
+
+    def describe(self, before: ProjectState, after: ProjectState, *, is_first_of_app: bool) -> None:
+        """Write the name and the docstring for the operations, which lead from one state to the other."""
+        words = WORDS[self.stage]
+        if self.stage is Stage.DROPPED:  # by what it has state learn again
+            before = before.clone()
+            for operation in self.operations:
+                if isinstance(operation, migrations.SeparateDatabaseAndState):
+                    operation.state_forwards(self.app_label, before)
+        view = _View(self.app_label, before, after)
+        subject = self._subject(view)
+        if is_first_of_app and self.stage in OF_ALL_TABLES:
+            subject = ""
+        fragment = re.sub("_+", "_", words.name.format(subject=subject)).strip("_")
+        self.fragment = fragment or self.stage.name.lower()
+        kinds = {type(operation) for operation in self.operations}
+        takes_more = bool(kinds & {pgtrigger.migrations.RemoveTrigger, migrations.RemoveConstraint})
+        has_unique = index_operations.AddUniqueIndexConcurrently in kinds
+        given = {
+            "what": _series(thing for operation in self._about() for thing in view.things(operation)),
+            "tables": _series(table for operation in self.operations for table in view.tables(operation)),
+            "parents": view.parents(self.operations),
+            "mode": "ACCESS EXCLUSIVE" if takes_more else "SHARE ROW EXCLUSIVE",
+            "waits": "reading and writing wait" if takes_more else "writing waits",
+            "unless": ", unless it writes what a unique one refuses" if has_unique else "",
+        }
+        paragraphs = (
+            words.summary,
+            "",
+            f"Locks: {words.locks}.",
+            f"Safe with the code before it: {words.is_safe}.",
+            f"Way back: {words.way_back}.",
+        )
+        self.docstring = "".join(
+            textwrap.fill(line.format(**given), WIDTH, break_long_words=False, break_on_hyphens=False) + "\n"
+            for line in paragraphs
+        )
+
+    def _about(self) -> list[Operation]:
+        """Leave out the constraints and indexes that go along with a column."""
+        if self.stage is not Stage.FORGOTTEN:
+            return self.operations
+        return [
+            operation
+            for operation in self.operations
+            if not isinstance(operation, migrations.RemoveIndex | migrations.RemoveConstraint)
+        ]
+
+    def _subject(self, view: "_View") -> str:
+        about = self._about()
+        names = list(dict.fromkeys(name for operation in about for name in view.subjects(operation)))
+        if len(names) == 1:
+            return names[0]
+        models = list(dict.fromkeys(name for operation in about for name in view.models(operation)))
+        if self.stage is Stage.TABLES:
+            return "_".join(models) if len(models) < 3 else "tables"
+        if self.stage is Stage.FUNCTIONS:
+            return "functions"
+        subject = "_".join(models) if len(models) < 3 else ""
+        return f"{subject}_columns" if self.stage is Stage.COLUMNS else subject
+
+
+class _View:
+    """Names the things that operations of an app speak of."""
+
+    def __init__(self, app_label: str, before: ProjectState, after: ProjectState) -> None:
+        self.app_label = app_label
+        self.before = before
+        self.after = after
+
+    def model(self, name: str) -> ModelState | None:
+        key = self.app_label, name.lower()
+        found: ModelState | None = self.after.models.get(key) or self.before.models.get(key)
+        return found
+
+    def table(self, name: str) -> str:
+        model = self.model(name)
+        return (
+            str(model.options.get("db_table") or f"{model.app_label}_{model.name_lower}") if model else name
+        )
+
+    def models(self, operation: Operation) -> Iterator[str]:
+        """Yield the model of an operation in the spelling of file names: PointRule is point_rule."""
+        if name := _model_name(operation):
+            model = self.model(name)
+            yield re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", model.name).lower() if model else name
+
+    def subjects(self, operation: Operation) -> Iterator[str]:
+        """Yield what a file may be named after: a column by itself, a function, or a model."""
+        match operation:
+            case operations.AddEnumValue() | trigger_operations.CreateFunction():
+                yield operation.migration_name_fragment
+            case operations.CreateEnum():
+                pass
+            case FieldOperation() | check_operations.AddFilledCheck():
+                for model in self.models(operation):
+                    yield f"{model}_{operation.name.lower()}"
+            case _:
+                yield from self.models(operation)
+
+    def tables(self, operation: Operation) -> Iterator[str]:
+        """Yield an operation's table, and that which its foreign key points at."""
+        name = _model_name(operation)
+        if name:
+            yield self.table(name)
+        if isinstance(operation, operations.AddForeignKeyNotValid):
+            model = self.model(name)
+            assert model
+            yield self._target(name, model.fields[operation.constraint.field])
+        elif isinstance(operation, migrations.RemoveConstraint):
+            former: Any = self.before.models.get((self.app_label, name.lower()))
+            for one in former.options["constraints"] if former else ():
+                if isinstance(one, ForeignKeyConstraint) and one.name == operation.name:  # type: ignore[attr-defined]
+                    yield self._target(name, former.fields[one.field])
+
+    def parents(self, operations: Iterable[Operation]) -> str:
+        """Say which tables are locked for the keys that Django makes of many-to-many fields."""
+        fields = [
+            (operation, field)
+            for operation in operations
+            for field in (
+                [field for _, field in operation.fields]
+                if isinstance(operation, migrations.CreateModel)
+                else [getattr(operation, "field", None)]
+            )
+            if getattr(field, "many_to_many", False)
+        ]
+        tables = [self._target(_model_name(operation), field) for operation, field in fields]
+        if not tables:
+            return ""
+        return f"; SHARE ROW EXCLUSIVE on {_series(tables)}, for an instant, for their keys"
+
+    def _target(self, model_name: str, field: Any) -> str:
+        app_label, _, parent = str(field.remote_field.model).lower().rpartition(".")
+        view = _View(app_label or self.app_label, self.before, self.after)
+        return view.table(model_name if parent == "self" else parent)
+
+    def things(self, operation: Operation) -> Iterator[str]:
+        match operation:
+            case operations.AddEnumValue():
+                yield f"{operation.label} of {operation.name}"
+            case operations.CreateEnum() | operations.EnableRowLevelSecurity():
+                pass
+            case pgtrigger.migrations.AddTrigger():
+                yield str(operation.trigger.name)
+            case pgtrigger.migrations.RemoveTrigger():
+                yield f"{operation.name} (goes)"
+            case migrations.AddConstraint(constraint=constraint):  # type: ignore[misc]
+                yield constraint.name
+            case migrations.AddIndex():
+                yield operation.index.name
+            case (
+                index_operations.RemoveIndexConcurrently()
+                | migrations.RemoveConstraint()
+                | operations.ValidateConstraint()
+                | trigger_operations.CreateFunction()
+            ):
+                yield operation.name  # type: ignore[union-attr]  # the stubs leave out RemoveConstraint's
+            case FieldOperation() | check_operations.AddFilledCheck():
+                yield f"{self.table(operation.model_name)}.{self._column(operation)}"
+            case migrations.CreateModel(options=options) if _has_no_table(options):
+                yield f"{operation.name}, without a table of its own"
+            case _ if name := _model_name(operation):
+                yield self.table(name)
+
+    def _column(self, operation: Any) -> str:
+        for state in (self.after, self.before):
+            model = state.models.get((self.app_label, operation.model_name.lower()))
+            if model and (field := model.fields.get(operation.name)):
+                return column_of(field, operation.name) or str(operation.name)
+        return str(operation.name)
+
+
+def _has_no_table(options: dict[str, Any]) -> bool:
+    return bool(options.get("proxy")) or not options.get("managed", True)
+
+
+def _model_name(operation: Operation) -> str:
+    name = getattr(operation, "model_name", None)
+    if name is None and isinstance(operation, migrations.operations.models.ModelOperation):
+        name = getattr(operation, "new_name", None) or operation.name
+    return str(name or "")
+
+
+def _series(names: Iterable[str]) -> str:
+    """Write `a, b and c`."""
+    *rest, last = dict.fromkeys(name for name in names if name) or [""]
+    return f"{', '.join(rest)} and {last}" if rest else last

@@ -1,0 +1,160 @@
+"""Migration files as they are written by hand here: a docstring, short names, SQL in constants, and ruff's layout."""
+
+import ast
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from typing import Any
+
+from django.db.migrations import writer
+from django.db.migrations.migration import Migration
+
+from council.zero_downtime.steps import Step
+
+MERGED = """\
+Joins branches that go on from the same migration.
+
+Locks: none. Safe with the code before it: yes. Way back: nothing to undo.
+"""
+BY_HAND = """\
+What it does.
+
+Locks: which, on what, for how long, and who waits.
+Safe with the code before it: yes or no, and why.
+Way back: what reversing it does.
+"""
+
+# Operations are known by their package, what they are given by its module.
+OPERATION = re.compile(r"\bcouncil\.zero_downtime\.\w+\.(?=[A-Z])")
+LONG_IMPORT = re.compile(r"import (council\.(zero_downtime|postgres)\.\w+|django\.db\.models\.deletion)")
+GIVEN = re.compile(r"\bcouncil\.postgres\.(\w+)\.(?=[A-Z])")
+
+
+class Writer(writer.MigrationWriter):
+    """Django's own, with its result rewritten. Takes the place of MigrationWriter in `makemigrations`."""
+
+    migration: Migration
+    include_header: bool
+
+    def as_string(self) -> str:
+        has_docstring, self.include_header = self.include_header, False
+        try:
+            text = super().as_string()
+        finally:
+            self.include_header = has_docstring
+        text = _with_attributes(text, self.migration)
+        text = _with_short_names(text)
+        text = _with_constants(text)
+        if has_docstring:
+            text = f'"""{self._docstring()}"""\n\n{text}'
+        return _formatted(text, path=self.path)
+
+    def _docstring(self) -> str:
+        if isinstance(self.migration, Step):
+            return self.migration.docstring
+        own = [
+            name for app_label, name in self.migration.dependencies if app_label == self.migration.app_label
+        ]
+        return MERGED if len(own) > 1 else BY_HAND
+
+
+def _with_attributes(text: str, migration: Migration) -> str:
+    """Write what Django's template has no place for."""
+    attributes = ""
+    if not migration.atomic:
+        attributes += "    atomic = False\n"
+    text = text.replace("    dependencies = [", f"{attributes}    dependencies = [", 1)
+    if migration.run_before:
+        comment = "    # They depend on the first migration of the app that holds the user model.\n"
+        run_before = f"{comment}    run_before = {migration.run_before!r}\n"
+        text = text.replace("    operations = [", f"{run_before}    operations = [", 1)
+    text = re.sub(
+        r"(    dependencies = \[)\n(.*?),\n    \]\n",
+        lambda match: f"{match[1]}{' '.join(match[2].split())}]\n",
+        text,
+        count=1,
+        flags=re.DOTALL,
+    )
+    # No blank lines between attributes.
+    head, body = text.split("class Migration(migrations.Migration):\n", 1)
+    body = re.sub(
+        r"\n\n(?=    (?:initial|dependencies|operations|atomic|run_before|#))", "\n", body.lstrip("\n")
+    )
+    return f"{head}class Migration(migrations.Migration):\n{body}"
+
+
+def _with_short_names(text: str) -> str:
+    imports = set()
+    if OPERATION.search(text):
+        imports.add("from council import zero_downtime")
+    modules = sorted(set(GIVEN.findall(text)))
+    if modules:
+        imports.add(f"from council.postgres import {', '.join(modules)}")
+    text = OPERATION.sub("zero_downtime.", GIVEN.sub(r"\1.", text))
+    text = text.replace("django.db.models.deletion.", "models.")
+    kept = [line for line in text.splitlines() if not LONG_IMPORT.fullmatch(line)]
+    return "\n".join([*sorted(imports), *kept]) + "\n"
+
+
+def _with_constants(text: str) -> str:
+    """Move each text of several lines into a constant that is named for what it is of."""
+    constants: dict[str, str] = {}
+    lines = text.encode().splitlines(keepends=True)
+    calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+    found = [
+        (keyword.value, _constant_name(call, str(keyword.arg)))
+        for call in calls
+        for keyword in call.keywords
+        if isinstance(keyword.value, ast.Constant) and _is_block(keyword.value.value)
+    ]
+    for literal, name in sorted(found, key=lambda one: (one[0].lineno, one[0].col_offset), reverse=True):
+        while constants.get(name, literal.value) != literal.value:
+            name += "_"  # noqa: PLW2901
+        constants[name] = str(literal.value)
+        assert literal.end_lineno == literal.lineno
+        line = lines[literal.lineno - 1]
+        lines[literal.lineno - 1] = (
+            line[: literal.col_offset] + name.encode() + line[literal.end_col_offset :]
+        )
+    if not constants:
+        return text
+    written = "".join(f'{name} = """\\\n{value}"""\n\n' for name, value in reversed(list(constants.items())))
+    head, body = b"".join(lines).decode().split("class Migration(", 1)
+    return f"{head}{written}\nclass Migration({body}"
+
+
+def _is_block(value: Any) -> bool:
+    """Tell a text of several lines that can be written between triple quotes as it is."""
+    return (
+        isinstance(value, str)
+        and "\n" in value
+        and not re.search(r'\\|"""|"$', value)
+        and all(line.isprintable() for line in value.split("\n"))
+    )
+
+
+def _constant_name(call: ast.Call, argument: str) -> str:
+    """Name a text: a trigger's body after the trigger, a function's definition after the function."""
+    given: dict[str | None, Any] = {
+        keyword.arg: keyword.value.value
+        for keyword in call.keywords
+        if isinstance(keyword.value, ast.Constant)
+    }
+    name = re.sub(r"\W+", "_", str(given.get("name") or argument)).upper().removeprefix("TRG_")
+    return name if argument in {"body", "definition"} else f"{name}_{argument}".upper()
+
+
+def _formatted(text: str, *, path: str) -> str:
+    """Have ruff sort the imports and lay the file out; where it is not installed, leave that to who has it."""
+    if not find_spec("ruff"):
+        return text
+    for arguments in (["check", "--quiet", "--select", "I", "--fix-only"], ["format", "--quiet"]):
+        text = subprocess.run(  # noqa: S603
+            [sys.executable, "-m", "ruff", *arguments, "--stdin-filename", path, "-"],
+            input=text,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    return text

@@ -1,0 +1,632 @@
+"""What is refused, and how steps hang together. That they run is in tests/council/test_makemigrations.py."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.conf import settings
+from django.contrib.postgres.constraints import ExclusionConstraint
+from django.contrib.postgres.functions import RandomUUID
+from django.db import migrations, models
+from django.db.migrations.graph import MigrationGraph
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.migration import Migration
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.questioner import MigrationQuestioner
+from django.db.migrations.state import ModelState, ProjectState
+from django.db.models.functions import Now
+
+from council import zero_downtime
+from council.postgres.constraints import ForeignKeyConstraint
+from council.postgres.fields import CurrentTimestamp, EnumField, TimestampField
+from council.postgres.indexes import Index
+from council.zero_downtime import declared, safety
+from council.zero_downtime.autodetector import Autodetector
+
+MEMBER = ("council", "member")
+KEY: dict[str, Any] = {"on_delete": models.DO_NOTHING, "db_constraint": False, "db_index": False}
+
+
+def detect(
+    change: Callable[[ProjectState], None],
+    *,
+    graph: MigrationGraph | None = None,
+    detector: type[Autodetector] = Autodetector,
+) -> tuple[Autodetector, dict[str, list[Migration]]]:
+    """Have the autodetector find a change of the models; a field with a new name is said to be renamed."""
+    loader = MigrationLoader(None)
+    after = ProjectState.from_apps(apps)
+    change(after)
+    yes = MigrationQuestioner({"ask_rename": True, "ask_rename_model": True})
+    found = detector(loader.project_state(), after, yes)
+    return found, found.changes(graph or loader.graph)
+
+
+def add(name: str, field: Any, model: tuple[str, str] = MEMBER) -> Callable[[ProjectState], None]:
+    return lambda state: state.add_field(*model, name, field, preserve_default=True)
+
+
+def alter(name: str, model: tuple[str, str] = MEMBER, **changes: Any) -> Callable[[ProjectState], None]:
+    def change(state: ProjectState) -> None:
+        _, _, args, kwargs = state.models[model].fields[name].deconstruct()
+        to = changes.pop("type", type(state.models[model].fields[name]))
+        given = {key: value for key, value in {**kwargs, **changes}.items() if value is not ...}
+        state.alter_field(*model, name, to(*args, **given), preserve_default=True)
+
+    return change
+
+
+def constrain(constraint: Any) -> Callable[[ProjectState], None]:
+    return lambda state: state.add_constraint(*MEMBER, constraint)
+
+
+def another_index(state: ProjectState) -> None:
+    state.remove_index(*MEMBER, "Member_totalPoints_idx")
+    state.add_index(*MEMBER, Index(name="Member_totalPoints_idx", fields=["total_points"]))
+
+
+def new_model(state: ProjectState) -> None:
+    fields: list[tuple[str, Any]] = [
+        ("id", models.BigAutoField(primary_key=True)),
+        ("member", models.ForeignKey("council.Member", models.CASCADE)),
+    ]
+    state.add_model(ModelState("resources", "Note", fields))
+
+
+def rename_table(state: ProjectState) -> None:
+    state.alter_model_options(*MEMBER, {"db_table": "People"})
+
+
+def rename_model(state: ProjectState) -> None:
+    state.rename_model("gamification", "leaderboardcheckpoint", "Checkpoint")
+    state.alter_model_options("gamification", "checkpoint", {"db_table": "Checkpoint"})
+
+
+def other_column(state: ProjectState) -> None:
+    state.remove_field(*MEMBER, "company")
+    state.add_field(*MEMBER, "firm", models.CharField(max_length=9, null=True, db_column="company"), True)
+
+
+def table_of_another(state: ProjectState) -> None:
+    fields: list[tuple[str, Any]] = [("id", models.BigAutoField(primary_key=True))]
+    state.add_model(ModelState("resources", "Note", fields, {"db_table": "PointRule"}))
+
+
+def other_kind(state: ProjectState) -> None:
+    state.remove_field(*MEMBER, "company")
+    state.add_field(*MEMBER, "company", models.ManyToManyField("council.Team", related_name="+"), True)
+
+
+REFUSED = {
+    "not null": (
+        add("nickname", models.TextField()),
+        "Member.nickname is NOT NULL and has no default in the database: an INSERT by the code before it fails.",
+        "Give it a db_default, or null=True. For a value of its own in each row: null=True now, fill it with "
+        "UpdateInBatches, then null=False",
+    ),
+    "not null, with a default of Python's": (
+        add("nickname", models.TextField(default="")),
+        "Its default is Python's own, which other applications do not know.",
+        "Give it a db_default, or null=True.",
+    ),
+    "volatile default": (
+        add("token", models.UUIDField(db_default=RandomUUID())),
+        "The db_default of Member.token calls gen_random_uuid(), perhaps for each row: the table would be written anew",
+        "Add it with null=True and without a db_default; then the db_default",
+    ),
+    "generated": (
+        add(
+            "twice",
+            models.GeneratedField(
+                expression=models.F("total_points") * 2, output_field=models.IntegerField(), db_persist=True
+            ),
+        ),
+        "Member.twice is generated: PostgreSQL would compute it for every row",
+        "Add a plain column, keep it by a trigger",
+    ),
+    "unique column": (
+        add("nickname", models.TextField(null=True, unique=True, db_column="nickName")),
+        "Member.nickname is unique: its index would be built while nobody can write.",
+        'Put UniqueIndex(name="Member_nickName_key", fields=["nickname"]) into Meta.constraints instead.',
+    ),
+    "indexed column": (
+        add("nickname", models.TextField(null=True, db_index=True)),
+        "Member.nickname has db_index: it would be built while nobody can write.",
+        'Put Index(name="Member_nickname_idx", fields=["nickname"]) into Meta.indexes instead.',
+    ),
+    "foreign key of Django's": (
+        add("referrer", models.ForeignKey("council.Member", models.CASCADE, null=True, db_index=False)),
+        "Member.referrer would get a foreign key from Django",
+        'ForeignKeyConstraint(name="Member_referrer_id_fkey", field="referrer", ',
+    ),
+    "foreign key of Django's, in a new table": (
+        new_model,
+        "Note.member would get a foreign key from Django",
+        "Write on_delete=models.DO_NOTHING, db_constraint=False, db_index=False on the field",
+    ),
+    "rewritten": (
+        alter("total_points", type=models.BigIntegerField),
+        "Member.total_points is integer and would become bigint: PostgreSQL writes or reads every row for that",
+        "Add a new field beside it, nullable or with a db_default; write both",
+    ),
+    "narrower": (
+        alter("label", model=("gamification", "pointrule"), max_length=40),
+        "PointRule.label is varchar(80) and would become varchar(40)",
+        "Add a new field beside it",
+    ),
+    "primary key": (
+        alter("id", type=models.CharField, max_length=30, primary_key=True),
+        "Member.id is a primary key, text now and varchar(30) then: keys point at it",
+        "Leave it. For another type add a column beside it, copy in batches, and move the keys one by one.",
+    ),
+    "collation": (
+        alter("company", db_collation="C"),
+        "Member.company has the collation None and would get C",
+        "Add a new field beside it",
+    ),
+    "default that goes": (
+        alter("leaderboard_visible", db_default=...),
+        "Member.leaderboard_visible is NOT NULL and would lose its default: an INSERT by the code before it fails.",
+        "Keep the db_default, or say null=True.",
+    ),
+    "made unique": (
+        alter("company", unique=True),
+        "Member.company is unique: its index would be built while nobody can write.",
+        'Put UniqueIndex(name="Member_company_key", fields=["company"]) into Meta.constraints instead.',
+    ),
+    "made an index": (
+        alter("company", db_index=True),
+        "Member.company has db_index",
+        'Put Index(name="Member_company_idx", fields=["company"]) into Meta.indexes instead.',
+    ),
+    "given a key of Django's": (
+        alter("team", db_constraint=True),
+        "Member.team would get a foreign key from Django",
+        "Write on_delete=models.DO_NOTHING, db_constraint=False, db_index=False on the field",
+    ),
+    "another target": (
+        alter("team", to="council.Admin"),
+        "Member.team points at Team and would point at Admin: its rows and its key are the old one's.",
+        "Add a new field beside it",
+    ),
+    "column renamed": (
+        lambda state: state.rename_field(*MEMBER, "company", "firm"),
+        "The column of Member.company, company, would become firm in the database",
+        'Keep the name there: db_column="company". For another name there: add a new field beside it',
+    ),
+    "column with another name": (
+        alter("company", db_column="firm"),
+        "Member.company would become firm in the database",
+        'Keep the name there: db_column="company".',
+    ),
+    "column of a field that is gone": (
+        other_column,
+        "Member.firm has the column company of Member.company, and is otherwise another field.",
+        "Rename the field first, with nothing else changed but db_column",
+    ),
+    "table renamed": (
+        rename_table,
+        "The table of Member, Member, would become People in the database",
+        'Keep the name there: db_table = "Member".',
+    ),
+    "model renamed, with its table": (
+        rename_model,
+        "The table of LeaderboardCheckpoint, LeaderboardCheckpoint, would become Checkpoint in the database",
+        'Keep the name there: db_table = "LeaderboardCheckpoint".',
+    ),
+    "many-to-many from a column": (
+        other_kind,
+        "Member.company becomes many-to-many, or ceases to be, under its name.",
+        "Add a new field beside it",
+    ),
+    "table that another model has": (
+        table_of_another,
+        "Note has the table PointRule, which is there already, as that of gamification.PointRule.",
+        "A new model has a new table. Where it is the same model by another name, run makemigrations before",
+    ),
+    "column gone": (
+        lambda state: state.remove_field(*MEMBER, "company"),
+        "Member.company is gone from the model, and code that runs may still use its column.",
+        "In two releases: `makemigrations --forget` has Django forget it",
+    ),
+    "table gone": (
+        lambda state: state.remove_model("gamification", "leaderboardcheckpoint"),
+        "LeaderboardCheckpoint is gone from the models, and code that runs may still use its table.",
+        "when no process runs that knows it, `makemigrations --drop` drops what was forgotten.",
+    ),
+    "unique constraint": (
+        constrain(models.UniqueConstraint(name="Member_company_key", fields=["company"])),
+        "Member_company_key is a UniqueConstraint: it would be built while nobody can read or write Member.",
+        "Write it as a council.postgres.indexes.UniqueIndex, which is built concurrently.",
+    ),
+    "exclusion constraint": (
+        constrain(ExclusionConstraint(name="Member_company_excl", expressions=[("company", "=")])),
+        "Member_company_excl is a ExclusionConstraint: it would be built while",
+        "Write it as a CheckConstraint or a UniqueIndex, or have a trigger refuse such rows.",
+    ),
+    "unique together": (
+        lambda state: state.alter_model_options(*MEMBER, {"unique_together": {("company", "email")}}),
+        '"Alter unique_together for member (1 constraint(s))" has no way that is known to be safe',
+        "constraints and indexes belong into Meta.constraints and Meta.indexes.",
+    ),
+    "another index of the same name": (
+        another_index,
+        "The index Member_totalPoints_idx would be dropped and then built as another, with none in between.",
+        "Give the new one another name: it is built first, and then the old one is dropped.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_safe_is_refused_with_a_recipe(name: str) -> None:
+    change, fault, cure = REFUSED[name]
+
+    detector, changes = detect(change)
+
+    assert [(fault in one.fault, cure in one.cure) for one in detector.refusals] == [(True, True)], (
+        detector.refusals
+    )
+    assert changes  # it is not taken for nothing
+
+
+def with_migration(*operations: Operation, app_label: str = "council") -> MigrationGraph:
+    """Give the graph with one more migration, which nobody has written."""
+    graph: MigrationGraph = MigrationLoader(None).graph
+    node = (app_label, "9999_more")
+    more = type("Migration", (Migration,), {"operations": list(operations)})(node[1], app_label)
+    [leaf] = graph.leaf_nodes(app_label)
+    graph.add_node(node, more)
+    graph.add_dependency(more, node, leaf)
+    return graph
+
+
+def forget(*operations: Operation) -> migrations.SeparateDatabaseAndState:
+    return migrations.SeparateDatabaseAndState(state_operations=list(operations))
+
+
+def detect_after(graph: MigrationGraph, change: Callable[[ProjectState], None], **flags: bool) -> Any:
+    """Have the autodetector find a change of the models after one more migration."""
+    after = ProjectState.from_apps(apps)
+    for (_, name), migration in graph.nodes.items():
+        if migration and name == "9999_more":
+            after = migration.mutate_state(after, preserve=False)
+    change(after)
+    detector = type("Flagged", (Autodetector,), flags)(graph.make_state(), after)
+    changes = detector.changes(graph)
+    return detector, changes
+
+
+def test_what_was_forgotten_is_not_made_again_beside_itself() -> None:
+    column = with_migration(forget(migrations.RemoveField("member", "company")))
+    table = with_migration(forget(migrations.DeleteModel("LeaderboardCheckpoint")), app_label="gamification")
+
+    of_column, _ = detect_after(column, add("firm", models.TextField(null=True, db_column="company")))
+    of_table, _ = detect_after(
+        table,
+        lambda state: state.add_model(
+            ModelState("resources", "Note", [], {"db_table": "LeaderboardCheckpoint"})
+        ),
+    )
+
+    assert [one.fault for one in of_column.refusals] == [
+        "The column of Member.firm was forgotten and is still there."
+    ]
+    assert [one.fault for one in of_table.refusals] == [
+        "The table LeaderboardCheckpoint of Note was forgotten and is still there."
+    ]
+    assert "Drop it first, with `makemigrations --drop`" in of_column.refusals[0].cure
+
+
+def test_a_table_and_what_pointed_at_it_are_dropped_together() -> None:
+    graph = with_migration(
+        forget(migrations.RemoveField("member", "team")),
+        forget(migrations.DeleteModel("PendingInvite")),
+        forget(migrations.DeleteModel("Team")),
+    )
+
+    _, changes = detect_after(graph, lambda state: None, drops=True)
+
+    [step] = changes["council"]
+    assert [operation.describe() for operation in step.operations[-3:]] == [
+        "Remove field team from member",
+        "Delete model PendingInvite",
+        "Delete model Team",
+    ]
+    graph.add_node(("council", step.name), step)
+    graph.add_dependency(step, ("council", step.name), ("council", "9999_more"))
+    assert ("council", "team") not in graph.make_state().models
+    assert detect_after(graph, lambda state: None, drops=True)[1] == {}
+
+
+def steps(changes: dict[str, list[Migration]]) -> dict[str, list[str]]:
+    """Name the steps with what they depend on."""
+    return {
+        f"{app_label}.{step.name}": sorted(f"{app}.{name}" for app, name in step.dependencies)
+        for app_label, found in changes.items()
+        for step in found
+    }
+
+
+def model(app_label: str, name: str, *fields: tuple[str, Any]) -> ModelState:
+    return ModelState(
+        app_label,
+        name,
+        [("id", models.BigAutoField(primary_key=True)), *fields],
+        {"indexes": [], "constraints": []},
+    )
+
+
+def test_a_table_comes_after_the_one_of_another_app_that_it_points_at() -> None:
+    def change(state: ProjectState) -> None:
+        state.add_model(model("benchmarks", "Answer", ("note", models.ForeignKey("resources.Note", **KEY))))
+        state.add_model(model("resources", "Note", ("team", models.ForeignKey("council.Team", **KEY))))
+
+    _, changes = detect(change)
+
+    assert steps(changes) == {
+        "resources.0005_note": ["council.0010_sign_in_failures", "resources.0004_indexes"],
+        "benchmarks.0005_answer": ["benchmarks.0004_indexes", "resources.0005_note"],
+    }
+
+
+def test_a_key_comes_after_the_columns_of_another_app_in_the_same_run() -> None:
+    key = ForeignKeyConstraint(name="key", field="note", on_delete="CASCADE", on_update="CASCADE")
+
+    def change(state: ProjectState) -> None:
+        add(
+            "note",
+            models.ForeignKey("resources.Note", null=True, **KEY),
+            ("benchmarks", "benchmarksubmission"),
+        )(state)
+        state.add_constraint("benchmarks", "benchmarksubmission", key)
+        state.add_model(model("resources", "Note"))
+
+    _, changes = detect(change)
+
+    assert steps(changes) == {
+        "resources.0005_note": ["resources.0004_indexes"],
+        "benchmarks.0005_benchmark_submission_note": ["benchmarks.0004_indexes", "resources.0005_note"],
+        "benchmarks.0006_benchmark_submission_fks_not_valid": [
+            "benchmarks.0005_benchmark_submission_note",
+            "council.0010_sign_in_failures",
+            "resources.0005_note",
+        ],
+        "benchmarks.0007_validate_benchmark_submission_fks": [
+            "benchmarks.0006_benchmark_submission_fks_not_valid",
+            "council.0010_sign_in_failures",
+            "resources.0005_note",
+        ],
+    }
+
+
+def test_tables_of_two_apps_that_point_at_each_other_are_made_in_turns() -> None:
+    def change(state: ProjectState) -> None:
+        answer = ("answer", models.ForeignKey("benchmarks.Answer", **KEY))
+        state.add_model(model("benchmarks", "Answer", ("note", models.ForeignKey("resources.Note", **KEY))))
+        state.add_model(model("resources", "Note", answer))
+
+    detector, changes = detect(change)
+
+    assert detector.refusals == []
+    graph = MigrationLoader(None).graph
+    for app_label, found in changes.items():
+        for step in found:
+            graph.add_node((app_label, step.name), step)
+    for app_label, found in changes.items():
+        for step in found:
+            for dependency in step.dependencies:
+                graph.add_dependency(step, (app_label, step.name), dependency)
+    graph.ensure_not_cyclic()
+    state = graph.make_state()
+    assert state.apps.get_model("resources", "Note")._meta.get_field("answer").related_model
+
+
+def test_what_points_at_the_user_model_comes_after_the_migration_that_makes_it() -> None:
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, **KEY)
+    loader = MigrationLoader(None)
+    before, after = loader.project_state(), ProjectState.from_apps(apps)
+    before.remove_model("admin", "logentry")
+    before.remove_model("council", "account")
+    after.add_model(model("resources", "Note", ("user", user)))
+
+    _, of_old = detect(lambda state: state.add_model(model("resources", "Note", ("user", user))))
+    of_new = Autodetector(before, after).changes(loader.graph)
+
+    assert steps(of_old)["resources.0005_note"] == ["council.0010_sign_in_failures", "resources.0004_indexes"]
+    assert steps(of_new)["resources.0005_note"] == ["council.0011_account", "resources.0004_indexes"]
+
+
+def test_a_trigger_comes_after_the_columns_that_it_may_speak_of() -> None:
+    def change(state: ProjectState) -> None:
+        add("nickname", models.TextField(null=True))(state)
+        options = state.models["gamification", "pointtransaction"].options
+        options["triggers"] = options["triggers"][:-1]
+
+    _, changes = detect(change)
+
+    assert steps(changes)["gamification.0014_point_transaction_triggers"] == [
+        "council.0011_member_nickname",
+        "gamification.0013_fill_month_and_streak",
+    ]
+
+
+def test_a_model_with_another_name_and_its_old_table_is_the_same_model() -> None:
+    def change(state: ProjectState) -> None:
+        rule = "gamification", "award"
+        state.rename_model("gamification", "pointrule", "Award")
+        state.remove_constraint(*rule, "PointRule_points_check")
+        state.add_index(*rule, Index(name="PointRule_label_idx", fields=["label"]))
+
+    detector, changes = detect(change)
+
+    assert detector.refusals == []
+    assert list(steps(changes)) == [
+        "gamification.0014_award_state",
+        "gamification.0015_drop_award_constraints",
+        "gamification.0016_award_indexes",
+    ]
+
+
+def test_steps_have_the_name_that_was_asked_for() -> None:
+    loader = MigrationLoader(None)
+    after = ProjectState.from_apps(apps)
+    add("nickname", models.TextField(null=True))(after)
+    after.add_index(*MEMBER, Index(name="Member_nickname_idx", fields=["nickname"]))
+
+    changes = Autodetector(loader.project_state(), after).changes(loader.graph, migration_name="nicknames")
+
+    assert list(steps(changes)) == [
+        "council.0011_nicknames_member_nickname",
+        "council.0012_nicknames_member_indexes",
+    ]
+
+
+def test_only_the_apps_that_are_asked_for_are_changed_or_refused() -> None:
+    loader = MigrationLoader(None)
+    after = ProjectState.from_apps(apps)
+    add("nickname", models.TextField(null=True))(after)
+    add("author", models.TextField(), ("resources", "resource"))(after)
+    detector = Autodetector(loader.project_state(), after)
+
+    changes = detector.changes(loader.graph, trim_to_apps={"council"}, convert_apps={"council"})
+
+    assert list(changes) == ["council"]
+    assert detector.refusals == []
+
+
+def test_an_enum_of_two_apps_is_made_by_the_first_that_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    uses = [
+        declared.EnumUse("council", "member", "shade", ("DARK",)),
+        declared.EnumUse("resources", "note", "shade", ("DARK",)),
+    ]
+    known = declared.enum_uses()
+    monkeypatch.setattr(declared, "enum_uses", lambda: {**known, "Shade": uses})
+
+    def change(state: ProjectState) -> None:
+        add("shade", EnumField(enum="Shade", null=True))(state)
+        state.add_model(model("resources", "Note", ("shade", EnumField(enum="Shade"))))
+
+    _, changes = detect(change)
+
+    assert steps(changes) == {
+        "resources.0005_note": ["resources.0004_indexes"],
+        "council.0011_member_shade": ["council.0010_sign_in_failures", "resources.0005_note"],
+    }
+    assert "Create enum Shade" in changes["resources"][0].operations[0].describe()
+
+
+@pytest.mark.parametrize(
+    ("choices", "fault"),
+    [
+        (
+            ["TEMPLATE", "SOP", "PLAYBOOK", "COURSE"],
+            "VIDEO of the enum ResourceType is gone from the choices",
+        ),
+        (["SOP", "TEMPLATE", "PLAYBOOK", "COURSE", "VIDEO"], "in another order in the choices"),
+    ],
+)
+def test_labels_that_go_or_move_are_refused(
+    choices: list[str], fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    field = apps.get_model("resources", "Resource")._meta.get_field("type")
+    monkeypatch.setattr(field, "choices", [(label, label) for label in choices])
+
+    detector, _ = detect(lambda state: None)
+
+    assert [fault in one.fault for one in detector.refusals] == [True]
+
+
+def test_labels_are_put_where_the_choices_have_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = ["FIRST", "TEMPLATE", "SOP", "PLAYBOOK", "COURSE", "BOOK", "FILM", "VIDEO"]
+    field = apps.get_model("resources", "Resource")._meta.get_field("type")
+    monkeypatch.setattr(field, "choices", [(label, label) for label in labels])
+
+    _, changes = detect(lambda state: None)
+
+    [step] = changes["resources"]
+    assert [(one.label, one.after) for one in step.operations] == [  # type: ignore[attr-defined]
+        ("FIRST", None),
+        ("BOOK", "COURSE"),
+        ("FILM", "BOOK"),
+    ]
+    assert (step.name, step.atomic) == ("0005_enum_labels", False)
+
+
+def test_a_function_that_would_give_something_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, *rest = apps.get_app_config("gamification").functions  # type: ignore[attr-defined]
+    other = first._replace(definition=first.definition.replace("RETURNS date", "RETURNS timestamp"))
+    monkeypatch.setattr(apps.get_app_config("gamification"), "functions", [other, *rest])
+
+    detector, _ = detect(lambda state: None)
+
+    assert [one.fault for one in detector.refusals] == [
+        "next_weekday(day date) gave date and would give timestamp: PostgreSQL would have it dropped first, under its "
+        "callers."
+    ]
+
+
+def test_a_function_that_is_declared_no_more_is_dropped_in_a_later_release(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Dropping(Autodetector):
+        drops = True
+
+    _, *rest = apps.get_app_config("gamification").functions  # type: ignore[attr-defined]
+    monkeypatch.setattr(apps.get_app_config("gamification"), "functions", rest)
+
+    refusing, _ = detect(lambda state: None)
+    _, changes = detect(lambda state: None, detector=Dropping)
+
+    first = MigrationLoader(None).get_migration("gamification", "0011_points_by_ledger").operations[0]
+    gone = with_migration(
+        zero_downtime.RemoveFunction(*first.deconstruct()[2].values()), app_label="gamification"
+    )
+    refused_after, changes_after = detect_after(gone, lambda state: None)
+    assert (refused_after.refusals, changes_after) == ([], {})
+    assert "next_weekday(day date) is declared no more" in refusing.refusals[0].fault
+    assert [operation.describe() for operation in changes["gamification"][0].operations] == [
+        "Drop function next_weekday(day date)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "is_wider"),
+    [
+        ("varchar(80)", "varchar(80)", True),
+        ("varchar(80)", "varchar(81)", True),
+        ("varchar(80)", "varchar", True),
+        ("varchar(80)", "text", True),
+        ("varchar(80)", "varchar(79)", False),
+        ("text", "varchar(80)", False),
+        ("varchar", "varchar(80)", False),
+        ("numeric(8, 2)", "numeric(10, 2)", True),
+        ("numeric(8, 2)", "numeric(10, 3)", False),
+        ("numeric(8, 2)", "numeric(7, 2)", False),
+        ("integer", "bigint", False),
+        ("timestamp(3)", "timestamp with time zone", False),
+    ],
+)
+def test_only_types_that_hold_all_of_the_former_values_as_they_are_are_wider(
+    old: str, new: str, is_wider: bool
+) -> None:
+    assert safety.is_wider(old, new) is is_wider
+
+
+def test_a_wider_type_is_refused_where_a_condition_of_an_index_would_be_built_anew() -> None:
+    def change(state: ProjectState) -> None:
+        alter("idempotency_key", ("gamification", "pointtransaction"), max_length=300)(state)
+
+    detector, _ = detect(change)
+
+    assert "PointTransaction.idempotency_key is varchar(200)" in detector.refusals[0].fault
+
+
+@pytest.mark.parametrize("default", [3, Now(), CurrentTimestamp()])
+def test_a_default_that_is_the_same_for_all_rows_is_safe(default: Any) -> None:
+    field = models.IntegerField(db_default=3) if default == 3 else TimestampField(db_default=default)
+
+    detector, changes = detect(add("extra", field))
+
+    assert detector.refusals == []
+    assert list(steps(changes)) == ["council.0011_member_extra"]

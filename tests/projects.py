@@ -1,0 +1,90 @@
+"""A throw-away copy of the project, whose models a test may change."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.databases import ROOT, Database
+
+APPS = ("council", "gamification", "resources", "benchmarks")
+
+IN_TURN = """
+import os
+from django.core.management import execute_from_command_line
+os.environ["DJANGO_SETTINGS_MODULE"] = "council.settings"
+for arguments in {commands!r}:
+    execute_from_command_line(["manage.py", *arguments])
+"""
+
+
+class Project:
+    """The project's code in a folder of its own. Its commands run in processes, as a developer's would."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for app in APPS:
+            shutil.copytree(ROOT / app, folder / app, ignore=shutil.ignore_patterns("__pycache__"))
+        for file in ("manage.py", "pyproject.toml"):
+            shutil.copy(ROOT / file, folder / file)
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        """Change what is there once in a file."""
+        path = self.folder / file
+        text = path.read_text()
+        assert text.count(old) == 1, f"{old!r} is {text.count(old)} times in {file}"
+        path.write_text(text.replace(old, new))
+
+    def migrations(self) -> set[str]:
+        """Name the migrations that are there, as `council/0001_baseline`."""
+        return {
+            f"{app}/{file.stem}" for app in APPS for file in (self.folder / app / "migrations").glob("0*.py")
+        }
+
+    def text(self, migration: str) -> str:
+        app, name = migration.split("/")
+        return (self.folder / app / "migrations" / f"{name}.py").read_text()
+
+    def run(
+        self, *arguments: str, database: Database | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run Python in the project; without a database, with one that cannot be reached."""
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in {"DIRECT_URL", "DJANGO_SETTINGS_MODULE"} and not name.startswith("COVERAGE")
+        }
+        url = database.url if database else "postgresql://nobody@127.0.0.1:1/nowhere"
+        result = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self.folder,
+            env={**environment, "DATABASE_URL": url, "SECRET_KEY": "for tests only"},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert not check or result.returncode == 0, result.stdout + result.stderr
+        return result
+
+    def manage(
+        self, *arguments: str, database: Database | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        return self.run("manage.py", *arguments, database=database, check=check)
+
+    def manage_in_turn(self, *commands: list[str], database: Database) -> None:
+        """Run commands of manage.py one after the other in one process, which starts once."""
+        self.run("-c", IN_TURN.format(commands=commands), database=database)
+
+    def makemigrations(self, *arguments: str) -> dict[str, str]:
+        """Run makemigrations, and give the new files with their texts, in order."""
+        before = self.migrations()
+        self.manage("makemigrations", "--no-input", *arguments)
+        return {name: self.text(name) for name in sorted(self.migrations() - before)}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
