@@ -167,7 +167,7 @@ class Executor(MigrationExecutor):
             connection=self.connection,
             observer=self.observer,
             patience=self.patience,
-            wanted=plan.locks(migration, before, backwards=backwards),
+            wanted=plan.locks(self.connection, migration, before, backwards=backwards),
             what=str(migration),
             kept=f"{failures.kept(migration)} {self._progress()}",
         )

@@ -46,7 +46,7 @@ class ConcurrentIndexMixin:
     atomic = False
 
     def _ensure_not_in_transaction(self, schema_editor: Any) -> None:
-        if schema_editor.connection.in_atomic_block:
+        if schema_editor.connection.in_atomic_block and not schema_editor.collect_sql:
             raise NotSupportedError(
                 f"{type(self).__name__} cannot run in a transaction. "
                 f"Set `atomic = False` on the migration, and keep other kinds of operations out of it."

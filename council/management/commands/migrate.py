@@ -1,26 +1,42 @@
 """`manage.py migrate`: Django's own, made safe for a database that another application is using."""
 
 import functools
+import itertools
+import json
+import operator
 import os
 import re
+import sys
+import textwrap
 import time
 from argparse import ArgumentTypeError
-from typing import Any, TextIO, cast
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn, TextIO, cast
 
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.core.management.commands import migrate
-from django.db import DEFAULT_DB_ALIAS, NotSupportedError, OperationalError, connections
+from django.db import DEFAULT_DB_ALIAS, NotSupportedError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.exceptions import InconsistentMigrationHistory
 
-from council.zero_downtime import failures, interruption, locks, pooler, row_level_security, turns
+from council.zero_downtime import (
+    failures,
+    interruption,
+    locks,
+    plan,
+    plan_report,
+    pooler,
+    row_level_security,
+    turns,
+)
 from council.zero_downtime.baseline import AdoptBaseline
 from council.zero_downtime.blockers import duration
+from council.zero_downtime.effects import ACCESS_EXCLUSIVE, Lock
 from council.zero_downtime.executor import Executor
 from council.zero_downtime.observer import Observer
 from council.zero_downtime.patience import Patience, persist
-from council.zero_downtime.plan import ACCESS_EXCLUSIVE, Lock
 from council.zero_downtime.report import Report
 
 UNITS = {"ms": 0.001, "": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0}
@@ -51,6 +67,13 @@ class Command(migrate.Command):
             default=os.environ.get("MIGRATE_PATIENCE", "10min"),
             help="How long a migration tries to get its locks, and another migrate is waited for (default: 10min).",
         )
+        parser.add_argument(
+            "--format",
+            choices=["text", "json"],
+            default="text",
+            help="How --plan tells what each operation locks, for how long, and what is risky about it. Exit status 1 "
+            "where something is.",
+        )
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         use_direct_connection(options["database"])
@@ -72,7 +95,10 @@ class Command(migrate.Command):
         connection = connections[options["database"]]
         if not (options["plan"] or options["check_unapplied"]):  # they write nothing
             refuse_what_cannot_be_migrated(connection)
-        if options["plan"] or options["check_unapplied"] or options["fake"] or options["prune"]:
+        if options["plan"]:
+            self.tell_plan(connection, *args, **options)
+            return
+        if options["check_unapplied"] or options["fake"] or options["prune"]:
             super().handle(*args, **options)
             return
         patience = Patience(lock_seconds=options["lock_timeout"], seconds=options["patience"])
@@ -82,15 +108,53 @@ class Command(migrate.Command):
             Observer(connection, self.report) as observer,
             locks.short_waits(connection, patience.lock_seconds),
         ):
-            # Django's command has no hook for its executor.
-            stock = migrate.MigrationExecutor  # type: ignore[attr-defined]
-            executor = functools.partial(Executor, observer=observer, patience=patience)
-            migrate.MigrationExecutor = executor  # type: ignore[attr-defined]
-            try:
+            with executed_by(functools.partial(Executor, observer=observer, patience=patience)):
                 super().handle(*args, **options)
-            finally:
-                migrate.MigrationExecutor = stock  # type: ignore[attr-defined]
             self.secure(connection, observer, patience)
+
+    def tell_plan(self, connection: BaseDatabaseWrapper, *args: Any, **options: Any) -> None:
+        """Tell what would be done. Exit status 1 for a warning, and with --check for anything to do."""
+        # Not by settings of the session, which a pooler would hand on to others.
+        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL transaction_read_only = on")
+            cursor.execute(f"SET LOCAL lock_timeout = '{options['lock_timeout'] * 1000:.0f}ms'")
+            steps = plan.of(connection, self.planned(*args, **options))
+        if options["format"] == "json":
+            self.stdout.write(json.dumps(plan_report.as_json(steps), indent=2, ensure_ascii=False))
+        else:
+            self.write_plan(steps, verbosity=options["verbosity"])
+        if any(step.warnings for step in steps) or (options["check_unapplied"] and steps):
+            sys.exit(1)
+
+    def planned(self, *args: Any, **options: Any) -> plan.MigrationPlan:
+        """Have Django's command find out which migrations are meant."""
+        with executed_by(Planner):
+            try:
+                super().handle(*args, **{**options, "verbosity": 0})
+            except Planned as planned:
+                return planned.migrations
+        raise AssertionError("Django's migrate made no plan.")
+
+    def write_plan(self, steps: list[plan.Step], *, verbosity: int) -> None:
+        shown = steps if verbosity else []
+        for migration, own in itertools.groupby(shown, key=operator.attrgetter("migration")):
+            self.stdout.write(self.style.MIGRATE_HEADING(migration))
+            for step in own:
+                how = "" if step.is_atomic else "  (not in a transaction)"
+                self.stdout.write(f"  {self.style.MIGRATE_LABEL(step.operation)}{how}")
+                for line in plan_report.lines(step):
+                    self.stdout.write(f"    {line}")
+                for risk in step.risks:
+                    accepted = step.accepted.get(risk.rule)
+                    word = f"accepted {risk.rule}" if accepted else risk.rule
+                    style = self.style.NOTICE if accepted else self.style.WARNING
+                    self.stdout.write(f"    {style(word)}: {risk.fault} {accepted or risk.cure}")
+                for sql in step.sql:
+                    self.stdout.write(textwrap.indent(sql, "      "))
+        is_risky = any(step.warnings for step in steps)
+        self.stdout.write(
+            (self.style.WARNING if is_risky else self.style.SUCCESS)(plan_report.summary(steps))
+        )
 
     def secure(self, connection: BaseDatabaseWrapper, observer: Observer, patience: Patience) -> None:
         """Shut Django's tables to the data API; the gateway's are its own matter."""
@@ -126,6 +190,32 @@ class Command(migrate.Command):
         else:
             took = duration(time.monotonic() - self.migration_began)
             self.report.line(f"  {words[act][1]} {migration} in {took}")
+
+
+class Planned(Exception):
+    """Django's command has made its plan."""
+
+    def __init__(self, migrations: plan.MigrationPlan) -> None:
+        super().__init__()
+        self.migrations = migrations
+
+
+class Planner(migrate.MigrationExecutor):  # type: ignore[name-defined,misc]
+    """Stops Django's command when it knows which migrations are meant."""
+
+    def migration_plan(self, targets: Any, clean_start: bool = False) -> NoReturn:  # noqa: FBT001, FBT002
+        raise Planned(super().migration_plan(targets, clean_start))
+
+
+@contextmanager
+def executed_by(executor: Any) -> Iterator[None]:
+    """Have Django's command use another executor, for which it has no hook."""
+    stock = migrate.MigrationExecutor  # type: ignore[attr-defined]
+    migrate.MigrationExecutor = executor  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        migrate.MigrationExecutor = stock  # type: ignore[attr-defined]
 
 
 def use_direct_connection(alias: str) -> None:

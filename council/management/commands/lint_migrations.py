@@ -1,0 +1,54 @@
+"""`manage.py lint_migrations`: what is risky in the project's migrations, before any of them is deployed."""
+
+import json
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, NotSupportedError, connection
+
+from council.zero_downtime import failures, lint
+from council.zero_downtime.plan_report import count
+
+
+class Command(BaseCommand):
+    help = (
+        "Look through the migrations of the project's own apps for what should not be done to a database in use. "
+        "Reads no table. Exit status 1 where something is found."
+    )
+    requires_migrations_checks = False
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "app_labels", nargs="*", metavar="app_label", help="Only the migrations of these apps."
+        )
+        parser.add_argument("--format", choices=["text", "json"], default="text")
+
+    def handle(self, *app_labels: str, format: str, **options: Any) -> None:  # noqa: A002
+        ours = lint.own_apps()
+        if unknown := set(app_labels) - ours:
+            raise CommandError(
+                f"{', '.join(sorted(unknown))}: no app of this project. They are {', '.join(sorted(ours))}."
+            )
+        try:
+            found = lint.findings(connection, set(app_labels) or ours)
+        except (DatabaseError, NotSupportedError) as error:
+            raise failures.DatabaseUnusable(error, connection, command="lint_migrations") from error
+        if format == "json":
+            listed = [
+                {"migration": one.migration, "operation": one.operation, **one.risk._asdict()}
+                for one in found
+            ]
+            self.stdout.write(json.dumps(listed, indent=2, ensure_ascii=False))
+        else:
+            for one in found:
+                self.stdout.write(self.style.MIGRATE_LABEL(f"{one.migration}  {one.operation}"))
+                self.stdout.write(
+                    f"  {self.style.WARNING(one.risk.rule)}: {one.risk.fault}\n  {one.risk.cure}"
+                )
+            self.stdout.write(
+                f"{count(len(found), 'finding')}." if found else self.style.SUCCESS("Nothing found.")
+            )
+        if found:
+            sys.exit(1)

@@ -1,0 +1,60 @@
+"""SQL as PostgreSQL's own parser reads it. Source: libpg_query, by way of pglast."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pglast
+from pglast import ast, stream, visitors
+
+
+class Statement(NamedTuple):
+    """One statement: its text, without the semicolon, and its parse tree."""
+
+    sql: str
+    node: Any
+
+
+class Unreadable(ValueError):
+    """PostgreSQL's parser does not accept the text."""
+
+
+def read(sql: str) -> list[Statement]:
+    """Split a text into its statements. Raises Unreadable."""
+    try:
+        raw = pglast.parse_sql(sql)
+    except pglast.parser.ParseError as error:
+        raise Unreadable(f"{error}: {sql.strip()[:200]}") from error
+    found = []
+    for one in raw:
+        begin, length = one.stmt_location or 0, one.stmt_len
+        own = sql[begin : begin + length] if length else sql[begin:]
+        found.append(Statement(own.strip().removesuffix(";"), one.stmt))
+    return found
+
+
+def written(node: Any) -> str:
+    """Write a part of a statement as SQL."""
+    return str(stream.RawStream()(node))
+
+
+def kind(node: Any) -> str:
+    """Name the kind of a part as PostgreSQL's sources do."""
+    return type(node).__name__
+
+
+def name(names: Any) -> str:
+    """Give a qualified name, such as a function's, without its schema."""
+    return str(names[-1].sval)
+
+
+def nodes(node: Any, wanted: str) -> Iterator[Any]:
+    """Find all parts of one kind, named as in PostgreSQL's sources."""
+    found: list[ast.Node] = []
+
+    class Collector(visitors.Visitor):
+        def visit(self, ancestors: Any, part: Any) -> None:
+            if kind(part) == wanted:
+                found.append(part)
+
+    Collector()(node)
+    yield from found

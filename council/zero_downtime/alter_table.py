@@ -1,0 +1,287 @@
+"""What the parts of ALTER TABLE do: each has a lock and a price of its own."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pglast import enums
+from pglast.enums import AlterTableType as Part
+
+from council.postgres import statements
+from council.zero_downtime.effects import (
+    ACCESS_EXCLUSIVE,
+    KINDS,
+    MODES,
+    ROW_SHARE,
+    SHARE_ROW_EXCLUSIVE,
+    SHARE_UPDATE_EXCLUSIVE,
+    Break,
+    Effect,
+    Kind,
+    Lock,
+    Risk,
+    Work,
+    build,
+    partitioned,
+    rewrite,
+    scan,
+    table,
+)
+from council.zero_downtime.inventory import Column, Constraint, Index, Inventory
+
+Type = enums.ConstrType
+# All others take ACCESS EXCLUSIVE. Source: AlterTableGetLockLevel.
+WEAKER = {
+    Part.AT_SetStatistics: SHARE_UPDATE_EXCLUSIVE,
+    Part.AT_SetOptions: SHARE_UPDATE_EXCLUSIVE,
+    Part.AT_ResetOptions: SHARE_UPDATE_EXCLUSIVE,
+    Part.AT_SetRelOptions: SHARE_UPDATE_EXCLUSIVE,
+    Part.AT_ResetRelOptions: SHARE_UPDATE_EXCLUSIVE,
+    Part.AT_ClusterOn: SHARE_UPDATE_EXCLUSIVE,
+    Part.AT_DropCluster: SHARE_UPDATE_EXCLUSIVE,
+    Part.AT_ValidateConstraint: SHARE_UPDATE_EXCLUSIVE,
+    Part.AT_AttachPartition: SHARE_UPDATE_EXCLUSIVE,
+    Part.AT_EnableTrig: SHARE_ROW_EXCLUSIVE,
+    Part.AT_EnableAlwaysTrig: SHARE_ROW_EXCLUSIVE,
+    Part.AT_EnableReplicaTrig: SHARE_ROW_EXCLUSIVE,
+    Part.AT_DisableTrig: SHARE_ROW_EXCLUSIVE,
+    Part.AT_EnableTrigAll: SHARE_ROW_EXCLUSIVE,
+    Part.AT_DisableTrigAll: SHARE_ROW_EXCLUSIVE,
+    Part.AT_EnableTrigUser: SHARE_ROW_EXCLUSIVE,
+    Part.AT_DisableTrigUser: SHARE_ROW_EXCLUSIVE,
+}
+REWRITING = {
+    Part.AT_SetLogged: "SET LOGGED",
+    Part.AT_SetUnLogged: "SET UNLOGGED",
+    Part.AT_SetAccessMethod: "SET ACCESS METHOD",
+    Part.AT_SetTableSpace: "SET TABLESPACE",
+}
+SERIAL = {"serial", "bigserial", "smallserial", "serial4", "serial8", "serial2"}
+
+
+def effects(node: Any, inventory: Inventory) -> Iterator[Effect]:
+    if node.objtype != enums.ObjectType.OBJECT_TABLE:
+        return
+    name = table(node.relation, inventory)
+    yield Lock(name, max((_mode(part) for part in node.cmds), key=MODES.index))
+    for part in node.cmds:
+        if act := ACTS.get(part.subtype):
+            yield from act(part, name, inventory)
+        elif why := REWRITING.get(part.subtype):
+            yield from rewrite(name, inventory, why)
+
+
+def _mode(part: Any) -> str:
+    if part.subtype == Part.AT_AddConstraint and part.def_.contype == Type.CONSTR_FOREIGN:
+        return SHARE_ROW_EXCLUSIVE
+    return WEAKER.get(part.subtype, ACCESS_EXCLUSIVE)
+
+
+def _add_column(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
+    column = part.def_
+    found = inventory[name]
+    constraints = {constraint.contype: constraint for constraint in column.constraints or ()}
+    kind = statements.written(column.typeName)
+    default = constraints.get(Type.CONSTR_DEFAULT)
+    generated = constraints.get(Type.CONSTR_GENERATED)
+    has_default = default is not None or kind in SERIAL
+    is_new = name in inventory.new_tables
+    found.columns[column.colname] = Column(
+        kind,
+        is_nullable=Type.CONSTR_NOTNULL not in constraints,
+        null_share=0.0 if has_default else 1.0,
+    )
+    volatile = [
+        function
+        for call in (statements.nodes(default.raw_expr, "FuncCall") if default else ())
+        if (function := statements.name(call.funcname)) in inventory.volatile_functions
+    ]
+    if volatile and not is_new:
+        yield Risk(
+            "volatile-default",
+            f'{volatile[0]}() has another value for each row of "{name}", so that all are written anew.',
+            "Add the column without a default, set the default, then fill it by zero_downtime.UpdateInBatches.",
+        )
+    if (
+        volatile
+        or kind in SERIAL
+        or Type.CONSTR_IDENTITY in constraints
+        or (generated and getattr(generated, "generated_kind", "s") != "v")
+    ):
+        yield from rewrite(name, inventory, f'Column "{column.colname}"')
+    if Type.CONSTR_NOTNULL in constraints and not (
+        has_default or generated or Type.CONSTR_IDENTITY in constraints
+    ):
+        yield from _needs_value(column.colname, name, inventory)
+    for constraint in constraints.values():
+        if KINDS.get(constraint.contype):
+            yield from _add(constraint, name, inventory, column=column.colname)
+
+
+def _needs_value(column: str, name: str, inventory: Inventory) -> Iterator[Effect]:
+    if name in inventory.new_tables:
+        return
+    yield Risk(
+        "not-null-without-default",
+        f'Column "{column}" of "{name}" has to have a value, and none by itself: rows that are there stop the '
+        f"migration, and code before it cannot insert.",
+        "Give it a db_default, or allow NULL.",
+    )
+    yield Break(f'INSERTs into "{name}" that do not name "{column}" are refused')
+
+
+def _drop_column(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
+    inventory[name].columns.pop(part.name, None)
+    for index, found in list(inventory[name].indexes.items()):
+        if part.name in found.columns:
+            del inventory[name].indexes[index]
+    yield Break(f'column "{part.name}" of "{name}" is gone')
+
+
+def _column_default(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
+    column = inventory[name].columns.get(part.name)
+    if part.def_ is None and column and not column.is_nullable:
+        yield Break(f'INSERTs into "{name}" that do not name "{part.name}" are refused')
+
+
+def _set_not_null(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
+    found = inventory[name]
+    if part.name in found.columns:
+        found.columns[part.name].is_nullable = False
+    if name in inventory.new_tables:
+        return
+    yield Break(f'NULL in "{part.name}" of "{name}" is refused')
+    if any(check.not_null == part.name and check.is_validated for check in found.constraints.values()):
+        return
+    yield scan(name, inventory)
+    yield Risk(
+        "scan-under-lock",
+        f'SET NOT NULL reads all of "{name}" while nobody else can.',
+        f'Add CHECK ("{part.name}" IS NOT NULL) NOT VALID, validate it in the next migration, and set NOT NULL then.',
+    )
+
+
+def _drop_not_null(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
+    if part.name in inventory[name].columns:
+        inventory[name].columns[part.name].is_nullable = True
+    yield from ()
+
+
+def _alter_type(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
+    column = inventory[name].columns.get(part.name, Column("?"))
+    before, after = column.type, statements.written(part.def_.typeName)
+    column.type = after
+    if _is_wider(before, after) and part.def_.raw_default is None:
+        return
+    yield from rewrite(name, inventory, f'"{part.name}" from {before} to {after}')
+    if name not in inventory.new_tables:
+        yield Break(f'"{part.name}" of "{name}" has another type')
+
+
+def _is_wider(before: str, after: str) -> bool:
+    """Tell a change of type that leaves the rows as they are. Source: PostgreSQL manual, ALTER TABLE, notes."""
+    old, new = (re.sub(r"character varying", "varchar", text.lower()) for text in (before, after))
+    if old == new or (old.startswith("varchar") and new in {"varchar", "text"}):
+        return True
+    lengths = [re.fullmatch(r"(varchar|numeric)\((\d+)(?:,\s*(\d+))?\)", text) for text in (old, new)]
+    if not all(lengths):
+        return old.startswith("numeric(") and new == "numeric"
+    (kind, length, scale), (new_kind, new_length, new_scale) = (match.groups() for match in lengths if match)
+    return kind == new_kind and scale == new_scale and int(length) <= int(new_length)
+
+
+def _add_constraint(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
+    yield from _add(part.def_, name, inventory)
+
+
+def _add(constraint: Any, name: str, inventory: Inventory, column: str = "") -> Iterator[Effect]:
+    """Add a constraint, of a table or of a column that is just being added."""
+    kind = KINDS.get(constraint.contype, "n")
+    is_new = name in inventory.new_tables
+    is_valid = not constraint.skip_validation
+    parent = constraint.pktable and table(constraint.pktable, inventory)
+    own_name = constraint.conname or f"{name}_{column}_{kind}"
+    inventory[name].constraints[own_name] = Constraint(kind, parent, is_valid, _not_null(constraint))
+    if parent:
+        yield Lock(parent, SHARE_ROW_EXCLUSIVE)
+    if is_new:
+        return
+    yield Break(f'rows that break "{own_name}" are refused')
+    if kind in "fc" and is_valid:
+        yield _validation(name, parent, inventory)
+        yield Risk(
+            "validated-key" if parent else "scan-under-lock",
+            f'"{own_name}" is checked against all rows of "{name}" while nobody can '
+            f"{'write to it' if parent else 'read it'}.",
+            f"Use {'zero_downtime.AddForeignKeyNotValid' if parent else 'AddConstraintNotValid'}, and "
+            f"zero_downtime.ValidateConstraint in a migration of its own.",
+        )
+    elif kind == "c":
+        yield Risk(
+            "unchecked-rows",
+            f'Rows of "{name}" that break "{own_name}" can no longer be updated, until they are mended.',
+            f"Mend them before. They are the rows WHERE NOT ({_written(constraint.raw_expr)}).",
+        )
+    elif kind == "f":
+        yield from partitioned(name, inventory, "key that is not valid yet, before version 18")
+    elif kind in "pux":
+        yield from _add_index(constraint, own_name, name, inventory)
+
+
+def _add_index(constraint: Any, own_name: str, name: str, inventory: Inventory) -> Iterator[Effect]:
+    if constraint.indexname:
+        return
+    index = Index([key.sval for key in constraint.keys or ()])
+    yield build(name, index, inventory, entries=inventory[name].rows)
+    yield Risk(
+        "plain-index",
+        f'The index of "{own_name}" is built while nobody can read "{name}".',
+        "Use zero_downtime.AddUniqueIndexConcurrently, in a migration with `atomic = False`.",
+    )
+    inventory[name].indexes[own_name] = index
+
+
+def _written(expression: Any) -> str:
+    return statements.written(expression) if expression else ""
+
+
+def _not_null(constraint: Any) -> str | None:
+    test: Any = constraint.raw_expr
+    if statements.kind(test) == "NullTest" and test.nulltesttype == enums.NullTestType.IS_NOT_NULL:
+        return str(test.arg.fields[-1].sval)
+    return None
+
+
+def _validation(name: str, parent: str | None, inventory: Inventory) -> Work:
+    work = scan(name, inventory)
+    return work._replace(kind=Kind.KEYS, parent_rows=inventory[parent].rows) if parent else work
+
+
+def _validate(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
+    found = inventory[name].constraints.get(part.name)
+    if found is None or found.is_validated:
+        return
+    found.is_validated = True
+    if found.parent:
+        yield Lock(found.parent, ROW_SHARE)
+    yield _validation(name, found.parent, inventory)
+
+
+def _drop_constraint(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
+    found = inventory[name].constraints.pop(part.name, None)
+    inventory[name].indexes.pop(part.name, None)
+    if found and found.parent:
+        yield Lock(found.parent, ACCESS_EXCLUSIVE)
+
+
+ACTS: dict[Part, Callable[[Any, str, Inventory], Iterator[Effect]]] = {
+    Part.AT_AddColumn: _add_column,
+    Part.AT_DropColumn: _drop_column,
+    Part.AT_ColumnDefault: _column_default,
+    Part.AT_SetNotNull: _set_not_null,
+    Part.AT_DropNotNull: _drop_not_null,
+    Part.AT_AlterColumnType: _alter_type,
+    Part.AT_AddConstraint: _add_constraint,
+    Part.AT_ValidateConstraint: _validate,
+    Part.AT_DropConstraint: _drop_constraint,
+}

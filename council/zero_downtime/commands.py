@@ -1,0 +1,336 @@
+"""What each of PostgreSQL's commands does to a database that is in use.
+
+Source: PostgreSQL manual, "Explicit locking" and the notes of each command. Held true by a test that runs every kind
+of operation and looks into pg_locks.
+"""
+
+from collections.abc import Iterator
+from functools import singledispatch
+from typing import Any
+
+from pglast import ast, enums
+
+from council.postgres import statements
+from council.zero_downtime import alter_table
+from council.zero_downtime.effects import (
+    ACCESS_EXCLUSIVE,
+    ACCESS_SHARE,
+    KINDS,
+    MODES,
+    ROW_EXCLUSIVE,
+    ROW_SHARE,
+    SHARE,
+    SHARE_ROW_EXCLUSIVE,
+    SHARE_UPDATE_EXCLUSIVE,
+    Break,
+    Effect,
+    Kind,
+    Lock,
+    Risk,
+    Work,
+    build,
+    named,
+    partitioned,
+    rewrite,
+    scan,
+    table,
+)
+from council.zero_downtime.inventory import Column, Constraint, Index, Inventory
+
+
+@singledispatch
+def effects(node: Any, inventory: Inventory) -> Iterator[Effect]:
+    """Tell the effects of a statement, and move the inventory on past it."""
+    if statements.kind(node) not in WITHOUT_EFFECT:
+        yield Risk(
+            "unknown-statement",
+            f"What {statements.kind(node).removesuffix('Stmt')} locks is not known here.",
+            "Take it to wait for, and to block, everything; or write it as an operation of council.zero_downtime.",
+        )
+
+
+# They lock no table.
+WITHOUT_EFFECT = {
+    "AlterDefaultPrivilegesStmt",
+    "AlterFunctionStmt",
+    "AlterObjectSchemaStmt",
+    "CreateDomainStmt",
+    "CreateExtensionStmt",
+    "CreateFunctionStmt",
+    "CreateSchemaStmt",
+    "CreateSeqStmt",
+    "DefineStmt",
+    "GrantRoleStmt",
+    "GrantStmt",
+    "TransactionStmt",
+    "VariableSetStmt",
+}
+
+
+@effects.register(ast.CreateStmt)
+def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
+    name = table(node.relation, inventory)
+    if node.if_not_exists and name in inventory.tables:
+        return
+    inventory.new_tables.add(name)
+    found = inventory[name]
+    constraints = [part for part in node.tableElts or () if statements.kind(part) == "Constraint"]
+    for part in node.tableElts or ():
+        if statements.kind(part) == "ColumnDef":
+            found.columns[part.colname] = Column(statements.written(part.typeName))
+            constraints += part.constraints or ()
+    for number, constraint in enumerate(constraints):
+        parent = constraint.pktable and table(constraint.pktable, inventory)
+        if parent:
+            yield Lock(parent, SHARE_ROW_EXCLUSIVE)
+        kind = KINDS.get(constraint.contype)
+        if kind:
+            own_name = constraint.conname or f"{name}_{number}"
+            found.constraints[own_name] = Constraint(kind, parent)
+            if kind in "pu":
+                found.indexes[own_name] = Index([part.sval for part in constraint.keys or ()])
+
+
+@effects.register(ast.IndexStmt)
+def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
+    name = table(node.relation, inventory)
+    index = Index([part.name or "" for part in node.indexParams], node.accessMethod or "btree")
+    yield Lock(name, SHARE_UPDATE_EXCLUSIVE if node.concurrent else SHARE)
+    if node.concurrent:
+        yield from partitioned(name, inventory, "concurrent index")
+    elif name not in inventory.new_tables:
+        yield Risk(
+            "plain-index",
+            f'Index "{node.idxname}" is built while nobody can write to "{name}".',
+            "Use zero_downtime.AddIndexConcurrently, in a migration with `atomic = False`.",
+        )
+    if node.unique and name not in inventory.new_tables:
+        yield Break(f'rows that "{node.idxname}" finds twice are refused')
+    entries = round(inventory[name].rows * _share(node.whereClause, inventory[name].columns))
+    yield build(name, index, inventory, entries=entries, is_concurrent=bool(node.concurrent))
+    inventory[name].indexes[node.idxname or f"{name}_index"] = index
+
+
+def _share(condition: Any, columns: dict[str, Column]) -> float:
+    """Tell which share of the rows an index's condition lets in, as far as it asks for what is not NULL."""
+    share = 1.0
+    for test in statements.nodes(condition, "NullTest") if condition else ():
+        if test.nulltesttype == enums.NullTestType.IS_NOT_NULL and statements.kind(test.arg) == "ColumnRef":
+            column = columns.get(test.arg.fields[-1].sval)
+            share *= 1 - column.null_share if column else 1
+    return share
+
+
+@effects.register(ast.DropStmt)
+def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
+    drop = {
+        enums.ObjectType.OBJECT_TABLE: _drop_table,
+        enums.ObjectType.OBJECT_INDEX: _drop_index,
+        enums.ObjectType.OBJECT_TRIGGER: _drop_of_table,
+        enums.ObjectType.OBJECT_POLICY: _drop_of_table,
+        enums.ObjectType.OBJECT_RULE: _drop_of_table,
+    }.get(node.removeType)
+    for names in node.objects or ():
+        if drop:
+            yield from drop(node, names, inventory)
+
+
+def _drop_table(node: Any, names: Any, inventory: Inventory) -> Iterator[Effect]:
+    name = named(names, inventory)
+    yield Lock(name, ACCESS_EXCLUSIVE)
+    for constraint in inventory[name].constraints.values():
+        if constraint.parent:
+            yield Lock(constraint.parent, ACCESS_EXCLUSIVE)
+    if node.behavior == enums.DropBehavior.DROP_CASCADE:
+        for child, found in inventory.tables.items():
+            if any(constraint.parent == name for constraint in found.constraints.values()):
+                yield Lock(child, ACCESS_EXCLUSIVE)
+    yield Break(f'table "{name}" is gone')
+    inventory.tables.pop(name, None)
+
+
+def _drop_index(node: Any, names: Any, inventory: Inventory) -> Iterator[Effect]:
+    index = names[-1].sval
+    name = inventory.table_of_index(index)
+    if name:
+        yield Lock(name, SHARE_UPDATE_EXCLUSIVE if node.concurrent else ACCESS_EXCLUSIVE)
+        del inventory[name].indexes[index]
+
+
+def _drop_of_table(node: Any, names: Any, inventory: Inventory) -> Iterator[Effect]:
+    yield Lock(named(names[:-1], inventory), ACCESS_EXCLUSIVE)
+
+
+@effects.register(ast.CreateTrigStmt)
+def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
+    yield Lock(table(node.relation, inventory), SHARE_ROW_EXCLUSIVE)
+    if node.constrrel:
+        yield Lock(table(node.constrrel, inventory), SHARE_ROW_EXCLUSIVE)
+
+
+@effects.register(ast.CreatePolicyStmt)
+@effects.register(ast.AlterPolicyStmt)
+def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
+    yield Lock(table(node.table, inventory), ACCESS_EXCLUSIVE)
+
+
+@effects.register(ast.AlterTableStmt)
+def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
+    yield from alter_table.effects(node, inventory)
+
+
+@effects.register(ast.RuleStmt)
+def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
+    yield Lock(table(node.relation, inventory), ACCESS_EXCLUSIVE)
+
+
+@effects.register(ast.CreateStatsStmt)
+def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
+    for relation in node.relations:
+        yield Lock(table(relation, inventory), SHARE_UPDATE_EXCLUSIVE)
+
+
+@effects.register(ast.CommentStmt)
+def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
+    of_table = {enums.ObjectType.OBJECT_TABLE: slice(None)}
+    within_table = {
+        enums.ObjectType.OBJECT_COLUMN: slice(-1),
+        enums.ObjectType.OBJECT_TRIGGER: slice(-1),
+        enums.ObjectType.OBJECT_TABCONSTRAINT: slice(-1),
+        enums.ObjectType.OBJECT_POLICY: slice(-1),
+    }
+    if names := (of_table | within_table).get(node.objtype):
+        yield Lock(named(node.object[names], inventory), SHARE_UPDATE_EXCLUSIVE)
+
+
+@effects.register(ast.CreateEnumStmt)
+def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
+    inventory.new_enums.add(statements.name(node.typeName))
+    yield from ()
+
+
+@effects.register(ast.AlterEnumStmt)
+def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
+    name = statements.name(node.typeName)
+    if node.oldVal:
+        yield Break(f'value {node.oldVal} of "{name}" is gone')
+    elif name not in inventory.new_enums:
+        inventory.new_labels.setdefault(name, []).append(node.newVal)
+        yield Break(f'who reads the new value {node.newVal} of "{name}" has to know it')
+
+
+@effects.register(ast.RenameStmt)
+def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
+    kind = node.renameType
+    if node.relation is None:
+        if kind == enums.ObjectType.OBJECT_TYPE:
+            yield Break(f'type "{statements.name(node.object)}" has another name')
+        return
+    name = table(node.relation, inventory)
+    if kind == enums.ObjectType.OBJECT_INDEX:
+        name = inventory.table_of_index(name) or name
+        found = inventory[name].indexes
+        if node.relation.relname in found:
+            found[node.newname] = found.pop(node.relation.relname)
+        return  # it locks the index, which nobody waits for
+    yield Lock(name, ACCESS_EXCLUSIVE)
+    if kind == enums.ObjectType.OBJECT_TABLE:
+        yield Break(f'table "{name}" has another name')
+        inventory.tables[node.newname] = inventory.tables.pop(name, inventory[name])
+    elif kind == enums.ObjectType.OBJECT_COLUMN:
+        yield Break(f'column "{node.subname}" of "{name}" has another name')
+
+
+@effects.register(ast.TruncateStmt)
+def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
+    for relation in node.relations:
+        name = table(relation, inventory)
+        yield Lock(name, ACCESS_EXCLUSIVE)
+        inventory[name].rows = inventory[name].bytes = 0
+
+
+@effects.register(ast.LockStmt)
+def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
+    for relation in node.relations:
+        yield Lock(table(relation, inventory), MODES[node.mode - 1])
+
+
+@effects.register(ast.VacuumStmt)
+def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
+    is_full = any(option.defname == "full" for option in node.options or ())
+    for part in node.rels or ():
+        name = table(part.relation, inventory)
+        yield Lock(name, ACCESS_EXCLUSIVE if is_full else SHARE_UPDATE_EXCLUSIVE)
+        yield scan(name, inventory)
+        if is_full:
+            yield from rewrite(name, inventory, "VACUUM FULL")
+
+
+@effects.register(ast.ReindexStmt)
+def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
+    is_concurrent = any(option.defname == "concurrently" for option in node.params or ())
+    if node.relation is None:
+        return
+    name = table(node.relation, inventory)
+    if node.kind == enums.ReindexObjectType.REINDEX_OBJECT_INDEX:
+        name = inventory.table_of_index(name) or name
+    yield Lock(name, SHARE_UPDATE_EXCLUSIVE if is_concurrent else SHARE)
+    if not is_concurrent:
+        yield Risk(
+            "plain-index", f'"{name}" is reindexed while nobody can write to it.', "REINDEX … CONCURRENTLY."
+        )
+    for index in inventory[name].indexes.values():
+        yield build(name, index, inventory, entries=inventory[name].rows, is_concurrent=is_concurrent)
+
+
+@effects.register(ast.InsertStmt)
+@effects.register(ast.UpdateStmt)
+@effects.register(ast.DeleteStmt)
+@effects.register(ast.MergeStmt)
+def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
+    name = table(node.relation, inventory)
+    yield Lock(name, ROW_EXCLUSIVE)
+    yield from _reads(node, inventory, but=name)
+    found = inventory[name]
+    rows = 0 if statements.kind(node) == "InsertStmt" else found.rows
+    yield Work(Kind.CHANGE, name, rows, found.bytes, indexes=len(found.indexes))
+
+
+@effects.register(ast.SelectStmt)
+def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
+    yield from _reads(node, inventory)
+
+
+@effects.register(ast.ViewStmt)
+@effects.register(ast.CreateTableAsStmt)
+def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
+    into = node.into.rel if statements.kind(node) == "CreateTableAsStmt" else node.view
+    name = table(into, inventory)
+    inventory.new_tables.add(name)
+    yield from _reads(node, inventory, but=name)
+
+
+def _reads(node: Any, inventory: Inventory, but: str | None = None) -> Iterator[Effect]:
+    """Tell the locks of a query on the tables it reads; names that WITH gives to queries are none."""
+    ours = {part.ctename for part in statements.nodes(node, "CommonTableExpr")}
+    mode = ROW_SHARE if any(statements.nodes(node, "LockingClause")) else ACCESS_SHARE
+    for relation in statements.nodes(node, "RangeVar"):
+        name = table(relation, inventory)
+        if name != but and not (relation.schemaname is None and name in ours):
+            yield Lock(name, mode)
+
+
+def new_labels(node: Any, inventory: Inventory) -> Iterator[Risk]:
+    """Find the enum values that a statement speaks of in the migration that adds them."""
+    if not inventory.new_labels or statements.kind(node) == "AlterEnumStmt":
+        return
+    literals = {
+        part.val.sval for part in statements.nodes(node, "A_Const") if statements.kind(part.val) == "String"
+    }
+    for enum, labels in inventory.new_labels.items():
+        for label in literals.intersection(labels):
+            yield Risk(
+                "enum-value-used",
+                f'Value {label} of "{enum}" is added and used by the same migration, which PostgreSQL refuses.',
+                "Add the value in a migration of its own, before this one.",
+            )

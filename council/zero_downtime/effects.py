@@ -1,0 +1,144 @@
+"""What a statement can do to a database that is in use: locks, work, and what goes wrong with it."""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from pglast import enums
+
+from council.zero_downtime.inventory import Column, Index, Inventory
+
+ACCESS_SHARE = "ACCESS SHARE"
+ROW_SHARE = "ROW SHARE"
+ROW_EXCLUSIVE = "ROW EXCLUSIVE"
+SHARE_UPDATE_EXCLUSIVE = "SHARE UPDATE EXCLUSIVE"
+SHARE = "SHARE"
+SHARE_ROW_EXCLUSIVE = "SHARE ROW EXCLUSIVE"
+EXCLUSIVE = "EXCLUSIVE"
+ACCESS_EXCLUSIVE = "ACCESS EXCLUSIVE"
+# From the weakest to the strongest, as LOCK TABLE numbers them.
+MODES = [
+    ACCESS_SHARE,
+    ROW_SHARE,
+    ROW_EXCLUSIVE,
+    SHARE_UPDATE_EXCLUSIVE,
+    SHARE,
+    SHARE_ROW_EXCLUSIVE,
+    EXCLUSIVE,
+    ACCESS_EXCLUSIVE,
+]
+
+
+class Lock(NamedTuple):
+    """A lock on a table, with its mode as PostgreSQL's manual spells it."""
+
+    table: str
+    mode: str
+
+    @property
+    def blocks(self) -> str:
+        """Say who waits for it."""
+        if self.mode == ACCESS_EXCLUSIVE:
+            return "reads, writes and DDL"
+        if self.mode in {SHARE, SHARE_ROW_EXCLUSIVE, EXCLUSIVE}:
+            return "writes and DDL"
+        return "other DDL" if self.mode == SHARE_UPDATE_EXCLUSIVE else "DDL that takes the table whole"
+
+
+class Kind(StrEnum):
+    SCAN = "scan"
+    KEYS = "scan against the parent"
+    BUILD = "index build"
+    REWRITE = "rewrite"
+    CHANGE = "rows changed"
+
+
+class Work(NamedTuple):
+    """What takes longer the more rows there are: `rows` and `bytes` of the table, of them `entries` for an index."""
+
+    kind: Kind
+    table: str
+    rows: int
+    bytes: int
+    entries: int = 0
+    entry_bytes: int = 0
+    method: str = ""
+    is_concurrent: bool = False
+    parent_rows: int = 0
+    indexes: int = 0
+    batches: int = 0
+
+
+class Break(NamedTuple):
+    """What stops working in code that was deployed before."""
+
+    words: str
+
+
+class Risk(NamedTuple):
+    """What should not be done to a database in use; `rule` is its name."""
+
+    rule: str
+    fault: str
+    cure: str
+
+
+Effect = Lock | Work | Break | Risk
+
+
+KINDS = {
+    enums.ConstrType.CONSTR_CHECK: "c",
+    enums.ConstrType.CONSTR_FOREIGN: "f",
+    enums.ConstrType.CONSTR_PRIMARY: "p",
+    enums.ConstrType.CONSTR_UNIQUE: "u",
+    enums.ConstrType.CONSTR_EXCLUSION: "x",
+}
+
+
+def table(relation: Any, inventory: Inventory) -> str:
+    """Name the table of a RangeVar."""
+    return inventory.name(relation.schemaname, relation.relname)
+
+
+def named(names: Any, inventory: Inventory) -> str:
+    """Name the table of a list of Strings, with or without its schema."""
+    return inventory.name(names[-2].sval if len(names) > 1 else None, names[-1].sval)
+
+
+def scan(name: str, inventory: Inventory) -> Work:
+    found = inventory[name]
+    return Work(Kind.SCAN, name, found.rows, found.bytes)
+
+
+def build(
+    name: str, index: Index, inventory: Inventory, *, entries: int, is_concurrent: bool = False
+) -> Work:
+    found = inventory[name]
+    columns = [found.columns.get(column, Column("")) for column in index.columns]
+    if index.method == "gin":
+        entries = round(entries * max((column.elements for column in columns), default=1))
+    width = round(sum(column.bytes for column in columns))
+    return Work(Kind.BUILD, name, found.rows, found.bytes, entries, width, index.method, is_concurrent)
+
+
+def partitioned(name: str, inventory: Inventory, what: str) -> Iterator[Risk]:
+    if inventory[name].is_partitioned:
+        yield Risk(
+            "partitioned-table",
+            f'"{name}" is partitioned, and takes no {what}.',
+            "Do it to each partition by itself, then to the parent, which then has nothing left to do.",
+        )
+
+
+def rewrite(name: str, inventory: Inventory, why: str) -> Iterator[Effect]:
+    """Write a table anew, with its indexes."""
+    found = inventory[name]
+    yield Work(Kind.REWRITE, name, found.rows, found.bytes)
+    for index in found.indexes.values():
+        yield build(name, index, inventory, entries=found.rows)
+    if name not in inventory.new_tables:
+        yield Risk(
+            "rewrite",
+            f'{why} writes "{name}" anew, with its indexes, while nobody can read it.',
+            "Add a column beside it, fill it by zero_downtime.UpdateInBatches, and move over to it.",
+        )

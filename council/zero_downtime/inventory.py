@@ -1,0 +1,142 @@
+"""What a database holds, as far as it decides what a statement locks and how long it takes.
+
+Read from the system catalogues and from statistics, never from the tables: reading takes no lock on them. While a
+plan is made, each statement moves the inventory on to what it will find after it.
+"""
+
+from dataclasses import dataclass, field
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from council.postgres import catalog
+
+PAGE_BYTES = 8192
+
+
+@dataclass
+class Column:
+    type: str
+    is_nullable: bool = True
+    bytes: float = 8.0  # on average
+    null_share: float = 0.0
+    elements: float = 1.0  # of an array, on average
+
+
+@dataclass
+class Index:
+    columns: list[str]  # "" for an expression
+    method: str = "btree"
+
+
+@dataclass
+class Constraint:
+    kind: str  # as in pg_constraint.contype
+    parent: str | None = None
+    is_validated: bool = True
+    not_null: str | None = None  # the column that a check forbids NULL
+
+
+@dataclass
+class Table:
+    rows: int = 0
+    bytes: int = 0
+    is_partitioned: bool = False
+    columns: dict[str, Column] = field(default_factory=dict)
+    indexes: dict[str, Index] = field(default_factory=dict)
+    constraints: dict[str, Constraint] = field(default_factory=dict)
+
+
+@dataclass
+class Inventory:
+    """Tables by name; those of other schemas than the current are named with their schema."""
+
+    schema: str = "public"
+    tables: dict[str, Table] = field(default_factory=dict)
+    volatile_functions: frozenset[str] = frozenset()
+    # Made by the migration at hand, so that nobody else has them in use.
+    new_tables: set[str] = field(default_factory=set)
+    new_enums: set[str] = field(default_factory=set)
+    # Values added to an enum by the migration at hand.
+    new_labels: dict[str, list[str]] = field(default_factory=dict)
+
+    def name(self, schema: str | None, table: str) -> str:
+        return table if schema in {None, self.schema} else f"{schema}.{table}"
+
+    def __getitem__(self, table: str) -> Table:
+        """Give a table; an empty one where there is none, as what was never analysed."""
+        return self.tables.setdefault(table, Table())
+
+    def table_of_index(self, index: str) -> str | None:
+        return next((name for name, table in self.tables.items() if index in table.indexes), None)
+
+    def begin_migration(self) -> None:
+        self.new_tables.clear()
+        self.new_enums.clear()
+        self.new_labels.clear()
+
+
+TABLES = """
+    SELECT c.relname,
+           CASE WHEN c.reltuples < 0 THEN coalesce(s.n_live_tup, 0) ELSE c.reltuples END::bigint,
+           c.relpages::bigint,
+           c.relkind = 'p'
+      FROM pg_class c
+      JOIN pg_namespace n ON n.oid = c.relnamespace
+      LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid
+     WHERE n.nspname = %(schema)s AND c.relkind IN ('r', 'p')
+"""
+# The last number of an array's histogram of counts is their average.
+COLUMNS = """
+    SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull,
+           coalesce(s.avg_width, 8), coalesce(s.null_frac, 0),
+           coalesce(s.elem_count_histogram[array_upper(s.elem_count_histogram, 1)], 1)
+      FROM pg_attribute a
+      JOIN pg_class c ON c.oid = a.attrelid
+      JOIN pg_namespace n ON n.oid = c.relnamespace
+      LEFT JOIN pg_stats s ON s.schemaname = n.nspname AND s.tablename = c.relname AND s.attname = a.attname
+     WHERE n.nspname = %(schema)s AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped
+"""
+INDEXES = """
+    SELECT t.relname, x.relname,
+           ARRAY(SELECT coalesce(a.attname, '') FROM unnest(i.indkey) WITH ORDINALITY AS k (attnum, place)
+                   LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum ORDER BY k.place),
+           m.amname
+      FROM pg_index i
+      JOIN pg_class x ON x.oid = i.indexrelid
+      JOIN pg_class t ON t.oid = i.indrelid
+      JOIN pg_am m ON m.oid = x.relam
+      JOIN pg_namespace n ON n.oid = t.relnamespace
+     WHERE n.nspname = %(schema)s
+"""
+CONSTRAINTS = """
+    SELECT t.relname, k.conname, k.contype, p.relname, k.convalidated,
+           substring(pg_get_constraintdef(k.oid) FROM '^CHECK \\(\\("?([^"]+?)"? IS NOT NULL\\)\\)')
+      FROM pg_constraint k
+      JOIN pg_class t ON t.oid = k.conrelid
+      LEFT JOIN pg_class p ON p.oid = k.confrelid
+      JOIN pg_namespace n ON n.oid = t.relnamespace
+     WHERE n.nspname = %(schema)s AND k.contype IN ('c', 'f', 'p', 'u', 'x')
+"""
+VOLATILE_FUNCTIONS = "SELECT DISTINCT proname FROM pg_proc WHERE provolatile = 'v'"
+
+
+def read(connection: BaseDatabaseWrapper) -> Inventory:
+    """Read what the current schema holds."""
+    schema = catalog.current_schema(connection)
+    found = Inventory(schema)
+    with connection.cursor() as cursor:
+
+        def rows(query: str) -> list[tuple]:
+            cursor.execute(query, {"schema": schema})
+            return list(cursor.fetchall())
+
+        for name, count, pages, is_partitioned in rows(TABLES):
+            found.tables[name] = Table(count, pages * PAGE_BYTES, is_partitioned)
+        for table, name, *facts in rows(COLUMNS):
+            found.tables[table].columns[name] = Column(*facts)
+        for table, name, *facts in rows(INDEXES):
+            found.tables[table].indexes[name] = Index(*facts)
+        for table, name, *facts in rows(CONSTRAINTS):
+            found.tables[table].constraints[name] = Constraint(*facts)
+        found.volatile_functions = frozenset(name for (name,) in rows(VOLATILE_FUNCTIONS))
+    return found

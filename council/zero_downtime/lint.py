@@ -1,0 +1,60 @@
+"""The plan's rules for migrations that are not deployed yet: whatever a table may hold by then."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from django.apps import apps
+from django.conf import settings
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.state import ProjectState
+
+from council.zero_downtime import inventory, plan
+from council.zero_downtime.effects import Risk
+from council.zero_downtime.inventory import Inventory
+
+
+class Finding(NamedTuple):
+    migration: str
+    operation: str
+    risk: Risk
+
+
+def own_apps() -> set[str]:
+    """Name the apps that are part of the project, and not installed beside Django."""
+    return {
+        config.label
+        for config in apps.get_app_configs()
+        if Path(config.path).is_relative_to(settings.BASE_DIR)
+        and "site-packages" not in Path(config.path).parts
+    }
+
+
+def findings(connection: BaseDatabaseWrapper, app_labels: set[str]) -> list[Finding]:
+    """List what is risky in the migrations of some apps, and accepted by none of them in writing.
+
+    A migration accepts a risk by `accepts = {"rule": "why"}`. What it accepts and does not do is a finding, too.
+    The database serves for its functions and its dialect; its tables are not looked at.
+    """
+    executor = MigrationExecutor(connection)
+    whole = executor.migration_plan(executor.loader.graph.leaf_nodes(), clean_start=True)
+    there = Inventory(volatile_functions=inventory.read(connection).volatile_functions)
+    ours = {str(migration) for migration, _ in whole if migration.app_label in app_labels}
+    steps = [
+        step
+        for step in plan.steps(connection, whole, state=ProjectState(), there=there)
+        if step.migration in ours
+    ]
+    found = [Finding(step.migration, step.operation, risk) for step in steps for risk in step.warnings]
+    return found + list(_stale(steps))
+
+
+def _stale(steps: list[plan.Step]) -> Iterator[Finding]:
+    accepted = {(step.migration, rule) for step in steps for rule in step.accepted}
+    seen = {(step.migration, risk.rule) for step in steps for risk in step.risks}
+    for migration, rule in sorted(accepted - seen):
+        fault = f"It accepts {rule}, and does nothing of the kind."
+        yield Finding(
+            migration, "accepts", Risk("nothing-to-accept", fault, f"Take {rule} out of `accepts`.")
+        )

@@ -1,0 +1,106 @@
+"""A plan in words, for a terminal and as JSON."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from council.zero_downtime.blockers import duration
+from council.zero_downtime.durations import INSTANT_SECONDS
+from council.zero_downtime.effects import Work
+from council.zero_downtime.plan import FELT, Held, Step
+
+
+def span(seconds: float) -> str:
+    """Say how long something takes, as exactly as an estimate deserves."""
+    return "an instant" if seconds < INSTANT_SECONDS else f"about {duration(seconds)}"
+
+
+def size(number: float) -> str:
+    """Write a number of bytes as PostgreSQL does."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if number < 10_240:
+            return f"{number:.0f} {unit}"
+        number /= 1024
+    return f"{number:.0f} TB"
+
+
+def count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def longest_wait(steps: list[Step]) -> float:
+    """Give the longest time for which anybody's reads or writes wait for a lock that a plan holds, in seconds."""
+    return max((held.seconds for step in steps for held in step.locks if held.lock.mode in FELT), default=0.0)
+
+
+def summary(steps: list[Step]) -> str:
+    """Say a plan in one line."""
+    if not steps:
+        return "Nothing to do: all migrations are applied."
+    migrations = len({step.migration for step in steps})
+    warnings = sum(len(step.warnings) for step in steps)
+    return (
+        f"{count(migrations, 'migration')}, {count(len(steps), 'operation')}: "
+        f"{span(sum(step.seconds for step in steps))} in all; "
+        f"reads and writes wait for {span(longest_wait(steps))} at most; {count(warnings, 'warning')}."
+    )
+
+
+def lines(step: Step) -> Iterator[str]:
+    """Tell one step, without its migration's name and its warnings."""
+    for held in step.locks:
+        yield _lock(held)
+    for work in step.work:
+        yield _work(work)
+    yield f"{'reversible' if step.is_reversible else 'cannot be reversed'}; " + (
+        "code before it: " + "; ".join(step.breaks) if step.breaks else "code before it keeps working"
+    )
+
+
+def _lock(held: Held) -> str:
+    waits = "waits" if held.lock.mode not in FELT and "," not in held.lock.blocks else "wait"
+    return f'{held.lock.mode} on "{held.lock.table}" for {span(held.seconds)}: {held.lock.blocks} {waits}'
+
+
+def _work(work: Work) -> str:
+    return f'{work.kind} of "{work.table}": {count(work.rows, "row")}, {size(work.bytes)}'
+
+
+def as_json(steps: list[Step]) -> dict[str, Any]:
+    """Give a plan as JSON can hold it. Seconds are estimates; `waits` names who waits for a lock."""
+    return {
+        "summary": summary(steps),
+        "seconds": round(sum(step.seconds for step in steps), 3),
+        "longest_wait_seconds": round(longest_wait(steps), 3),
+        "warnings": sum(len(step.warnings) for step in steps),
+        "steps": [
+            {
+                "migration": step.migration,
+                "operation": step.operation,
+                "sql": step.sql,
+                "seconds": round(step.seconds, 3),
+                "in_transaction": step.is_atomic,
+                "reversible": step.is_reversible,
+                "breaks_earlier_code": step.breaks,
+                "locks": [
+                    {
+                        "table": held.lock.table,
+                        "mode": held.lock.mode,
+                        "waits": held.lock.blocks,
+                        "seconds": round(held.seconds, 3),
+                    }
+                    for held in step.locks
+                ],
+                "work": [
+                    {"kind": work.kind, "table": work.table, "rows": work.rows, "bytes": work.bytes}
+                    for work in step.work
+                ],
+                "warnings": [risk._asdict() for risk in step.warnings],
+                "accepted": [
+                    {**risk._asdict(), "why": step.accepted[risk.rule]}
+                    for risk in step.risks
+                    if risk.rule in step.accepted
+                ],
+            }
+            for step in steps
+        ],
+    }
