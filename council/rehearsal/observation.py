@@ -10,6 +10,7 @@ import psycopg
 
 from council.rehearsal.migrating import APPLICATION as MIGRATE
 from council.rehearsal.place import Place
+from council.zero_downtime.effects import MODES
 
 APPLICATION = "rehearsal observer"
 SAMPLE_SECONDS = 0.004
@@ -29,12 +30,6 @@ SESSIONS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() 
 # Reads the files' sizes: unlike a table's, it takes no lock on any table.
 SIZE = "SELECT pg_database_size(current_database())"
 
-# From weak to strong. Source: PostgreSQL manual, 13.3.1.
-MODES = (
-    "ACCESS SHARE", "ROW SHARE", "ROW EXCLUSIVE", "SHARE UPDATE EXCLUSIVE", "SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE",
-    "ACCESS EXCLUSIVE",
-)  # fmt: skip
-
 
 class Held(NamedTuple):
     """A lock on a table as it was seen at a moment (of the monotonic clock), granted or still waited for."""
@@ -45,16 +40,11 @@ class Held(NamedTuple):
     is_granted: bool
 
 
-def strength(mode: str) -> int:
-    return MODES.index(mode) if mode in MODES else -1
-
-
 def strongest(locks: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Give the strongest mode for each table, of pairs of table and mode."""
     found: dict[str, str] = {}
     for table, mode in locks:
-        if table not in found or strength(mode) > strength(found[table]):
-            found[table] = mode
+        found[table] = max(found.get(table, mode), mode, key=MODES.index)
     return found
 
 

@@ -118,7 +118,7 @@ def _migration(found: dict[str, Any], allowed_ms: float) -> dict[str, Any]:
         "name": found["name"],
         "is_finished": found["is_finished"],
         "took": words.seconds(found["duration_ms"] / 1000),
-        "predicted": words.seconds(None if predicted_ms is None else predicted_ms / 1000),
+        "predicted": words.predicted(None if predicted_ms is None else predicted_ms / 1000),
         **{kind: words.milliseconds(value) for kind, value in longest.items()},
         **{f"{kind}_is_over": value is not None and value > allowed_ms for kind, value in longest.items()},
         "before": words.size(found["size_before_bytes"]),

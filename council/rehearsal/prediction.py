@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -19,7 +18,7 @@ ALIAS = "rehearsal"
 class Predicted:
     """A migration's part of the plan; locks as (table, mode)."""
 
-    seconds: float | None = None
+    seconds: float = 0.0
     locks: list[tuple[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -27,14 +26,14 @@ class Predicted:
 def predict(place: Place) -> dict[str, Predicted]:
     """Give what is predicted of each pending migration, by its name, in the order in which they will run."""
     with _django_connection(place) as connection:
-        executor: Any = MigrationExecutor(connection)  # the stubs lack what gives its state
-        found: dict[str, Predicted] = {}
-        state = executor._create_project_state(with_applied_migrations=True)
-        for migration, _ in executor.migration_plan(executor.loader.graph.leaf_nodes()):
-            found[str(migration)] = Predicted(
-                locks=[(lock.table, lock.mode) for lock in plan.locks(migration, state)]
-            )
-            state = migration.mutate_state(state, preserve=False)
+        executor = MigrationExecutor(connection)
+        migrations = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        found = {str(migration): Predicted() for migration, _ in migrations}
+        for step in plan.of(connection, migrations):
+            known = found[step.migration]
+            known.seconds += step.seconds
+            known.locks += [(held.lock.table, held.lock.mode) for held in step.locks]
+            known.warnings += [f"{risk.rule}: {risk.fault} {risk.cure}" for risk in step.warnings]
         return found
 
 

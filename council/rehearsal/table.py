@@ -13,7 +13,7 @@ from council.rehearsal import words
 from council.rehearsal.outcome import Outcome
 from council.rehearsal.statements import READ, WRITE
 
-LOG_COLUMNS = 150
+LOG_COLUMNS = 130
 
 
 def write(outcome: Outcome, stream: TextIO) -> None:
@@ -53,23 +53,24 @@ def _origin(outcome: Outcome) -> Iterator[str]:
 
 def _migrations(outcome: Outcome) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    table.add_column("migration", overflow="fold", min_width=44)
+    table.add_column("migration, and its strongest lock on each table", overflow="fold")
     for heading in ("took", "predicted", "longest read", "longest write", "size"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("strongest lock on each table", overflow="fold")
     for number, step in enumerate(outcome.steps):
         samples = outcome.by_step[number]
         known = outcome.predicted.get(step.name)
-        cells = [words.seconds(outcome.seconds(number)), words.seconds(known.seconds if known else None)]
+        cells = [words.seconds(outcome.seconds(number)), words.predicted(known.seconds if known else None)]
+        name = Text(step.name if step.ended else f"{step.name} (not finished)")
+        for lock in outcome.locks(number):
+            name.append(f"\n  {words.lock(lock)}", style="dim")
         table.add_row(
-            step.name if step.ended else f"{step.name} (not finished)",
+            name,
             *cells,
             *(
                 _wait(outcomes.waits(samples, kind=kind).longest_ms, outcome.max_wait_ms)
                 for kind in (READ, WRITE)
             ),
             words.growth(step.size_before_bytes, step.size_after_bytes),
-            "\n".join(words.lock(lock) for lock in outcome.locks(number)),
         )
     return table
 

@@ -1,6 +1,7 @@
 """Figures as people read them."""
 
 from council.rehearsal.outcome import Lock
+from council.zero_downtime import plan_report
 from council.zero_downtime.blockers import duration
 
 NONE = "–"  # noqa: RUF001
@@ -11,6 +12,10 @@ def milliseconds(value: float | None) -> str:
     if value is None:
         return NONE
     return f"{value:.1f} ms" if value < 100 else f"{value:,.0f} ms"
+
+
+def predicted(value: float | None) -> str:
+    return NONE if value is None else plan_report.span(value)
 
 
 def seconds(value: float | None) -> str:
@@ -43,7 +48,7 @@ def lock(lock: Lock) -> str:
     if lock.observed == lock.predicted:
         return f"{lock.observed} on {lock.table}"
     if lock.observed is None:
-        return f"{lock.predicted} on {lock.table} (predicted, too short to be seen)"
+        return f"{lock.predicted} on {lock.table} (predicted, not seen)"
     if lock.predicted is None:
         return f"{lock.observed} on {lock.table}"
     return f"{lock.observed} on {lock.table} (predicted: {lock.predicted})"
