@@ -210,7 +210,8 @@ def _restore_archive(
     failed = list(_failed(output.errors))
     fatal = next((words for kind, words in failed if kind in ESSENTIAL), "")
     if output.status and not failed:
-        fatal = next((line for line in reversed(output.errors) if "error:" in line), "it ended without words")
+        said = (line for line in output.errors if "error:" in line and "worker process" not in line)
+        fatal = next(said, "it ended without words")
     if fatal:
         raise NoRehearsal(
             f"{dump.file} cannot be restored: {fatal.partition('error: ')[2] or fatal}",
