@@ -16,14 +16,12 @@ from psycopg import sql
 from council.rehearsal import plain_dump, tools
 from council.rehearsal.faults import NoRehearsal
 from council.rehearsal.place import Place
+from council.rehearsal.plain_dump import ESSENTIAL, NOT_RESTORED
 
 CUSTOM, DIRECTORY, TAR, PLAIN = "custom", "directory", "tar", "plain"
 # How much larger a database is than its dump, where nothing better is known: compressed, and in words.
 GROWTH = {CUSTOM: 8.0, DIRECTORY: 8.0, TAR: 3.0, PLAIN: 3.0}
-JOBS = "2"
-# Without these the copy is not the source's likeness. Anything else that fails is left out, and named.
-ESSENTIAL = ("TABLE", "TABLE DATA", "TYPE", "SEQUENCE", "INDEX", "CONSTRAINT", "DEFAULT")
-
+JOBS = 2
 ENTRY = re.compile(r"\d+; \d+ \d+ (?P<type>[A-Z]+(?: [A-Z]+)*) (?P<schema>\S+) (?P<rest>.*)")
 FAILED_ENTRY = re.compile(r"from TOC entry \d+; \d+ \d+ (?P<type>[A-Z]+(?: [A-Z]+)*) (?P<name>.*) \S+$")
 VERSION = re.compile(r"Dumped from database version:? (\d+)(\S*)")
@@ -176,9 +174,7 @@ def _restore_archive(
     wanted = [
         entry
         for entry in dump.entries
-        if (match := ENTRY.match(entry))
-        and match["schema"] == schema
-        and match["type"] not in {"POLICY", "ACL"}
+        if (match := ENTRY.match(entry)) and match["schema"] == schema and match["type"] not in NOT_RESTORED
     ]
     if not any(" TABLE " in entry for entry in wanted):
         raise NoRehearsal(
@@ -187,11 +183,12 @@ def _restore_archive(
         )
     contents = folder / "contents"
     contents.write_text("\n".join([*wanted, ""]))
+    jobs = 1 if dump.format == TAR else JOBS
     finished = 0
 
     def heard(line: str) -> None:
         nonlocal finished
-        if "finished item" in line:
+        if (": finished item " if jobs > 1 else ": creating ") in line:
             finished += 1
             advanced(min(finished / len(wanted), 1.0))
 
@@ -200,7 +197,7 @@ def _restore_archive(
         "--no-owner",
         "--no-privileges",
         "--verbose",
-        f"--jobs={1 if dump.format == TAR else JOBS}",
+        f"--jobs={jobs}",
         f"--use-list={contents}",
         f"--dbname={place.without_password}",
         str(dump.file),

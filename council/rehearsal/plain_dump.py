@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import psycopg
+from pglast import parser
 
 from council.rehearsal.faults import NoRehearsal
 
@@ -20,16 +21,11 @@ COPY = re.compile(rb"COPY .* FROM stdin;$")
 SKIPPED = re.compile(rb"\\(?:un)?restrict |\\connect |ALTER .* OWNER TO |SET default_tablespace ")
 LAST_WORDS = b"PostgreSQL database dump complete"
 END_OF_ROWS = b"\\.\n"
+# What names roles, or is whoever replicates' business.
 NOT_RESTORED = {
-    "ACL",
-    "DEFAULT ACL",
-    "POLICY",
-    "COMMENT",
-    "SECURITY LABEL",
-    "EXTENSION",
-    "SCHEMA",
-    "EVENT TRIGGER",
-}
+    "ACL", "DEFAULT ACL", "POLICY", "COMMENT", "SECURITY LABEL", "EXTENSION", "SCHEMA", "EVENT TRIGGER",
+    "PUBLICATION TABLE", "PUBLICATION TABLES IN SCHEMA", "SUBSCRIPTION TABLE",
+}  # fmt: skip
 # Without these the copy is not the source's likeness.
 ESSENTIAL = {"TABLE", "TABLE DATA", "TYPE", "SEQUENCE", "INDEX", "CONSTRAINT", "DEFAULT"}
 BLOCK_BYTES = 64 << 20
@@ -92,7 +88,7 @@ def restore(
         dump.seek(0)
         part, statements = Part("", "", ""), b""
         while line := dump.readline():
-            if match := HEADING.match(line):
+            if (match := HEADING.match(line)) and _is_complete(statements):
                 left_out += _execute(session, part, statements, file)
                 part = Part(match["type"].decode(), match["schema"].decode(), match["name"].decode())
                 statements = b""
@@ -114,6 +110,15 @@ def restore(
             cure="Dump that schema, or name another: --schema.",
         )
     return left_out
+
+
+def _is_complete(statements: bytes) -> bool:
+    """Tell whether no quotation is open, as in a function whose body looks like a heading."""
+    try:
+        parser.scan(statements.decode(errors="replace"))
+    except parser.ParseError:
+        return False
+    return True
 
 
 def _execute(session: psycopg.Connection, part: Part, statements: bytes, file: Path) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from django.core.management import CommandError
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
@@ -18,7 +19,7 @@ ALIAS = "rehearsal"
 class Predicted:
     """A migration's part of the plan; locks as (table, mode)."""
 
-    seconds: float = 0.0
+    seconds: float | None = None
     locks: list[tuple[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -29,9 +30,13 @@ def predict(place: Place) -> dict[str, Predicted]:
         executor = MigrationExecutor(connection)
         migrations = executor.migration_plan(executor.loader.graph.leaf_nodes())
         found = {str(migration): Predicted() for migration, _ in migrations}
-        for step in plan.of(connection, migrations):
+        try:
+            steps = plan.of(connection, migrations)
+        except CommandError:  # the database is not one to migrate, as migrate itself will say
+            return found
+        for step in steps:
             known = found[step.migration]
-            known.seconds += step.seconds
+            known.seconds = (known.seconds or 0) + step.seconds
             known.locks += [(held.lock.table, held.lock.mode) for held in step.locks]
             known.warnings += [f"{risk.rule}: {risk.fault} {risk.cure}" for risk in step.warnings]
         return found

@@ -1,5 +1,6 @@
 """A gateway's database to copy, and a place for the copy."""
 
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,9 @@ def place(django_db_blocker: Any, database_name: Callable[[str], str]) -> Iterat
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder() -> Iterator[Path]:
     """A folder for temporary files, that the account of a private server can reach."""
-    for path in (tmp_path, *tmp_path.parents):
-        if path.name.startswith("pytest"):
-            path.chmod(0o755)
-    made = tmp_path / "temporary"
-    made.mkdir(mode=0o755)
-    return made
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        folder = Path(name).resolve()
+        folder.chmod(0o755)
+        yield folder
