@@ -1,6 +1,6 @@
 """One client of the gateway's, as a process of its own.
 
-    python -m council.rehearsal.client CONNECTION SCHEMA STATEMENTS_PER_SECOND OUTPUT
+    python -m council.rehearsal.client CONNECTION SCHEMA STATEMENTS_PER_SECOND OUTPUT [STATEMENT …]
 
 Sends the gateway's statements at moments that were settled before, whatever became of the ones before: a wait counts
 from when the statement was due, as a user would have waited, also for the statements ahead of it. Says "ready" when it
@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from types import FrameType
 from typing import TextIO
@@ -31,8 +32,11 @@ UNANSWERED = "unanswered"
 
 
 class Client:
-    def __init__(self, session: psycopg.Connection, *, per_second: float, output: TextIO) -> None:
+    def __init__(
+        self, session: psycopg.Connection, *, per_second: float, output: TextIO, names: Collection[str] = ()
+    ) -> None:
         self.session = session
+        self.known = [statement for statement in STATEMENTS if not names or statement.name in names]
         self.per_second = per_second
         self.output = output
         self.is_stopped = False
@@ -81,7 +85,7 @@ class Client:
             "SELECT relname FROM pg_class WHERE pg_table_is_visible(oid) AND relkind = 'r'"
         )
         there = {row[0] for row in rows}
-        self.statements = [statement for statement in STATEMENTS if there.issuperset(statement.tables)]
+        self.statements = [statement for statement in self.known if there.issuperset(statement.tables)]
 
     def send(self, statement: Statement, due: float) -> None:
         # A few members are asked for again and again, most hardly ever.
@@ -115,13 +119,13 @@ def words(error: psycopg.Error) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def main(connection: str, schema: str, per_second: str, output: str) -> None:
+def main(connection: str, schema: str, per_second: str, output: str, *names: str) -> None:
     with (
         psycopg.connect(connection, autocommit=True, fallback_application_name="gateway") as session,
         Path(output).open("w") as file,
     ):
-        session.execute("SELECT set_config('search_path', %s, false)", [schema])
-        client = Client(session, per_second=float(per_second), output=file)
+        session.execute("SELECT set_config('search_path', %s, false)", [f'"{schema}"'])
+        client = Client(session, per_second=float(per_second), output=file, names=names)
         signal.signal(signal.SIGTERM, client.stop)
         client.prepare()
         sys.stdout.write("ready\n")

@@ -18,6 +18,7 @@ from council.rehearsal.client import UNANSWERED
 from council.rehearsal.faults import NoRehearsal
 from council.rehearsal.place import Place
 from council.rehearsal.statements import BY_NAME
+from council.zero_downtime.interruption import undisturbed
 
 PROJECT = Path(__file__).resolve().parents[2]
 READY_SECONDS, END_SECONDS = 60.0, 30.0
@@ -43,13 +44,14 @@ class Load:
     """How much the gateway does: statements a second, shared out to clients.
 
     A transaction that has read the members stays open for `held_seconds`, again and again, `pause_seconds` apart; 0:
-    none.
+    none. `statements` are the names of those that are sent, in their tables' turn; none: all of them.
     """
 
     clients: int = 4
     per_second: float = 200.0
     held_seconds: float = 3.0
     pause_seconds: float = 12.0
+    statements: tuple[str, ...] = ()
 
 
 @dataclass
@@ -72,7 +74,7 @@ def at_work(place: Place, load: Load, *, schema: str, folder: Path) -> Iterator[
     )
     try:
         for output in outputs:  # one by one, so that each that was started is ended
-            clients += [_start(place, schema, load.per_second / load.clients, output)]
+            clients += [_start(place, load, schema, output)]
         for client in clients:
             _wait_until_ready(client)
         if load.held_seconds:
@@ -84,17 +86,17 @@ def at_work(place: Place, load: Load, *, schema: str, folder: Path) -> Iterator[
             observed.samples.extend(_read(output))
     finally:
         ended.set()
-        for client in clients:
-            with suppress(ProcessLookupError):
+        with undisturbed():
+            for client in clients:
                 client.kill()
-            client.communicate()
-        if holder.is_alive():
-            holder.join(END_SECONDS)
+                client.communicate()
+            if holder.is_alive():
+                holder.join(END_SECONDS)
 
 
-def _start(place: Place, schema: str, per_second: float, output: Path) -> subprocess.Popen[str]:
-    where = place.without_password
-    command = [sys.executable, "-m", "council.rehearsal.client", where, schema, str(per_second), str(output)]
+def _start(place: Place, load: Load, schema: str, output: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "council.rehearsal.client", place.without_password, schema]
+    command += [str(load.per_second / load.clients), str(output), *load.statements]
     # In a session of its own: Ctrl-C is for who runs the rehearsal, and ends the clients in its turn.
     return subprocess.Popen(  # noqa: S603
         command,
@@ -145,7 +147,7 @@ def _hold_now_and_then(
 ) -> None:
     """Read Member in a transaction, and take long to end it; with the snapshot that a report would have."""
     with suppress(psycopg.OperationalError), place.connect(application=REPORT) as session:
-        session.execute("SELECT set_config('search_path', %s, false)", [schema])
+        session.execute("SELECT set_config('search_path', %s, false)", [f'"{schema}"'])
         while not ended.wait(load.pause_seconds / 4):
             session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
             session.execute(sql.SQL('SELECT count(*) FROM "Member"'))

