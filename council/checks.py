@@ -10,6 +10,7 @@ from django.db.utils import OperationalError
 
 from council.postgres import catalog
 from council.postgres.fields import EnumField
+from council.zero_downtime import lint
 
 
 @checks.register(checks.Tags.database)
@@ -37,6 +38,26 @@ def enum_labels_agree(
                     for message in _compare(field, catalog.enum_labels(connection, field.enum))
                 ]
     return messages
+
+
+@checks.register(checks.Tags.database, deploy=True)
+def migrations_are_safe(
+    app_configs: Any, databases: Sequence[str] | None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    """Look through our own migrations for what should not be done to a database in use.
+
+    Runs with `check --deploy --database default`: it takes about a second.
+    """
+    return [
+        checks.Warning(
+            f"{found.operation}: {found.risk.fault}",
+            hint=found.risk.cure,
+            obj=found.migration,
+            id="council.W002",
+        )
+        for alias in databases or ()
+        for found in lint.findings(connections[alias], lint.own_apps())
+    ]
 
 
 def _compare(field: EnumField, found: list[str | None] | None) -> list[checks.CheckMessage]:

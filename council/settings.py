@@ -194,3 +194,13 @@ STORAGES = {
 # and its schema editor, which drops triggers while a column is altered, too.
 PGTRIGGER_SCHEMA_EDITOR = False
 PGTRIGGER_INSTALL_ON_MIGRATE = False
+
+# What third parties' migrations do that `migrate --plan` would warn of. Our own say so themselves, by `accepts`.
+ACCEPTED_MIGRATION_RISKS = {
+    "contenttypes.0002_remove_content_type_name": {
+        "unknown-operation": "Forwards it does nothing; the table is new, and Django's own."
+    },
+    "auth.0011_update_proxy_permissions": {
+        "unknown-operation": "It looks for permissions of proxy models, and finds no model that has any."
+    },
+}

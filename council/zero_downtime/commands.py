@@ -41,14 +41,15 @@ from council.zero_downtime.inventory import Column, Constraint, Index, Inventory
 @singledispatch
 def effects(node: Any, inventory: Inventory) -> Iterator[Effect]:
     """Tell the effects of a statement, and move the inventory on past it."""
-    if statements.kind(node) not in WITHOUT_EFFECT:
-        yield Risk(
-            "unknown-statement",
-            f"What {statements.kind(node).removesuffix('Stmt')} locks is not known here.",
-            "Take it to wait for, and to block, everything; or write it as an operation of council.zero_downtime.",
-        )
+    if (kind := statements.kind(node)) not in WITHOUT_EFFECT:
+        yield UNKNOWN._replace(fault=f"What {kind.removesuffix('Stmt')} locks is not known here.")
 
 
+UNKNOWN = Risk(
+    "unknown-statement",
+    "What it locks is not known.",
+    "Take it to wait for, and to block, everything; or write it as an operation of council.zero_downtime.",
+)
 # They lock no table.
 WITHOUT_EFFECT = {
     "AlterDefaultPrivilegesStmt",
@@ -130,6 +131,10 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
         enums.ObjectType.OBJECT_POLICY: _drop_of_table,
         enums.ObjectType.OBJECT_RULE: _drop_of_table,
     }.get(node.removeType)
+    if drop is None and node.behavior == enums.DropBehavior.DROP_CASCADE:
+        yield UNKNOWN._replace(
+            fault="What depends on it is dropped as well, and what that locks is not known."
+        )
     for names in node.objects or ():
         if drop:
             yield from drop(node, names, inventory)
@@ -164,8 +169,6 @@ def _drop_of_table(node: Any, names: Any, inventory: Inventory) -> Iterator[Effe
 @effects.register(ast.CreateTrigStmt)
 def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
     yield Lock(table(node.relation, inventory), SHARE_ROW_EXCLUSIVE)
-    if node.constrrel:
-        yield Lock(table(node.constrrel, inventory), SHARE_ROW_EXCLUSIVE)
 
 
 @effects.register(ast.CreatePolicyStmt)
@@ -192,15 +195,10 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
 
 @effects.register(ast.CommentStmt)
 def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
-    of_table = {enums.ObjectType.OBJECT_TABLE: slice(None)}
-    within_table = {
-        enums.ObjectType.OBJECT_COLUMN: slice(-1),
-        enums.ObjectType.OBJECT_TRIGGER: slice(-1),
-        enums.ObjectType.OBJECT_TABCONSTRAINT: slice(-1),
-        enums.ObjectType.OBJECT_POLICY: slice(-1),
-    }
-    if names := (of_table | within_table).get(node.objtype):
-        yield Lock(named(node.object[names], inventory), SHARE_UPDATE_EXCLUSIVE)
+    if node.objtype == enums.ObjectType.OBJECT_TABLE:
+        yield Lock(named(node.object, inventory), SHARE_UPDATE_EXCLUSIVE)
+    elif node.objtype == enums.ObjectType.OBJECT_COLUMN:
+        yield Lock(named(node.object[:-1], inventory), SHARE_UPDATE_EXCLUSIVE)
 
 
 @effects.register(ast.CreateEnumStmt)
@@ -266,6 +264,16 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
             yield from rewrite(name, inventory, "VACUUM FULL")
 
 
+@effects.register(ast.ClusterStmt)
+def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
+    if node.relation is None:
+        yield UNKNOWN
+        return
+    name = table(node.relation, inventory)
+    yield Lock(name, ACCESS_EXCLUSIVE)
+    yield from rewrite(name, inventory, "CLUSTER")
+
+
 @effects.register(ast.ReindexStmt)
 def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
     is_concurrent = any(option.defname == "concurrently" for option in node.params or ())
@@ -292,8 +300,12 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
     yield Lock(name, ROW_EXCLUSIVE)
     yield from _reads(node, inventory, but=name)
     found = inventory[name]
-    rows = 0 if statements.kind(node) == "InsertStmt" else found.rows
-    yield Work(Kind.CHANGE, name, rows, found.bytes, indexes=len(found.indexes))
+    if statements.kind(node) == "InsertStmt":
+        for constraint in found.constraints.values():
+            if constraint.parent:
+                yield Lock(constraint.parent, ROW_SHARE)
+    else:
+        yield Work(Kind.CHANGE, name, found.rows, found.bytes, indexes=len(found.indexes))
 
 
 @effects.register(ast.SelectStmt)

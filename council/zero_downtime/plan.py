@@ -1,10 +1,12 @@
 """What pending migrations will do to a database that is in use, told before they run."""
 
+import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
@@ -20,6 +22,21 @@ from council.zero_downtime.inventory import Inventory
 
 # Whoever reads or writes waits for these.
 FELT = MODES[MODES.index(SHARE) :]
+
+
+UNKNOWN = Risk(
+    "unknown-operation",
+    "It is no SQL: what it locks, and for how long, is not known.",
+    "Write it as SQL, for rows by zero_downtime.UpdateInBatches.",
+)
+IRREVERSIBLE = Risk(
+    "irreversible", "It cannot be reversed.", "Go forward: write a migration that makes it good."
+)
+IN_TRANSACTION = Risk(
+    "concurrent-in-transaction",
+    "It cannot run in a transaction, and the migration is one.",
+    "Set `atomic = False` on the migration.",
+)
 
 
 class Held(NamedTuple):
@@ -42,8 +59,8 @@ class Step:
     is_reversible: bool
     breaks: list[str]
     risks: list[Risk]
-    accepted: dict[str, str]
-    locks: list[Held] = field(default_factory=list)
+    accepted: Mapping[str, str]
+    locks: list[Held]
 
     @property
     def warnings(self) -> list[Risk]:
@@ -73,8 +90,8 @@ def locks(
     tables = frozenset(there.tables)
     # Without its rendered models, which belong to whoever gave it.
     state = ProjectState({key: model.clone() for key, model in before.models.items()}, before.real_apps)
-    changes = _changes(migration, state, backwards=backwards)
-    made = [_step(connection, migration, change, there) for change in changes]
+    foretold = _Foretold(connection, migration, there)
+    made = [foretold.step(change) for change in _changes(migration, state, backwards=backwards)]
     return {lock for step in made for lock, _ in step.locks if lock.mode in FELT and lock.table in tables}
 
 
@@ -94,11 +111,9 @@ def steps(
             state = MigrationExecutor(connection).loader.project_state(
                 (migration.app_label, migration.name), at_end=False
             )
-        made = [
-            _step(connection, migration, change, there, pace=pace)
-            for change in _changes(migration, state, backwards=backwards)
-        ]
-        found += _held(made, migration, there)
+        foretold = _Foretold(connection, migration, there, pace)
+        made = [foretold.step(change) for change in _changes(migration, state, backwards=backwards)]
+        found += _until_the_end(made) if migration.atomic else made
         if not backwards:
             state = migration.mutate_state(state, preserve=False)
     return found
@@ -122,85 +137,112 @@ def _changes(migration: Migration, state: ProjectState, *, backwards: bool) -> l
     return changes[::-1] if backwards else changes
 
 
-def _sql(
-    connection: BaseDatabaseWrapper, migration: Migration, change: _Change, there: Inventory
-) -> list[str]:
-    """Have an operation print its SQL, as sqlmigrate does, where it can."""
-    operation = change.operation
-    if not operation.reduces_to_sql:
-        return []
-    if isinstance(operation, AdoptBaseline) and operation.tables & there.tables.keys():  # noqa: SIM102
-        if not change.backwards and operation.is_adoption(connection):
+class _Foretold:
+    """A migration, as far as it has been foretold."""
+
+    def __init__(
+        self, connection: BaseDatabaseWrapper, migration: Migration, there: Inventory, pace: float = 1.0
+    ) -> None:
+        self.connection = connection
+        self.migration = migration
+        self.there = there
+        self.pace = pace
+        self.accepted = {
+            **settings.ACCEPTED_MIGRATION_RISKS.get(str(migration), {}),
+            **getattr(migration, "accepts", {}),
+        }
+        self.locked: list[Lock] = []  # by statements before, until the transaction ends
+
+    def step(self, change: _Change) -> Step:
+        operation = change.operation
+        sql = self.sql(change)
+        effects = [*self.of_operation(change), *itertools.chain.from_iterable(map(self.of_sql, sql))]
+        work = [_batched(effect, operation) for effect in effects if isinstance(effect, Work)]
+        if self.migration.atomic and any(piece.is_concurrent or piece.batches for piece in work):
+            effects.append(IN_TRANSACTION)
+        seconds = sum(durations.seconds(piece, self.pace) for piece in work)
+        locks = _strongest(effect for effect in effects if isinstance(effect, Lock))
+        return Step(
+            migration=str(self.migration),
+            operation=f"Undo: {operation.describe()}" if change.backwards else operation.describe(),
+            sql=sql,
+            work=[piece for piece in work if piece.table not in self.there.new_tables],
+            seconds=seconds,
+            is_atomic=self.migration.atomic or bool(operation.atomic),
+            is_reversible=bool(operation.reversible),
+            breaks=list(dict.fromkeys(effect.words for effect in effects if isinstance(effect, Break))),
+            risks=list(dict.fromkeys(effect for effect in effects if isinstance(effect, Risk))),
+            accepted=self.accepted,
+            locks=[Held(lock, seconds) for lock in locks if lock.table not in self.there.new_tables],
+        )
+
+    def sql(self, change: _Change) -> list[str]:
+        """Have an operation print its SQL, as sqlmigrate does, where it can."""
+        operation = change.operation
+        if not operation.reduces_to_sql or (change.backwards and not operation.reversible):
             return []
-    editor: Any
-    with connection.schema_editor(collect_sql=True, atomic=False) as editor:
-        if change.backwards:
-            operation.database_backwards(migration.app_label, editor, change.after, change.before)
-        else:
-            operation.database_forwards(migration.app_label, editor, change.before, change.after)
-        editor.flush_deferred_sql()
-    return [str(sql) for sql in editor.collected_sql]
+        if self.is_adoption(change):
+            return []
+        editor: Any
+        with self.connection.schema_editor(collect_sql=True, atomic=False) as editor:
+            if change.backwards:
+                operation.database_backwards(self.migration.app_label, editor, change.after, change.before)
+            else:
+                operation.database_forwards(self.migration.app_label, editor, change.before, change.after)
+            editor.flush_deferred_sql()
+        return [str(sql) for sql in editor.collected_sql]
 
-
-def _step(
-    connection: BaseDatabaseWrapper,
-    migration: Migration,
-    change: _Change,
-    there: Inventory,
-    *,
-    pace: float = 1.0,
-) -> Step:
-    operation = change.operation
-    sql = _sql(connection, migration, change, there)
-    effects = [effect for text in sql for effect in _effects(text, there)]
-    work = [_batched(effect, operation) for effect in effects if isinstance(effect, Work)]
-    risks = [effect for effect in effects if isinstance(effect, Risk)]
-    if not operation.reduces_to_sql:
-        risks.append(
-            Risk(
-                "unknown-operation",
-                "It is no SQL: what it locks, and for how long, is not known.",
-                "Write it as SQL, for rows by zero_downtime.UpdateInBatches.",
-            )
+    def is_adoption(self, change: _Change) -> bool:
+        """Tell a baseline whose tables are there. Raises BaselineMismatch where they are others."""
+        operation = change.operation
+        return (
+            isinstance(operation, AdoptBaseline)
+            and not change.backwards
+            and bool(operation.tables & self.there.tables.keys())
+            and operation.is_adoption(self.connection)
         )
-    if migration.atomic and any(piece.is_concurrent or piece.batches for piece in work):
-        risks.append(
-            Risk(
-                "concurrent-in-transaction",
-                "It cannot run in a transaction, and the migration is one.",
-                "Set `atomic = False` on the migration.",
-            )
-        )
-    locks = dict.fromkeys(effect for effect in effects if isinstance(effect, Lock))
-    return Step(
-        migration=str(migration),
-        operation=operation.describe(),
-        sql=sql,
-        work=[piece for piece in work if piece.rows or piece.table not in there.new_tables],
-        seconds=sum(durations.seconds(piece, pace) for piece in work),
-        is_atomic=migration.atomic or bool(operation.atomic),
-        is_reversible=bool(operation.reversible),
-        breaks=list(dict.fromkeys(effect.words for effect in effects if isinstance(effect, Break))),
-        risks=list(dict.fromkeys(risks)),
-        accepted=dict(getattr(migration, "accepts", {})),
-        locks=[Held(lock, 0.0) for lock in _strongest(locks) if lock.table not in there.new_tables],
-    )
 
+    def of_operation(self, change: _Change) -> Iterator[Risk]:
+        if change.backwards and not change.operation.reversible:
+            yield IRREVERSIBLE
+        elif not change.operation.reduces_to_sql:
+            yield UNKNOWN
 
-def _effects(text: str, there: Inventory) -> Iterator[Effect]:
-    try:
-        for statement in statements.read(text):
-            yield from commands.effects(statement.node, there)
-            yield from commands.new_labels(statement.node, there)
-    except statements.Unreadable as error:
-        yield Risk(
-            "unknown-statement", f"PostgreSQL's parser does not read it: {error}", "Mend the statement."
-        )
+    def of_sql(self, text: str) -> Iterator[Effect]:
+        try:
+            found = statements.read(text)
+        except statements.Unreadable as error:
+            fault = f"PostgreSQL's parser does not read it: {error}"
+            yield Risk("unknown-statement", fault, "Mend the statement.")
+            return
+        for statement in found:
+            effects = [
+                *commands.effects(statement.node, self.there),
+                *commands.new_labels(statement.node, self.there),
+            ]
+            yield from effects
+            if self.migration.atomic:
+                yield from self.read_under_locks(effects)
+
+    def read_under_locks(self, effects: list[Effect]) -> Iterator[Risk]:
+        """Warn of what a statement reads while those before it keep others waiting, and add its own locks to them."""
+        for work in effects:
+            if isinstance(work, Work) and work.table not in self.there.new_tables:
+                for lock in self.locked:
+                    fault = f'"{lock.table}" stays locked ({lock.mode}) while all of "{work.table}" is read.'
+                    yield Risk(
+                        "scan-under-lock", fault, "Put what reads all rows into a migration of its own."
+                    )
+        self.locked += [
+            lock
+            for lock in effects
+            if isinstance(lock, Lock) and lock.mode in FELT and lock.table not in self.there.new_tables
+        ]
 
 
 def _batched(work: Work, operation: Operation) -> Work:
     if isinstance(operation, UpdateInBatches) and work.kind is Kind.CHANGE:
-        return work._replace(batches=math.ceil(work.rows / operation.batch_rows))
+        return work._replace(batches=max(1, math.ceil(work.rows / operation.batch_rows)))
     return work
 
 
@@ -213,25 +255,11 @@ def _strongest(locks: Iterable[Lock]) -> list[Lock]:
     return list(found.values())
 
 
-def _held(made: list[Step], migration: Migration, there: Inventory) -> list[Step]:
-    """Say how long the locks of a migration are held, and warn of what is read meanwhile."""
-    found = []
-    before: list[Lock] = []
-    for number, step in enumerate(made):
-        till_end = sum(later.seconds for later in made[number:])
-        held = [Held(lock, till_end if migration.atomic else step.seconds) for lock, _ in step.locks]
-        risks = list(step.risks)
-        if migration.atomic:
-            risks += [
-                Risk(
-                    "scan-under-lock",
-                    f'"{lock.table}" stays locked ({lock.mode}) while all of "{work.table}" is read.',
-                    "Put what reads all rows into a migration of its own.",
-                )
-                for work in step.work
-                for lock in before
-                if work.table not in there.new_tables
-            ]
-            before += [lock for lock, _ in step.locks if lock.mode in FELT and lock not in before]
-        found.append(replace(step, locks=held, risks=risks))
-    return found
+def _until_the_end(made: list[Step]) -> list[Step]:
+    """Have the locks of a transaction's steps held until it ends."""
+    return [
+        replace(
+            step, locks=[Held(lock, sum(later.seconds for later in made[number:])) for lock, _ in step.locks]
+        )
+        for number, step in enumerate(made)
+    ]

@@ -35,7 +35,7 @@ def longest_wait(steps: list[Step]) -> float:
 def summary(steps: list[Step]) -> str:
     """Say a plan in one line."""
     if not steps:
-        return "Nothing to do: all migrations are applied."
+        return "Nothing to do."
     migrations = len({step.migration for step in steps})
     warnings = sum(len(step.warnings) for step in steps)
     return (

@@ -25,11 +25,11 @@ class Command(BaseCommand):
         )
         parser.add_argument("--format", choices=["text", "json"], default="text")
 
-    def handle(self, *app_labels: str, format: str, **options: Any) -> None:  # noqa: A002
+    def handle(self, *args: Any, app_labels: list[str], format: str, **options: Any) -> None:  # noqa: A002
         ours = lint.own_apps()
         if unknown := set(app_labels) - ours:
             raise CommandError(
-                f"{', '.join(sorted(unknown))}: no app of this project. They are {', '.join(sorted(ours))}."
+                f"{', '.join(sorted(unknown))} is no app of this project. They are {', '.join(sorted(ours))}."
             )
         try:
             found = lint.findings(connection, set(app_labels) or ours)

@@ -1,0 +1,241 @@
+"""What the plan warns of, and how it counts; its locks are in test_plan_locks.py."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db import connection, migrations
+from django.db.migrations.migration import Migration
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
+
+from council import zero_downtime
+from council.zero_downtime import durations, inventory, plan, plan_report
+from council.zero_downtime.effects import Kind, Work
+from council.zero_downtime.inventory import Column, Constraint, Index, Inventory, Table
+from tests.council.zero_downtime.test_operations import CASES, INDEX, KEY, TABLES
+from tests.databases import Database
+
+pytestmark = pytest.mark.django_db
+
+ROWS = 1_000_000
+Foretell = Callable[..., list[plan.Step]]
+
+
+@pytest.fixture
+def there() -> Inventory:
+    """Two tables in use."""
+    columns = {
+        "id": Column("text", is_nullable=False),
+        "Number": Column("integer"),
+        "parentId": Column("character varying(20)"),
+    }
+    keys = {
+        "known": Constraint("f", "Parent", is_validated=False),
+        "no_null": Constraint("c", not_null="parentId"),
+    }
+    child = Table(
+        ROWS, ROWS * 100, columns=columns, constraints=keys, indexes={"known_idx": Index(["Number"])}
+    )
+    volatile = frozenset({"random", "clock_timestamp", "gen_random_uuid"})
+    return Inventory(tables={"Parent": Table(10, 8192), "Child": child}, volatile_functions=volatile)
+
+
+@pytest.fixture
+def foretell(there: Inventory) -> Foretell:
+    """Foretell the steps of migrations, of operations or SQL, of an app that has the two tables."""
+    state = ProjectState()
+    for table in TABLES:
+        table.state_forwards("app", state)
+
+    def foretell(*steps: Operation | str, atomic: bool = True, **attributes: Any) -> list[plan.Step]:
+        operations = [migrations.RunSQL(step) if isinstance(step, str) else step for step in steps]
+        made = {"operations": operations, "atomic": atomic, **attributes}
+        migration: Migration = type("Migration", (Migration,), made)("0002_more", "app")
+        return plan.steps(connection, [(migration, False)], state=state, there=there)
+
+    return foretell
+
+
+def rules(steps: list[plan.Step]) -> list[str]:
+    return [risk.rule for step in steps for risk in step.warnings]
+
+
+RISKY = {
+    "rewrite": [
+        """ALTER TABLE "Child" ALTER "Number" TYPE bigint""",
+        """ALTER TABLE "Child" ALTER "parentId" TYPE varchar(10)""",
+        """ALTER TABLE "Child" ADD COLUMN extra bigserial""",
+        """ALTER TABLE "Child" ADD COLUMN extra int GENERATED ALWAYS AS ("Number" + 1) STORED""",
+        """ALTER TABLE "Child" SET UNLOGGED""",
+        """VACUUM (FULL) "Child" """,
+        """CLUSTER "Child" USING known_idx""",
+    ],
+    "not-null-without-default": ["""ALTER TABLE "Child" ADD COLUMN extra int NOT NULL"""],
+    "plain-index": [
+        """CREATE INDEX i ON "Child" ("Number")""",
+        """ALTER TABLE "Child" ADD CONSTRAINT u UNIQUE ("Number")""",
+        """REINDEX TABLE "Child" """,
+    ],
+    "validated-key": ["""ALTER TABLE "Child" ADD FOREIGN KEY ("parentId") REFERENCES "Parent" (id)"""],
+    "scan-under-lock": [
+        """ALTER TABLE "Child" ADD CHECK ("Number" > 0)""",
+        """ALTER TABLE "Child" ALTER "Number" SET NOT NULL""",
+        """ALTER TABLE "Child" DISABLE TRIGGER ALL; UPDATE "Child" SET "Number" = 1""",
+        """LOCK TABLE "Parent" IN SHARE MODE; ALTER TABLE "Child" VALIDATE CONSTRAINT known""",
+    ],
+    "unchecked-rows": ["""ALTER TABLE "Child" ADD CHECK ("Number" > 0) NOT VALID"""],
+    "enum-value-used": [
+        """ALTER TYPE colour ADD VALUE 'RED'; UPDATE "Parent" SET colour = 'RED'""",
+        """ALTER TYPE colour ADD VALUE 'RED'; ALTER TABLE "Parent" ADD COLUMN c colour DEFAULT 'RED'""",
+    ],
+    "concurrent-in-transaction": ["""CREATE INDEX CONCURRENTLY i ON "Child" ("Number")"""],
+    "unknown-statement": ["""DO 'BEGIN END'""", "ALTER TABEL Child"],
+}
+
+
+@pytest.mark.parametrize(
+    ("rule", "sql"), [(rule, sql) for rule, statements in RISKY.items() for sql in statements]
+)
+def test_what_is_risky_is_warned_of(foretell: Foretell, rule: str, sql: str) -> None:
+    assert rules(foretell(sql)) == [rule]
+
+
+def test_a_volatile_default_is_warned_of_and_rewrites(foretell: Foretell) -> None:
+    assert rules(foretell("""ALTER TABLE "Child" ADD COLUMN extra float DEFAULT 10 * random()""")) == [
+        "volatile-default",
+        "rewrite",
+    ]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        """ALTER TABLE "Child" ADD COLUMN extra int DEFAULT 1 NOT NULL""",
+        """ALTER TABLE "Child" ADD COLUMN extra timestamp DEFAULT now()""",
+        """ALTER TABLE "Child" ALTER "parentId" TYPE varchar(30)""",
+        """ALTER TABLE "Child" ALTER "parentId" TYPE text""",
+        """ALTER TABLE "Child" ALTER "parentId" SET NOT NULL""",
+        """ALTER TABLE "Child" ADD FOREIGN KEY ("parentId") REFERENCES "Parent" (id) NOT VALID""",
+        """ALTER TABLE "Child" VALIDATE CONSTRAINT known""",
+        """CREATE TABLE other (id int); CREATE INDEX i ON other (id); ALTER TABLE other ADD CHECK (id > 0)""",
+        """ALTER TYPE colour ADD VALUE 'RED'; UPDATE "Parent" SET colour = 'GREEN'""",
+        """CREATE TYPE colour AS ENUM ('RED'); ALTER TYPE colour ADD VALUE 'BLUE'; SELECT 'BLUE'::colour""",
+        """SELECT 1""",
+    ],
+)
+def test_what_is_safe_is_not_warned_of(foretell: Foretell, sql: str) -> None:
+    assert rules(foretell(sql)) == []
+
+
+def test_a_partitioned_table_is_warned_of(foretell: Foretell, there: Inventory) -> None:
+    there.tables["Child"].is_partitioned = True
+    assert rules(foretell("""CREATE INDEX CONCURRENTLY i ON "Child" ("Number")""", atomic=False)) == [
+        "partitioned-table"
+    ]
+    key = """ALTER TABLE "Child" ADD FOREIGN KEY ("parentId") REFERENCES "Parent" (id) NOT VALID"""
+    assert rules(foretell(key)) == ["partitioned-table"]
+
+
+def test_python_code_is_warned_of(foretell: Foretell) -> None:
+    assert rules(foretell(migrations.RunPython(migrations.RunPython.noop))) == ["unknown-operation"]
+
+
+def test_our_operations_are_not_warned_of(foretell: Foretell) -> None:
+    assert rules(foretell(CASES["AddForeignKeyNotValid"].operation)) == []
+    assert rules(foretell(CASES["AddIndexConcurrently"].operation, atomic=False)) == []
+    assert rules(foretell(CASES["UpdateInBatches"].operation, atomic=False)) == []
+    assert rules(foretell(CASES["UpdateInBatches"].operation)) == ["concurrent-in-transaction"]
+
+
+def test_a_risk_that_is_accepted_in_writing_is_no_warning(foretell: Foretell) -> None:
+    [step] = foretell(migrations.AddIndex("child", INDEX), accepts={"plain-index": "It is a small table."})
+    assert step.warnings == []
+    assert plan_report.as_json([step])["steps"][0]["accepted"][0]["why"] == "It is a small table."
+
+
+def test_locks_are_held_until_the_transaction_ends(foretell: Foretell) -> None:
+    key = zero_downtime.AddForeignKeyNotValid("child", KEY)
+    update = """UPDATE "Child" SET "Number" = 1"""
+    together, update_step = foretell(key, update)
+    assert [lock.seconds for lock in together.locks] == [update_step.seconds] * 2
+    assert update_step.seconds > 1
+
+    [apart, _] = foretell(key, update, atomic=False)
+    assert [lock.seconds for lock in apart.locks] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("""ALTER TABLE "Child" DROP COLUMN "Number" """, 'column "Number" of "Child" is gone'),
+        ("""ALTER TABLE "Child" RENAME "Number" TO number""", 'column "Number" of "Child" has another name'),
+        ("""ALTER TABLE "Child" RENAME TO kid""", 'table "Child" has another name'),
+        ("""DROP TABLE "Child" """, 'table "Child" is gone'),
+        (
+            """ALTER TABLE "Child" ALTER id DROP DEFAULT""",
+            'INSERTs into "Child" that do not name "id" are refused',
+        ),
+        (
+            """ALTER TABLE "Child" ADD COLUMN a int NOT NULL""",
+            'INSERTs into "Child" that do not name "a" are refused',
+        ),
+        ("""ALTER TABLE "Child" ADD CONSTRAINT c CHECK (true)""", 'rows that break "c" are refused'),
+    ],
+)
+def test_what_code_before_it_trips_over_is_told(foretell: Foretell, sql: str, words: str) -> None:
+    assert [step.breaks for step in foretell(sql)] == [[words]]
+
+
+def test_work_is_counted_by_the_catalogue(database: Database) -> None:
+    with database.as_django_connection() as scratch:
+        database.execute(
+            """CREATE TABLE "Parent" (id text PRIMARY KEY);
+               CREATE TABLE "Child" (id text PRIMARY KEY, "Number" int, tags text[]);
+               INSERT INTO "Child" SELECT n, CASE WHEN n % 4 = 0 THEN n END, ARRAY['a', 'b', 'c']
+                 FROM generate_series(1, 10000) AS n;
+               ANALYZE"""
+        )
+        there = inventory.read(scratch)
+        sql = """CREATE INDEX CONCURRENTLY a ON "Child" ("Number") WHERE "Number" IS NOT NULL;
+                 CREATE INDEX CONCURRENTLY b ON "Child" USING gin (tags)"""
+        migration: Migration = type(
+            "Migration", (Migration,), {"operations": [migrations.RunSQL(sql)], "atomic": False}
+        )("0002", "app")
+        [step] = plan.steps(scratch, [(migration, False)], state=ProjectState(), there=there)
+    btree, gin = step.work
+    assert (btree.kind, btree.rows, btree.bytes > 300_000) == (Kind.BUILD, 10_000, True)
+    assert btree.entries == pytest.approx(2_500, rel=0.05)
+    assert gin.entries == pytest.approx(30_000, rel=0.05)
+
+
+def test_an_estimate_grows_with_rows_and_is_slower_on_a_slower_server() -> None:
+    small, large = (Work(Kind.BUILD, "t", rows, rows * 100, rows) for rows in (1_000, 1_000_000))
+    assert durations.seconds(large) > 500 * durations.seconds(small)
+    assert durations.seconds(large, pace=3) == pytest.approx(3 * durations.seconds(large))
+
+
+@contextmanager
+def everything_locked(database: Database) -> Iterator[None]:
+    """Lock all tables as strongly as can be, but for the one that Django's record of migrations is."""
+    with database.connect() as session, session.transaction():
+        for (table,) in session.execute(
+            """SELECT quote_ident(tablename) FROM pg_tables
+                WHERE schemaname = 'public' AND tablename <> 'django_migrations'"""
+        ).fetchall():
+            session.execute(f"LOCK TABLE {table}".encode())
+        yield
+
+
+def test_a_plan_is_made_while_every_table_is_locked(database: Database) -> None:
+    database.manage("migrate", "council", "0001")
+    with everything_locked(database):
+        began = time.monotonic()
+        run = database.manage("migrate", "--plan", "--format=json")
+    told = json.loads(run.stdout)
+    assert time.monotonic() - began < 60
+    assert told["steps"][0]["migration"] == "contenttypes.0001_initial"
+    assert told["longest_wait_seconds"] == 0
