@@ -15,6 +15,7 @@ from council.zero_downtime.effects import MODES
 APPLICATION = "rehearsal observer"
 SAMPLE_SECONDS = 0.004
 SEARCH_SECONDS = 0.05
+STEADY_SECONDS = 0.5
 
 # Of the migrating sessions only, and in this database. A table made in the same transaction is not to be seen yet;
 # nobody waits for that.
@@ -70,12 +71,19 @@ def watching(place: Place) -> Iterator[list[Held]]:
 
 
 def _sample(session: psycopg.Connection, held: list[Held], ended: threading.Event) -> None:
-    searched, pids = 0.0, list[int]()
+    searched = changed = noted = 0.0
+    pids: list[int] = []
+    before: list[tuple[str, str, bool]] = []
     with suppress(psycopg.OperationalError):  # the server has been stopped
         while not ended.wait(SAMPLE_SECONDS):
             now = time.monotonic()
             if now - searched > SEARCH_SECONDS:
                 pids = [row[0] for row in session.execute(SESSIONS, [MIGRATE])]
                 searched = now
-            if pids:
-                held.extend(Held(now, *row) for row in session.execute(LOCKS, [pids], prepare=True))
+            found = session.execute(LOCKS, [pids], prepare=True).fetchall() if pids else []
+            if found != before:
+                before, changed = found, now
+            # What stays the same for hours need not be noted every time.
+            if now - changed < STEADY_SECONDS or now - noted > STEADY_SECONDS:
+                held.extend(Held(now, *row) for row in found)
+                noted = now

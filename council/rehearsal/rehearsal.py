@@ -184,7 +184,7 @@ def _migrate(request: Request, made: Target, outcome: Outcome, phases: Phases) -
         outcome.size_before_bytes = observation.size_bytes(session)
         with phases.phase("The gateway at work, no migration yet") as advanced:
             _pause(request.before_seconds, advanced)
-        with phases.phase(f"Migrating, {planned} migrations") as advanced:
+        with phases.phase(f"Migrating, {planned} to apply") as advanced:
             outcome.began = time.monotonic()
             with migrating.migrate(url) as running:
                 for event in running.events():
