@@ -47,7 +47,7 @@ def render(outcome: Outcome) -> str:
             "width": picture.WIDTH,
             "height": TOP + picture.HEIGHT + BOTTOM,
         }
-    return Engine(autoescape=True).from_string(TEMPLATE.read_text()).render(Context(context))
+    return Engine().from_string(TEMPLATE.read_text()).render(Context(context))
 
 
 def _panel(outcome: Outcome) -> Panel:
