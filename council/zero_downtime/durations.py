@@ -17,7 +17,7 @@ INSTANT_SECONDS = 0.05
 PROBE = """
     SELECT count(*) FROM (SELECT md5(n::text) AS word FROM generate_series(1, 20000) AS n ORDER BY word) AS words
 """
-PROBE_SECONDS = 0.030
+PROBE_SECONDS = 0.0075
 
 
 def pace(connection: BaseDatabaseWrapper) -> float:
@@ -31,31 +31,39 @@ def pace(connection: BaseDatabaseWrapper) -> float:
     return best / PROBE_SECONDS
 
 
-ROW_SECONDS = 0.05e-6
-BYTE_SECONDS = 0.15e-9
-KEY_SECONDS = 0.3e-6
-SORT_SECONDS = 0.02e-6
-ENTRY_SECONDS = {"btree": 0.15e-6, "gin": 0.8e-6}
-REWRITE_SECONDS = 0.8e-6
-CHANGE_SECONDS = 4e-6
-INDEX_CHANGE_SECONDS = 2e-6
-BATCH_SECONDS = 0.005
+ROW_SECONDS = 0.02e-6
+BYTE_SECONDS = 0.3e-9
+KEY_SECONDS = 0.19e-6
+# Of a sort, for each row and each time that the number of rows doubles: more for longer entries.
+COMPARE_SECONDS, COMPARE_BYTE_SECONDS = 0.010e-6, 0.0009e-6
+BTREE_ENTRY_SECONDS, GIN_ENTRY_SECONDS = 0.15e-6, 0.27e-6
+CONCURRENT_SECONDS = 0.02  # three transactions, each written to disk
+REWRITE_SECONDS = 1.3e-6
+CHANGE_SECONDS = CHANGE_INDEX_SECONDS = 3e-6
+BATCH_SECONDS = 0.02  # one transaction with its first changes to many pages
 
 
 def seconds(work: Work, pace: float = 1.0) -> float:
     """Estimate what a piece of work takes."""
-    read = work.rows * ROW_SECONDS + work.bytes * BYTE_SECONDS
+    return _seconds(work) * pace
+
+
+def _seconds(work: Work) -> float:
+    scan = work.rows * ROW_SECONDS + work.bytes * BYTE_SECONDS
     if work.kind is Kind.KEYS:
-        read += (work.rows + work.parent_rows) * KEY_SECONDS
-    elif work.kind is Kind.BUILD:
-        if work.is_concurrent:
-            read *= 2
-        sort = work.entries * math.log2(work.entries + 1) * SORT_SECONDS
-        read += work.entries * ENTRY_SECONDS.get(work.method, ENTRY_SECONDS["btree"]) + sort
-    elif work.kind is Kind.REWRITE:
-        read += work.rows * REWRITE_SECONDS
-    elif work.kind is Kind.CHANGE:
-        read += (
-            work.rows * (CHANGE_SECONDS + work.indexes * INDEX_CHANGE_SECONDS) + work.batches * BATCH_SECONDS
-        )
-    return read * pace
+        return scan + (work.rows + work.parent_rows) * KEY_SECONDS
+    if work.kind is Kind.BUILD:
+        return (2 * scan + CONCURRENT_SECONDS if work.is_concurrent else scan) + _entries(work)
+    if work.kind is Kind.REWRITE:
+        return scan + work.rows * REWRITE_SECONDS
+    if work.kind is Kind.CHANGE:
+        row = CHANGE_SECONDS + work.indexes * CHANGE_INDEX_SECONDS
+        return scan + work.rows * row + work.batches * BATCH_SECONDS
+    return scan
+
+
+def _entries(work: Work) -> float:
+    if work.method == "gin":
+        return work.entries * GIN_ENTRY_SECONDS
+    compare = COMPARE_SECONDS + work.entry_bytes * COMPARE_BYTE_SECONDS
+    return work.entries * (BTREE_ENTRY_SECONDS + math.log2(work.entries + 1) * compare)
