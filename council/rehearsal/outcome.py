@@ -2,6 +2,7 @@
 
 import os
 import statistics
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -111,12 +112,16 @@ class Outcome:
     def seconds(self, number: int) -> float:
         return self._end(number) - self.steps[number].began
 
+    @cached_property
+    def _moments(self) -> list[float]:
+        return [held.moment for held in self.held]
+
     def locks(self, number: int) -> list[Lock]:
         """Compare what was predicted of a migration with what was seen, by table."""
         step = self.steps[number]
-        seen = observation.strongest(
-            (held.table, held.mode) for held in self.held if step.began <= held.moment <= self._end(number)
-        )
+        first = bisect_left(self._moments, step.began)
+        last = bisect_right(self._moments, self._end(number))
+        seen = observation.strongest((held.table, held.mode) for held in self.held[first:last])
         known = self.predicted.get(step.name)
         predicted = observation.strongest(known.locks if known else [])
         # django_migrations is where each migration is recorded.

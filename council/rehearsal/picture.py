@@ -6,6 +6,7 @@ Coloured by CSS classes, so that a page or a file of its own decides how it look
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 
 WIDTH, HEIGHT, LEFT, RIGHT = 1000, 220, 62, 14
@@ -31,11 +32,11 @@ class Panel:
     title: str = ""
     top: float = 0.0
 
-    @property
+    @cached_property
     def begin(self) -> float:
         return min((due for due, _, _ in self.samples), default=self.deploy[0])
 
-    @property
+    @cached_property
     def end(self) -> float:
         return max((due + waited for due, waited, _ in self.samples), default=self.deploy[1])
 

@@ -3,13 +3,14 @@
 import io
 import json
 import re
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
 
-from council.rehearsal import figures, page, table, words
+from council.rehearsal import figures, page, picture, table, words
 from council.rehearsal.load import Load, Sample
 from council.rehearsal.observation import Held
 from council.rehearsal.outcome import Lock, Origin, Outcome, Step, waits
@@ -225,6 +226,17 @@ def test_the_page_needs_nothing_but_itself_and_believes_nobody() -> None:
     assert "url(" not in text
     assert "<failed>" in found.words
     assert "<b>bold</b>" in found.words
+
+
+def test_an_hour_s_waits_are_drawn_without_going_through_them_for_each_point() -> None:
+    """Which takes a second, or hours."""
+    many = [sample(n / 200, 0.001 + (n % 97) / 10_000, READ if n % 2 else WRITE) for n in range(700_000)]
+    began = time.monotonic()
+
+    panel = picture.Panel([(one.due, one.waited, one.kind) for one in many], deploy=(9, 13))
+
+    assert picture.draw(panel).count("<circle") <= 2 * (picture.BUCKETS + 1)
+    assert time.monotonic() - began < 120
 
 
 def test_the_page_is_fit_for_everybody(chromium: Browser, tmp_path: Path) -> None:
