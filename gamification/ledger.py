@@ -101,7 +101,7 @@ def award_many(awards: Collection[Award]) -> list[PointTransaction]:
 
 
 def _check(award: Award) -> None:
-    if award.action not in Action.values:
+    if award.action not in Action:
         raise Refused(f"{award.action!r} is not an action. Use one of {', '.join(Action.values)}.")
     if award.action == Action.ADMIN_ADJUSTMENT:
         raise Refused("Adjustments are not awarded by a rule. Use ledger.adjust.")

@@ -10,8 +10,11 @@ from council.postgres.triggers import Trigger
 # own, which sees what others have committed before the member was locked. It may also see rows that this trigger
 # is yet to be called for, where a function adds rows in the middle of another INSERT: so the newest day is taken over
 # with the streak, lest they count again.
-# plpgsql keeps a plan for as long as the session lives. One made while Member was tiny would go on scanning it
-# whole when it is large: hence no sequential scans.
+# plpgsql keeps a plan for as long as the session lives, so it has to be right for one row and for a million. One made
+# while Member was tiny would go on scanning it whole when it is large: hence no sequential scans. One made for a
+# million rows would be compiled anew for each single one, for milliseconds: hence no JIT. Grouped by the member alone,
+# the rows are sorted once, for the window, the sums and the loop; by anything more, they would be grouped in a hash
+# table, made as large for one row as for the many that it was planned for.
 UPDATE_MEMBER_POINTS = Trigger(
     name="trg_update_member_points",
     function="update_member_total_points",
@@ -19,27 +22,27 @@ UPDATE_MEMBER_POINTS = Trigger(
     when=pgtrigger.After,
     operation=pgtrigger.Insert,
     referencing=pgtrigger.Referencing(new="new_rows"),
-    settings={"enable_seqscan": "off"},
+    settings={"enable_seqscan": "off", "jit": "off"},
     func="""
         DECLARE
           added record;
-          newest_day date;
+          fills_gap boolean;
         BEGIN
           FOR added IN
             SELECT member_id,
-                   newest AS month,
+                   date_trunc('month', max(newest))::date AS month,
                    sum(points) AS points,
-                   sum(points) FILTER (WHERE month = newest) AS month_points,
+                   sum(points) FILTER (WHERE created_at >= date_trunc('month', newest)) AS month_points,
                    min(active_at)::date AS first_day,
                    max(active_at) AS last_active_at
               FROM (SELECT "memberId" AS member_id,
-                           date_trunc('month', "createdAt")::date AS month,
-                           date_trunc('month', max("createdAt") OVER (PARTITION BY "memberId"))::date AS newest,
+                           "createdAt" AS created_at,
+                           max("createdAt") OVER (PARTITION BY "memberId") AS newest,
                            points,
                            CASE WHEN points > 0 AND action <> 'admin_adjustment' AND "reversesId" IS NULL
                                 THEN "createdAt" END AS active_at
                       FROM new_rows) AS entries
-             GROUP BY member_id, newest
+             GROUP BY member_id
              ORDER BY member_id
           LOOP
             UPDATE @extschema@."Member" AS member
@@ -57,8 +60,8 @@ UPDATE_MEMBER_POINTS = Trigger(
                           THEN member."currentStreak" + 1
                           ELSE 1 END
              WHERE member.id = added.member_id
-            RETURNING member."lastActiveAt" INTO newest_day;
-            IF added.first_day < newest_day THEN
+            RETURNING added.first_day < member."lastActiveAt"::date INTO fills_gap;
+            IF fills_gap THEN
               UPDATE @extschema@."Member" AS member
                  SET "currentStreak" = ledger.streak,
                      "lastActiveAt" = ledger.last_active_at

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from django.db.migrations.exceptions import InconsistentMigrationHistory
 
-from council.postgres.facts import Difference
+from council.postgres.facts import Difference, Fact
 from council.verification import cures, manifest
 from council.verification.checks import Finding, failed, note, register, warning
 from council.verification.database import Database
@@ -37,10 +37,20 @@ def _first_line(text: str | None) -> str:
 
 
 def cure(database: Database, difference: Difference) -> str:
-    if database.pending_migrations and difference.expected is not None:
+    if (
+        database.pending_migrations
+        and difference.expected is not None
+        and not _is_gateways(database, difference)
+    ):
         return cures.MIGRATE
     text = cures.cure(difference, expected=database.expected)
     return text.replace("@extschema@.", f"{cures.quote(database.schema)}.")
+
+
+def _is_gateways(database: Database, difference: Difference) -> bool:
+    """Tell whether something must be so before any migration, which therefore mends it only by building all of it."""
+    is_of_version_1 = Fact(difference.kind, difference.name, difference.expected or "") in manifest.baseline()
+    return is_of_version_1 and not manifest.gateway_tables().isdisjoint(database.definitions("table"))
 
 
 def fault(database: Database, difference: Difference) -> Finding:

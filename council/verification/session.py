@@ -191,7 +191,7 @@ def rights(database: Database) -> Iterator[Finding]:
         if is_hidden:
             yield failed(
                 f"row level security hides the rows of {table} from {role}, who is not its owner ({owner})",
-                f"GRANT {cures.quote(owner)} TO {to};",
+                f"ALTER ROLE {to} BYPASSRLS;\n-- or, with all that the owner may: GRANT {cures.quote(owner)} TO {to};",
             )
     functions = sorted(fact.name.partition("(")[0] for fact in database.expected if fact.kind == "function")
     for (function,) in database.rows(FUNCTION_RIGHTS, functions=functions):

@@ -96,7 +96,8 @@ class AdoptBaseline(Operation):
             f"This database is not the one that these migrations begin with: {len(lines)} "
             f"difference{'s' if len(lines) > 1 else ''}. Nothing was changed.\n  "
             + "\n  ".join(lines)
-            + "\nMake each line true, or ask who changed it; then run migrate again. Never use --fake here."
+            + "\nAsk who changed it, and make each line true (manage.py verify_schema writes the SQL); then run "
+            "migrate again. Never use --fake here."
         )
 
     def database_forwards(

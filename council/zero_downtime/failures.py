@@ -1,10 +1,11 @@
 """What went wrong, for an operator at three in the morning: what happened, what is done, what to run."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from django.core.management import CommandError
-from django.db import InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError, NotSupportedError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.migration import Migration
 
@@ -28,6 +29,8 @@ CURES = {
     "23": "Rows break a rule that the migration adds. Mend or remove the rows that are named.",
 }
 
+# undefined_table, undefined_column, undefined_function, undefined_object. Source: PostgreSQL manual, appendix A.
+NOT_THERE = {"42P01", "42703", "42883", "42704"}
 
 # What libpq and Django say before there is a session, which has no SQLSTATE.
 CONNECTION_CURES = (
@@ -89,16 +92,31 @@ class DatabaseUnusable(CommandError):
         message = str(error).strip()
         patterns = CONNECTION_CURES if sqlstate(error)[:2] in {"", "08"} else ()
         found = next((words for pattern, words in patterns if re.search(pattern, message)), cure(error))
+        if sqlstate(error) in NOT_THERE:
+            found = "The schema is not this code's: `manage.py migrate --plan` says what is to do."
         super().__init__(
             f"The database ({place}) cannot be used: {message}\n{found} Then run `manage.py {command}` again"
             + ("; what is recorded as applied stays applied." if command == "migrate" else ".")
         )
 
 
+@contextmanager
+def said(connection: BaseDatabaseWrapper, *, command: str) -> Iterator[None]:
+    """Have what a database refuses a command told in words. Raises DatabaseUnusable."""
+    try:
+        yield
+    except (DatabaseError, NotSupportedError) as error:
+        raise DatabaseUnusable(error, connection, command=command) from error
+
+
 class TakesNoWrites(CommandError):
     def __init__(self, *, replica: bool) -> None:
         what = "a read-only replica" if replica else "set to default_transaction_read_only"
-        way_out = "Set DIRECT_URL to the primary." if replica else "ALTER ROLE or ALTER DATABASE … RESET it."
+        way_out = (
+            "Set DIRECT_URL to the primary."
+            if replica
+            else "ALTER ROLE or ALTER DATABASE … RESET it; at Supabase, see first whether the disk is full."
+        )
         super().__init__(f"The server is {what}. Nothing was changed. {way_out}")
 
 

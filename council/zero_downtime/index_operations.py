@@ -7,6 +7,7 @@ from django.core.management import CommandError
 from django.db import Error, IntegrityError, NotSupportedError, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.operations import AddConstraint, AddIndex, RemoveIndex
+from psycopg import sql
 
 from council.postgres import catalog, indexes
 from council.zero_downtime import locks
@@ -28,7 +29,10 @@ class DuplicateKeys(CommandError):
         keys = (
             rows.values(*index.fields).annotate(rows=models.Count("*")).filter(rows__gt=1).order_by("-rows")
         )
-        lines = [f"  {key.pop('rows')} rows with {key}" for key in keys[: self.LISTED]]
+        lines = [
+            f"  {key.pop('rows')} rows with {_condition(connection, model, key)}"
+            for key in keys[: self.LISTED]
+        ]
         super().__init__(
             f'Unique index "{index.name}" cannot be built: "{model._meta.db_table}" holds duplicates'
             f" (at most {self.LISTED} keys are listed).\n"
@@ -37,12 +41,22 @@ class DuplicateKeys(CommandError):
         )
 
 
+def _condition(connection: BaseDatabaseWrapper, model: Any, values: dict[str, Any]) -> str:
+    """Write the values of fields as a WHERE clause, for an operator to paste."""
+    return " AND ".join(
+        connection.ops.quote_name(model._meta.get_field(field).column)
+        + (" IS NULL" if value is None else f" = {sql.Literal(value).as_string(connection.connection)}")
+        for field, value in values.items()
+    )
+
+
 class ConcurrentIndexMixin:
     """What building and dropping an index without blocking writers have in common.
 
     Locks: SHARE UPDATE EXCLUSIVE on the table for as long as it takes; reading and writing go on.
     """
 
+    # squawk: ignore prefer-robust-stmts: looked up first; IF NOT EXISTS takes an unfinished or another index for ours
     atomic = False
 
     def _ensure_not_in_transaction(self, schema_editor: Any) -> None:

@@ -27,8 +27,10 @@ NOBODY: frozenset[str] = frozenset()
 
 BUILD = """
     SELECT coalesce(c.relname, 'an index'), p.phase,
-           CASE WHEN p.tuples_total > 0 THEN p.tuples_done ELSE p.blocks_done END,
-           CASE WHEN p.tuples_total > 0 THEN p.tuples_total ELSE p.blocks_total END,
+           CASE WHEN p.phase LIKE 'waiting%%' THEN p.lockers_done
+                WHEN p.tuples_total > 0 THEN p.tuples_done ELSE p.blocks_done END,
+           CASE WHEN p.phase LIKE 'waiting%%' THEN p.lockers_total
+                WHEN p.tuples_total > 0 THEN p.tuples_total ELSE p.blocks_total END,
            nullif(p.current_locker_pid, 0)
       FROM pg_stat_progress_create_index p
       LEFT JOIN pg_class c ON c.oid = p.index_relid

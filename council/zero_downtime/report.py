@@ -21,7 +21,7 @@ class Build:
     index: str
     phase: str
     done: int
-    total: int  # blocks or tuples, whichever the phase counts; 0: it counts neither
+    total: int  # blocks, tuples or transactions to wait for, whichever the phase counts; 0: none
     waits_for_pid: int | None
 
     @property

@@ -30,6 +30,7 @@ class Migration(migrations.Migration):
                     models.IntegerField(help_text="For each time; for Discord activity, for each 100 XP."),
                 ),
                 ("enabled", models.BooleanField(db_default=True)),
+                # squawk: ignore prefer-text-field: as long as the pages have room for; a table of a few rows
                 ("label", models.CharField(max_length=80)),
                 ("description", models.CharField(max_length=300)),
                 ("updated_at", fields.TimestampField(auto_now=True, db_column="updatedAt")),

@@ -56,8 +56,8 @@ def test_overview_says_what_is_there_and_what_to_do_next(migrated: Database) -> 
     result = migrated.manage("overview")
 
     assert "migrations: all applied" in result.stdout
-    assert "Team                  1 row\n" in result.stdout
-    assert "PointTransaction      0 rows" in result.stdout
+    assert "Team                    1 row\n" in result.stdout
+    assert "council_signinfailures  0 rows\n" in result.stdout
     assert "Without row level security, open to the data API" in result.stdout
     assert "createsuperuser" in result.stdout
 
@@ -66,7 +66,7 @@ def test_overview_of_an_empty_database_says_to_migrate(database: Database) -> No
     result = database.manage("overview")
 
     assert "to apply" in result.stdout
-    assert "Member                not there" in result.stdout
+    assert "Member                  not there" in result.stdout
     assert "manage.py migrate" in result.stdout
 
 
@@ -75,6 +75,7 @@ def test_settings_without_a_secret_key_are_refused_in_production(database: Datab
 
     assert result.returncode != 0
     assert "SECRET_KEY is not set. Set it to 50 random characters" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_a_database_url_that_cannot_be_used_is_refused_without_its_password(database: Database) -> None:
@@ -99,3 +100,23 @@ def test_enum_labels_that_differ_from_the_model_are_reported(migrated: Database)
 
     assert 'The labels of type "AdminRole" are ADMIN, SUPER_ADMIN, OWNER in the database' in result.stderr
     assert "council.W001" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["overview", "reconcile_points", "refresh_leaderboard"])
+def test_a_command_that_cannot_reach_its_database_says_so_in_words(command: str, database: Database) -> None:
+    result = database.manage(command, check=False, DATABASE_URL="postgresql://sam@127.0.0.1:1/council")
+
+    assert result.returncode == 1
+    assert "Check host and port, and whether the server is up." in result.stderr
+    assert f"Then run `manage.py {command}` again." in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("command", ["reconcile_points", "refresh_leaderboard"])
+def test_a_command_that_finds_no_schema_says_what_tells_what_to_do(command: str, database: Database) -> None:
+    result = database.manage(command, check=False)
+
+    assert result.returncode == 1
+    assert "does not exist" in result.stderr
+    assert "`manage.py migrate --plan` says what is to do." in result.stderr
+    assert "Traceback" not in result.stderr

@@ -193,6 +193,26 @@ def test_what_migrations_would_mend_is_left_to_them() -> None:
     assert [finding.cure for finding in faults(found["indexes"])] == ["manage.py migrate"]
 
 
+def test_what_the_first_migration_compares_is_mended_by_sql_before_it(database: Database) -> None:
+    database.execute(V1_SQL)
+    database.execute("""ALTER TABLE "Member" ALTER email SET NOT NULL; DROP INDEX "Member_email_key";""")
+    refused = database.manage("migrate", check=False)
+    assert "2 differences" in refused.stderr
+    assert "manage.py verify_schema writes the SQL" in refused.stderr
+
+    report = json.loads(database.manage("verify_schema", "--format", "json", check=False).stdout)
+
+    cures = {
+        finding["words"].partition(" ")[0]: finding["cure"]
+        for check in report["checks"]
+        for finding in check["findings"]
+    }
+    assert cures["Member.totalPoints"] == "manage.py migrate"
+    database.execute(cures["Member.email"])
+    database.execute(cures["Member.Member_email_key"])
+    assert database.manage("migrate").returncode == 0
+
+
 def test_exit_statuses_and_cures_as_a_table(migrated: Database) -> None:
     migrated.execute('CREATE INDEX by_company ON "Member" (company)')
     lenient = migrated.manage("verify_schema", check=False)

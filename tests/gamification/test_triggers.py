@@ -612,6 +612,32 @@ def test_a_member_who_gets_another_id_keeps_rows_and_total(session: psycopg.Conn
     assert total(session, "new") == 10
 
 
+def test_a_plan_made_for_many_rows_is_right_for_one(ledger: Database) -> None:
+    with ledger.connect() as session:
+        try:
+            session.execute("LOAD 'auto_explain'")
+        except psycopg.errors.UndefinedFile:
+            pytest.skip("needs auto_explain, which the wheel's PostgreSQL comes without")
+        session.execute("SET jit_above_cost = 0")  # where it is there at all
+        session.execute(
+            """INSERT INTO "PointTransaction" (id, "memberId", action, points)
+               SELECT 'p' || n, 'm' || (1 + n % 50), 'x', 1 FROM generate_series(1, 10000) AS n"""
+        )
+        plans: list[str] = []
+        session.add_notice_handler(lambda notice: plans.append(notice.message_primary or ""))
+        session.execute(
+            """SET auto_explain.log_min_duration = 0; SET auto_explain.log_nested_statements = on;
+               SET client_min_messages = log"""
+        )
+        add(session, "m1", 25, id="a")
+
+    [plan] = [plan for plan in plans if "FROM new_rows" in plan]
+    assert "rows=10000" in plan, "not the plan of the many rows"
+    assert plan.count("Sort  (") == 1
+    assert "Hash" not in plan
+    assert "JIT" not in plan
+
+
 def test_a_search_path_set_by_the_caller_leads_nobody_astray(session: psycopg.Connection) -> None:
     session.execute(
         """CREATE TEMPORARY TABLE "Member" (id text, "totalPoints" int, "lastActiveAt" timestamp)"""

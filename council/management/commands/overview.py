@@ -13,6 +13,7 @@ from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from council.postgres import catalog
+from council.zero_downtime import failures
 
 OUR_APPS = ("council", "gamification", "resources", "benchmarks")
 
@@ -26,14 +27,20 @@ class Command(BaseCommand):
     requires_migrations_checks = False
 
     def handle(self, *args: Any, **options: Any) -> None:
+        with failures.said(connection, command="overview"):
+            self.write_overview()
+
+    def write_overview(self) -> None:
         pending = self.pending_migrations()
         self.stdout.write(self.style.MIGRATE_HEADING(f"{self.database()}"))
+        models = {label: list(apps.get_app_config(label).get_models()) for label in OUR_APPS}
+        width = max(len(model._meta.db_table) for own in models.values() for model in own)
         self.stdout.write(f"  migrations: {f'{pending} to apply' if pending else 'all applied'}")
-        for label in OUR_APPS:
+        for label, own in models.items():
             self.stdout.write(self.style.MIGRATE_LABEL(f"  {label}"))
-            for model in apps.get_app_config(label).get_models():
+            for model in own:
                 table = model._meta.db_table
-                self.stdout.write(f"    {table:<22}{self.rows(table)}")
+                self.stdout.write(f"    {table:<{width}}  {self.rows(table)}")
         open_tables = catalog.tables_without_row_security(connection)
         if open_tables:
             self.stdout.write(

@@ -5,7 +5,9 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand
+from django.db import connection
 
+from council.zero_downtime import failures
 from gamification import reconciliation
 
 
@@ -20,9 +22,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, repair: bool, **options: Any) -> None:
         found = 0
-        for difference in reconciliation.repair() if repair else reconciliation.differences():
-            found += 1
-            self.stdout.write(str(difference))
+        with failures.said(connection, command="reconcile_points"):
+            for difference in reconciliation.repair() if repair else reconciliation.differences():
+                found += 1
+                self.stdout.write(str(difference))
         members = "1 member" if found == 1 else f"{found} members"
         if not found:
             self.stdout.write("Every member's figures are the ledger's.")

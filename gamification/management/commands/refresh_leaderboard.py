@@ -3,7 +3,9 @@
 from typing import Any
 
 from django.core.management.base import BaseCommand
+from django.db import connection
 
+from council.zero_downtime import failures
 from gamification import leaderboard
 
 
@@ -11,5 +13,6 @@ class Command(BaseCommand):
     help = "Count the leaderboards' checkpoints, by which ranks far down are found quickly. Run it every few minutes."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        count = leaderboard.refresh()
+        with failures.said(connection, command="refresh_leaderboard"):
+            count = leaderboard.refresh()
         self.stdout.write(f"{count} checkpoint{'' if count == 1 else 's'} counted.")

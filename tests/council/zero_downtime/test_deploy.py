@@ -339,6 +339,9 @@ def test_an_old_snapshot_that_a_build_waits_for_is_named(v1: Database, deploy: C
     with open_transaction(v1, query, application_name="long report"):
         run = deploy(v1, "council", "0006")
         run.wait_for("waiting, .*long report")
+        run.wait_for(
+            r"Member_totalPoints_idx: waiting for old snapshots, 0 of \d+ \(0 %\), .*waits for pid \d+"
+        )
     assert run.finish() == 0
 
 

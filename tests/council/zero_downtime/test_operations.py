@@ -431,7 +431,7 @@ def test_a_duplicate_fails_a_unique_build_and_leaves_nothing_behind(runner: Runn
     runner.execute("""INSERT INTO "Child" VALUES ('a', 7, 'x'), ('b', 7, 'x')""")
 
     with pytest.raises(
-        DuplicateKeys, match="\"Child\" holds duplicates.*\n  2 rows with {'number': 7}\nNothing is left"
+        DuplicateKeys, match='"Child" holds duplicates.*\n  2 rows with "Number" = 7\nNothing is left'
     ):
         runner.forwards(CASES["AddUniqueIndexConcurrently"].operation)
 

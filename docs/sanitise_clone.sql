@@ -1,0 +1,81 @@
+-- Takes out of a clone of production whatever tells who somebody is, lets somebody in, or is a company's secret.
+--
+--     psql --set ON_ERROR_STOP=1 --dbname clone --file docs/sanitise_clone.sql
+--
+-- For a version 1 database and for later ones, by the role that owns the tables. Ids, moments, standings and points stay,
+-- so it is still a copy of people's data: keep it to yourself, and delete it when you are done.
+-- tests/council/test_clone.py holds it complete.
+
+BEGIN;
+
+DO $$
+BEGIN
+  IF current_database() NOT LIKE '%clone%' THEN
+    RAISE EXCEPTION 'This destroys data, and the database % is not named a clone.', current_database()
+      USING HINT = 'Restore into a database whose name contains the word clone.';
+  END IF;
+END
+$$;
+
+-- NULL stays NULL, and what is unique stays unique.
+UPDATE "Member"
+   SET "discordId" = CASE WHEN "discordId" IS NOT NULL THEN 'discord-' || id END,
+       "discordUsername" = CASE WHEN "discordUsername" IS NOT NULL THEN 'discord-' || id END,
+       "discordAvatar" = NULL,
+       "stripeCustomerId" = CASE WHEN "stripeCustomerId" IS NOT NULL THEN 'cus-' || id END,
+       email = CASE WHEN email IS NOT NULL THEN id || '@clone.invalid' END,
+       "firstName" = CASE WHEN "firstName" IS NOT NULL THEN 'First' END,
+       "lastName" = CASE WHEN "lastName" IS NOT NULL THEN 'Last' END,
+       company = CASE WHEN company IS NOT NULL THEN 'Company' END,
+       "jobTitle" = CASE WHEN "jobTitle" IS NOT NULL THEN 'Job' END,
+       "linkedInUrl" = NULL,
+       "referralSource" = NULL,
+       "introMessageId" = NULL,
+       "passwordHash" = NULL;
+
+UPDATE "Team"
+   SET name = 'Team ' || id,
+       "stripeCustomerId" = 'cus-' || id,
+       "stripeSubscriptionId" = CASE WHEN "stripeSubscriptionId" IS NOT NULL THEN 'sub-' || id END;
+
+UPDATE "Admin"
+   SET email = id || '@clone.invalid',
+       "passwordHash" = '',
+       "createdBy" = NULL;
+
+UPDATE "PendingInvite"
+   SET token = 'token-' || id,
+       "inviteeEmail" = CASE WHEN "inviteeEmail" IS NOT NULL THEN id || '@clone.invalid' END,
+       "acceptedBy" = NULL,
+       "createdBy" = '';
+
+UPDATE "StripeEvent" SET "eventId" = 'evt-' || id, payload = NULL;
+UPDATE "AuditLog" SET details = NULL, "performedBy" = NULL;
+UPDATE "ReconciliationRun" SET issues = '[]', "triggeredBy" = '';
+UPDATE "FeatureFlag" SET "updatedBy" = NULL;
+UPDATE "EmailTemplate" SET "updatedBy" = NULL;
+
+-- Version 2. The ledger refuses to be changed, by whomever.
+DO $$
+BEGIN
+  IF to_regclass('"PointTransaction"') IS NOT NULL THEN
+    ALTER TABLE "PointTransaction" DISABLE TRIGGER trg_point_transaction_append_only;
+    UPDATE "PointTransaction" SET metadata = NULL WHERE metadata IS NOT NULL;
+    ALTER TABLE "PointTransaction" ENABLE TRIGGER trg_point_transaction_append_only;
+    UPDATE "DiscordActivity" SET "discordId" = 'discord-' || "memberId";
+    UPDATE "PointRule" SET "updatedBy" = NULL;
+    UPDATE "BenchmarkSubmission" SET data = '{}';
+    UPDATE council_account SET password = '!', username = 'account-' || id;
+    DELETE FROM django_admin_log;
+    DELETE FROM django_session;
+    DELETE FROM council_signinfailures;
+  END IF;
+END
+$$;
+
+COMMIT;
+
+-- What was there before is still in the files until they are written anew. The server's own tables are left out, with a
+-- warning each.
+SET client_min_messages TO error;
+VACUUM (FULL, ANALYZE);

@@ -1,0 +1,173 @@
+"""docs/sanitise_clone.sql: what it leaves of people in a clone of production, and where it refuses to work."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from tests.databases import ROOT, Database
+
+V1_SQL = (ROOT / "tests/schema/v1.sql").read_text()
+SANITISE = (ROOT / "docs/sanitise_clone.sql").read_text()
+
+# Columns of text that tell of nobody: ids, the council's own words, and the names of things.
+KEPT = {
+    "Admin": "id",
+    "AuditLog": "action entityId entityType id",
+    "BenchmarkSubmission": "id memberId",
+    "DiscordActivity": "id memberId",
+    "EmailTemplate": "body id name subject",
+    "FeatureFlag": "category description id key",
+    "Member": "id previousRole sentBillingNotifications teamId",
+    "PendingInvite": "id teamId",
+    "PointRule": "action description label",
+    "PointTransaction": "action id idempotencyKey memberId reversesId",
+    "ReconciliationRun": "id",
+    "Resource": "description fileUrl id thumbnailUrl title",
+    "ResourceDownload": "id memberId resourceId",
+    "StripeEvent": "id type",
+    "Team": "id",
+    "auth_group": "name",
+    "auth_permission": "codename name",
+    "django_content_type": "app_label model",
+    "django_migrations": "app name",
+}
+
+
+def kept() -> set[str]:
+    return {f"{table}.{column}" for table, columns in KEPT.items() for column in columns.split()}
+
+
+TEXTS = {"text", "character varying", "jsonb", "ARRAY"}
+OTHERS = {
+    "integer": "0",
+    "bigint": "0",
+    "smallint": "0",
+    "boolean": "false",
+    "date": "now()",
+    "timestamp without time zone": "now()",
+    "timestamp with time zone": "now()",
+}
+COLUMNS = """
+    SELECT c.table_name, c.column_name, c.data_type, c.is_nullable = 'YES', c.is_identity = 'YES',
+           (SELECT enumlabel FROM pg_enum e JOIN pg_type t ON t.oid = e.enumtypid WHERE t.typname = c.udt_name LIMIT 1)
+      FROM information_schema.columns c
+      JOIN information_schema.tables t USING (table_schema, table_name)
+     WHERE table_schema = 'public' AND table_type = 'BASE TABLE'
+     ORDER BY table_name, ordinal_position
+"""
+
+
+class Clone:
+    """A database in which every column of text of every table holds a secret, named for the column."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        with database.connect() as session:
+            self.columns = session.execute(COLUMNS).fetchall()
+            session.execute("SET session_replication_role TO replica")  # no triggers, no keys
+            for table in {column[0] for column in self.columns}:
+                session.execute(self.row(table).encode())
+
+    def row(self, table: str) -> str:
+        values = {}
+        for name, kind, nullable, identity, label in [c[1:] for c in self.columns if c[0] == table]:
+            secret = f"secret {table}.{name}"
+            if table == "council_account" and name in {"member_id", "admin_id"}:
+                values[name] = "NULL"  # one or the other
+            elif kind == "jsonb":
+                values[name] = f"""'{{"a": "{secret}"}}'"""
+            elif kind == "ARRAY":
+                values[name] = f"ARRAY['{secret}']"
+            elif kind in TEXTS:
+                values[name] = f"'{secret}'"
+            elif label:
+                values[name] = f"'{label}'"
+            elif not nullable and not identity:
+                values[name] = OTHERS[kind]
+        columns = ", ".join(f'"{name}"' for name in values)
+        return f'INSERT INTO "{table}" ({columns}) VALUES ({", ".join(values.values())})'
+
+    def sanitise(self) -> None:
+        """Run the file as psql does: what follows the transaction, by itself."""
+        transaction, commit, rest = SANITISE.partition("COMMIT;")
+        with self.database.connect() as session:
+            session.execute((transaction + commit).encode())
+            for statement in rest.split(";")[:-1]:
+                session.execute(statement.encode())
+
+    def told(self) -> set[str]:
+        """List the columns whose secrets are still to be read, wherever they are."""
+        found: set[str] = set()
+        for table, name, kind, *_ in self.columns:
+            if kind in TEXTS:
+                query = f"""SELECT (regexp_matches("{name}"::text, 'secret ([A-Za-z_.]+)', 'g'))[1] FROM "{table}" """
+                found |= {str(row[0]) for row in self.database.fetch(query)}
+        return found
+
+
+@pytest.fixture
+def named_clone(database: Database) -> Iterator[Database]:
+    """Give the database a name that the file works on."""
+    clone = Database(f"{database.name}_clone")
+    clone.drop()
+    yield clone
+    clone.drop()
+
+
+def test_a_clone_tells_of_nobody(migrated: Database, named_clone: Database) -> None:
+    named_clone.create(template=migrated.name)
+    clone = Clone(named_clone)
+    assert {"Member.email", "Admin.passwordHash", "django_session.session_data"} <= clone.told()
+
+    clone.sanitise()
+
+    assert clone.told() == kept()
+
+
+def test_a_clone_of_version_1_tells_of_nobody(named_clone: Database) -> None:
+    named_clone.create()
+    named_clone.execute(V1_SQL)
+    clone = Clone(named_clone)
+
+    clone.sanitise()
+
+    assert clone.told() <= kept()
+    assert named_clone.fetch('SELECT email FROM "Member"') == [("secret Member.id@clone.invalid",)]
+
+
+def test_nothing_is_left_in_the_files_either(named_clone: Database) -> None:
+    named_clone.create()
+    named_clone.execute(V1_SQL)
+    clone = Clone(named_clone)
+    in_file = """
+        SELECT position('secret Member.passwordHash'::bytea
+                        IN pg_read_binary_file(pg_relation_filepath('"Member"'))) > 0
+    """
+    named_clone.execute("CHECKPOINT")
+    assert named_clone.fetch(in_file) == [(True,)]
+
+    clone.sanitise()
+
+    named_clone.execute("CHECKPOINT")
+    assert named_clone.fetch(in_file) == [(False,)]
+
+
+def test_the_ledger_refuses_changes_again_afterwards(migrated: Database, named_clone: Database) -> None:
+    named_clone.create(template=migrated.name)
+    clone = Clone(named_clone)
+
+    clone.sanitise()
+
+    with pytest.raises(psycopg.errors.RestrictViolation):
+        named_clone.execute('UPDATE "PointTransaction" SET points = 1')
+
+
+def test_a_database_that_is_not_named_a_clone_is_left_alone(migrated: Database) -> None:
+    clone = Clone(migrated)
+    before = clone.told()
+
+    with pytest.raises(psycopg.errors.RaiseException, match="is not named a clone"):
+        clone.sanitise()
+
+    assert clone.told() == before

@@ -1,0 +1,133 @@
+"""What README, CONTRIBUTING and the operating guide name is there: commands, options, variables, links, messages."""
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+from django.core.management import get_commands, load_command_class
+
+from tests.databases import ROOT
+
+GUIDE = ROOT / "docs/operating.md"
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", GUIDE]
+CODE = ["manage.py", "council", "gamification", "resources", "benchmarks"]
+
+COMMAND = re.compile(r"manage\.py (?P<name>[a-z_]+)(?P<rest>(?: [^\s`#|&;]+)*)")
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
+VARIABLE = re.compile(r"`([A-Z][A-Z_]{3,})`")
+NOT_OURS = {"DJANGO_SETTINGS_MODULE"}
+
+
+@cache
+def options(command: str) -> frozenset[str]:
+    parser = load_command_class(get_commands()[command], command).create_parser("manage.py", command)
+    return frozenset(parser._option_string_actions)
+
+
+@cache
+def sources() -> list[ast.Module]:
+    files = [
+        file
+        for name in CODE
+        for file in ([ROOT / name] if name.endswith(".py") else (ROOT / name).rglob("*.py"))
+    ]
+    return [ast.parse(file.read_text()) for file in files]
+
+
+def variables_read() -> set[str]:
+    """Find what is read from the environment: os.environ, and the functions of council/settings.py that read it."""
+    found = set()
+    for tree in sources():
+        for node in ast.walk(tree):
+            match node:
+                case (
+                    ast.Call(
+                        func=ast.Attribute(value=ast.Attribute(attr="environ"), attr="get"),
+                        args=[ast.Constant(name), *_],
+                    )
+                    | ast.Call(func=ast.Name(id="flag" | "number"), args=[ast.Constant(name), *_])
+                ) if isinstance(name, str):
+                    found.add(name)
+    # settings.py reads the two URLs in a loop.
+    return found | {"DATABASE_URL", "DIRECT_URL"}
+
+
+def variables_listed(document: Path) -> set[str]:
+    """List the variables of the tables that have a column of them, the first or the second."""
+    tables = re.findall(r"^(?:\|.*\n)+", document.read_text(), re.MULTILINE)
+    about = [table for table in tables if re.match(r"\| (option \| )?variable \|", table)]
+    cells = [cell for table in about for row in table.splitlines() for cell in row.split("|")[1:3]]
+    return {name for cell in cells for name in VARIABLE.findall(cell)}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_command_that_it_names_is_there_with_its_options(document: Path) -> None:
+    wrong = []
+    for match in COMMAND.finditer(document.read_text()):
+        if match["name"] not in get_commands():
+            wrong.append(match[0])
+            continue
+        wrong += [
+            f"{match[0]}: {given}"
+            for given in OPTION.findall(match["rest"])
+            if given not in options(match["name"])
+        ]
+
+    assert wrong == []
+
+
+def test_every_option_that_the_guide_names_alone_belongs_to_a_command_that_it_names() -> None:
+    text = GUIDE.read_text()
+    named = {match["name"] for match in COMMAND.finditer(text)} & set(get_commands())
+    alone = set(re.findall(r"`(--[a-z-]+)`", text))
+
+    assert alone - frozenset().union(*map(options, named)) == set()
+
+
+@pytest.mark.parametrize("document", [ROOT / "README.md", GUIDE], ids=lambda path: path.name)
+def test_its_variables_are_those_that_the_code_reads(document: Path) -> None:
+    assert variables_listed(document) == variables_read() - NOT_OURS
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    wrong = []
+    for file, anchor in LINK.findall(document.read_text()):
+        target = (document.parent / file).resolve() if file else document
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            wrong.append(f"{file}#{anchor}")
+
+    assert wrong == []
+
+
+def anchors(document: Path) -> set[str]:
+    """Name a document's headings as GitHub does."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_message_in_the_guide_is_one_that_the_code_gives() -> None:
+    """Of the table of what a migrate says when it stops: what is quoted there is searched for at night."""
+    section = GUIDE.read_text().partition("## It stopped half-way")[2].partition("\n### ")[0]
+    messages = re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)
+    nodes = [node for tree in sources() for node in ast.walk(tree)]
+    said = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    said += [
+        f"{node.name}:" for node in nodes if isinstance(node, ast.ClassDef)
+    ]  # as Django prints CommandErrors
+
+    assert len(messages) > 10
+    assert [message for message in messages if not any(message in words for words in said)] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_the_files_that_it_names_are_there(document: Path) -> None:
+    """Those with a folder before them, in code: `council/headers.py`, `tests/performance/`. Templates have none."""
+    named = re.findall(
+        r"`((?:council|gamification|resources|benchmarks|tests|docs)/[\w./-]+)`", document.read_text()
+    )
+
+    assert [name for name in named if not (ROOT / name).exists() and not name.endswith(".html")] == []
