@@ -2,7 +2,7 @@
 
     python -m tests.performance.deploy_waits [--members 1000000] [--quick] [--json FILE] [--svg FILE]
 
-Four clients read and update Member all the time. Each way to deploy is run twice: (a) with nothing else going on, and
+Four clients read and update Member, by the clock. Each way to deploy is run twice: (a) with nothing else going on, and
 (b) with a transaction that has read Member and stays open for 20 seconds. Prints a table, writes JSON and a picture.
 About eight minutes. django-pg-zero-downtime-migrations and django-pg-migration-tools take part where they are
 installed.
@@ -11,7 +11,6 @@ installed.
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
@@ -23,11 +22,17 @@ from urllib.parse import urlencode
 
 import psycopg
 
+from council.rehearsal.load import Load, at_work
+from council.rehearsal.place import Place
 from tests.performance import deploys, waits_picture
 from tests.performance.measuring import PROJECT, Server, private_server, table
 from tests.performance.runs import Run
 
 CLIENTS = 4
+# Both cores of the machine are left mostly idle: waits are for locks, not for a processor.
+LOAD = Load(
+    clients=CLIENTS, per_second=200, held_seconds=0, statements=("member by id", "update of a profile")
+)
 BEFORE_SECONDS, AFTER_SECONDS = 4.0, 2.0
 V1_SQL = PROJECT / "tests" / "schema" / "v1.sql"
 MEMBERS = """
@@ -44,31 +49,14 @@ def url(server: Server, database: str) -> str:
 
 
 @contextmanager
-def load(where: str, members: int, run: Run) -> Iterator[None]:
+def load(where: str, run: Run) -> Iterator[None]:
     """Have the clients at work for a block and some seconds around it, and collect what they noted."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        command = [
-            sys.executable,
-            "-m",
-            "tests.performance.member_load",
-            where,
-            str(members),
-            f"{folder}/stop",
-        ]
-        clients = [
-            subprocess.Popen([*command, f"{folder}/{number}"], cwd=PROJECT) for number in range(CLIENTS)
-        ]
-        time.sleep(BEFORE_SECONDS)
-        yield
-        time.sleep(AFTER_SECONDS)
-        (folder / "stop").touch()
-        for number, client in enumerate(clients):
-            if client.wait() != 0:
-                raise RuntimeError(f"client {number} ended with {client.returncode}")
-            for line in (folder / str(number)).read_text().splitlines():
-                began, took, kind = line.split()
-                run.samples.append((float(began), float(took), kind))
+        with at_work(Place(where, "--url"), LOAD, schema="public", folder=Path(name)) as observed:
+            time.sleep(BEFORE_SECONDS)
+            yield
+            time.sleep(AFTER_SECONDS)
+        run.samples += [(sample.due, sample.waited, sample.kind) for sample in observed.samples]
 
 
 def stay_open(where: str, seconds: float, run: Run, opened: threading.Event) -> None:
@@ -83,14 +71,14 @@ def stay_open(where: str, seconds: float, run: Run, opened: threading.Event) -> 
         run.held = (began, time.monotonic())
 
 
-def measure(server: Server, name: str, case: str, *, members: int, held_seconds: float) -> Run:
+def measure(server: Server, name: str, case: str, *, held_seconds: float) -> Run:
     run = Run(title=f"({case}) {name}")
     with server.throw_away("v1") as database:
         where = url(server, database)
         with psycopg.connect(where, autocommit=True) as session:
             session.execute('SELECT count(*) FROM "Member"')
         reader: threading.Thread | None = None
-        with load(where, members, run):
+        with load(where, run):
             if case == "b":
                 opened = threading.Event()
                 reader = threading.Thread(target=stay_open, args=[where, held_seconds, run, opened])
@@ -191,7 +179,7 @@ def main() -> None:
             session.execute('VACUUM ANALYZE "Member"')
         for case in BARS_MS:
             for name in deploys.CONTESTANTS:
-                run = measure(server, name, case, members=members, held_seconds=5 if options.quick else 20)
+                run = measure(server, name, case, held_seconds=5 if options.quick else 20)
                 runs[name, case] = run
                 sys.stdout.write(f"{run.title}: {figures(run)}\n")
                 sys.stdout.flush()

@@ -1,34 +1,22 @@
 """The ways to bring a v1 database to v2 that are measured side by side."""
 
-import os
-import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 
 import psycopg
 
+from council.rehearsal import migrating
 from tests.performance import stock_project
-from tests.performance.measuring import PROJECT
 from tests.performance.runs import Run
 
 
 def ours(url: str, run: Run) -> None:
     """`manage.py migrate`."""
-    process = subprocess.Popen(
-        [sys.executable, "-u", "manage.py", "migrate"],
-        cwd=PROJECT,
-        env={**os.environ, "DATABASE_URL": url, "DIRECT_URL": url, "SECRET_KEY": "for measuring only"},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout
-    with process.stdout as lines:
-        for line in lines:
-            if match := re.match(r"  Applied (\S+)", line):
-                run.steps.append((time.monotonic(), match[1]))
-    run.status = process.wait()
+    with migrating.migrate(url) as running:
+        run.steps += [
+            (event.moment, event.words) for event in running.events() if event.kind == migrating.ENDED
+        ]
+    run.status = running.status or 0
 
 
 TABLES = {

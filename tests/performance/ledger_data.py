@@ -1,17 +1,15 @@
 """A ledger to measure with: ten rows to a member on average, thousands of a few members, a handful of most."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-import psycopg
-
+from council.rehearsal import generator
 from tests.performance.measuring import Server
 
 log = logging.getLogger(__name__)
 
 ROWS_A_MEMBER = 10
 BATCH_MEMBERS = 10_000
+TABLES = ["Member", "PointTransaction"]
 
 # The cube makes few members heavy, most light; the prime scatters them over the ids. Points are mostly fives, so that
 # many have the same total.
@@ -46,18 +44,6 @@ MEMBERS_WITH_FIGURES = (
     )
     + FIGURES
 )
-INDEXES = """
-    SELECT indexname, indexdef FROM pg_indexes
-     WHERE tablename IN ('PointTransaction', 'Member') AND schemaname = 'public' AND indexname NOT LIKE '%pkey'
-"""
-TOTALS = """
-    UPDATE "Member"
-       SET "totalPoints" = ledger.points, "lastActiveAt" = ledger.newest
-      FROM (SELECT "memberId", sum(points) AS points, max("createdAt") AS newest
-              FROM "PointTransaction"
-             GROUP BY "memberId") AS ledger
-     WHERE ledger."memberId" = "Member".id
-"""
 
 
 def member_id(number: int) -> str:
@@ -68,8 +54,8 @@ def member_id(number: int) -> str:
 def fill(server: Server, database: str, *, members: int) -> None:
     """Fill a migrated database with triggers and indexes off; members get their figures as they are written."""
     rows = members * ROWS_A_MEMBER
-    with server.connect(database) as session, without_indexes(session):
-        session.execute("SET session_replication_role = replica")
+    with server.connect(database) as session, generator.without_indexes(session, TABLES):
+        session.execute("SET session_replication_role = replica; SET synchronous_commit = off")
         session.execute("SELECT setseed(0.5)")
         load = LOAD_LEDGER.format(key_column=', "idempotencyKey"', key=", 'award:' || n")
         session.execute(load.encode(), {"members": members, "rows": rows})
@@ -86,12 +72,12 @@ def fill(server: Server, database: str, *, members: int) -> None:
 
 def fill_before_0006(server: Server, database: str, *, members: int) -> None:
     """Fill a database of gamification 0005, where members have a total and no other figures."""
-    with server.connect(database) as session, without_indexes(session):
+    with server.connect(database) as session, generator.without_indexes(session, TABLES):
         session.execute(MEMBERS.format(columns="", values="").encode(), {"first": 0, "last": members - 1})
-        session.execute("SET session_replication_role = replica")
+        session.execute("SET session_replication_role = replica; SET synchronous_commit = off")
         load = LOAD_LEDGER.format(key_column="", key="")
         session.execute(load.encode(), {"members": members, "rows": members * ROWS_A_MEMBER})
-        session.execute(TOTALS)
+        session.execute(generator.TOTALS)
     settle(server, database)
 
 
@@ -99,15 +85,3 @@ def settle(server: Server, database: str) -> None:
     with server.connect(database) as session:
         session.execute("VACUUM (FREEZE, ANALYZE)")
         session.execute("CHECKPOINT")
-
-
-@contextmanager
-def without_indexes(session: psycopg.Connection) -> Iterator[None]:
-    """Drop the indexes and build them at the end, from full tables, which is many times as fast."""
-    session.execute("SET maintenance_work_mem = '1GB'; SET work_mem = '64MB'; SET synchronous_commit = off")
-    indexes = session.execute(INDEXES.encode()).fetchall()
-    for name, _ in indexes:
-        session.execute(f'DROP INDEX "{name}"'.encode())
-    yield
-    for _, definition in indexes:
-        session.execute(definition.encode())

@@ -1,18 +1,21 @@
 """What clients of the ledger wait for while its migrations run on a table that is full and in use."""
 
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from council.rehearsal import load
+from council.rehearsal.load import Load
+from council.rehearsal.place import Place
 from tests.performance import deploys, ledger_data
-from tests.performance.measuring import PROJECT, Server
+from tests.performance.measuring import Server
 from tests.performance.runs import Run
 
-CLIENTS = 2
+LOAD = Load(
+    clients=2, per_second=200, held_seconds=0, statements=("points of a member", "points for a member")
+)
 BEFORE_SECONDS, AFTER_SECONDS = 4.0, 2.0
 DATABASE = "deployed"
 # The way to the state before the ledger's migrations, with all else that does not need them.
@@ -20,23 +23,15 @@ BEFORE = [("gamification", "0005"), ("council", "0006"), ("benchmarks",), ("reso
 
 
 @contextmanager
-def at_work(url: str, members: int, run: Run) -> Iterator[None]:
+def at_work(url: str, run: Run) -> Iterator[None]:
     """Have clients read and write for a block and some seconds around it, and collect what they noted."""
     with tempfile.TemporaryDirectory() as name:
-        stop = Path(name, "stop")
-        outputs = [Path(name, str(number)) for number in range(CLIENTS)]
-        command = [sys.executable, "-m", "tests.performance.ledger_load", url, str(members), str(stop)]
-        clients = [subprocess.Popen([*command, str(output)], cwd=PROJECT) for output in outputs]
-        time.sleep(BEFORE_SECONDS)
-        yield
-        time.sleep(AFTER_SECONDS)
-        stop.touch()
-        for client, output in zip(clients, outputs, strict=True):
-            if client.wait() != 0:
-                raise RuntimeError(f"A client ended with {client.returncode}.")
-            for line in output.read_text().splitlines():
-                began, took, kind = line.split()
-                run.samples.append((float(began), float(took), kind))
+        place, folder = Place(url, "--url"), Path(name)
+        with load.at_work(place, LOAD, schema="public", folder=folder) as observed:
+            time.sleep(BEFORE_SECONDS)
+            yield
+            time.sleep(AFTER_SECONDS)
+        run.samples += [(sample.due, sample.waited, sample.kind) for sample in observed.samples]
 
 
 def measure(server: Server, *, members: int) -> dict[str, float | str]:
@@ -46,7 +41,7 @@ def measure(server: Server, *, members: int) -> dict[str, float | str]:
         server.migrate_to(DATABASE, *target)
     ledger_data.fill_before_0006(server, DATABASE, members=members)
     run = Run("ledger")
-    with at_work(server.url(DATABASE), members, run):
+    with at_work(server.url(DATABASE), run):
         run.began = time.monotonic()
         deploys.ours(server.url(DATABASE), run)
         run.ended = time.monotonic()

@@ -1,0 +1,241 @@
+"""`manage.py rehearse`: the pending migrations on a throw-away copy, while a gateway is at work on it."""
+
+import json
+import math
+import os
+import sys
+from argparse import ArgumentParser, ArgumentTypeError
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db.migrations.exceptions import AmbiguityError
+from django.db.migrations.loader import MigrationLoader
+
+from council.management.commands.migrate import seconds
+from council.rehearsal import figures, page, table
+from council.rehearsal.faults import NoRehearsal
+from council.rehearsal.load import Load
+from council.rehearsal.outcome import Outcome
+from council.rehearsal.place import Place
+from council.rehearsal.progress import Phases
+from council.rehearsal.rehearsal import Request, rehearse
+from council.zero_downtime import interruption
+
+# What the migrations of version 2 begin with: the gateway's tables, and nothing else.
+STATES = {"v1": [("council", "0001")]}
+
+
+def count(text: str) -> int:
+    """Read a number of members: 1000000, 1_000_000 or 1,000,000."""
+    digits = text.replace("_", "").replace(",", "")
+    if not digits.isdecimal() or int(digits) == 0:
+        raise ArgumentTypeError(f"{text!r} is not a number of members. Write it as 1_000_000.")
+    return int(digits)
+
+
+def share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= 10:
+        raise ArgumentTypeError(f"{text!r} is no scale. Write it as 0.1 for a tenth; up to 10.")
+    return value
+
+
+def rate(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 1 <= value <= 10_000:
+        raise ArgumentTypeError(f"{text!r} is no rate. Write statements a second, from 1 to 10000.")
+    return value
+
+
+def clients(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 64:
+        raise ArgumentTypeError(f"{text!r} is no number of clients. Write one from 1 to 64.")
+    return int(text)
+
+
+class Command(BaseCommand):
+    help = (
+        "Rehearse the pending migrations on a throw-away copy of the database, under load, and report what readers and "
+        "writers waited. The source is only read; nothing is left behind. Exit status 0: within the budget, 1: not, 2: "
+        "there was no rehearsal."
+    )
+    requires_system_checks = []
+    requires_migrations_checks = False
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        sources = parser.add_argument_group("what is copied (one of them)").add_mutually_exclusive_group(
+            required=True
+        )
+        sources.add_argument(
+            "--from-dump", type=Path, metavar="FILE", help="A pg_dump in any of its formats."
+        )
+        sources.add_argument("--from-url", metavar="URL", help="A database, which is only read.")
+        sources.add_argument(
+            "--members", type=count, metavar="N", help="Nothing: N made-up members, with plausible skew."
+        )
+        parser.add_argument("--scale", type=share, metavar="S", help="Take S times the members.")
+        parser.add_argument(
+            "--from-state",
+            metavar="STATE",
+            help="What made-up members begin with: v1 (the default), or migrations as app.0005, with commas between.",
+        )
+        parser.add_argument(
+            "--on",
+            metavar="URL",
+            help="An empty database whose name holds 'rehearsal', emptied again (default: a private server).",
+        )
+        parser.add_argument(
+            "--folder", type=Path, help="Where temporary files go (default: the system's folder)."
+        )
+        parser.add_argument(
+            "--max-wait",
+            type=seconds,
+            default="350ms",
+            metavar="TIME",
+            help="How long a reader or a writer may wait at most (default: 350ms).",
+        )
+        parser.add_argument(
+            "--rate",
+            type=rate,
+            default="200",
+            metavar="N",
+            help="The gateway's statements a second (default: 200).",
+        )
+        parser.add_argument(
+            "--clients",
+            type=clients,
+            default="4",
+            metavar="N",
+            help="How many connections send them (default: 4).",
+        )
+        parser.add_argument(
+            "--long-transaction",
+            type=seconds,
+            default="3s",
+            metavar="TIME",
+            help="How long a transaction stays open now and then (default: 3s; 0: never).",
+        )
+        parser.add_argument(
+            "--before",
+            type=seconds,
+            default="5s",
+            metavar="TIME",
+            help="How long to look on first (default: 5s).",
+        )
+        parser.add_argument("--format", choices=["table", "json"], default="table")
+        parser.add_argument(
+            "--html", type=Path, metavar="FILE", help="Write a page with a picture of the waits."
+        )
+        parser.add_argument("--json", type=Path, metavar="FILE", help="Write the figures to a file as well.")
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        try:
+            with interruption.interruptible():
+                return super().execute(*args, **options)
+        except KeyboardInterrupt as error:
+            raise CommandError(
+                f"{str(error) or 'Ctrl-C'}: the rehearsal was broken off, and its copy removed.",
+                returncode=interruption.exit_status(error),
+            ) from error
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        request = self.request(options)
+        for file in (options["html"], options["json"]):
+            refuse_unwritable(file)
+        phases = Phases(cast(TextIO, self.stderr._out), verbosity=options["verbosity"])
+        outcome = rehearse(request, phases)
+        self.write(outcome, options)
+        if not outcome.is_passed:
+            sys.exit(1)
+
+    def request(self, options: dict[str, Any]) -> Request:
+        """Read what is asked for. Raises NoRehearsal where it does not fit together."""
+        members, scale, state = options["members"], options["scale"], options["from_state"]
+        if members is None and scale is not None:
+            raise NoRehearsal(
+                "--scale is for --members. A part of a real database cannot be had rightly: rows belong together "
+                "across tables, and a sample of each has other keys, other skew and other sizes of indexes.",
+                cure="Copy the whole, or give --members as many as there are, and --scale.",
+            )
+        if members is None and state is not None:
+            raise NoRehearsal(
+                "--from-state is for --members: a copy begins with what its source has applied.",
+                cure="Leave it out.",
+            )
+        return Request(
+            max_wait_ms=options["max_wait"] * 1000,
+            load=Load(
+                clients=options["clients"],
+                per_second=options["rate"],
+                held_seconds=options["long_transaction"],
+                pause_seconds=max(4 * options["long_transaction"], 1.0),
+            ),
+            dump=options["from_dump"],
+            url=options["from_url"],
+            members=members if members is None else max(1, round(members * (scale or 1))),
+            state=migrations(state or "v1"),
+            on=options["on"],
+            folder=options["folder"],
+            schema=schema(options["from_url"], options["on"]),
+            before_seconds=options["before"],
+        )
+
+    def write(self, outcome: Outcome, options: dict[str, Any]) -> None:
+        found = figures.as_json(outcome)
+        if options["format"] == "json":
+            self.stdout.write(json.dumps(found, indent=2, ensure_ascii=False))
+        else:
+            table.write(outcome, cast(TextIO, self.stdout._out))
+        if options["json"]:
+            options["json"].write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+        if options["html"]:
+            options["html"].write_text(page.render(outcome))
+
+
+def schema(source: str | None, on: str | None) -> str:
+    """Find the schema that the application works in: both URLs' alike. Raises NoRehearsal."""
+    named = {
+        option: Place(url, option).schema for url, option in ((source, "--from-url"), (on, "--on")) if url
+    }
+    if len(set(named.values())) > 1:
+        raise NoRehearsal(
+            f"The URLs name different schemas: {', '.join(f'{option} {name}' for option, name in named.items())}.",
+            cure="Give both the same: …?schema=NAME.",
+        )
+    return next(iter(named.values()), "public")
+
+
+def migrations(state: str) -> list[tuple[str, str]]:
+    """Read a state to begin with into targets of migrate. Raises NoRehearsal."""
+    if state in STATES:
+        return STATES[state]
+    loader = MigrationLoader(None)
+    targets = []
+    for text in state.split(","):
+        app_label, _, name = text.strip().partition(".")
+        try:
+            found = loader.get_migration_by_prefix(app_label, name)
+        except (AmbiguityError, KeyError):
+            known = ", ".join(sorted({node[1] for node in loader.graph.nodes if node[0] == app_label})[:20])
+            raise NoRehearsal(
+                f"--from-state is {text.strip()!r}, which is no migration.",
+                cure=f"Write v1, or one as gamification.0005{f'; {app_label} has {known}' if known else ''}.",
+            ) from None
+        targets.append((found.app_label, found.name))
+    return targets
+
+
+def refuse_unwritable(file: Path | None) -> None:
+    """See beforehand that a report can be written: a rehearsal is long. Raises NoRehearsal."""
+    if file is not None and (file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK)):
+        raise NoRehearsal(
+            f"{file} cannot be written.",
+            cure="Name a file in a folder that is there and that you may write to.",
+        )

@@ -1,0 +1,137 @@
+"""One client of the gateway's, as a process of its own.
+
+    python -m council.rehearsal.client CONNECTION SCHEMA STATEMENTS_PER_SECOND OUTPUT [STATEMENT …]
+
+Sends the gateway's statements at moments that were settled before, whatever became of the ones before: a wait counts
+from when the statement was due, as a user would have waited, also for the statements ahead of it. Says "ready" when it
+is about to begin. SIGTERM ends it. OUTPUT gets a line for each statement: when due and when answered (by the monotonic
+clock, which all processes of the machine share), the statement, and an error or nothing; with tabs between.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Collection
+from pathlib import Path
+from types import FrameType
+from typing import TextIO
+
+import psycopg
+
+from council.rehearsal.statements import STATEMENTS, WRITE, Known, Statement, chance
+
+MEMBERS = """
+    SELECT id, email, "discordId", "teamId" FROM "Member" TABLESAMPLE SYSTEM (%s) LIMIT 20000
+"""
+ESTIMATE = """SELECT greatest(reltuples, 1)::float FROM pg_class WHERE oid = to_regclass('"Member"')"""
+SAMPLE = 20_000
+LOOK_SECONDS = 0.5  # how often it is seen which tables have come
+NAP_SECONDS = 0.05
+UNANSWERED = "unanswered"
+
+
+class Client:
+    def __init__(
+        self, session: psycopg.Connection, *, per_second: float, output: TextIO, names: Collection[str] = ()
+    ) -> None:
+        self.session = session
+        self.known = [statement for statement in STATEMENTS if not names or statement.name in names]
+        self.per_second = per_second
+        self.output = output
+        self.is_stopped = False
+        self.parent = os.getppid()
+        self.looked = -LOOK_SECONDS
+        self.statements: list[Statement] = []
+
+    def prepare(self) -> None:
+        """Learn some members by heart, so that looking for one is no part of what is measured."""
+        found = self.session.execute(ESTIMATE).fetchone()
+        percent = min(100.0, 100 * 2 * SAMPLE / found[0]) if found else 100.0
+        members = self.session.execute(MEMBERS, [percent]).fetchall() if found else []
+        chance.shuffle(members)
+        self.members = [Known(*row) for row in members] or [Known("nobody", None, None, None)]
+
+    def stop(self, number: int, frame: FrameType | None) -> None:
+        self.is_stopped = True
+
+    def run(self) -> None:
+        due = time.monotonic()
+        while not self.is_over():
+            due += chance.expovariate(self.per_second)
+            self.look()
+            while (early := due - time.monotonic()) > 0 and not self.is_over():
+                time.sleep(min(early, NAP_SECONDS))
+            if self.is_over():
+                break
+            if self.statements:
+                self.send(chance.choices(self.statements, [each.weight for each in self.statements])[0], due)
+        # What is due by now and was never sent has waited as well.
+        now = time.monotonic()
+        while (due := due + chance.expovariate(self.per_second)) < now and self.statements:
+            self.note(due, now, chance.choice(self.statements), UNANSWERED)
+
+    def is_over(self) -> bool:
+        """Whoever started it may have been killed."""
+        return self.is_stopped or os.getppid() != self.parent
+
+    def look(self) -> None:
+        """Send what is about tables that are there; most come with the migrations."""
+        now = time.monotonic()
+        if now - self.looked < LOOK_SECONDS:
+            return
+        self.looked = now
+        rows = self.session.execute(
+            "SELECT relname FROM pg_class WHERE pg_table_is_visible(oid) AND relkind = 'r'"
+        )
+        there = {row[0] for row in rows}
+        self.statements = [statement for statement in self.known if there.issuperset(statement.tables)]
+
+    def send(self, statement: Statement, due: float) -> None:
+        # A few members are asked for again and again, most hardly ever.
+        member = self.members[int(len(self.members) * chance.random() ** 3)]
+        error = ""
+        try:
+            if len(statement.queries) > 1 and statement.kind == WRITE:
+                with self.session.transaction():
+                    self.ask(statement, member)
+            else:
+                self.ask(statement, member)
+        except psycopg.OperationalError as failure:
+            if self.session.closed:
+                raise
+            error = words(failure)
+        except psycopg.Error as failure:
+            error = words(failure)
+        self.note(due, time.monotonic(), statement, error)
+
+    def ask(self, statement: Statement, member: Known) -> None:
+        for query, arguments in statement.queries:
+            cursor = self.session.execute(query.encode(), arguments(member), prepare=True)
+            if cursor.description:
+                cursor.fetchall()
+
+    def note(self, due: float, answered: float, statement: Statement, error: str) -> None:
+        self.output.write(f"{due}\t{answered}\t{statement.name}\t{error}\n")
+
+
+def words(error: psycopg.Error) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def main(connection: str, schema: str, per_second: str, output: str, *names: str) -> None:
+    with (
+        psycopg.connect(connection, autocommit=True, fallback_application_name="gateway") as session,
+        Path(output).open("w") as file,
+    ):
+        session.execute("SELECT set_config('search_path', %s, false)", [f'"{schema}"'])
+        client = Client(session, per_second=float(per_second), output=file, names=names)
+        signal.signal(signal.SIGTERM, client.stop)
+        client.prepare()
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        client.run()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

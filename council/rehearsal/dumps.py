@@ -1,0 +1,227 @@
+"""A file of pg_dump's: what it is, whether it can be restored, and its way into a database.
+
+Restored is what belongs to the schema that the application works in. Left out are owners and rights, policies (they
+name roles), publications and subscriptions, and what other schemas hold: none of it is the migrations' business.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from council.rehearsal import plain_dump, tools
+from council.rehearsal.faults import NoRehearsal
+from council.rehearsal.place import Place
+from council.rehearsal.plain_dump import ESSENTIAL, NOT_RESTORED
+
+CUSTOM, DIRECTORY, TAR, PLAIN = "custom", "directory", "tar", "plain"
+# How much larger a database is than its dump, where nothing better is known: compressed, and in words.
+GROWTH = {CUSTOM: 8.0, DIRECTORY: 8.0, TAR: 3.0, PLAIN: 3.0}
+JOBS = 2
+ENTRY = re.compile(r"\d+; \d+ \d+ (?P<type>[A-Z]+(?: [A-Z]+)*) (?P<schema>\S+) (?P<rest>.*)")
+FAILED_ENTRY = re.compile(r"from TOC entry \d+; \d+ \d+ (?P<type>[A-Z]+(?: [A-Z]+)*) (?P<name>.*) \S+$")
+VERSION = re.compile(r"Dumped from database version:? (\d+)(\S*)")
+EXTENSION = re.compile(
+    r'^CREATE EXTENSION (?:IF NOT EXISTS )?"?([\w-]+)"?(?: WITH SCHEMA "?([\w-]+)"?)?;', re.MULTILINE
+)
+
+
+@dataclass(frozen=True)
+class Dump:
+    """`version` is that of the server it was made from: 18 of 18.4."""
+
+    file: Path
+    format: str
+    version: int
+    extensions: tuple[tuple[str, str], ...] = ()
+    entries: tuple[str, ...] = ()  # of the table of contents; none of a plain dump
+
+    @property
+    def size_bytes(self) -> int:
+        if self.format == DIRECTORY:
+            return sum(path.stat().st_size for path in self.file.iterdir())
+        return self.file.stat().st_size
+
+    @property
+    def database_bytes(self) -> int:
+        """Estimate how large the database will be."""
+        return int(self.size_bytes * GROWTH[self.format])
+
+
+@dataclass
+class LeftOut:
+    """What of the source is not in the copy, in words."""
+
+    words: list[str] = field(default_factory=list)
+
+
+def read(file: Path) -> Dump:
+    """Look at a dump without restoring it. Raises NoRehearsal where it cannot be."""
+    try:
+        kind = _format(file)
+    except OSError as error:
+        raise NoRehearsal(
+            f"{file} cannot be read: {error.strerror}.", cure="Name a file of pg_dump's."
+        ) from error
+    if kind == PLAIN:
+        version, extensions = plain_dump.describe(file)
+        return Dump(file, kind, version, extensions)
+    listing = tools.run(tools.binaries("pg_restore") / "pg_restore", "--list", str(file))
+    found = VERSION.search(listing.text)
+    if listing.status or not found:
+        words = " ".join(listing.errors).strip() or "no version in it"
+        if "unsupported version" in words:
+            raise NoRehearsal(
+                f"{file} was made by a later pg_dump than the pg_restore here: {words}.",
+                cure="Set COUNCIL_POSTGRES_BIN to the binaries of a PostgreSQL at least as new.",
+            )
+        raise NoRehearsal(
+            f"{file} is damaged or cut short: {words}.", cure="Dump again, or copy the file again."
+        )
+    entries = tuple(line for line in listing.text.splitlines() if ENTRY.match(line))
+    return Dump(file, kind, int(found[1]), tuple(_extensions(file, entries)), entries)
+
+
+def _format(file: Path) -> str:
+    if file.is_dir():
+        if not (file / "toc.dat").exists():
+            raise NoRehearsal(
+                f"{file} is a folder without toc.dat, so no dump.", cure="Name a file of pg_dump's."
+            )
+        return DIRECTORY
+    with file.open("rb") as opened:
+        beginning = opened.read(512)
+    if beginning.startswith(b"PGDMP"):
+        return CUSTOM
+    if beginning[257:262] == b"ustar" or beginning.startswith(b"toc.dat\0"):
+        return TAR
+    if b"PostgreSQL database dump" in beginning:
+        return PLAIN
+    if b"PostgreSQL database cluster dump" in beginning:
+        raise NoRehearsal(
+            f"{file} is a dump of a whole cluster, by pg_dumpall.",
+            cure="Dump the one database, with pg_dump.",
+        )
+    what = "is empty" if not beginning else "is no dump of pg_dump's"
+    raise NoRehearsal(
+        f"{file} {what}.", cure="Name one in custom, directory, tar or plain format, not packed."
+    )
+
+
+def _extensions(file: Path, entries: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    if any(" EXTENSION " in entry for entry in entries):
+        script = tools.run(
+            tools.binaries("pg_restore") / "pg_restore",
+            "--schema-only",
+            "--file=-",
+            "--no-comments",
+            str(file),
+        )
+        for name, schema in EXTENSION.findall(script.text):
+            yield name, schema or "public"
+
+
+def refuse_later_version(dump: Dump, server: int) -> None:
+    """Raises NoRehearsal where a dump is of a later PostgreSQL than the server: it may say what that does not know."""
+    if dump.version > server:
+        raise NoRehearsal(
+            f"{dump.file} was made from PostgreSQL {dump.version}, and the copy would be on {server}.",
+            cure=f"Set COUNCIL_POSTGRES_BIN to the binaries of PostgreSQL {dump.version}, or give --on such a server.",
+        )
+
+
+def restore(
+    dump: Dump, place: Place, *, schema: str, folder: Path, advanced: Callable[[float], object]
+) -> list[str]:
+    """Restore into a database, and say what was left out. `advanced` hears the share that is done.
+
+    Raises NoRehearsal where it cannot be restored, or not what the tables are made of.
+    """
+    left_out: list[str] = []
+    with place.connect(application="council rehearsal") as session:
+        if schema != "public":
+            session.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
+        left_out += _install(session, dump.extensions)
+        if dump.format == PLAIN:
+            return left_out + plain_dump.restore(dump.file, session, schema=schema, advanced=advanced)
+    return left_out + _restore_archive(dump, place, schema=schema, folder=folder, advanced=advanced)
+
+
+def _install(session: psycopg.Connection, extensions: tuple[tuple[str, str], ...]) -> Iterator[str]:
+    """Make the extensions that the server has, and name the others."""
+    for name, schema in extensions:
+        if name == "plpgsql":
+            continue
+        try:
+            with suppress(psycopg.errors.DuplicateSchema):
+                session.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
+            session.execute(
+                sql.SQL("CREATE EXTENSION IF NOT EXISTS {} SCHEMA {} CASCADE").format(
+                    sql.Identifier(name), sql.Identifier(schema)
+                )
+            )
+        except psycopg.Error as error:
+            yield f"extension {name}: {str(error).splitlines()[0]}"
+
+
+def _restore_archive(
+    dump: Dump, place: Place, *, schema: str, folder: Path, advanced: Callable[[float], object]
+) -> list[str]:
+    wanted = [
+        entry
+        for entry in dump.entries
+        if (match := ENTRY.match(entry)) and match["schema"] == schema and match["type"] not in NOT_RESTORED
+    ]
+    if not any(" TABLE " in entry for entry in wanted):
+        raise NoRehearsal(
+            f"{dump.file} holds no table in the schema {schema}.",
+            cure="Dump that schema, or name another: --schema.",
+        )
+    contents = folder / "contents"
+    contents.write_text("\n".join([*wanted, ""]))
+    jobs = 1 if dump.format == TAR else JOBS
+    finished = 0
+
+    def heard(line: str) -> None:
+        nonlocal finished
+        if (": finished item " if jobs > 1 else ": creating ") in line:
+            finished += 1
+            advanced(min(finished / len(wanted), 1.0))
+
+    output = tools.run(
+        tools.binaries("pg_restore") / "pg_restore",
+        "--no-owner",
+        "--no-privileges",
+        "--verbose",
+        f"--jobs={jobs}",
+        f"--use-list={contents}",
+        f"--dbname={place.without_password}",
+        str(dump.file),
+        environment=place.environment,
+        heard=heard,
+    )
+    failed = list(_failed(output.errors))
+    fatal = next((words for kind, words in failed if kind in ESSENTIAL), "")
+    if output.status and not failed:
+        said = (line for line in output.errors if "error:" in line and "worker process" not in line)
+        fatal = next(said, "it ended without words")
+    if fatal:
+        raise NoRehearsal(
+            f"{dump.file} cannot be restored: {fatal.partition('error: ')[2] or fatal}",
+            cure="Cut short? Copy or dump it again. Something missing on the server? Give --on one that has it.",
+        )
+    return [words for _, words in failed]
+
+
+def _failed(lines: list[str]) -> Iterator[tuple[str, str]]:
+    """Pair the entries that failed with what the server said of them."""
+    kind = name = ""
+    for line in lines:
+        if match := FAILED_ENTRY.search(line):
+            kind, name = match["type"], match["name"]
+        elif "error: could not execute query" in line or "error: COPY failed" in line:
+            yield kind, f"{kind.lower()} {name}: {line.partition('ERROR:')[2].strip() or line}"

@@ -1,0 +1,158 @@
+"""The gateway at work on a copy: clients, and a transaction that stays open for long now and then."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import psycopg
+from psycopg import sql
+
+from council.rehearsal.client import UNANSWERED
+from council.rehearsal.faults import NoRehearsal
+from council.rehearsal.place import Place
+from council.rehearsal.statements import BY_NAME
+from council.zero_downtime.interruption import undisturbed
+
+PROJECT = Path(__file__).resolve().parents[2]
+READY_SECONDS, END_SECONDS = 60.0, 30.0
+GATEWAY, REPORT = "gateway", "nightly report"
+
+
+class Sample(NamedTuple):
+    """A statement of the gateway's. Moments are of the monotonic clock; `error` is empty where it was answered."""
+
+    due: float
+    answered: float
+    statement: str
+    kind: str
+    error: str
+
+    @property
+    def waited(self) -> float:
+        return self.answered - self.due
+
+
+@dataclass(frozen=True)
+class Load:
+    """How much the gateway does: statements a second, shared out to clients.
+
+    A transaction that has read the members stays open for `held_seconds`, again and again, `pause_seconds` apart; 0:
+    none. `statements` are the names of those that are sent, in their tables' turn; none: all of them.
+    """
+
+    clients: int = 4
+    per_second: float = 200.0
+    held_seconds: float = 3.0
+    pause_seconds: float = 12.0
+    statements: tuple[str, ...] = ()
+
+
+@dataclass
+class Observed:
+    """What the clients noted, and when transactions were open; complete once the load has ended."""
+
+    samples: list[Sample] = field(default_factory=list)
+    held: list[tuple[float, float]] = field(default_factory=list)
+
+
+@contextmanager
+def at_work(place: Place, load: Load, *, schema: str, folder: Path) -> Iterator[Observed]:
+    """Have the gateway at work during a block. Raises NoRehearsal where a client cannot work or falls out."""
+    observed = Observed()
+    outputs = [folder / f"client-{number}" for number in range(load.clients)]
+    clients: list[subprocess.Popen[str]] = []
+    ended = threading.Event()
+    holder = threading.Thread(
+        target=_hold_now_and_then, args=[place, load, schema, observed, ended], daemon=True
+    )
+    try:
+        for output in outputs:  # one by one, so that each that was started is ended
+            clients += [_start(place, load, schema, output)]
+        for client in clients:
+            _wait_until_ready(client)
+        if load.held_seconds:
+            holder.start()
+        yield observed
+        for client in clients:
+            _end(client)
+        for output in outputs:
+            observed.samples.extend(_read(output))
+    finally:
+        ended.set()
+        with undisturbed():
+            for client in clients:
+                client.kill()
+                client.communicate()
+            if holder.is_alive():
+                holder.join(END_SECONDS)
+
+
+def _start(place: Place, load: Load, schema: str, output: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "council.rehearsal.client", place.without_password, schema]
+    command += [str(load.per_second / load.clients), str(output), *load.statements]
+    # In a session of its own: Ctrl-C is for who runs the rehearsal, and ends the clients in its turn.
+    return subprocess.Popen(  # noqa: S603
+        command,
+        cwd=PROJECT,
+        env={**os.environ, "PYTHONPATH": str(PROJECT), **place.environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _wait_until_ready(client: subprocess.Popen[str]) -> None:
+    assert client.stdout
+    if client.stdout.readline() != "ready\n":
+        raise _fell_out(client)
+
+
+def _end(client: subprocess.Popen[str]) -> None:
+    client.terminate()
+    try:
+        status = client.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        status = -1
+    if status != 0:
+        raise _fell_out(client)
+
+
+def _fell_out(client: subprocess.Popen[str]) -> NoRehearsal:
+    client.kill()
+    _, words = client.communicate()
+    return NoRehearsal(
+        f"A client that stands in for the gateway has fallen out: {(words.strip() or 'no answer').splitlines()[-1]}",
+        cure="See that the copy's server stays up and lets --clients + 5 sessions in.",
+    )
+
+
+def _read(output: Path) -> Iterator[Sample]:
+    for line in output.read_text().splitlines():
+        due, answered, name, error = line.split("\t", 3)
+        yield Sample(
+            float(due), float(answered), name, BY_NAME[name].kind, "" if error == UNANSWERED else error
+        )
+
+
+def _hold_now_and_then(
+    place: Place, load: Load, schema: str, observed: Observed, ended: threading.Event
+) -> None:
+    """Read Member in a transaction, and take long to end it; with the snapshot that a report would have."""
+    with suppress(psycopg.OperationalError), place.connect(application=REPORT) as session:
+        session.execute("SELECT set_config('search_path', %s, false)", [f'"{schema}"'])
+        while not ended.wait(load.pause_seconds / 4):
+            session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            session.execute(sql.SQL('SELECT count(*) FROM "Member"'))
+            began = time.monotonic()
+            ended.wait(load.held_seconds)
+            session.execute("COMMIT")
+            observed.held.append((began, time.monotonic()))
+            ended.wait(load.pause_seconds * 3 / 4)

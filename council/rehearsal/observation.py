@@ -1,0 +1,89 @@
+"""What is seen of a migration from a session beside it: the locks that it holds on tables, and the database's size."""
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
+
+import psycopg
+
+from council.rehearsal.migrating import APPLICATION as MIGRATE
+from council.rehearsal.place import Place
+from council.zero_downtime.effects import MODES
+
+APPLICATION = "rehearsal observer"
+SAMPLE_SECONDS = 0.004
+SEARCH_SECONDS = 0.05
+STEADY_SECONDS = 0.5
+
+# Of the migrating sessions only, and in this database. A table made in the same transaction is not to be seen yet;
+# nobody waits for that.
+LOCKS = """
+    SELECT c.relname, upper(regexp_replace(replace(l.mode, 'Lock', ''), '(?<=[a-z])(?=[A-Z])', ' ', 'g')), l.granted
+      FROM pg_locks l
+      JOIN pg_class c ON c.oid = l.relation
+     WHERE l.locktype = 'relation' AND l.pid = ANY(%s)
+       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+       AND c.relkind IN ('r', 'p', 'm') AND c.relnamespace NOT IN ('pg_catalog'::regnamespace, 'pg_toast'::regnamespace)
+"""
+SESSIONS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s"
+# Reads the files' sizes: unlike a table's, it takes no lock on any table.
+SIZE = "SELECT pg_database_size(current_database())"
+
+
+class Held(NamedTuple):
+    """A lock on a table as it was seen at a moment (of the monotonic clock), granted or still waited for."""
+
+    moment: float
+    table: str
+    mode: str
+    is_granted: bool
+
+
+def strongest(locks: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Give the strongest mode for each table, of pairs of table and mode."""
+    found: dict[str, str] = {}
+    for table, mode in locks:
+        found[table] = max(found.get(table, mode), mode, key=MODES.index)
+    return found
+
+
+def size_bytes(session: psycopg.Connection) -> int:
+    row = session.execute(SIZE).fetchone()
+    assert row
+    return int(row[0])
+
+
+@contextmanager
+def watching(place: Place) -> Iterator[list[Held]]:
+    """Sample the migrating session's locks during a block, every few milliseconds; shorter ones may be missed."""
+    held: list[Held] = []
+    ended = threading.Event()
+    with place.connect(application=APPLICATION) as session:
+        thread = threading.Thread(target=_sample, args=[session, held, ended], daemon=True)
+        thread.start()
+        try:
+            yield held
+        finally:
+            ended.set()
+            thread.join()
+
+
+def _sample(session: psycopg.Connection, held: list[Held], ended: threading.Event) -> None:
+    searched = changed = noted = 0.0
+    pids: list[int] = []
+    before: list[tuple[str, str, bool]] = []
+    with suppress(psycopg.OperationalError):  # the server has been stopped
+        while not ended.wait(SAMPLE_SECONDS):
+            now = time.monotonic()
+            if now - searched > SEARCH_SECONDS:
+                pids = [row[0] for row in session.execute(SESSIONS, [MIGRATE])]
+                searched = now
+            found = session.execute(LOCKS, [pids], prepare=True).fetchall() if pids else []
+            if found != before:
+                before, changed = found, now
+            # What stays the same for hours need not be noted every time.
+            if now - changed < STEADY_SECONDS or now - noted > STEADY_SECONDS:
+                held.extend(Held(now, *row) for row in found)
+                noted = now

@@ -1,0 +1,123 @@
+"""A database, by its URL: how to reach it, how to call it without its password, and whether two are one."""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
+
+import psycopg
+from django.core.exceptions import ImproperlyConfigured
+from psycopg import conninfo
+
+from council.postgres import urls
+from council.rehearsal.faults import NoRehearsal
+from council.zero_downtime import pooler
+from council.zero_downtime.failures import CONNECTION_CURES
+
+CONNECT_SECONDS = 10
+# The name that PostgreSQL gave the cluster when it was made, and the database's number in it. Copies of the files, such
+# as standbys, have both in common with the original, which is as it should be here.
+SYSTEM = "SELECT system_identifier::text FROM pg_control_system()"
+DATABASE = (
+    "SELECT pg_postmaster_start_time()::text, oid::text FROM pg_database WHERE datname = current_database()"
+)
+
+
+class Identity(NamedTuple):
+    """What tells a database from all others, whatever it is called; `system` is None where the role may not know."""
+
+    system: str | None
+    started: str
+    database: str
+
+    def is_same(self, other: "Identity") -> bool:
+        if self.database != other.database:
+            return False
+        if self.system and other.system:
+            return self.system == other.system
+        return self.started == other.started
+
+
+def identity(session: psycopg.Connection) -> Identity:
+    try:
+        system = session.execute(SYSTEM).fetchone()
+    except psycopg.errors.InsufficientPrivilege:
+        system = None
+    database = session.execute(DATABASE).fetchone()
+    assert database
+    return Identity(system[0] if system else None, *database)
+
+
+@dataclass(frozen=True)
+class Place:
+    """`option` is where the URL was given, for words."""
+
+    url: str
+    option: str
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """An entry of Django's DATABASES. Raises NoRehearsal."""
+        try:
+            return urls.parse(self.url, variable=self.option)
+        except ImproperlyConfigured as error:
+            raise NoRehearsal(str(error), cure="Nothing was touched.") from None
+
+    @cached_property
+    def schema(self) -> str:
+        """Where the application's tables are: Prisma's parameter `schema`."""
+        return dict(parse_qsl(self.url.partition("?")[2])).get("schema", "public")
+
+    @cached_property
+    def params(self) -> dict[str, Any]:
+        """What libpq understands of it."""
+        given = self.settings
+        params = {
+            "dbname": given["NAME"],
+            "user": given["USER"],
+            "password": given["PASSWORD"],
+            "host": given["HOST"],
+            "port": given["PORT"],
+            **given["OPTIONS"],
+        }
+        return {name: value for name, value in params.items() if value}
+
+    def __str__(self) -> str:
+        given = self.settings
+        return (
+            f"database {given['NAME']} at {given['HOST'] or 'the local socket'}, port {given['PORT'] or 5432}"
+        )
+
+    def connect(self, *, application: str) -> psycopg.Connection:
+        """Open a session in autocommit mode. Raises NoRehearsal."""
+        params = {"connect_timeout": CONNECT_SECONDS, **self.params, "fallback_application_name": application}
+        try:
+            return psycopg.connect(**params, autocommit=True)
+        except psycopg.Error as error:
+            words = str(error).strip()
+            cures = (cure for pattern, cure in CONNECTION_CURES if re.search(pattern, words))
+            raise NoRehearsal(
+                f"{self.option} ({self}) cannot be reached: {words}", cure=next(cures, "See that it is up.")
+            ) from error
+
+    def refuse_transaction_pooler(self, session: psycopg.Connection) -> None:
+        """Raises NoRehearsal where sessions are shared out, as settings and locks would be."""
+        try:
+            pooler.refuse_transaction_pooler(session, self.params, variable=self.option)
+        except (pooler.TransactionPooler, pooler.PoolerOfUnknownMode) as error:
+            raise NoRehearsal(
+                str(error).partition("\n")[0],
+                cure=f"Give {self.option} the server itself, or a pooler in session mode (at Supabase: port 5432).",
+            ) from error
+
+    @cached_property
+    def without_password(self) -> str:
+        """For an argument of a program's, which every user of the machine may read."""
+        return conninfo.make_conninfo(
+            **{name: value for name, value in self.params.items() if name != "password"}
+        )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"PGPASSWORD": self.params["password"]} if "password" in self.params else {}

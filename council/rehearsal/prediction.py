@@ -1,0 +1,57 @@
+"""What is known of the pending migrations before they run, read on the copy, to be held beside what is seen."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from django.core.management import CommandError
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.executor import MigrationExecutor
+
+from council.rehearsal.place import Place
+from council.zero_downtime import plan
+
+ALIAS = "rehearsal"
+
+
+@dataclass
+class Predicted:
+    """A migration's part of the plan; locks as (table, mode)."""
+
+    seconds: float | None = None
+    locks: list[tuple[str, str]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def predict(place: Place) -> dict[str, Predicted]:
+    """Give what is predicted of each pending migration, by its name, in the order in which they will run."""
+    with _django_connection(place) as connection:
+        executor = MigrationExecutor(connection)
+        migrations = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        found = {str(migration): Predicted() for migration, _ in migrations}
+        try:
+            steps = plan.of(connection, migrations)
+        except CommandError:  # the database is not one to migrate, as migrate itself will say
+            return found
+        for step in steps:
+            known = found[step.migration]
+            known.seconds = (known.seconds or 0) + step.seconds
+            known.locks += [(held.lock.table, held.lock.mode) for held in step.locks]
+            known.warnings += [f"{risk.rule}: {risk.fault} {risk.cure}" for risk in step.warnings]
+        return found
+
+
+@contextmanager
+def _django_connection(place: Place) -> Iterator[BaseDatabaseWrapper]:
+    """Make a place known to Django for a block."""
+    defaults = {
+        key: value for key, value in connections["default"].settings_dict.items() if key != "EMBEDDED_SERVER"
+    }
+    connections.databases[ALIAS] = {**defaults, **place.settings}
+    try:
+        yield connections[ALIAS]
+    finally:
+        connections[ALIAS].close()
+        del connections[ALIAS]
+        del connections.databases[ALIAS]

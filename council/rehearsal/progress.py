@@ -1,0 +1,52 @@
+"""What an operator sees while a rehearsal is on its way: a bar for each phase, lines where there is no terminal."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from council.zero_downtime.blockers import duration
+
+LINE_SECONDS = 10.0
+
+
+class Phases:
+    """Writes to a terminal, a log, or nowhere (verbosity 0)."""
+
+    def __init__(self, stream: TextIO, *, verbosity: int = 1) -> None:
+        self.console = Console(
+            file=stream, soft_wrap=True, highlight=False, markup=False, quiet=verbosity == 0
+        )
+
+    def line(self, text: str) -> None:
+        self.console.print(f"  {text}")
+
+    @contextmanager
+    def phase(self, what: str) -> Iterator[Callable[[float], None]]:
+        """Show how far a block has got: it says so, 0 to 1, by calling what it is given, from any thread."""
+        began = reported = time.monotonic()
+        columns = (
+            TextColumn("  {task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+        )
+        with Progress(
+            *columns, console=self.console, transient=True, disable=not self.console.is_terminal
+        ) as bar:
+            task = bar.add_task(what, total=1.0)
+
+            def advanced(share: float) -> None:
+                nonlocal reported
+                bar.update(task, completed=min(share, 1.0))
+                if not self.console.is_terminal and time.monotonic() - reported > LINE_SECONDS:
+                    reported = time.monotonic()
+                    self.line(f"{what}: {share:.0%}")
+
+            if not self.console.is_terminal:
+                self.line(what)
+            yield advanced
+        self.line(f"{what}: {duration(time.monotonic() - began)}")

@@ -1,0 +1,218 @@
+"""One rehearsal from beginning to end: copy, load, migrate, and everything taken away again."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+
+from council.postgres import installation
+from council.rehearsal import (
+    dumps,
+    generator,
+    load,
+    migrating,
+    observation,
+    prediction,
+    source,
+    target,
+    tools,
+)
+from council.rehearsal.dumps import Dump
+from council.rehearsal.faults import NoRehearsal
+from council.rehearsal.load import Load
+from council.rehearsal.outcome import Origin, Outcome, Step
+from council.rehearsal.place import Place
+from council.rehearsal.progress import Phases
+from council.rehearsal.source import Source
+from council.rehearsal.target import Target
+
+# Migrations build indexes and write rows anew, and so does the load.
+GROWTH = 2.0
+APPLICATION = "council rehearsal"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to rehearse on. One of `dump`, `url` and `members` is given.
+
+    `state` holds the arguments of the migrates that lead to where made-up members begin.
+    """
+
+    max_wait_ms: float
+    load: Load
+    dump: Path | None = None
+    url: str | None = None
+    members: int | None = None
+    state: list[tuple[str, str]] = field(default_factory=list)
+    on: str | None = None
+    folder: Path | None = None
+    schema: str = "public"
+    before_seconds: float = 5.0
+    after_seconds: float = 2.0
+
+
+def rehearse(request: Request, phases: Phases) -> Outcome:
+    """Rehearse, and leave nothing behind. Raises NoRehearsal where it cannot be done, with nothing touched."""
+    given = _look(request)
+    with _target(request, given) as made:
+        began = time.monotonic()
+        left_out = _fill(request, given, made, phases)
+        origin = Origin(
+            source=_words(request, given),
+            target=made.words,
+            postgresql=_server_version(made.place),
+            left_out=left_out,
+            source_version=given.version if given else None,
+            copy_seconds=time.monotonic() - began,
+        )
+        outcome = Outcome(origin, request.load, request.max_wait_ms, prediction.predict(made.place))
+        if outcome.predicted:
+            _migrate(request, made, outcome, phases)
+    return outcome
+
+
+def _look(request: Request) -> Source | Dump | None:
+    if request.dump:
+        return dumps.read(request.dump)
+    if request.url:
+        return source.look(Place(request.url, "--from-url"), schema=request.schema)
+    return None
+
+
+def _words(request: Request, given: Source | Dump | None) -> str:
+    if isinstance(given, Source):
+        return str(given.place)
+    if given:
+        return f"the {given.format} dump {given.file.name}"
+    return f"{request.members:,} made-up members"
+
+
+def _needed_bytes(request: Request, given: Source | Dump | None) -> int:
+    """Estimate the space that a copy takes, migrations and all."""
+    if given is None:
+        return int((request.members or 0) * generator.BYTES_A_MEMBER * GROWTH)
+    dump_bytes = given.database_bytes / dumps.GROWTH[dumps.CUSTOM] if isinstance(given, Source) else 0
+    return int(given.database_bytes * GROWTH + dump_bytes)
+
+
+@contextmanager
+def _target(request: Request, given: Source | Dump | None) -> Iterator[Target]:
+    if request.on:
+        if isinstance(given, Source):
+            place = request.folder or Path(tempfile.gettempdir())
+            dump_bytes = int(given.database_bytes / dumps.GROWTH[dumps.CUSTOM])
+            target.refuse_lack_of_space(shutil.disk_usage(place).free, dump_bytes, where=place)
+        known = given.identity if isinstance(given, Source) else None
+        with target.given(Place(request.on, "--on"), request.folder, source=known) as made:
+            if isinstance(given, Dump):
+                dumps.refuse_later_version(given, made.version)
+            yield made
+    else:
+        binaries = tools.binaries("postgres", "initdb")
+        if isinstance(given, Dump):
+            dumps.refuse_later_version(given, int(installation.major(binaries)))
+        needed = _needed_bytes(request, given)
+        with target.private(request.folder, schema=request.schema, needed_bytes=needed) as made:
+            yield made
+
+
+def _fill(request: Request, given: Source | Dump | None, made: Target, phases: Phases) -> list[str]:
+    """Fill the copy, and say what of the source is not in it."""
+    if given is None:
+        _generate(request, made, phases)
+        return []
+    if isinstance(given, Source):
+        with phases.phase(f"Reading {given.place}") as advanced:
+            given = given.dump(made.folder, advanced=advanced)
+        dumps.refuse_later_version(given, made.version)
+    with phases.phase("Restoring the copy") as advanced:
+        left_out = dumps.restore(
+            given, made.place, schema=request.schema, folder=made.folder, advanced=advanced
+        )
+    if given.file.parent == made.folder:
+        given.file.unlink()
+    with phases.phase("Analysing the copy"), made.place.connect(application=APPLICATION) as session:
+        generator.settle(session)
+    return left_out
+
+
+def _generate(request: Request, made: Target, phases: Phases) -> None:
+    assert request.members
+    with phases.phase("Building the schema") as advanced:
+        for number, arguments in enumerate(request.state):
+            _migrate_to(made.place, arguments)
+            advanced((number + 1) / len(request.state))
+    with (
+        phases.phase(f"Making up {request.members:,} members") as advanced,
+        made.place.connect(application=APPLICATION) as session,
+    ):
+        _set_schema(session, request.schema)
+        try:
+            generator.fill(session, members=request.members, advanced=advanced)
+        except psycopg.Error as error:
+            raise NoRehearsal(
+                f"The members could not be made up: {str(error).strip()}",
+                cure="Mend what it says; see that the disk has space.",
+            ) from error
+
+
+def _migrate_to(place: Place, arguments: tuple[str, ...]) -> None:
+    with migrating.migrate(place.url, *arguments) as running:
+        for _ in running.events():
+            pass
+    if running.status:
+        raise NoRehearsal(
+            f"The state to begin with could not be made: migrate {' '.join(arguments)} said: "
+            f"{' '.join(running.output).strip()}",
+            cure="Name another one with --from-state.",
+        )
+
+
+def _migrate(request: Request, made: Target, outcome: Outcome, phases: Phases) -> None:
+    """Run the migrations while the gateway is at work, and note what is seen."""
+    url, planned = made.place.url, len(outcome.predicted)
+    with (
+        made.place.connect(application=APPLICATION) as session,
+        load.at_work(made.place, request.load, schema=request.schema, folder=made.folder) as observed,
+        observation.watching(made.place) as outcome.held,
+    ):
+        outcome.size_before_bytes = observation.size_bytes(session)
+        with phases.phase("The gateway at work, no migration yet") as advanced:
+            _pause(request.before_seconds, advanced)
+        with phases.phase(f"Migrating, {planned} to apply") as advanced:
+            outcome.began = time.monotonic()
+            with migrating.migrate(url) as running:
+                for event in running.events():
+                    if event.kind == migrating.BEGAN:
+                        outcome.steps.append(Step(event.words, event.moment, observation.size_bytes(session)))
+                    elif event.kind == migrating.ENDED:
+                        outcome.steps[-1].ended = event.moment
+                        outcome.steps[-1].size_after_bytes = observation.size_bytes(session)
+                        advanced(len(outcome.steps) / planned)
+            outcome.ended = time.monotonic()
+            outcome.status, outcome.output = running.status or 0, running.output
+        outcome.size_after_bytes = observation.size_bytes(session)
+        with phases.phase("The gateway at work, after them") as advanced:
+            _pause(request.after_seconds, advanced)
+    outcome.samples, outcome.open_transactions = observed.samples, observed.held
+
+
+def _pause(seconds: float, advanced: Callable[[float], object]) -> None:
+    began = time.monotonic()
+    while (passed := time.monotonic() - began) < seconds:
+        advanced(passed / seconds)
+        time.sleep(min(0.1, seconds - passed))
+
+
+def _set_schema(session: psycopg.Connection, schema: str) -> None:
+    session.execute("SELECT set_config('search_path', %s, false)", [f'"{schema}"'])
+
+
+def _server_version(place: Place) -> str:
+    with place.connect(application=APPLICATION) as session:
+        return str(session.info.parameter_status("server_version")).split()[0]

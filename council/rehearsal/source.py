@@ -1,0 +1,142 @@
+"""The database that is copied, which is only ever read."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Thread
+
+import psycopg
+
+from council.rehearsal import dumps, tools
+from council.rehearsal.dumps import Dump
+from council.rehearsal.faults import NoRehearsal
+from council.rehearsal.place import Identity, Place, identity
+
+APPLICATION = "council rehearsal, reading"
+# A dump waits behind whoever alters a table, and whoever comes after waits behind it.
+LOCK_TIMEOUT = "2s"
+WATCH_SECONDS = 0.2
+
+# Tables that the role may not read, or whose rows are hidden from it, which pg_dump would stumble over half way.
+HIDDEN = """
+    SELECT c.relname, has_table_privilege(c.oid, 'SELECT'), row_security_active(c.oid)
+      FROM pg_class c
+     WHERE c.relnamespace = to_regnamespace(quote_ident(%s)) AND c.relkind IN ('r', 'p', 'm', 'S')
+     ORDER BY 1
+"""
+EXTENSIONS = "SELECT extname, nspname FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A database that was looked at, and can be dumped."""
+
+    place: Place
+    schema: str
+    identity: Identity
+    version: int
+    database_bytes: int
+    extensions: tuple[tuple[str, str], ...]
+    is_direct: bool
+
+    def dump(self, folder: Path, *, advanced: Callable[[float], object]) -> Dump:
+        """Dump the schema, from one snapshot, in a transaction that cannot write. Raises NoRehearsal."""
+        file = folder / "source.dump"
+        ended = Event()
+        watcher = Thread(target=_watch, args=[file, self.database_bytes, advanced, ended], daemon=True)
+        watcher.start()
+        try:
+            output = tools.run(
+                tools.binaries("pg_dump") / "pg_dump",
+                "--format=custom",
+                "--compress=1",
+                "--no-owner",
+                "--no-privileges",
+                "--no-password",
+                f"--lock-wait-timeout={LOCK_TIMEOUT}",
+                f'--schema="{self.schema}"',
+                f"--file={file}",
+                f"--dbname={self.place.without_password}",
+                environment=self.place.environment | self._read_only(),
+            )
+        finally:
+            ended.set()
+            watcher.join()
+        if output.status:
+            said = [line.partition("error: ")[2] or line for line in output.errors]
+            raise NoRehearsal(
+                f"{self.place.option} ({self.place}) cannot be dumped: {' '.join(said[:3]) or 'no words'}",
+                cure="A lock was not to be had? Try again. A right is missing? GRANT it, or read as the owner.",
+            )
+        found = dumps.read(file)
+        return Dump(found.file, found.format, found.version, self.extensions, found.entries)
+
+    def _read_only(self) -> dict[str, str]:
+        # A pooler may refuse options. pg_dump's transaction is READ ONLY in any case.
+        return {"PGOPTIONS": "-c default_transaction_read_only=on"} if self.is_direct else {}
+
+
+def look(place: Place, *, schema: str) -> Source:
+    """See that a database can be dumped whole by this role, with the programs that are here. Raises NoRehearsal."""
+    with place.connect(application=APPLICATION) as session:
+        session.execute("SET default_transaction_read_only = on")
+        session.execute("SELECT set_config('lock_timeout', %s, false)", [LOCK_TIMEOUT])
+        place.refuse_transaction_pooler(session)
+        _refuse_hidden_tables(session, place, schema)
+        version = session.info.server_version // 10000
+        _refuse_later_server(version, place)
+        backend = session.execute("SELECT pg_backend_pid(), pg_database_size(current_database())").fetchone()
+        assert backend
+        extensions = tuple((row[0], row[1]) for row in session.execute(EXTENSIONS).fetchall())
+        is_direct = backend[0] == session.info.backend_pid
+        return Source(place, schema, identity(session), version, int(backend[1]), extensions, is_direct)
+
+
+def _refuse_hidden_tables(session: psycopg.Connection, place: Place, schema: str) -> None:
+    user = session.info.user
+    try:
+        found = session.execute(HIDDEN, [schema]).fetchall()
+    except psycopg.errors.InsufficientPrivilege:
+        found = [(schema, False, False)]
+    if not found:
+        raise NoRehearsal(
+            f"{place.option} ({place}) holds no table in the schema {schema}.",
+            cure="Name the database that holds the gateway's tables, and its schema: …?schema=NAME.",
+        )
+    closed = [f'"{name}"' for name, is_readable, _ in found if not is_readable]
+    if closed or not _may_use(session, schema):
+        listed = ", ".join(closed[:5]) + (f" and {len(closed) - 5} more" if len(closed) > 5 else "")
+        raise NoRehearsal(
+            f"{user} may not read {listed or f'the schema {schema}'} ({place}).",
+            cure=f'GRANT USAGE ON SCHEMA "{schema}" TO "{user}", and GRANT SELECT ON ALL TABLES and ALL SEQUENCES '
+            f'IN SCHEMA "{schema}" TO "{user}"; or read as the owner.',
+        )
+    hidden = [f'"{name}"' for name, _, is_hidden in found if is_hidden]
+    if hidden:
+        raise NoRehearsal(
+            f"Row level security hides rows of {', '.join(hidden[:5])} from {user} ({place}).",
+            cure="Read as the owner, or as a role with BYPASSRLS.",
+        )
+
+
+def _may_use(session: psycopg.Connection, schema: str) -> bool:
+    return session.execute("SELECT has_schema_privilege(%s, 'USAGE')", [schema]).fetchone() == (True,)
+
+
+def _refuse_later_server(version: int, place: Place) -> None:
+    program = tools.binaries("pg_dump", "pg_restore") / "pg_dump"
+    said = tools.run(program, "--version").text  # pg_dump (PostgreSQL) 18.4
+    ours = int("".join(filter(str.isdecimal, said.split()[2].partition(".")[0])))
+    if version > ours:
+        raise NoRehearsal(
+            f"{place.option} ({place}) is PostgreSQL {version}, and the pg_dump here of {ours} cannot read it.",
+            cure=f"Set COUNCIL_POSTGRES_BIN to the binaries of PostgreSQL {version}.",
+        )
+
+
+def _watch(file: Path, database_bytes: int, advanced: Callable[[float], object], ended: Event) -> None:
+    """Guess from the file's size how far a dump is."""
+    whole = max(database_bytes / dumps.GROWTH[dumps.CUSTOM], 1)
+    while not ended.wait(WATCH_SECONDS):
+        if file.exists():
+            advanced(min(file.stat().st_size / whole, 0.99))

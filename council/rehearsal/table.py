@@ -1,0 +1,101 @@
+"""An outcome on a terminal, or in a log."""
+
+from collections.abc import Iterator
+from typing import TextIO
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from council.rehearsal import outcome as outcomes
+from council.rehearsal import words
+from council.rehearsal.outcome import Outcome
+from council.rehearsal.statements import READ, WRITE
+
+LOG_COLUMNS = 130
+
+
+def write(outcome: Outcome, stream: TextIO) -> None:
+    """Write what was seen of each migration, and the verdict last."""
+    console = Console(file=stream, highlight=False, markup=False)
+    if not console.is_terminal:
+        console = Console(file=stream, highlight=False, markup=False, width=LOG_COLUMNS)
+    for line in _origin(outcome):
+        console.print(line)
+    if not outcome.predicted:
+        console.print("No migration is pending: there is nothing to rehearse.", style="green")
+        return
+    console.print(_migrations(outcome))
+    for line in _waits(outcome):
+        console.print(line)
+    for note in outcome.notes:
+        console.print(f"Note: {note}.", style="yellow")
+    for warning in sorted({line for known in outcome.predicted.values() for line in known.warnings}):
+        console.print(f"Warned of beforehand: {warning}", style="yellow")
+    console.print(verdict(outcome), style="bold green" if outcome.is_passed else "bold red")
+
+
+def verdict(outcome: Outcome) -> str:
+    if outcome.is_passed:
+        return f"PASSED: nobody waited longer than {words.milliseconds(outcome.max_wait_ms)}."
+    return "FAILED: " + ";\n        ".join(outcome.faults) + "."
+
+
+def _origin(outcome: Outcome) -> Iterator[str]:
+    origin = outcome.origin
+    machine = outcomes.machine()
+    yield (
+        f"Copy of {origin.source} on {origin.target}, made in {words.seconds(origin.copy_seconds)}; "
+        f"{machine['cores']} cores, {words.size(machine['memory_bytes'])} of memory."
+    )
+
+
+def _migrations(outcome: Outcome) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table.add_column("migration, and its strongest lock on each table", overflow="fold")
+    for heading in ("took", "predicted", "longest read", "longest write", "size"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for number, step in enumerate(outcome.steps):
+        samples = outcome.by_step[number]
+        known = outcome.predicted.get(step.name)
+        cells = [words.seconds(outcome.seconds(number)), words.predicted(known.seconds if known else None)]
+        name = Text(step.name if step.ended else f"{step.name} (not finished)")
+        for lock in outcome.locks(number):
+            name.append(f"\n  {words.lock(lock)}", style="dim")
+        table.add_row(
+            name,
+            *cells,
+            *(
+                _wait(outcomes.waits(samples, kind=kind).longest_ms, outcome.max_wait_ms)
+                for kind in (READ, WRITE)
+            ),
+            words.growth(step.size_before_bytes, step.size_after_bytes),
+        )
+    return table
+
+
+def _wait(value: float | None, allowed_ms: float) -> Text:
+    return Text(
+        words.milliseconds(value), style="bold red" if value is not None and value > allowed_ms else ""
+    )
+
+
+def _waits(outcome: Outcome) -> Iterator[str]:
+    for when, samples in (("before", outcome.before), ("during", outcome.during)):
+        told = []
+        for kind in (READ, WRITE):
+            waits = outcomes.waits(samples, kind=kind)
+            told.append(
+                f"{waits.count:,} {kind}s, median {words.milliseconds(waits.median_ms)}, "
+                f"99 % within {words.milliseconds(waits.p99_ms)}, longest {words.milliseconds(waits.longest_ms)}"
+            )
+        yield f"Waits {when}: {'; '.join(told)}."
+    held = sum(
+        1 for began, ended in outcome.open_transactions if ended > outcome.began and began < outcome.ended
+    )
+    yield (
+        f"The migrations took {words.seconds(outcome.ended - outcome.began)}, beside {held} long transaction"
+        f"{'' if held == 1 else 's'}; the database was {words.size(outcome.size_before_bytes)} before and "
+        f"{words.size(outcome.size_after_bytes)} after."
+    )

@@ -1,0 +1,267 @@
+"""Where the copy is made: a private server in a temporary folder, or an empty database that is named for it."""
+
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlencode
+
+import psycopg
+from psycopg import sql
+
+from council.postgres import embedded, installation
+from council.rehearsal import observation, tools
+from council.rehearsal.faults import NoRehearsal
+from council.rehearsal.load import GATEWAY, REPORT
+from council.rehearsal.migrating import APPLICATION as MIGRATE
+from council.rehearsal.place import Identity, Place, identity
+from council.zero_downtime.interruption import undisturbed
+
+NAMED = "rehearsal"
+PREFIX = "council-rehearsal-"
+DATABASE = "rehearsal"
+APPLICATION = "council rehearsal"
+REMOVAL_SECONDS = 20.0
+TURN = "SELECT pg_try_advisory_lock(hashtext('council rehearsal'))"
+# Durable, as production is: no setting but what lets the copy be filled without a checkpoint every few seconds.
+OPTIONS = {"max_wal_size": "2GB", "log_min_messages": "panic"}
+# A fresh data folder, and the write-ahead log that the copy may fill. In bytes.
+SERVER_BYTES = 60 << 20
+WAL_BYTES = 2 << 30
+
+# Everything that somebody has put into a database, members of extensions left out, in the order it can be dropped.
+CONTENTS = """
+    SELECT kind, name FROM (
+        SELECT 1, 'EXTENSION', quote_ident(extname) FROM pg_extension WHERE extname <> 'plpgsql'
+         UNION ALL
+        SELECT 2, CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE'
+                               WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END, c.oid::regclass::text
+          FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+         WHERE relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND nspname !~ '^pg_' AND nspname <> 'information_schema'
+           AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype IN ('e', 'i', 'a')
+                             AND (d.deptype = 'e' OR c.relkind = 'S'))
+         UNION ALL
+        SELECT 3, CASE prokind WHEN 'p' THEN 'PROCEDURE' WHEN 'a' THEN 'AGGREGATE' ELSE 'FUNCTION' END,
+               p.oid::regprocedure::text
+          FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
+         WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+           AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
+         UNION ALL
+        SELECT 4, CASE typtype WHEN 'd' THEN 'DOMAIN' ELSE 'TYPE' END, t.oid::regtype::text
+          FROM pg_type t JOIN pg_namespace n ON n.oid = typnamespace
+         WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' AND typelem = 0
+           AND (typtype IN ('d', 'e', 'r') OR EXISTS (SELECT FROM pg_class c WHERE c.oid = typrelid AND relkind = 'c'))
+           AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = t.oid AND d.deptype = 'e')
+         UNION ALL
+        SELECT 5, 'SCHEMA', quote_ident(nspname)
+          FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'public')
+    ) AS found (rank, kind, name)
+     ORDER BY rank, name
+"""
+
+
+# What others may have prepared: nothing of it is the copy's.
+FURNITURE = {"EXTENSION", "SCHEMA"}
+SESSIONS = """
+    SELECT pg_terminate_backend(pid)
+      FROM pg_stat_activity
+     WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
+       AND application_name = ANY(%s)
+"""
+Contents = list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A database to fill. `free_bytes` is the space on its disk, None where that is not known."""
+
+    place: Place
+    version: int
+    folder: Path  # for files of the rehearsal's own
+    words: str
+    free_bytes: int | None
+
+
+@contextmanager
+def private(folder: Path | None, *, schema: str, needed_bytes: int) -> Iterator[Target]:
+    """Run a server with production's durability, and remove it with everything of it, whatever happens.
+
+    Raises NoRehearsal: there is no server to be had, or not the space.
+    """
+    binaries = tools.binaries("postgres", "initdb")
+    with _temporary_folder(folder) as made:
+        server = embedded.Server(folder=made / "postgres", binaries=binaries, options=OPTIONS)
+        try:
+            free = shutil.disk_usage(_existing(server.home)).free
+            refuse_lack_of_space(free, needed_bytes + SERVER_BYTES + WAL_BYTES, where=_existing(server.home))
+            address = server.start()
+            where = {"host": address.host, "port": address.port, "schema": schema}
+            place = Place(f"postgresql://{address.user}@/{DATABASE}?{urlencode(where)}", "the private server")
+            with psycopg.connect(
+                host=address.host, user=address.user, dbname="postgres", autocommit=True
+            ) as session:
+                session.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+            version = int(installation.major(binaries))
+            yield Target(place, version, made, f"a private PostgreSQL {server.version}", free)
+        except embedded.EmbeddedServerError as error:
+            raise NoRehearsal(str(error), cure="Or give --on an empty database on another server.") from error
+        finally:
+            with undisturbed():
+                _remove(server)
+
+
+@contextmanager
+def given(place: Place, folder: Path | None, *, source: Identity | None) -> Iterator[Target]:
+    """Use a database that is empty and named for it, and empty it again. Raises NoRehearsal, with nothing touched."""
+    if NAMED not in place.settings["NAME"]:
+        raise NoRehearsal(
+            f"--on names {place}: a database to fill and to empty must say so in its name.",
+            cure=f"Make an empty one whose name holds {NAMED!r}: CREATE DATABASE council_{NAMED}.",
+        )
+    with _temporary_folder(folder) as made, place.connect(application=APPLICATION) as session:
+        place.refuse_transaction_pooler(session)
+        if source and identity(session).is_same(source):
+            raise NoRehearsal(
+                f"--on ({place}) is the database that --from-url reads.",
+                cure="Name another one; nothing was touched.",
+            )
+        if session.execute(TURN).fetchone() != (True,):
+            raise NoRehearsal(
+                f"Another rehearsal is at work in --on ({place}).",
+                cure="Wait for it, or use another database.",
+            )
+        before = contents(session)
+        _refuse_unusable(session, place, before)
+        version = session.info.server_version // 10000
+        words = f"{place}, PostgreSQL {session.info.parameter_status('server_version')}"
+        try:
+            yield Target(place, version, made, words, None)
+        finally:
+            with undisturbed():
+                empty(place, except_for=before)
+
+
+def contents(session: psycopg.Connection) -> Contents:
+    with session.transaction():
+        session.execute("SELECT set_config('search_path', '', true)")
+        return [(row[0], row[1]) for row in session.execute(CONTENTS).fetchall()]
+
+
+def empty(place: Place, *, except_for: Contents) -> None:
+    """Drop what was made since, and end the sessions that work on it. Raises NoRehearsal where something is left."""
+    refused: list[str] = []
+    with place.connect(application=f"{APPLICATION}, removal") as session:
+        session.execute("SET lock_timeout = '10s'; SET client_min_messages = warning")
+        session.execute(SESSIONS, [[GATEWAY, REPORT, MIGRATE, observation.APPLICATION]])
+        for kind, name in contents(session):
+            if (kind, name) not in except_for:
+                try:
+                    session.execute(f"DROP {kind} IF EXISTS {name} CASCADE".encode())
+                except psycopg.Error as error:
+                    refused.append(f"{kind} {name}: {str(error).splitlines()[0]}")
+    if refused:
+        raise NoRehearsal(
+            f"Not all of the copy could be dropped from {place}: {'; '.join(refused[:3])}.",
+            cure="Drop that database.",
+        )
+
+
+def refuse_lack_of_space(free: int, needed: int, *, where: Path) -> None:
+    """Raises NoRehearsal, with the estimate."""
+    if free < needed:
+        raise NoRehearsal(
+            f"The copy needs about {gib(needed)}, and {where} has {gib(free)} free. Nothing was touched.",
+            cure="Free some space, give --folder on a larger disk, or rehearse on fewer members (--members, --scale).",
+        )
+
+
+def gib(count: int) -> str:
+    return f"{count / 2**30:,.1f} GiB"
+
+
+def _refuse_unusable(session: psycopg.Connection, place: Place, found: Contents) -> None:
+    things = [f"{kind.lower()} {name}" for kind, name in found if kind not in FURNITURE]
+    if things:
+        raise NoRehearsal(
+            f"--on ({place}) is not empty: {', '.join(things[:5])}{' and more' if len(things) > 5 else ''}.",
+            cure="Name an empty database; what is there was not touched.",
+        )
+    row = session.execute(
+        "SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only')::boolean, "
+        "has_database_privilege(current_database(), 'CREATE'), "
+        "coalesce(has_schema_privilege(to_regnamespace(quote_ident(%s))::oid, 'CREATE'), true)",
+        [place.schema],
+    ).fetchone()
+    assert row
+    in_recovery, read_only, may_create, may_create_in_schema = row
+    if in_recovery or read_only:
+        raise NoRehearsal(f"--on ({place}) takes no writes.", cure="Name a database on a primary.")
+    if not (may_create and may_create_in_schema):
+        raise NoRehearsal(
+            f"{session.info.user} may not create anything in --on ({place}).",
+            cure=f'ALTER DATABASE … OWNER TO "{session.info.user}".',
+        )
+
+
+@contextmanager
+def _temporary_folder(parent: Path | None) -> Iterator[Path]:
+    """Make a folder whose name says which process it belongs to, after those of dead ones have been removed."""
+    place = Path(parent or tempfile.gettempdir())
+    try:
+        _sweep(place)
+        made = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=place)).resolve()
+    except OSError as error:
+        raise NoRehearsal(
+            f"No folder can be made in {place}: {error.strerror}.",
+            cure="Give --folder one that you may write to.",
+        ) from error
+    try:
+        if os.geteuid() == 0:
+            made.chmod(0o755)  # the server runs as another account, in a folder of its own that is closed
+        yield made
+    finally:
+        with undisturbed():
+            shutil.rmtree(made, ignore_errors=True)
+
+
+def _sweep(place: Path) -> None:
+    """Remove what rehearsals that were killed have left, servers included."""
+    for path in place.glob(f"{PREFIX}*"):
+        match = re.match(rf"{PREFIX}(\d+)-", path.name)
+        if match and path.is_dir() and path.stat().st_uid == os.geteuid() and not _is_alive(int(match[1])):
+            with suppress(embedded.EmbeddedServerError, OSError, NoRehearsal):
+                embedded.Server(
+                    path.resolve() / "postgres", binaries=tools.binaries("postgres", "initdb")
+                ).remove()
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _existing(path: Path) -> Path:
+    return next(place for place in (path, *path.parents) if place.exists())
+
+
+def _remove(server: embedded.Server) -> None:
+    """Remove a server that may have been broken off while it was being made, and whose parts may be writing still."""
+    deadline = time.monotonic() + REMOVAL_SECONDS
+    while True:
+        try:
+            return server.remove()
+        except embedded.EmbeddedServerError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)

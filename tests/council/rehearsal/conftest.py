@@ -1,0 +1,38 @@
+"""A gateway's database to copy, and a place for the copy."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.council.rehearsal.rehearsing import ROWS, V1_SQL
+from tests.databases import Database
+
+
+@pytest.fixture
+def gateway(database: Database) -> Database:
+    """The gateway's database, version 1, with some rows."""
+    database.execute(V1_SQL + ROWS)
+    return database
+
+
+@pytest.fixture
+def place(django_db_blocker: Any, database_name: Callable[[str], str]) -> Iterator[Database]:
+    """An empty database that is named for a rehearsal."""
+    database = Database(database_name("rehearsal"))
+    with django_db_blocker.unblock():
+        database.drop()
+        database.create()
+        yield database
+        database.drop()
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder for temporary files, that the account of a private server can reach."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        folder = Path(name).resolve()
+        folder.chmod(0o755)
+        yield folder

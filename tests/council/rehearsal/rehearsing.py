@@ -1,0 +1,96 @@
+"""What the tests of rehearsals share: sources, targets, and the command as an operator runs it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from council.rehearsal import tools
+from tests.databases import ROOT, Database
+
+V1_SQL = (ROOT / "tests/schema/v1.sql").read_text()
+ROWS = """
+INSERT INTO "Team" (id, name, "stripeCustomerId", "updatedAt") VALUES ('t1', 'Acme', 'cus_t1', now());
+INSERT INTO "Member" (id, email, "teamId", "subscriptionStatus", "updatedAt")
+SELECT 'm' || n, 'm' || n || '@example.com', 't1', 'ACTIVE', now() FROM generate_series(1, 500) AS n;
+"""
+# What a database holds, beside the catalogue: enough to see that nobody has written.
+WRITTEN = """
+SELECT (SELECT count(*) FROM "Member"), (SELECT max("updatedAt") FROM "Member"), (SELECT count(*) FROM "AuditLog"),
+       (SELECT count(*) FROM "StripeEvent"), (SELECT count(*) FROM pg_class)
+"""
+THINGS = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+# As little load as shows something.
+QUICK = ("--before", "300ms", "--long-transaction", "0", "--rate", "100", "--clients", "2")
+# What is too long for the machine, never for the test.
+PATIENT = ("--max-wait", "60s")
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment of an operator who has no database of their own at hand."""
+    kept = {name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "DIRECT_URL"}}
+    return {**kept, **more}
+
+
+def rehearse(*arguments: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
+    result = subprocess.run(
+        [sys.executable, "manage.py", "rehearse", *map(str, arguments)],
+        cwd=ROOT,
+        env=environment(**more),
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert "Traceback" not in result.stderr, result.stderr
+    return result
+
+
+def figures(*arguments: str | Path, status: int = 0, **more: str) -> dict[str, Any]:
+    """Rehearse, quickly, and give what came out as JSON."""
+    result = rehearse(*arguments, *QUICK, "--format", "json", **more)
+    assert result.returncode == status, result.stdout + result.stderr
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def dump(database: Database, file: Path, *arguments: str) -> Path:
+    output = tools.run(
+        tools.binaries("pg_dump") / "pg_dump", *arguments, f"--file={file}", f"--dbname={database.url}"
+    )
+    assert output.status == 0, output.errors
+    return file
+
+
+@contextmanager
+def unchanged(database: Database) -> Iterator[None]:
+    """See that nobody writes to a database during a block."""
+    catalog, written = database.catalog(), database.fetch(WRITTEN)
+    yield
+    assert (database.catalog(), database.fetch(WRITTEN)) == (catalog, written)
+
+
+@contextmanager
+def nothing_left(folder: Path) -> Iterator[None]:
+    """See that a block leaves nothing in a folder, and no process that has to do with it."""
+    before = sorted(folder.iterdir())
+    yield
+    assert sorted(folder.iterdir()) == before
+    assert processes(str(folder)) == []
+
+
+def processes(words: str) -> list[str]:
+    """List the command lines with these words in them, of this machine's processes."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            where = (process / "cwd").readlink()
+        except OSError:  # it has ended
+            continue
+        if (words in line or words in str(where)) and int(process.name) != os.getpid():
+            found.append(f"{process.name} {line} in {where}")
+    return found

@@ -1,0 +1,153 @@
+"""Ctrl-C and signals that ask the same, at several moments: a word, and nothing left behind."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from council.rehearsal import target
+from tests.council.rehearsal.rehearsing import THINGS, environment, nothing_left, processes
+from tests.databases import ROOT, Database
+
+DEADLINE_SECONDS = 120
+
+
+class Rehearsal:
+    """A rehearsal that runs, and what it has said so far."""
+
+    def __init__(self, *arguments: str | Path, log: Path) -> None:
+        self.log = log
+        with log.open("w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-u", "manage.py", "rehearse", *map(str, arguments)],
+                cwd=ROOT,
+                env=environment(),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def wait_for(self, words: str) -> None:
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while words not in self.said:
+            assert self.process.poll() is None, self.said
+            assert time.monotonic() < deadline, self.said
+            time.sleep(0.01)
+
+    def interrupt(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(DEADLINE_SECONDS)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Rehearsal]]:
+    running: list[Rehearsal] = []
+
+    def start(*arguments: str | Path) -> Rehearsal:
+        running.append(Rehearsal(*arguments, log=tmp_path / "log"))
+        return running[-1]
+
+    yield start
+    for rehearsal in running:
+        rehearsal.process.kill()
+        rehearsal.process.wait()
+
+
+@pytest.mark.parametrize(
+    ("words", "members", "number", "status"),
+    [
+        ("Building the schema", 1000, signal.SIGINT, 130),
+        ("Making up ", 1_000_000, signal.SIGTERM, 143),
+        ("The gateway at work, no migration yet", 1000, signal.SIGHUP, 129),
+        ("Migrating, ", 20_000, signal.SIGINT, 130),
+    ],
+    ids=["schema", "copy", "load", "migrations"],
+)
+def test_a_rehearsal_on_a_private_server_that_is_broken_off_leaves_nothing(
+    start: Callable[..., Rehearsal],
+    folder: Path,
+    words: str,
+    members: int,
+    number: signal.Signals,
+    status: int,
+) -> None:
+    with nothing_left(folder):
+        rehearsal = start("--members", str(members), "--folder", folder, "--before", "1s")
+        rehearsal.wait_for(words)
+        time.sleep(0.3)
+
+        assert rehearsal.interrupt(number) == status
+
+    name = "Ctrl-C" if number == signal.SIGINT else number.name
+    assert f"{name}: the rehearsal was broken off, and its copy removed." in rehearsal.said
+    assert "Traceback" not in rehearsal.said
+
+
+def test_one_that_is_broken_off_while_the_server_is_being_made_leaves_nothing(
+    start: Callable[..., Rehearsal], folder: Path
+) -> None:
+    """With an impatient second Ctrl-C, and a third."""
+    with nothing_left(folder):
+        rehearsal = start("--members", "1000", "--folder", folder)
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not list(folder.glob(f"{target.PREFIX}*/postgres/*/data*")):
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        for _ in range(2):
+            rehearsal.process.send_signal(signal.SIGINT)
+            time.sleep(0.1)
+
+        # By the signal itself where Python was ending already.
+        assert rehearsal.interrupt(signal.SIGINT) in {130, -signal.SIGINT}
+
+    assert "Traceback" not in rehearsal.said
+
+
+def test_a_given_database_is_empty_again_and_nobody_works_on_it(
+    start: Callable[..., Rehearsal], gateway: Database, place: Database, folder: Path
+) -> None:
+    with nothing_left(folder):
+        rehearsal = start("--from-url", gateway.url, "--on", place.url, "--folder", folder)
+        rehearsal.wait_for("Migrating, ")
+        time.sleep(1)
+
+        assert rehearsal.interrupt(signal.SIGTERM) == 143
+
+    assert "SIGTERM: the rehearsal was broken off, and its copy removed." in rehearsal.said
+    assert place.fetch(THINGS) == [(0,)]
+    others = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while place.fetch(others) != [(0,)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_what_a_killed_rehearsal_has_left_is_removed_by_the_next_one(
+    start: Callable[..., Rehearsal], gateway: Database, place: Database, folder: Path
+) -> None:
+    with nothing_left(folder):
+        rehearsal = start("--members", "1000", "--folder", folder, "--before", "600s")
+        rehearsal.wait_for("The gateway at work, no migration yet")
+        assert rehearsal.interrupt(signal.SIGKILL) == -signal.SIGKILL
+        assert processes(str(folder)) != []
+        # The clients see that they are alone.
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while any("council.rehearsal.client" in line for line in processes(str(folder))):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+        following = start(
+            "--from-url", gateway.url, "--on", place.url, "--folder", folder, "--before", "600s"
+        )
+        following.wait_for("Restoring the copy")
+        assert following.interrupt(signal.SIGINT) == 130

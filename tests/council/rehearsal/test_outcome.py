@@ -1,0 +1,258 @@
+"""Whose a wait is, what the verdict goes by, and how it is shown."""
+
+import io
+import json
+import re
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from council.rehearsal import figures, page, picture, table, words
+from council.rehearsal.load import Load, Sample
+from council.rehearsal.observation import Held
+from council.rehearsal.outcome import Lock, Origin, Outcome, Step, waits
+from council.rehearsal.prediction import Predicted
+from tests.browser import Visitor
+
+READ, WRITE = "member by id", "update of a profile"
+
+
+def sample(due: float, waited: float, statement: str = READ, error: str = "") -> Sample:
+    return Sample(due, due + waited, statement, "read" if statement == READ else "write", error)
+
+
+def outcome(
+    *samples: Sample, max_wait_ms: float = 350, status: int = 0, left_out: list[str] | None = None
+) -> Outcome:
+    """Two migrations, from 10 to 12 and from 12 to 13, of a migrate that ran from 9 to 13.5."""
+    predicted = {
+        "council.0005_first": Predicted(
+            1.5, [("Member", "ACCESS EXCLUSIVE"), ("Team", "SHARE")], ["rule: <fault>."]
+        ),
+        "council.0006_second": Predicted(0.01),
+    }
+    return Outcome(
+        Origin("a database", "a server", "18.4", left_out or [], source_version=15, copy_seconds=3),
+        Load(),
+        max_wait_ms,
+        predicted,
+        samples=list(samples),
+        open_transactions=[(8.0, 11.0)],
+        held=[
+            Held(11.0, "Member", "SHARE", True),
+            Held(11.5, "Member", "ACCESS EXCLUSIVE", True),
+            Held(11.5, "django_migrations", "ROW EXCLUSIVE", True),
+            Held(12.5, "Team", "SHARE UPDATE EXCLUSIVE", True),
+        ],
+        steps=[
+            Step("council.0005_first", 10, 1000, 12, 2_500_000),
+            Step("council.0006_second", 12, 2_500_000, 13, 900),
+        ],
+        began=9,
+        ended=13.5,
+        status=status,
+        output=["  Applying", "CommandError: it <failed>", ""] if status else [],
+        size_before_bytes=1000,
+        size_after_bytes=900,
+    )
+
+
+SOUND = (sample(5, 0.002), sample(5, 0.003, WRITE), sample(10.5, 0.01), sample(10.6, 0.02, WRITE))
+
+
+def test_a_wait_belongs_to_the_migration_in_which_it_lasted_longest() -> None:
+    found = outcome(
+        in_first := sample(10.1, 0.1),
+        more_in_first := sample(11.5, 0.7),
+        more_in_second := sample(11.9, 0.5),
+        through_all := sample(9.5, 4),
+        in_none := sample(9.1, 0.1),
+        sample(13.2, 0.1),
+        sample(2, 0.1),
+        sample(14, 0.1),
+    )
+
+    assert {number: set(samples) for number, samples in found.by_step.items()} == {
+        0: {in_first, more_in_first, through_all},
+        1: {more_in_second},
+    }
+    assert in_none in found.during
+    assert len(found.during) == 6
+    assert len(found.before) == 1
+
+
+def test_the_strongest_lock_of_a_migration_is_held_beside_the_predicted_one() -> None:
+    found = outcome()
+
+    assert found.locks(0) == [
+        Lock("Member", "ACCESS EXCLUSIVE", "ACCESS EXCLUSIVE"),
+        Lock("Team", "SHARE", None),
+    ]
+    assert found.locks(1) == [Lock("Team", None, "SHARE UPDATE EXCLUSIVE")]
+
+
+def test_who_waits_no_longer_than_allowed_passes() -> None:
+    assert outcome(*SOUND).faults == []
+    assert outcome(*SOUND).is_passed
+
+
+@pytest.mark.parametrize(
+    ("samples", "fault"),
+    [
+        ([sample(11, 0.4)], "a read waited 400 ms, 350 ms are allowed (member by id, in council.0005_first)"),
+        (
+            [sample(12.1, 0.4, WRITE)],
+            "a write waited 400 ms, 350 ms are allowed (update of a profile, in council.0006",
+        ),
+        (
+            [sample(9.1, 0.4)],
+            "a read waited 400 ms, 350 ms are allowed (member by id, in none of the migrations)",
+        ),
+        ([sample(11, 0.1, error="no such column")] * 2, "'member by id' failed 2 times: no such column"),
+        ([sample(13.8, 0.1, error="no such column")], "'member by id' failed 1 time: no such column"),
+    ],
+    ids=["read", "write", "start", "failures", "failure afterwards"],
+)
+def test_a_wait_or_a_failure_fails_the_rehearsal(samples: list[Sample], fault: str) -> None:
+    found = outcome(*SOUND, *samples).faults
+
+    assert len(found) == 1
+    assert found[0].startswith(fault)
+
+
+def test_a_wait_or_a_failure_from_before_the_migrations_is_told_and_not_judged() -> None:
+    found = outcome(*SOUND, sample(6, 0.4), sample(7, 0.1, error="broken"), sample(11, 0.1, error="broken"))
+
+    assert found.faults == []
+    assert found.notes[0].startswith("before the migrations a statement waited 400 ms already")
+    assert "'member by id' failed before the migrations began, and was not judged" in found.notes
+    assert any("the source is PostgreSQL 15, the copy 18" in note for note in found.notes)
+
+
+def test_what_was_not_tried_is_not_proven() -> None:
+    assert outcome(SOUND[0], SOUND[2]).faults == [
+        "no write was due while the migrations ran, so nothing is proven: raise --rate"
+    ]
+
+
+def test_a_migrate_that_fails_fails_the_rehearsal_with_its_words() -> None:
+    assert outcome(*SOUND, status=1).faults == [
+        "migrate ended with the exit status 1: CommandError: it <failed>"
+    ]
+
+
+def test_waits_are_summed_up() -> None:
+    found = waits([sample(n, n / 1000) for n in range(1, 101)], kind="read")
+
+    assert (found.count, found.median_ms, found.p99_ms, found.longest_ms) == pytest.approx(
+        (100, 50.5, 100, 100)
+    )
+    assert waits([], kind=None).longest_ms is None
+
+
+def test_figures_are_written_in_the_unit_that_their_key_names() -> None:
+    found = json.loads(json.dumps(figures.as_json(outcome(*SOUND))))
+
+    assert found["passed"] is True
+    assert (found["longest_read_ms"], found["longest_write_ms"]) == (10, 20)
+    assert (found["duration_ms"], found["copy_ms"]) == (4500, 3000)
+    first = found["migrations"][0]
+    assert (first["duration_ms"], first["predicted_ms"], first["read"]["longest_ms"]) == (2000, 1500, 10)
+    assert (first["size_before_bytes"], first["size_after_bytes"]) == (1000, 2_500_000)
+    assert first["locks"][0] == {
+        "table": "Member",
+        "predicted": "ACCESS EXCLUSIVE",
+        "observed": "ACCESS EXCLUSIVE",
+    }
+    assert found["before"]["write"] == {"count": 1, "median_ms": 3, "p99_ms": 3, "longest_ms": 3}
+
+
+def test_the_table_tells_all_of_it_to_a_log() -> None:
+    stream = io.StringIO()
+    table.write(outcome(*SOUND, sample(11, 0.4), left_out=["extension vault: not there"]), stream)
+
+    written = stream.getvalue()
+    assert re.search(r"council\.0005_first +2\.0 s +about 1\.5 s +400 ms +20\.0 ms +\+2\.5 MB", written)
+    assert "\n   ACCESS EXCLUSIVE on Member" in written
+    assert "\n   SHARE on Team (predicted, not seen)" in written
+    assert "Note: not in the copy: extension vault: not there." in written
+    assert "Warned of beforehand: rule: <fault>." in written
+    assert written.splitlines()[-1].startswith("FAILED: a read waited 400 ms, 350 ms are allowed")
+    assert max(map(len, written.splitlines())) <= 131
+
+
+@pytest.mark.parametrize(
+    ("count", "written"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1500, "1.5 kB"),
+        (150_000, "150 kB"),
+        (2_500_000, "2.5 MB"),
+        (-3e9, "-3.0 GB"),
+        (4e15, "4,000.0 TB"),
+    ],
+)
+def test_sizes_are_written_in_thousands(count: float, written: str) -> None:
+    assert words.size(count) == written
+
+
+class Page(HTMLParser):
+    """What a page loads, and its words."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.words = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag != "script"
+        self.loaded += [value or "" for name, value in attrs if name in {"src", "href", "srcset", "data"}]
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+def test_the_page_needs_nothing_but_itself_and_believes_nobody() -> None:
+    text = page.render(outcome(*SOUND, status=1, left_out=["<b>bold</b>"]))
+    found = Page(text)
+
+    assert found.loaded == ["data:,"]
+    assert "@import" not in text
+    assert "url(" not in text
+    assert "<failed>" in found.words
+    assert "<b>bold</b>" in found.words
+
+
+def test_an_hour_s_waits_are_drawn_without_going_through_them_for_each_point() -> None:
+    """Which takes a second, or hours."""
+    many = [sample(n / 200, 0.001 + (n % 97) / 10_000, READ if n % 2 else WRITE) for n in range(700_000)]
+    began = time.monotonic()
+
+    panel = picture.Panel([(one.due, one.waited, one.kind) for one in many], deploy=(9, 13))
+
+    assert picture.draw(panel).count("<circle") <= 2 * (picture.BUCKETS + 1)
+    assert time.monotonic() - began < 120
+
+
+def test_the_page_is_fit_for_everybody(chromium: Browser, tmp_path: Path) -> None:
+    """On a phone and at a desk, in the light and in the dark, for one that passed and one that failed."""
+    load = [sample(5 + n / 50, 0.002 + (n % 7) / 1000, READ if n % 3 else WRITE) for n in range(500)]
+    for name, found in {
+        "rehearsal-passed": outcome(*SOUND, *load),
+        "rehearsal-failed": outcome(
+            *SOUND, *load, sample(11, 1.2), status=1, left_out=["extension vault: none"]
+        ),
+    }.items():
+        file = tmp_path / f"{name}.html"
+        file.write_text(page.render(found))
+        context = chromium.new_context(reduced_motion="reduce")
+        visitor = Visitor(context, "file://")
+        visitor.page.goto(f"file://{file}")
+        visitor.inspect(name)
+        assert visitor.complaints == []
+        context.close()

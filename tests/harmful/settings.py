@@ -1,0 +1,6 @@
+"""The project with one more app, whose migrations do what no migration should: each can be rehearsed by itself."""
+
+from tests.settings import *  # noqa: F403
+from tests.settings import INSTALLED_APPS
+
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.harmful"]
