@@ -10,7 +10,7 @@ from django.db.utils import OperationalError
 
 from council.postgres import catalog
 from council.postgres.fields import EnumField
-from council.zero_downtime import lint
+from council.zero_downtime.planning import lint
 
 
 @checks.register(checks.Tags.database)

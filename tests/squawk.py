@@ -23,7 +23,7 @@ from django.core.management import call_command
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.migration import Migration
 
-from council.zero_downtime import lint
+from council.zero_downtime.planning import lint
 from tests.databases import ROOT
 
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["squawk"]

@@ -10,7 +10,7 @@ import psycopg
 
 from council.rehearsal.migrating import APPLICATION as MIGRATE
 from council.rehearsal.place import Place
-from council.zero_downtime.effects import MODES
+from council.zero_downtime.planning.effects import MODES
 
 APPLICATION = "rehearsal observer"
 SAMPLE_SECONDS = 0.004

@@ -10,7 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 
 from council.rehearsal.place import Place
-from council.zero_downtime import plan
+from council.zero_downtime.planning import plan
 
 ALIAS = "rehearsal"
 

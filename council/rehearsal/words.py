@@ -1,8 +1,8 @@
 """Figures as people read them."""
 
 from council.rehearsal.outcome import Lock
-from council.zero_downtime import plan_report
 from council.zero_downtime.blockers import duration
+from council.zero_downtime.planning import report as plan_report
 
 NONE = "–"  # noqa: RUF001
 UNITS = ("B", "kB", "MB", "GB", "TB")

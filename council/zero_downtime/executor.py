@@ -13,10 +13,11 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
 from django.db.migrations.state import ProjectState
 
-from council.zero_downtime import failures, patience, plan
+from council.zero_downtime import failures, patience
 from council.zero_downtime.baseline import AdoptBaseline
 from council.zero_downtime.observer import Observer
 from council.zero_downtime.patience import Patience
+from council.zero_downtime.planning import plan
 
 
 class Executor(MigrationExecutor):

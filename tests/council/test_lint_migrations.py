@@ -11,7 +11,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from council.zero_downtime import lint
+from council.zero_downtime.planning import lint
 
 pytestmark = pytest.mark.django_db
 

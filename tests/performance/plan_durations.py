@@ -69,7 +69,7 @@ def measure(server: Server, *, members: int, ledger_rows: int) -> list[Figure]:
 
 def migrate(targets: list[tuple[str, str]], *, members: int) -> list[Figure]:
     """Foretell the way to some targets, then go it."""
-    from council.zero_downtime import plan  # noqa: PLC0415  # once Django is set up
+    from council.zero_downtime.planning import plan  # noqa: PLC0415  # once Django is set up
 
     executor: Any = MigrationExecutor(connection)
     state = executor._create_project_state(with_applied_migrations=True)

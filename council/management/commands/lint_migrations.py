@@ -8,8 +8,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, NotSupportedError, connection
 
-from council.zero_downtime import failures, lint
-from council.zero_downtime.plan_report import count
+from council.zero_downtime import failures
+from council.zero_downtime.planning import lint
+from council.zero_downtime.planning.report import count
 
 
 class Command(BaseCommand):

@@ -12,8 +12,8 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.graph import MigrationGraph
 from django.db.migrations.migration import Migration
 
-from council.zero_downtime.autodetector import Autodetector, Refused
-from council.zero_downtime.writer import Writer
+from council.zero_downtime.derivation.autodetector import Autodetector, Refused
+from council.zero_downtime.derivation.writer import Writer
 
 
 class Command(makemigrations.Command):

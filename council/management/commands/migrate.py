@@ -21,23 +21,16 @@ from django.db import DEFAULT_DB_ALIAS, NotSupportedError, OperationalError, con
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.exceptions import InconsistentMigrationHistory
 
-from council.zero_downtime import (
-    failures,
-    interruption,
-    locks,
-    plan,
-    plan_report,
-    pooler,
-    row_level_security,
-    turns,
-)
-from council.zero_downtime.autodetector import Autodetector
+from council.zero_downtime import failures, interruption, locks, pooler, row_level_security, turns
 from council.zero_downtime.baseline import AdoptBaseline
 from council.zero_downtime.blockers import duration
-from council.zero_downtime.effects import ACCESS_EXCLUSIVE, Lock
+from council.zero_downtime.derivation.autodetector import Autodetector
 from council.zero_downtime.executor import Executor
 from council.zero_downtime.observer import Observer
 from council.zero_downtime.patience import Patience, persist
+from council.zero_downtime.planning import plan
+from council.zero_downtime.planning import report as plan_report
+from council.zero_downtime.planning.effects import ACCESS_EXCLUSIVE, Lock
 from council.zero_downtime.report import Report
 
 UNITS = {"ms": 0.001, "": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0}

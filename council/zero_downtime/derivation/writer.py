@@ -10,7 +10,7 @@ from typing import Any
 from django.db.migrations import writer
 from django.db.migrations.migration import Migration
 
-from council.zero_downtime.steps import Step
+from council.zero_downtime.derivation.steps import Step
 
 MERGED = """\
 Joins branches that go on from the same migration.

@@ -21,8 +21,8 @@ from council import zero_downtime
 from council.postgres.constraints import ForeignKeyConstraint
 from council.postgres.fields import CurrentTimestamp, EnumField, TimestampField
 from council.postgres.indexes import Index
-from council.zero_downtime import declared, safety
-from council.zero_downtime.autodetector import Autodetector
+from council.zero_downtime.derivation import declared, safety
+from council.zero_downtime.derivation.autodetector import Autodetector
 
 MEMBER = ("council", "member")
 KEY: dict[str, Any] = {"on_delete": models.DO_NOTHING, "db_constraint": False, "db_index": False}

@@ -10,9 +10,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.state import ProjectState
 
-from council.zero_downtime import inventory, plan
-from council.zero_downtime.effects import Risk
-from council.zero_downtime.inventory import Inventory
+from council.zero_downtime.planning import inventory, plan
+from council.zero_downtime.planning.effects import Risk
+from council.zero_downtime.planning.inventory import Inventory
 
 
 class Finding(NamedTuple):

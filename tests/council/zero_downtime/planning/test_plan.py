@@ -13,9 +13,10 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 from council import zero_downtime
-from council.zero_downtime import durations, inventory, plan, plan_report
-from council.zero_downtime.effects import Kind, Work
-from council.zero_downtime.inventory import Column, Constraint, Index, Inventory, Table
+from council.zero_downtime.planning import durations, inventory, plan
+from council.zero_downtime.planning import report as plan_report
+from council.zero_downtime.planning.effects import Kind, Work
+from council.zero_downtime.planning.inventory import Column, Constraint, Index, Inventory, Table
 from tests.council.zero_downtime.test_operations import CASES, INDEX, KEY, TABLES
 from tests.databases import Database
 

@@ -10,11 +10,12 @@ from django.db.migrations.operations.base import Operation
 
 from council.postgres.constraints import ForeignKeyConstraint
 from council.postgres.indexes import UniqueIndex
-from council.zero_downtime import check_operations, index_operations, operations, safety, trigger_operations
-from council.zero_downtime.changes import Changes, table_of
-from council.zero_downtime.history import Forgotten
-from council.zero_downtime.safety import Refusal, column_of
-from council.zero_downtime.steps import Stage
+from council.zero_downtime import check_operations, index_operations, operations, trigger_operations
+from council.zero_downtime.derivation import safety
+from council.zero_downtime.derivation.changes import Changes, table_of
+from council.zero_downtime.derivation.history import Forgotten
+from council.zero_downtime.derivation.safety import Refusal, column_of
+from council.zero_downtime.derivation.steps import Stage
 
 TWO_RELEASES = (
     "In two releases: `makemigrations --forget` has Django forget it and leaves it in the database; when no process "

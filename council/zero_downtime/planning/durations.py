@@ -9,7 +9,7 @@ import time
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from council.zero_downtime.effects import Kind, Work
+from council.zero_downtime.planning.effects import Kind, Work
 
 # Below this nobody notices.
 INSTANT_SECONDS = 0.1

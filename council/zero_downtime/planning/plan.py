@@ -14,11 +14,11 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 from council.postgres import statements
-from council.zero_downtime import commands, durations, inventory
 from council.zero_downtime.baseline import AdoptBaseline
 from council.zero_downtime.batch_operations import UpdateInBatches
-from council.zero_downtime.effects import MODES, SHARE, Break, Effect, Kind, Lock, Risk, Work
-from council.zero_downtime.inventory import Inventory
+from council.zero_downtime.planning import commands, durations, inventory
+from council.zero_downtime.planning.effects import MODES, SHARE, Break, Effect, Kind, Lock, Risk, Work
+from council.zero_downtime.planning.inventory import Inventory
 
 # Whoever reads or writes waits for these.
 FELT = MODES[MODES.index(SHARE) :]

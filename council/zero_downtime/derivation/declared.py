@@ -9,9 +9,9 @@ from django.contrib.postgres.fields import ArrayField
 
 from council.postgres.fields import EnumField
 from council.postgres.functions import Function
-from council.zero_downtime.history import History
+from council.zero_downtime.derivation.history import History
+from council.zero_downtime.derivation.safety import Refusal
 from council.zero_downtime.operations import AddEnumValue, CreateEnum
-from council.zero_downtime.safety import Refusal
 from council.zero_downtime.trigger_operations import CreateFunction, RemoveFunction, ReplaceFunction
 
 

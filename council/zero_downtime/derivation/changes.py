@@ -7,8 +7,8 @@ from django.db import migrations
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
 
-from council.zero_downtime import safety
-from council.zero_downtime.safety import column_of
+from council.zero_downtime.derivation import safety
+from council.zero_downtime.derivation.safety import column_of
 
 
 class Changes:

@@ -7,7 +7,7 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 
 from council import zero_downtime
-from council.zero_downtime.writer import Writer
+from council.zero_downtime.derivation.writer import Writer
 
 
 def written(*operations: Operation, **attributes: Any) -> tuple[str, Any]:

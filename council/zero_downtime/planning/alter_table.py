@@ -8,7 +8,7 @@ from pglast import enums
 from pglast.enums import AlterTableType as Part
 
 from council.postgres import statements
-from council.zero_downtime.effects import (
+from council.zero_downtime.planning.effects import (
     ACCESS_EXCLUSIVE,
     KINDS,
     MODES,
@@ -27,7 +27,7 @@ from council.zero_downtime.effects import (
     scan,
     table,
 )
-from council.zero_downtime.inventory import Column, Constraint, Index, Inventory
+from council.zero_downtime.planning.inventory import Column, Constraint, Index, Inventory
 
 Type = enums.ConstrType
 # All others take ACCESS EXCLUSIVE. Source: AlterTableGetLockLevel.

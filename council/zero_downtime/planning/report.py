@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from council.zero_downtime.blockers import duration
-from council.zero_downtime.durations import INSTANT_SECONDS
-from council.zero_downtime.effects import Kind, Work
-from council.zero_downtime.plan import FELT, Held, Step
+from council.zero_downtime.planning.durations import INSTANT_SECONDS
+from council.zero_downtime.planning.effects import Kind, Work
+from council.zero_downtime.planning.plan import FELT, Held, Step
 
 
 def span(seconds: float) -> str:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from pglast import enums
 
-from council.zero_downtime.inventory import Column, Index, Inventory
+from council.zero_downtime.planning.inventory import Column, Index, Inventory
 
 ACCESS_SHARE = "ACCESS SHARE"
 ROW_SHARE = "ROW SHARE"

@@ -19,12 +19,13 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.questioner import MigrationQuestioner
 from django.db.migrations.state import ModelState, ProjectState
 
-from council.zero_downtime import declared, operations
-from council.zero_downtime.changes import Changes
-from council.zero_downtime.history import Forgotten, History
-from council.zero_downtime.safety import Refusal
-from council.zero_downtime.steps import Stage, Step
-from council.zero_downtime.translation import Placed, Translation
+from council.zero_downtime import operations
+from council.zero_downtime.derivation import declared
+from council.zero_downtime.derivation.changes import Changes
+from council.zero_downtime.derivation.history import Forgotten, History
+from council.zero_downtime.derivation.safety import Refusal
+from council.zero_downtime.derivation.steps import Stage, Step
+from council.zero_downtime.derivation.translation import Placed, Translation
 
 
 class Refused(CommandError):

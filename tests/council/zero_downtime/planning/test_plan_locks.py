@@ -14,8 +14,8 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
-from council.zero_downtime import inventory, plan
-from council.zero_downtime.effects import ACCESS_SHARE, MODES
+from council.zero_downtime.planning import inventory, plan
+from council.zero_downtime.planning.effects import ACCESS_SHARE, MODES
 from tests.council.zero_downtime.test_operations import CASES, TABLES
 from tests.databases import Database
 

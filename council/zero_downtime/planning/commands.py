@@ -11,8 +11,8 @@ from typing import Any
 from pglast import ast, enums
 
 from council.postgres import statements
-from council.zero_downtime import alter_table
-from council.zero_downtime.effects import (
+from council.zero_downtime.planning import alter_table
+from council.zero_downtime.planning.effects import (
     ACCESS_EXCLUSIVE,
     ACCESS_SHARE,
     KINDS,
@@ -35,7 +35,7 @@ from council.zero_downtime.effects import (
     scan,
     table,
 )
-from council.zero_downtime.inventory import Column, Constraint, Index, Inventory
+from council.zero_downtime.planning.inventory import Column, Constraint, Index, Inventory
 
 
 @singledispatch
