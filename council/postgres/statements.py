@@ -58,3 +58,12 @@ def nodes(node: Any, wanted: str) -> Iterator[Any]:
 
     Collector()(node)
     yield from found
+
+
+def tables(sql: str) -> list[str]:
+    """Name the tables that a text speaks of, without their schemas; none where it cannot be read."""
+    try:
+        found = [relation for statement in read(sql) for relation in nodes(statement.node, "RangeVar")]
+    except Unreadable:
+        return []
+    return [relation.relname for relation in found]

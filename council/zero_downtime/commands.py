@@ -57,7 +57,6 @@ WITHOUT_EFFECT = {
     "AlterObjectSchemaStmt",
     "CreateDomainStmt",
     "CreateExtensionStmt",
-    "CreateFunctionStmt",
     "CreateSchemaStmt",
     "CreateSeqStmt",
     "DefineStmt",
@@ -305,7 +304,29 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
             if constraint.parent:
                 yield Lock(constraint.parent, ROW_SHARE)
     else:
-        yield Work(Kind.CHANGE, name, found.rows, found.bytes, indexes=len(found.indexes))
+        changed = min(found.rows, _source_rows(node, inventory))
+        yield Work(Kind.CHANGE, name, found.rows, found.bytes, changed, indexes=len(found.indexes))
+
+
+def _source_rows(node: Any, inventory: Inventory) -> int:
+    """Tell how many rows an UPDATE … FROM has to go by at most: those of its largest table."""
+    sources = list(getattr(node, "fromClause", None) or ())
+    if not sources:
+        return inventory[table(node.relation, inventory)].rows
+    read = [table(part, inventory) for source in sources for part in statements.nodes(source, "RangeVar")]
+    for source in sources:
+        for call in statements.nodes(source, "FuncCall"):
+            read += inventory.function_tables.get(statements.name(call.funcname), ())
+    return max((inventory[name].rows for name in read if name in inventory.tables), default=0)
+
+
+@effects.register(ast.CreateFunctionStmt)
+def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
+    for option in node.options or ():
+        if option.defname == "as":
+            body = option.arg[0].sval
+            inventory.function_tables[statements.name(node.funcname)] = statements.tables(body)
+    yield from ()
 
 
 @effects.register(ast.SelectStmt)

@@ -54,7 +54,10 @@ class Kind(StrEnum):
 
 
 class Work(NamedTuple):
-    """What takes longer the more rows there are: `rows` and `bytes` of the table, of them `entries` for an index."""
+    """What takes longer the more rows there are.
+
+    `rows` and `bytes` are the table's; `entries` those of the index that is built, or the rows that are changed.
+    """
 
     kind: Kind
     table: str

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from council.postgres import catalog
+from council.postgres import catalog, statements
 
 PAGE_BYTES = 8192
 
@@ -53,6 +53,8 @@ class Inventory:
     schema: str = "public"
     tables: dict[str, Table] = field(default_factory=dict)
     volatile_functions: frozenset[str] = frozenset()
+    # What functions in SQL read, by their names.
+    function_tables: dict[str, list[str]] = field(default_factory=dict)
     # Made by the migration at hand, so that nobody else has them in use.
     new_tables: set[str] = field(default_factory=set)
     new_enums: set[str] = field(default_factory=set)
@@ -120,6 +122,16 @@ CONSTRAINTS = """
 VOLATILE_FUNCTIONS = "SELECT DISTINCT proname FROM pg_proc WHERE provolatile = 'v'"
 
 
+# A body in the standard's form is kept as a tree, and reads no table that a plan has to know of.
+FUNCTION_BODIES = """
+    SELECT p.proname, p.prosrc
+      FROM pg_proc p
+      JOIN pg_namespace n ON n.oid = p.pronamespace
+      JOIN pg_language l ON l.oid = p.prolang
+     WHERE n.nspname = %(schema)s AND l.lanname = 'sql' AND p.prosrc <> ''
+"""
+
+
 def read(connection: BaseDatabaseWrapper) -> Inventory:
     """Read what the current schema holds."""
     schema = catalog.current_schema(connection)
@@ -138,5 +150,7 @@ def read(connection: BaseDatabaseWrapper) -> Inventory:
             found.tables[table].indexes[name] = Index(*facts)
         for table, name, *facts in rows(CONSTRAINTS):
             found.tables[table].constraints[name] = Constraint(*facts)
+        for name, body in rows(FUNCTION_BODIES):
+            found.function_tables[name] = statements.tables(body)
         found.volatile_functions = frozenset(name for (name,) in rows(VOLATILE_FUNCTIONS))
     return found

@@ -173,7 +173,12 @@ class _Foretold:
             breaks=list(dict.fromkeys(effect.words for effect in effects if isinstance(effect, Break))),
             risks=list(dict.fromkeys(effect for effect in effects if isinstance(effect, Risk))),
             accepted=self.accepted,
-            locks=[Held(lock, seconds) for lock in locks if lock.table not in self.there.new_tables],
+            # A batch is a transaction of its own.
+            locks=[
+                Held(lock, seconds / max([1, *(piece.batches for piece in work)]))
+                for lock in locks
+                if lock.table not in self.there.new_tables
+            ],
         )
 
     def sql(self, change: _Change) -> list[str]:
@@ -190,7 +195,7 @@ class _Foretold:
             else:
                 operation.database_forwards(self.migration.app_label, editor, change.before, change.after)
             editor.flush_deferred_sql()
-        return [str(sql) for sql in editor.collected_sql]
+        return [f"{str(sql).strip().removesuffix(';').rstrip()};" for sql in editor.collected_sql]
 
     def is_adoption(self, change: _Change) -> bool:
         """Tell a baseline whose tables are there. Raises BaselineMismatch where they are others."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from council.zero_downtime.blockers import duration
 from council.zero_downtime.durations import INSTANT_SECONDS
-from council.zero_downtime.effects import Work
+from council.zero_downtime.effects import Kind, Work
 from council.zero_downtime.plan import FELT, Held, Step
 
 
@@ -24,7 +24,8 @@ def size(number: float) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    plural = "es" if noun.endswith("ch") else "s"
+    return f"{number:,} {noun}{'' if number == 1 else plural}"
 
 
 def longest_wait(steps: list[Step]) -> float:
@@ -62,7 +63,12 @@ def _lock(held: Held) -> str:
 
 
 def _work(work: Work) -> str:
-    return f'{work.kind} of "{work.table}": {count(work.rows, "row")}, {size(work.bytes)}'
+    extent = f"{count(work.rows, 'row')}, {size(work.bytes)}"
+    if work.kind is Kind.CHANGE:
+        extent = f"{work.entries:,} of {extent}" + (
+            f", in {count(work.batches, 'batch')}" if work.batches else ""
+        )
+    return f'{work.kind} of "{work.table}": {extent}'
 
 
 def as_json(steps: list[Step]) -> dict[str, Any]:
@@ -91,7 +97,14 @@ def as_json(steps: list[Step]) -> dict[str, Any]:
                     for held in step.locks
                 ],
                 "work": [
-                    {"kind": work.kind, "table": work.table, "rows": work.rows, "bytes": work.bytes}
+                    {
+                        "kind": work.kind,
+                        "table": work.table,
+                        "rows": work.rows,
+                        "bytes": work.bytes,
+                        "entries": work.entries,
+                        "batches": work.batches,
+                    }
                     for work in step.work
                 ],
                 "warnings": [risk._asdict() for risk in step.warnings],

@@ -212,8 +212,26 @@ def test_work_is_counted_by_the_catalogue(database: Database) -> None:
     assert gin.entries == pytest.approx(30_000, rel=0.05)
 
 
+def test_an_update_goes_by_the_tables_that_it_reads(foretell: Foretell, there: Inventory) -> None:
+    there.function_tables["of_parents"] = ["Parent"]
+    sql = """UPDATE "Child" SET "Number" = 1 FROM of_parents('{}') AS found WHERE found.id = "Child".id"""
+    [[work]] = [step.work for step in foretell(sql)]
+    assert (work.rows, work.entries) == (ROWS, 10)
+    [[work]] = [step.work for step in foretell("""UPDATE "Child" SET "Number" = 1""")]
+    assert work.entries == ROWS
+
+
+def test_the_locks_of_a_batch_are_held_for_a_batch(foretell: Foretell) -> None:
+    [step] = foretell(
+        zero_downtime.UpdateInBatches("child", """UPDATE "Child" SET "Number" = 1"""), atomic=False
+    )
+    [[lock, seconds]] = step.locks
+    assert lock.mode == "ROW EXCLUSIVE"
+    assert seconds == pytest.approx(step.seconds / 1_000)
+
+
 def test_an_estimate_grows_with_rows_and_is_slower_on_a_slower_server() -> None:
-    small, large = (Work(Kind.BUILD, "t", rows, rows * 100, rows) for rows in (1_000, 1_000_000))
+    small, large = (Work(Kind.BUILD, "t", rows, rows * 100, rows, 8) for rows in (1_000, 1_000_000))
     assert durations.seconds(large) > 500 * durations.seconds(small)
     assert durations.seconds(large, pace=3) == pytest.approx(3 * durations.seconds(large))
 
