@@ -18,7 +18,7 @@ COMMAND = re.compile(r"manage\.py (?P<name>[a-z_]+)(?P<rest>(?: [^\s`#|&;]+)*)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
 VARIABLE = re.compile(r"`([A-Z][A-Z_]{3,})`")
-NOT_OURS = {"DJANGO_SETTINGS_MODULE"}
+NOT_OURS = {"DJANGO_SETTINGS_MODULE", "HOME"}
 
 
 @cache
