@@ -11,7 +11,13 @@ from django.core.management import get_commands, load_command_class
 from tests.databases import ROOT
 
 GUIDE = ROOT / "docs/operating.md"
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", GUIDE, ROOT / "docs/measured.md"]
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    GUIDE,
+    ROOT / "docs/measured.md",
+]
 CODE = ["manage.py", "council", "gamification", "resources", "benchmarks"]
 
 COMMAND = re.compile(r"manage\.py (?P<name>[a-z_]+)(?P<rest>(?: [^\s`#|&;]+)*)")

@@ -70,6 +70,7 @@ class Work(NamedTuple):
     parent_rows: int = 0
     indexes: int = 0
     batches: int = 0
+    is_counted: bool = True
 
 
 class Break(NamedTuple):

@@ -41,6 +41,7 @@ class Table:
     rows: int = 0
     bytes: int = 0
     is_partitioned: bool = False
+    is_counted: bool = True  # False where nobody has analysed it, so that its rows are not known
     columns: dict[str, Column] = field(default_factory=dict)
     indexes: dict[str, Index] = field(default_factory=dict)
     constraints: dict[str, Constraint] = field(default_factory=dict)
@@ -81,7 +82,8 @@ TABLES = """
     SELECT c.relname,
            CASE WHEN c.reltuples < 0 THEN coalesce(s.n_live_tup, 0) ELSE c.reltuples END::bigint,
            c.relpages::bigint,
-           c.relkind = 'p'
+           c.relkind = 'p',
+           c.reltuples >= 0 OR coalesce(s.n_live_tup, 0) > 0
       FROM pg_class c
       JOIN pg_namespace n ON n.oid = c.relnamespace
       LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid
@@ -142,8 +144,8 @@ def read(connection: BaseDatabaseWrapper) -> Inventory:
             cursor.execute(query, {"schema": schema})
             return list(cursor.fetchall())
 
-        for name, count, pages, is_partitioned in rows(TABLES):
-            found.tables[name] = Table(count, pages * PAGE_BYTES, is_partitioned)
+        for name, count, pages, is_partitioned, is_counted in rows(TABLES):
+            found.tables[name] = Table(count, pages * PAGE_BYTES, is_partitioned, is_counted)
         for table, name, *facts in rows(COLUMNS):
             found.tables[table].columns[name] = Column(*facts)
         for table, name, *facts in rows(INDEXES):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from django.conf import settings
+from django.db import OperationalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
@@ -14,6 +15,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 from council.postgres import statements
+from council.zero_downtime import failures
 from council.zero_downtime.baseline import AdoptBaseline
 from council.zero_downtime.batch_operations import UpdateInBatches
 from council.zero_downtime.planning import commands, durations, inventory
@@ -23,6 +25,8 @@ from council.zero_downtime.planning.inventory import Inventory
 # Whoever reads or writes waits for these.
 FELT = MODES[MODES.index(SHARE) :]
 
+
+LOCK_NOT_AVAILABLE = "55P03"
 
 UNKNOWN = Risk(
     "unknown-operation",
@@ -36,6 +40,12 @@ IN_TRANSACTION = Risk(
     "concurrent-in-transaction",
     "It cannot run in a transaction, and the migration is one.",
     "Set `atomic = False` on the migration.",
+)
+
+NOT_COMPARED = Risk(
+    "not-compared",
+    "Somebody holds a table of the baseline locked whole, so that it could not be compared.",
+    "Plan again when they are gone. migrate compares it before it writes anything.",
 )
 
 
@@ -151,13 +161,18 @@ class _Foretold:
             **settings.ACCEPTED_MIGRATION_RISKS.get(str(migration), {}),
             **getattr(migration, "accepts", {}),
         }
+        self.is_compared = True
         self.locked: list[Lock] = []  # by statements before, until the transaction ends
 
     def step(self, change: _Change) -> Step:
         operation = change.operation
         sql = self.sql(change)
         effects = [*self.of_operation(change), *itertools.chain.from_iterable(map(self.of_sql, sql))]
-        work = [_batched(effect, operation) for effect in effects if isinstance(effect, Work)]
+        work = [
+            _batched(effect, operation)._replace(is_counted=self.there[effect.table].is_counted)
+            for effect in effects
+            if isinstance(effect, Work)
+        ]
         if self.migration.atomic and any(piece.is_concurrent or piece.batches for piece in work):
             effects.append(IN_TRANSACTION)
         seconds = sum(durations.seconds(piece, self.pace) for piece in work)
@@ -198,20 +213,32 @@ class _Foretold:
         return [f"{str(sql).strip().removesuffix(';').rstrip()};" for sql in editor.collected_sql]
 
     def is_adoption(self, change: _Change) -> bool:
-        """Tell a baseline whose tables are there. Raises BaselineMismatch where they are others."""
+        """Tell a baseline whose tables are there. Raises BaselineMismatch where they are others.
+
+        PostgreSQL takes a reader's lock to print a definition, from 17 on. Where it does not get that, they are taken
+        for the right ones: migrate compares them itself.
+        """
         operation = change.operation
-        return (
-            isinstance(operation, AdoptBaseline)
-            and not change.backwards
-            and bool(operation.tables & self.there.tables.keys())
-            and operation.is_adoption(self.connection)
-        )
+        if not isinstance(operation, AdoptBaseline) or change.backwards:
+            return False
+        if not operation.tables & self.there.tables.keys():
+            return False
+        try:
+            with transaction.atomic(using=self.connection.alias):
+                return operation.is_adoption(self.connection)
+        except OperationalError as error:
+            if failures.sqlstate(error) != LOCK_NOT_AVAILABLE:
+                raise
+            self.is_compared = False
+            return True
 
     def of_operation(self, change: _Change) -> Iterator[Risk]:
         if change.backwards and not change.operation.reversible:
             yield IRREVERSIBLE
         elif not change.operation.reduces_to_sql:
             yield UNKNOWN
+        elif not self.is_compared and isinstance(change.operation, AdoptBaseline):
+            yield NOT_COMPARED
 
     def of_sql(self, text: str) -> Iterator[Effect]:
         try:

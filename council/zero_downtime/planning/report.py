@@ -68,6 +68,8 @@ def _work(work: Work) -> str:
         extent = f"{work.entries:,} of {extent}" + (
             f", in {count(work.batches, 'batch')}" if work.batches else ""
         )
+    if not work.is_counted:
+        extent = f'not counted: ANALYZE "{work.table}", then plan again'
     return f'{work.kind} of "{work.table}": {extent}'
 
 
@@ -104,6 +106,7 @@ def as_json(steps: list[Step]) -> dict[str, Any]:
                         "bytes": work.bytes,
                         "entries": work.entries,
                         "batches": work.batches,
+                        "counted": work.is_counted,
                     }
                     for work in step.work
                 ],

@@ -208,9 +208,16 @@ def test_work_is_counted_by_the_catalogue(database: Database) -> None:
         )("0002", "app")
         [step] = plan.steps(scratch, [(migration, False)], state=ProjectState(), there=there)
     btree, gin = step.work
+    assert btree.is_counted
     assert (btree.kind, btree.rows, btree.bytes > 300_000) == (Kind.BUILD, 10_000, True)
     assert btree.entries == pytest.approx(2_500, rel=0.05)
     assert gin.entries == pytest.approx(30_000, rel=0.05)
+
+
+def test_a_table_that_nobody_analysed_is_told_to_be_not_counted(foretell: Foretell, there: Inventory) -> None:
+    there.tables["Child"].is_counted = False
+    [step] = foretell("""CREATE INDEX CONCURRENTLY i ON "Child" ("Number")""", atomic=False)
+    assert 'index build of "Child": not counted: ANALYZE "Child", then plan again' in plan_report.lines(step)
 
 
 def test_an_update_goes_by_the_tables_that_it_reads(foretell: Foretell, there: Inventory) -> None:
