@@ -11,14 +11,14 @@ from django.core.management import get_commands, load_command_class
 from tests.databases import ROOT
 
 GUIDE = ROOT / "docs/operating.md"
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", GUIDE]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", GUIDE, ROOT / "docs/measured.md"]
 CODE = ["manage.py", "council", "gamification", "resources", "benchmarks"]
 
 COMMAND = re.compile(r"manage\.py (?P<name>[a-z_]+)(?P<rest>(?: [^\s`#|&;]+)*)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
 VARIABLE = re.compile(r"`([A-Z][A-Z_]{3,})`")
-NOT_OURS = {"DJANGO_SETTINGS_MODULE"}
+NOT_OURS = {"DJANGO_SETTINGS_MODULE", "HOME"}
 
 
 @cache

@@ -5,7 +5,8 @@
 Two databases are compared, one with a hundredth of the other's members; there are ten ledger rows to a member on
 average, thousands of a few members and a handful of most. What is compared takes turns. Then the ledger's migrations
 run on a million rows, with clients at work. Run it with nothing else at work on the machine; it takes about half an
-hour, prints tables, and writes every figure to build/ledger.json. With `--only` it measures one part (five minutes).
+hour, prints tables, and writes every figure to build/ledger.json. With `--only` it measures one part, such as the
+awards (four minutes).
 """
 
 import argparse

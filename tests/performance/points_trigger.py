@@ -3,8 +3,10 @@
     python -m tests.performance.points_trigger [--rounds 5] [--json FILE] [--quick]
 
 Run it in the project's folder, with `.[embedded]` installed and nothing else at work on the machine; it takes a
-quarter of an hour. It prints a table, and writes every run to build/points_trigger.json. With
-`COUNCIL_POSTGRES_BIN=/usr/lib/postgresql/15/bin` it measures the PostgreSQL whose binaries are there.
+quarter of an hour. Where others are at work, run it at real-time priority (`chrt -f 5`): a commit that waits for a
+processor takes ten times as long, and any trigger looks cheap beside it. It prints a table, and writes every run to
+build/points_trigger.json. With `COUNCIL_POSTGRES_BIN=/usr/lib/postgresql/15/bin` it measures the PostgreSQL whose
+binaries are there.
 
 In every round the triggers take turns, each on a fresh copy of its database: the whole schema with all other triggers,
 and 100,000 members. Single inserts take turns of 25. Ratios are medians of the rounds' ratios. Bulk is one

@@ -248,6 +248,7 @@ def test_a_second_migrate_gives_up_in_time(v1: Database, deploy: Callable[..., D
 def test_what_only_looks_takes_no_lock_and_waits_for_none(
     v1: Database, deploy: Callable[..., Deploy], arguments: list[str]
 ) -> None:
+    v1.manage("migrate", "council", "0001")
     with (
         open_transaction(v1, 'LOCK TABLE "Member" IN ACCESS EXCLUSIVE MODE'),
         v1.connect() as other,
@@ -255,6 +256,15 @@ def test_what_only_looks_takes_no_lock_and_waits_for_none(
         other.execute("SELECT pg_advisory_lock(%s, %s)", [0x636F756E, 0x6D696772])
 
         assert deploy(v1, *arguments).finish() == (1 if arguments == ["--check"] else 0)
+
+
+def test_a_plan_that_cannot_compare_the_baseline_says_so_at_once(v1: Database) -> None:
+    """PostgreSQL describes no index or default of a table that somebody else has locked whole."""
+    with open_transaction(v1, 'LOCK TABLE "Member" IN ACCESS EXCLUSIVE MODE'):
+        result = v1.manage("migrate", "--plan", check=False)
+
+    assert result.returncode == 1
+    assert "A lock was not to be had: somebody else holds it" in result.stderr
 
 
 def test_the_settings_of_the_session_are_as_before_also_after_a_failure(v1: Database) -> None:
