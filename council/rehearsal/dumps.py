@@ -179,7 +179,7 @@ def _restore_archive(
     if not any(" TABLE " in entry for entry in wanted):
         raise NoRehearsal(
             f"{dump.file} holds no table in the schema {schema}.",
-            cure="Dump that schema, or name another: --schema.",
+            cure="Dump that schema. Another one is named by --on …?schema=NAME.",
         )
     contents = folder / "contents"
     contents.write_text("\n".join([*wanted, ""]))
@@ -206,8 +206,14 @@ def _restore_archive(
     )
     failed = list(_failed(output.errors))
     fatal = next((words for kind, words in failed if kind in ESSENTIAL), "")
-    if output.status and not failed:
-        said = (line for line in output.errors if "error:" in line and "worker process" not in line)
+    # It goes on after what the server refuses, and says so at its end.
+    if output.status and not any("errors ignored on restore" in line for line in output.errors):
+        passed_over = ("could not execute query", "worker process")
+        said = (
+            line
+            for line in output.errors
+            if "error:" in line and not any(words in line for words in passed_over)
+        )
         fatal = next(said, "it ended without words")
     if fatal:
         raise NoRehearsal(

@@ -60,14 +60,21 @@ class Observed:
 
     samples: list[Sample] = field(default_factory=list)
     held: list[tuple[float, float]] = field(default_factory=list)
+    clients: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def see_that_all_are_at_work(self) -> None:
+        """Raises NoRehearsal where a client has fallen out."""
+        for client in self.clients:
+            if client.poll() is not None:
+                raise _fell_out(client)
 
 
 @contextmanager
 def at_work(place: Place, load: Load, *, schema: str, folder: Path) -> Iterator[Observed]:
     """Have the gateway at work during a block. Raises NoRehearsal where a client cannot work or falls out."""
-    observed = Observed()
-    outputs = [folder / f"client-{number}" for number in range(load.clients)]
     clients: list[subprocess.Popen[str]] = []
+    observed = Observed(clients=clients)
+    outputs = [folder / f"client-{number}" for number in range(load.clients)]
     ended = threading.Event()
     holder = threading.Thread(
         target=_hold_now_and_then, args=[place, load, schema, observed, ended], daemon=True

@@ -107,7 +107,7 @@ def restore(
     if not tables:
         raise NoRehearsal(
             f"{file} holds no table in the schema {schema}.",
-            cure="Dump that schema, or name another: --schema.",
+            cure="Dump that schema. Another one is named by --on …?schema=NAME.",
         )
     return left_out
 

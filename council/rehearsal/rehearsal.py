@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
+from django.db import DatabaseError
 
 from council.postgres import installation
 from council.rehearsal import (
@@ -24,7 +25,7 @@ from council.rehearsal import (
 )
 from council.rehearsal.dumps import Dump
 from council.rehearsal.faults import NoRehearsal
-from council.rehearsal.load import Load
+from council.rehearsal.load import Load, Observed
 from council.rehearsal.outcome import Origin, Outcome, Step
 from council.rehearsal.place import Place
 from council.rehearsal.progress import Phases
@@ -59,7 +60,7 @@ class Request:
 def rehearse(request: Request, phases: Phases) -> Outcome:
     """Rehearse, and leave nothing behind. Raises NoRehearsal where it cannot be done, with nothing touched."""
     given = _look(request)
-    with _target(request, given) as made:
+    with _target(request, given) as made, _explained(made):
         began = time.monotonic()
         left_out = _fill(request, given, made, phases)
         origin = Origin(
@@ -74,6 +75,17 @@ def rehearse(request: Request, phases: Phases) -> Outcome:
         if outcome.predicted:
             _migrate(request, made, outcome, phases)
     return outcome
+
+
+@contextmanager
+def _explained(made: Target) -> Iterator[None]:
+    try:
+        yield
+    except (psycopg.Error, DatabaseError) as error:
+        raise NoRehearsal(
+            f"The copy could not be worked on ({made.words}): {str(error).strip()}",
+            cure="See that its server stays up, and that its disk has space.",
+        ) from error
 
 
 def _look(request: Request) -> Source | Dump | None:
@@ -183,7 +195,7 @@ def _migrate(request: Request, made: Target, outcome: Outcome, phases: Phases) -
     ):
         outcome.size_before_bytes = observation.size_bytes(session)
         with phases.phase("The gateway at work, no migration yet") as advanced:
-            _pause(request.before_seconds, advanced)
+            _pause(request.before_seconds, observed, advanced)
         with phases.phase(f"Migrating, {planned} to apply") as advanced:
             outcome.began = time.monotonic()
             with migrating.migrate(url) as running:
@@ -198,14 +210,15 @@ def _migrate(request: Request, made: Target, outcome: Outcome, phases: Phases) -
             outcome.status, outcome.output = running.status or 0, running.output
         outcome.size_after_bytes = observation.size_bytes(session)
         with phases.phase("The gateway at work, after them") as advanced:
-            _pause(request.after_seconds, advanced)
+            _pause(request.after_seconds, observed, advanced)
     outcome.samples, outcome.open_transactions = observed.samples, observed.held
 
 
-def _pause(seconds: float, advanced: Callable[[float], object]) -> None:
+def _pause(seconds: float, observed: Observed, advanced: Callable[[float], object]) -> None:
     began = time.monotonic()
     while (passed := time.monotonic() - began) < seconds:
         advanced(passed / seconds)
+        observed.see_that_all_are_at_work()
         time.sleep(min(0.1, seconds - passed))
 
 

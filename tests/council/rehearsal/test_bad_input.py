@@ -141,6 +141,21 @@ def test_a_dump_that_is_cut_short_is_refused_and_the_copy_removed(
     assert place.fetch(THINGS) == [(0,)]
 
 
+def test_a_dump_that_is_cut_short_is_refused_beside_what_the_server_refuses(
+    gateway: Database, place: Database, tmp_path: Path
+) -> None:
+    """What the server refuses is left out; what is not there to be sent is another matter."""
+    gateway.execute(
+        "CREATE SCHEMA auth; CREATE TABLE auth.users (id text); CREATE VIEW seen AS SELECT * FROM auth.users"
+    )
+    whole = dump(gateway, tmp_path / "whole", "--format=custom", "--compress=0").read_bytes()
+    (tmp_path / "short").write_bytes(whole[: whole.rindex(b"m400@example.com")])
+
+    refused("--from-dump", tmp_path / "short", "--on", place.url, words="end of file")
+
+    assert place.fetch(THINGS) == [(0,)]
+
+
 def test_a_plain_dump_that_was_cut_and_mended_is_refused_amid_its_rows(
     gateway: Database, place: Database, tmp_path: Path
 ) -> None:

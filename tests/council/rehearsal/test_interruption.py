@@ -1,5 +1,6 @@
 """Ctrl-C and signals that ask the same, at several moments: a word, and nothing left behind."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -108,6 +109,21 @@ def test_one_that_is_broken_off_while_the_server_is_being_made_leaves_nothing(
         # By the signal itself where Python was ending already.
         assert rehearsal.interrupt(signal.SIGINT) in {130, -signal.SIGINT}
 
+    assert "Traceback" not in rehearsal.said
+
+
+def test_a_server_that_dies_is_told_and_nothing_is_left(
+    start: Callable[..., Rehearsal], folder: Path
+) -> None:
+    with nothing_left(folder):
+        rehearsal = start("--members", "1000", "--folder", folder, "--before", "600s")
+        rehearsal.wait_for("The gateway at work, no migration yet")
+        (pid_file,) = folder.glob(f"{target.PREFIX}*/postgres/*/data/postmaster.pid")
+        os.kill(int(pid_file.read_text().split()[0]), signal.SIGKILL)
+
+        assert rehearsal.process.wait(DEADLINE_SECONDS) == 2
+
+    assert "NoRehearsal: " in rehearsal.said
     assert "Traceback" not in rehearsal.said
 
 
