@@ -20,6 +20,21 @@ for arguments in {commands!r}:
     execute_from_command_line(["manage.py", *arguments])
 """
 
+LEAVES = {app: max((ROOT / app / "migrations").glob("0*.py")).stem for app in APPS}
+
+
+def numbered(name: str) -> str:
+    """Write `council/+1_tables` with the number that comes after the newest migration that is committed."""
+    app, _, file = name.partition("/+")
+    number, _, what = file.partition("_")
+    return f"{app}/{int(LEAVES[app][:4]) + int(number):04}_{what}"
+
+
+def relative(name: str) -> str:
+    """Write `council/0011_tables` as `council/+1_tables`."""
+    app, file = name.split("/")
+    return f"{app}/+{int(file[:4]) - int(LEAVES[app][:4])}_{file[5:]}"
+
 
 class Project:
     """The project's code in a folder of its own. Its commands run in processes, as a developer's would."""
@@ -79,10 +94,10 @@ class Project:
         self.run("-c", IN_TURN.format(commands=commands), database=database)
 
     def makemigrations(self, *arguments: str) -> dict[str, str]:
-        """Run makemigrations, and give the new files with their texts, in order."""
+        """Run makemigrations, and give the new files, as `council/+1_tables`, with their texts, in order."""
         before = self.migrations()
         self.manage("makemigrations", "--no-input", *arguments)
-        return {name: self.text(name) for name in sorted(self.migrations() - before)}
+        return {relative(name): self.text(name) for name in sorted(self.migrations() - before)}
 
 
 @pytest.fixture

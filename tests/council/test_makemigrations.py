@@ -13,7 +13,7 @@ from council.postgres import facts
 from council.postgres.facts import Fact
 from council.verification import manifest
 from tests.databases import Database
-from tests.projects import APPS, Project
+from tests.projects import APPS, LEAVES, Project, numbered, relative
 
 ANSWERS = ("\nLocks: ", "\nSafe with the code before it: ", "\nWay back: ")
 BASELINE = "0001_baseline.py"
@@ -38,8 +38,9 @@ def test_the_whole_of_version_2_comes_out_of_the_models(
             if file.name != BASELINE:
                 file.unlink()
 
-    written = project.makemigrations()
+    project.makemigrations()
 
+    written = {name: project.text(name) for name in sorted(project.migrations() - {"council/0001_baseline"})}
     assert [name for name in written if not name.startswith("council/")] == [
         "benchmarks/0001_initial",
         "benchmarks/0002_fks_not_valid",
@@ -112,10 +113,9 @@ CHANGES = {
     "nullable column": Change(
         [with_member_field('nickname = models.TextField(db_column="nickName", null=True, blank=True)')],
         {
-            "council/0011_member_nickname": [
+            "council/+1_member_nickname": [
                 "New columns: Member.nickName.",
                 "Locks: ACCESS EXCLUSIVE on Member, for an instant: no rewrite; reading and writing wait.",
-                'dependencies = [("council", "0010_sign_in_failures")]',
                 "migrations.AddField(",
             ]
         },
@@ -125,7 +125,7 @@ CHANGES = {
             with_member_field("visits = models.IntegerField(db_default=0)"),
             with_member_field("seen_at = TimestampField(db_default=CurrentTimestamp())"),
         ],
-        {"council/0011_member_columns": ["New columns: Member.seen_at and Member.visits."]},
+        {"council/+1_member_columns": ["New columns: Member.seen_at and Member.visits."]},
     ),
     "foreign key on a table that is there": Change(
         [
@@ -141,12 +141,12 @@ CHANGES = {
             ),
         ],
         {
-            "council/0011_member_referrer": ["migrations.AddField("],
-            "council/0012_member_fks_not_valid": [
+            "council/+1_member_referrer": ["migrations.AddField("],
+            "council/+2_member_fks_not_valid": [
                 "zero_downtime.AddForeignKeyNotValid(",
                 "Locks: SHARE ROW EXCLUSIVE on Member, for an instant; writing waits.",
             ],
-            "council/0013_validate_member_fks": [
+            "council/+3_validate_member_fks": [
                 "zero_downtime.ValidateConstraint(",
                 'name="Member_referrerId_fkey"',
             ],
@@ -160,7 +160,7 @@ CHANGES = {
                 f'{MEMBER_INDEX}            Index(name="Member_company_idx", fields=["company"]),\n',
             )
         ],
-        {"council/0011_member_indexes": ["    atomic = False\n", "zero_downtime.AddIndexConcurrently("]},
+        {"council/+1_member_indexes": ["    atomic = False\n", "zero_downtime.AddIndexConcurrently("]},
     ),
     "unique index": Change(
         [
@@ -171,7 +171,7 @@ CHANGES = {
             )
         ],
         {
-            "council/0011_member_indexes": [
+            "council/+1_member_indexes": [
                 "    atomic = False\n",
                 "zero_downtime.AddUniqueIndexConcurrently(",
                 "unless it writes what a unique one refuses",
@@ -188,8 +188,8 @@ CHANGES = {
             (MEMBER, 'UniqueIndex(name="FeatureFlag_key_key", fields=["key"])', ""),
         ],
         {
-            "council/0011_member_indexes": ["zero_downtime.AddIndexConcurrently("],
-            "council/0012_drop_feature_flag_member_indexes": [
+            "council/+1_member_indexes": ["zero_downtime.AddIndexConcurrently("],
+            "council/+2_drop_feature_flag_member_indexes": [
                 "    atomic = False\n",
                 "zero_downtime.RemoveUniqueIndexConcurrently(",
                 "zero_downtime.RemoveIndexConcurrently(",
@@ -206,8 +206,8 @@ CHANGES = {
             )
         ],
         {
-            "council/0011_member_checks_not_valid": ["zero_downtime.AddCheckNotValid("],
-            "council/0012_validate_member_checks": ["zero_downtime.ValidateConstraint("],
+            "council/+1_member_checks_not_valid": ["zero_downtime.AddCheckNotValid("],
+            "council/+2_validate_member_checks": ["zero_downtime.ValidateConstraint("],
         },
     ),
     "another check of the same name": Change(
@@ -219,11 +219,11 @@ CHANGES = {
             )
         ],
         {
-            "gamification/0014_point_rule_checks_not_valid": [
+            "gamification/+1_point_rule_checks_not_valid": [
                 "migrations.RemoveConstraint(",
                 "zero_downtime.AddCheckNotValid(",
             ],
-            "gamification/0015_validate_point_rule_checks": ["zero_downtime.ValidateConstraint("],
+            "gamification/+2_validate_point_rule_checks": ["zero_downtime.ValidateConstraint("],
         },
     ),
     "constraints that go, and another name of an index": Change(
@@ -243,12 +243,12 @@ CHANGES = {
             ),
         ],
         {
-            "council/0011_drop_member_constraints": [
+            "council/+1_drop_member_constraints": [
                 "Constraints that go: Member_teamId_fkey.",
                 "Locks: ACCESS EXCLUSIVE on Member and Team, for an instant; reading and writing wait.",
                 "migrations.RemoveConstraint(",
             ],
-            "council/0012_alter_member": ["migrations.RenameIndex("],
+            "council/+2_alter_member": ["migrations.RenameIndex("],
         },
     ),
     "other actions of a key": Change(
@@ -260,12 +260,12 @@ CHANGES = {
             )
         ],
         {
-            "council/0011_member_fks_not_valid": [
+            "council/+1_member_fks_not_valid": [
                 "Locks: ACCESS EXCLUSIVE on Member and Team, for an instant; reading and writing wait.",
                 "migrations.RemoveConstraint(",
                 "zero_downtime.AddForeignKeyNotValid(",
             ],
-            "council/0012_validate_member_fks": ["zero_downtime.ValidateConstraint("],
+            "council/+2_validate_member_fks": ["zero_downtime.ValidateConstraint("],
         },
     ),
     "not null": Change(
@@ -277,16 +277,16 @@ CHANGES = {
             )
         ],
         {
-            "council/0011_alter_pending_invite_accepted_by": [
+            "council/+1_alter_pending_invite_accepted_by": [
                 "migrations.AlterField(",
                 'db_default="nobody", null=True',
             ],
-            "council/0012_pending_invite_accepted_by_checks_not_valid": [
+            "council/+2_pending_invite_accepted_by_checks_not_valid": [
                 "zero_downtime.AddFilledCheck(",
                 'name="accepted_by"',
             ],
-            "council/0013_validate_pending_invite_checks": ['name="PendingInvite_acceptedBy_filled_check"'],
-            "council/0014_pending_invite_accepted_by_not_null": ["zero_downtime.SetNotNull("],
+            "council/+3_validate_pending_invite_checks": ['name="PendingInvite_acceptedBy_filled_check"'],
+            "council/+4_pending_invite_accepted_by_not_null": ["zero_downtime.SetNotNull("],
         },
     ),
     "wider, and nullable": Change(
@@ -297,7 +297,7 @@ CHANGES = {
                 "label = models.CharField(max_length=120, null=True)",
             )
         ],
-        {"gamification/0014_alter_point_rule_label": ["migrations.AlterField("]},
+        {"gamification/+1_alter_point_rule_label": ["migrations.AlterField("]},
     ),
     "enum": Change(
         [
@@ -311,7 +311,7 @@ CHANGES = {
             ),
         ],
         {
-            "council/0011_member_language": [
+            "council/+1_member_language": [
                 'zero_downtime.CreateEnum(\n            name="Language",\n            labels=["EN", "DE"],',
                 "migrations.AddField(",
             ]
@@ -326,7 +326,7 @@ CHANGES = {
             )
         ],
         {
-            "resources/0005_resourcetype_checklist": [
+            "resources/+1_resourcetype_checklist": [
                 "    atomic = False\n",
                 'name="ResourceType"',
                 'label="CHECKLIST"',
@@ -344,7 +344,7 @@ CHANGES = {
             )
         ],
         {
-            "gamification/0014_point_transaction_triggers": [
+            "gamification/+1_point_transaction_triggers": [
                 "zero_downtime.ReplaceTrigger(",
                 'POINT_TRANSACTION_NO_TRUNCATE = """\\\nBEGIN\n',
                 "Locks: SHARE ROW EXCLUSIVE on PointTransaction, for an instant; writing waits.",
@@ -360,7 +360,7 @@ CHANGES = {
             )
         ],
         {
-            "gamification/0014_point_transaction_triggers": [
+            "gamification/+1_point_transaction_triggers": [
                 "pgtrigger.migrations.RemoveTrigger(",
                 "zero_downtime.AddTrigger(",
                 "Locks: ACCESS EXCLUSIVE on PointTransaction, for an instant; reading and writing wait.",
@@ -381,7 +381,7 @@ CHANGES = {
             ),
         ],
         {
-            "gamification/0014_functions": [
+            "gamification/+1_functions": [
                 "zero_downtime.CreateFunction(",
                 "zero_downtime.ReplaceFunction(",
                 'NEXT_WEEKDAY_FORMER = """',
@@ -429,17 +429,17 @@ class ResourceDownload(models.Model):""",
             ),
         ],
         {
-            "resources/0005_bookmark": [
+            "resources/+1_bookmark": [
                 "zero_downtime.CreateEnum(",
                 "migrations.CreateModel(",
                 "indexes.UniqueIndex(",
                 "zero_downtime.EnableRowLevelSecurity(",
             ],
-            "resources/0006_bookmark_fks_not_valid": [
+            "resources/+2_bookmark_fks_not_valid": [
                 "Locks: SHARE ROW EXCLUSIVE on Bookmark, Member and Resource, for an instant; writing waits."
             ],
-            "resources/0007_validate_bookmark_fks": ["zero_downtime.ValidateConstraint("],
-            "resources/0008_bookmark_indexes": ["    atomic = False\n"],
+            "resources/+3_validate_bookmark_fks": ["zero_downtime.ValidateConstraint("],
+            "resources/+4_bookmark_indexes": ["    atomic = False\n"],
         },
     ),
     "what the database does not know of": Change(
@@ -456,8 +456,8 @@ class ResourceDownload(models.Model):""",
             ),
         ],
         {
-            "council/0011_member_company_state": ["migrations.RenameField(", "Locks: none."],
-            "gamification/0014_point_rule_state": ["migrations.AlterConstraint("],
+            "council/+1_member_company_state": ["migrations.RenameField(", "Locks: none."],
+            "gamification/+1_point_rule_state": ["migrations.AlterConstraint("],
         },
         is_of_the_database=False,
     ),
@@ -475,18 +475,15 @@ def test_a_change_becomes_steps_that_run_both_ways(project: Project, migrated: D
         ["makemigrations", "--no-input"], ["migrate"], ["makemigrations", "--check"], database=migrated
     )
 
-    written = {file: project.text(file) for file in sorted(project.migrations() - files)}
+    written = {relative(file): project.text(file) for file in sorted(project.migrations() - files)}
     assert list(written) == list(change.files)
     for file, fragments in change.files.items():
         assert all(answer in written[file] for answer in ANSWERS)
         for fragment in fragments:
             assert fragment in written[file]
     assert (schema(migrated) != before) is change.is_of_the_database
-    leaves = [
-        max(file for file in files if file.startswith(f"{app}/"))
-        for app in {one.split("/")[0] for one in written}
-    ]
-    project.manage_in_turn(*(["migrate", *leaf.split("/")] for leaf in leaves), database=migrated)
+    apps = {file.split("/")[0] for file in written}
+    project.manage_in_turn(*(["migrate", app, LEAVES[app]] for app in apps), database=migrated)
     if change.is_reversible:
         assert schema(migrated) == before
 
@@ -520,6 +517,11 @@ def test_many_changes_at_once_are_as_safe_for_the_plan_s_rules_too(
         "unchecked-rows"
     }  # what people have to look at
     project.manage("migrate", database=migrated)
+
+
+def file_of(name: str) -> str:
+    """Give the path of `council/+1_tables`."""
+    return f"{numbered(name).replace('/', '/migrations/')}.py"
 
 
 COMPANY = "    company = models.TextField(null=True, blank=True)\n"
@@ -568,8 +570,8 @@ def test_a_column_goes_in_two_releases_and_code_from_before_works_until_the_seco
         in refused.stderr
     )
     assert list(forgotten) == [
-        "council/0011_alter_pending_invite_token",
-        "council/0012_forget_pending_invite_token",
+        "council/+1_alter_pending_invite_token",
+        "council/+2_forget_pending_invite_token",
     ]
     project.manage("migrate", database=migrated)
     migrated.execute(INVITE.format("'b'", "'other secret'"))  # the code before it
@@ -584,7 +586,7 @@ def test_a_column_goes_in_two_releases_and_code_from_before_works_until_the_seco
     dropped = project.makemigrations("--drop")
 
     [(name, text)] = dropped.items()
-    assert name == "council/0013_drop_pending_invite_token"
+    assert name == "council/+3_drop_pending_invite_token"
     assert (
         "Safe with the code before it: only if it came with or after the migration that had Django forget"
         in text
@@ -593,7 +595,9 @@ def test_a_column_goes_in_two_releases_and_code_from_before_works_until_the_seco
     project.manage("migrate", database=migrated)
     assert [line for line in migrated.catalog() if "token" in line] == []
     assert project.makemigrations("--drop") == {}
-    project.manage("migrate", "council", "0012", database=migrated)
+    project.manage(
+        "migrate", *numbered("council/+2_forget_pending_invite_token").split("/"), database=migrated
+    )
     columns = [line for line in before if line.startswith("COLUMN|")]
     assert [line for line in migrated.catalog() if line.startswith("COLUMN|")] == columns
 
@@ -603,18 +607,18 @@ def test_a_table_goes_in_two_releases(project: Project, migrated: Database) -> N
 
     forgotten = project.makemigrations("--forget")
 
-    assert list(forgotten) == ["gamification/0014_forget_leaderboard_checkpoint"]
+    assert list(forgotten) == ["gamification/+1_forget_leaderboard_checkpoint"]
     project.manage("migrate", database=migrated)
     assert migrated.fetch('SELECT count(*) FROM "LeaderboardCheckpoint"') == [(0,)]
     dropped = project.makemigrations("--drop")
-    assert list(dropped) == ["gamification/0015_drop_leaderboard_checkpoint"]
+    assert list(dropped) == ["gamification/+2_drop_leaderboard_checkpoint"]
     assert (
         "ACCESS EXCLUSIVE on LeaderboardCheckpoint, for an instant"
-        in dropped["gamification/0015_drop_leaderboard_checkpoint"]
+        in dropped["gamification/+2_drop_leaderboard_checkpoint"]
     )
     project.manage("migrate", database=migrated)
     assert migrated.fetch("""SELECT to_regclass('"LeaderboardCheckpoint"')""") == [(None,)]
-    project.manage("migrate", "gamification", "0013", database=migrated)
+    project.manage("migrate", "gamification", LEAVES["gamification"], database=migrated)
     assert migrated.fetch('SELECT count(*) FROM "LeaderboardCheckpoint"') == [(0,)]
 
 
@@ -622,10 +626,10 @@ def test_a_column_that_another_field_has_by_now_is_not_dropped(project: Project)
     project.edit(MEMBER, COMPANY, "")
     project.makemigrations("--forget")
     project.edit(MEMBER, VISIBLE, f'{VISIBLE}    firm = models.TextField(db_column="company", null=True)\n')
-    name = "council/migrations/0012_firm.py"
-    (project.folder / name).write_text(
+    app, forgotten = numbered("council/+1_forget_member_company").split("/")
+    (project.folder / app / "migrations" / "9999_firm.py").write_text(
         "from django.db import migrations, models\n\n\nclass Migration(migrations.Migration):\n"
-        '    dependencies = [("council", "0011_forget_member_company")]\n'
+        f'    dependencies = [("council", "{forgotten}")]\n'
         "    operations = [migrations.SeparateDatabaseAndState(state_operations=[migrations.AddField("
         '"member", "firm", models.TextField(db_column="company", null=True))])]\n'
     )
@@ -655,7 +659,7 @@ def test_check_says_what_is_missing_and_writes_nothing(project: Project) -> None
     missing = project.manage("makemigrations", "--check", check=False)
 
     assert missing.returncode == 1
-    assert "council/migrations/0011_member_nickname.py" in missing.stdout
+    assert file_of("council/+1_member_nickname") in missing.stdout
     assert project.migrations() == before
 
 
@@ -692,8 +696,8 @@ def test_name_and_header_are_as_asked_for(project: Project) -> None:
 
     written = project.makemigrations("council", "--name", "nicknames", "--no-header")
 
-    assert list(written) == ["council/0011_nicknames"]
-    assert written["council/0011_nicknames"].startswith("from django.db import migrations, models\n")
+    assert list(written) == ["council/+1_nicknames"]
+    assert written["council/+1_nicknames"].startswith("from django.db import migrations, models\n")
 
 
 def test_scriptable_prints_the_paths_alone(project: Project) -> None:
@@ -701,14 +705,14 @@ def test_scriptable_prints_the_paths_alone(project: Project) -> None:
 
     result = project.manage("makemigrations", "--scriptable")
 
-    assert result.stdout == "council/migrations/0011_member_nickname.py\n"
+    assert result.stdout == f"{file_of('council/+1_member_nickname')}\n"
 
 
 def test_an_empty_migration_has_the_questions_in_it(project: Project) -> None:
     written = project.makemigrations("gamification", "--empty", "--name", "fill_levels")
 
     [text] = written.values()
-    assert list(written) == ["gamification/0014_fill_levels"]
+    assert list(written) == ["gamification/+1_fill_levels"]
     assert text.startswith('"""What it does.\n') and all(answer in text for answer in ANSWERS)
     assert "operations = []" in text
 
@@ -716,14 +720,14 @@ def test_an_empty_migration_has_the_questions_in_it(project: Project) -> None:
 def test_two_branches_are_joined(project: Project, migrated: Database) -> None:
     project.edit(*with_member_field("nickname = models.TextField(null=True)"))
     [(one, text)] = project.makemigrations().items()
-    app, name = one.split("/")
-    (project.folder / app / "migrations" / "0011_other.py").write_text(text.replace("nickname", "other"))
+    other = numbered("council/+1_other")
+    (project.folder / file_of("council/+1_other")).write_text(text.replace("nickname", "other"))
     project.edit(*with_member_field("other = models.TextField(null=True)"))
 
     joined = project.makemigrations("--merge")
 
     [(path, text)] = joined.items()
-    assert path == f"council/0012_merge_{name}_0011_other"
+    assert path == f"council/+2_merge_{numbered(one).split('/')[1]}_{other.split('/')[1]}"
     assert text.startswith('"""Joins branches that go on from the same migration.\n\nLocks: none.')
     project.manage("migrate", database=migrated)
     project.manage("makemigrations", "--check", database=migrated)

@@ -1,5 +1,6 @@
 """What is refused, and how steps hang together. That they run is in tests/council/test_makemigrations.py."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -340,9 +341,15 @@ def test_a_table_and_what_pointed_at_it_are_dropped_together() -> None:
 
 
 def steps(changes: dict[str, list[Migration]]) -> dict[str, list[str]]:
-    """Name the steps with what they depend on."""
+    """Name the steps with what they depend on, by their numbers from the newest migration that is there, the leaf."""
+    leaves = dict(MigrationLoader(None).graph.leaf_nodes())
+
+    def relative(app_label: str, name: str) -> str:
+        number = int(name[:4]) - int(leaves[app_label][:4])
+        return f"{app_label}.+{number}_{name[5:]}" if number else f"{app_label}.leaf"
+
     return {
-        f"{app_label}.{step.name}": sorted(f"{app}.{name}" for app, name in step.dependencies)
+        relative(app_label, step.name): sorted(itertools.starmap(relative, step.dependencies))
         for app_label, found in changes.items()
         for step in found
     }
@@ -365,8 +372,8 @@ def test_a_table_comes_after_the_one_of_another_app_that_it_points_at() -> None:
     _, changes = detect(change)
 
     assert steps(changes) == {
-        "resources.0005_note": ["council.0010_sign_in_failures", "resources.0004_indexes"],
-        "benchmarks.0005_answer": ["benchmarks.0004_indexes", "resources.0005_note"],
+        "resources.+1_note": ["council.leaf", "resources.leaf"],
+        "benchmarks.+1_answer": ["benchmarks.leaf", "resources.+1_note"],
     }
 
 
@@ -385,17 +392,17 @@ def test_a_key_comes_after_the_columns_of_another_app_in_the_same_run() -> None:
     _, changes = detect(change)
 
     assert steps(changes) == {
-        "resources.0005_note": ["resources.0004_indexes"],
-        "benchmarks.0005_benchmark_submission_note": ["benchmarks.0004_indexes", "resources.0005_note"],
-        "benchmarks.0006_benchmark_submission_fks_not_valid": [
-            "benchmarks.0005_benchmark_submission_note",
-            "council.0010_sign_in_failures",
-            "resources.0005_note",
+        "resources.+1_note": ["resources.leaf"],
+        "benchmarks.+1_benchmark_submission_note": ["benchmarks.leaf", "resources.+1_note"],
+        "benchmarks.+2_benchmark_submission_fks_not_valid": [
+            "benchmarks.+1_benchmark_submission_note",
+            "council.leaf",
+            "resources.+1_note",
         ],
-        "benchmarks.0007_validate_benchmark_submission_fks": [
-            "benchmarks.0006_benchmark_submission_fks_not_valid",
-            "council.0010_sign_in_failures",
-            "resources.0005_note",
+        "benchmarks.+3_validate_benchmark_submission_fks": [
+            "benchmarks.+2_benchmark_submission_fks_not_valid",
+            "council.leaf",
+            "resources.+1_note",
         ],
     }
 
@@ -433,8 +440,8 @@ def test_what_points_at_the_user_model_comes_after_the_migration_that_makes_it()
     _, of_old = detect(lambda state: state.add_model(model("resources", "Note", ("user", user))))
     of_new = Autodetector(before, after).changes(loader.graph)
 
-    assert steps(of_old)["resources.0005_note"] == ["council.0010_sign_in_failures", "resources.0004_indexes"]
-    assert steps(of_new)["resources.0005_note"] == ["council.0011_account", "resources.0004_indexes"]
+    assert steps(of_old)["resources.+1_note"] == ["council.leaf", "resources.leaf"]
+    assert steps(of_new)["resources.+1_note"] == ["council.+1_account", "resources.leaf"]
 
 
 def test_a_trigger_comes_after_the_columns_that_it_may_speak_of() -> None:
@@ -445,9 +452,9 @@ def test_a_trigger_comes_after_the_columns_that_it_may_speak_of() -> None:
 
     _, changes = detect(change)
 
-    assert steps(changes)["gamification.0014_point_transaction_triggers"] == [
-        "council.0011_member_nickname",
-        "gamification.0013_fill_month_and_streak",
+    assert steps(changes)["gamification.+1_point_transaction_triggers"] == [
+        "council.+1_member_nickname",
+        "gamification.leaf",
     ]
 
 
@@ -462,9 +469,9 @@ def test_a_model_with_another_name_and_its_old_table_is_the_same_model() -> None
 
     assert detector.refusals == []
     assert list(steps(changes)) == [
-        "gamification.0014_award_state",
-        "gamification.0015_drop_award_constraints",
-        "gamification.0016_award_indexes",
+        "gamification.+1_award_state",
+        "gamification.+2_drop_award_constraints",
+        "gamification.+3_award_indexes",
     ]
 
 
@@ -477,8 +484,8 @@ def test_steps_have_the_name_that_was_asked_for() -> None:
     changes = Autodetector(loader.project_state(), after).changes(loader.graph, migration_name="nicknames")
 
     assert list(steps(changes)) == [
-        "council.0011_nicknames_member_nickname",
-        "council.0012_nicknames_member_indexes",
+        "council.+1_nicknames_member_nickname",
+        "council.+2_nicknames_member_indexes",
     ]
 
 
@@ -510,8 +517,8 @@ def test_an_enum_of_two_apps_is_made_by_the_first_that_needs_it(monkeypatch: pyt
     _, changes = detect(change)
 
     assert steps(changes) == {
-        "resources.0005_note": ["resources.0004_indexes"],
-        "council.0011_member_shade": ["council.0010_sign_in_failures", "resources.0005_note"],
+        "resources.+1_note": ["resources.leaf"],
+        "council.+1_member_shade": ["council.leaf", "resources.+1_note"],
     }
     assert "Create enum Shade" in changes["resources"][0].operations[0].describe()
 
@@ -550,7 +557,8 @@ def test_labels_are_put_where_the_choices_have_them(monkeypatch: pytest.MonkeyPa
         ("BOOK", "COURSE"),
         ("FILM", "BOOK"),
     ]
-    assert (step.name, step.atomic) == ("0005_enum_labels", False)
+    assert list(steps(changes)) == ["resources.+1_enum_labels"]
+    assert step.atomic is False
 
 
 def test_a_function_that_would_give_something_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -629,4 +637,4 @@ def test_a_default_that_is_the_same_for_all_rows_is_safe(default: Any) -> None:
     detector, changes = detect(add("extra", field))
 
     assert detector.refusals == []
-    assert list(steps(changes)) == ["council.0011_member_extra"]
+    assert list(steps(changes)) == ["council.+1_member_extra"]
