@@ -78,13 +78,12 @@ Contents = list[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Target:
-    """A database to fill. `free_bytes` is the space on its disk, None where that is not known."""
+    """A database to fill."""
 
     place: Place
     version: int
     folder: Path  # for files of the rehearsal's own
     words: str
-    free_bytes: int | None
 
 
 @contextmanager
@@ -107,7 +106,7 @@ def private(folder: Path | None, *, schema: str, needed_bytes: int) -> Iterator[
             ) as session:
                 session.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
             version = int(installation.major(binaries))
-            yield Target(place, version, made, f"a private PostgreSQL {server.version}", free)
+            yield Target(place, version, made, f"a private PostgreSQL {server.version}")
         except embedded.EmbeddedServerError as error:
             raise NoRehearsal(str(error), cure="Or give --on an empty database on another server.") from error
         finally:
@@ -140,7 +139,7 @@ def given(place: Place, folder: Path | None, *, source: Identity | None) -> Iter
         version = session.info.server_version // 10000
         words = f"{place}, PostgreSQL {session.info.parameter_status('server_version')}"
         try:
-            yield Target(place, version, made, words, None)
+            yield Target(place, version, made, words)
         finally:
             with undisturbed():
                 empty(place, except_for=before)
