@@ -2,6 +2,7 @@
 
 import random
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
@@ -476,45 +477,46 @@ def test_concurrent_bulk_writers_neither_deadlock_nor_lose_a_point(ledger: Datab
     assert ledger.fetch('SELECT count(*) FROM "PointTransaction"') == [(writers * 25 * 50,)]
 
 
+WAITING = """
+    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
+
+
 def test_the_row_level_trigger_deadlocks_where_ours_does_not(ledger: Database) -> None:
-    """What the trigger is for: two transactions that write to two members in opposite order."""
+    """What the trigger is for: two statements that write to the same members in opposite order.
+
+    Somebody holds a member in the middle until both wait.
+    """
 
     def deadlocks() -> int:
-        first, second = (ledger.connect(options="-c deadlock_timeout=10ms") for _ in range(2))
-        count = 0
-        reached = threading.Barrier(2)
+        members = [f"m{n}" for n in range(1, 51)]
 
-        def write(session: psycopg.Connection, name: str, members: list[str]) -> None:
-            nonlocal count
-            for round_ in range(40):
-                reached.wait()
-                rows = [f"{name}-{round_}-{member}" for member in members]
+        def write(name: str, members: list[str]) -> int:
+            with ledger.connect(options="-c deadlock_timeout=10ms") as session:
                 try:
                     session.execute(
                         """INSERT INTO "PointTransaction" (id, "memberId", action, points)
-                           SELECT r.id, r.member, 'x', 1 FROM unnest(%s::text[], %s::text[]) AS r(id, member)""",
-                        [rows, members],
+                           SELECT %s || r.member, r.member, 'x', 1 FROM unnest(%s::text[]) AS r(member)""",
+                        [f"{name}-{threading.get_ident()}-", members],
                     )
                 except psycopg.errors.DeadlockDetected:
-                    count += 1
+                    return 1
+            return 0
 
-        members = [f"m{n}" for n in range(1, 51)]
-        threads = [
-            threading.Thread(target=write, args=[first, f"up{id(first)}", members]),
-            threading.Thread(target=write, args=[second, f"down{id(second)}", members[::-1]]),
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        first.close()
-        second.close()
-        return count
+        with ThreadPoolExecutor(2) as pool, ledger.connect() as watch, ledger.connect() as holder:
+            with holder.transaction():
+                holder.execute("""SELECT FROM "Member" WHERE id = 'm25' FOR NO KEY UPDATE""")
+                lost = [pool.submit(write, "up", members), pool.submit(write, "down", members[::-1])]
+                deadline = time.monotonic() + 60
+                while watch.execute(WAITING).fetchone() != (2,):
+                    assert time.monotonic() < deadline
+                    time.sleep(0.01)
+            return sum(one.result() for one in lost)
 
     assert deadlocks() == 0
-    ledger.execute('DROP TRIGGER trg_update_member_points ON "PointTransaction"')
-    ledger.execute(ROW_LEVEL_TRIGGER)
-    assert deadlocks() > 0
+    ledger.execute('DROP TRIGGER trg_update_member_points ON "PointTransaction"; DELETE FROM "Member"')
+    ledger.execute(f"{ROW_LEVEL_TRIGGER}; {MEMBERS}")
+    assert deadlocks() == 1
 
 
 def test_the_gateway_s_row_level_trigger_becomes_ours_in_place(database: Database) -> None:

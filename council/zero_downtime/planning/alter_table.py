@@ -1,5 +1,6 @@
 """What the parts of ALTER TABLE do: each has a lock and a price of its own."""
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -90,6 +91,7 @@ def _add_column(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
         kind,
         is_nullable=Type.CONSTR_NOTNULL not in constraints,
         null_share=0.0 if has_default else 1.0,
+        is_sorted=True,
     )
     volatile = [
         function
@@ -201,14 +203,16 @@ def _add(constraint: Any, name: str, inventory: Inventory, column: str = "") -> 
     is_valid = not constraint.skip_validation
     parent = constraint.pktable and table(constraint.pktable, inventory)
     own_name = constraint.conname or f"{name}_{column}_{kind}"
-    inventory[name].constraints[own_name] = Constraint(kind, parent, is_valid, _not_null(constraint))
+    columns = [key.sval for key in constraint.fk_attrs or ()] or [column]
+    added = Constraint(kind, parent, is_valid, _not_null(constraint), columns)
+    inventory[name].constraints[own_name] = added
     if parent:
         yield Lock(parent, SHARE_ROW_EXCLUSIVE)
     if is_new:
         return
     yield Break(f'rows that break "{own_name}" are refused')
     if kind in "fc" and is_valid:
-        yield _validation(name, parent, inventory)
+        yield _validation(name, added, inventory)
         yield Risk(
             "validated-key" if parent else "scan-under-lock",
             f'"{own_name}" is checked against all rows of "{name}" while nobody can '
@@ -252,9 +256,14 @@ def _not_null(constraint: Any) -> str | None:
     return None
 
 
-def _validation(name: str, parent: str | None, inventory: Inventory) -> Work:
+def _validation(name: str, constraint: Constraint, inventory: Inventory) -> Work:
     work = scan(name, inventory)
-    return work._replace(kind=Kind.KEYS, parent_rows=inventory[parent].rows) if parent else work
+    if not constraint.parent:
+        return work
+    columns = inventory[name].columns
+    share = math.prod(1 - columns[column].null_share for column in constraint.columns if column in columns)
+    parent_rows = inventory[constraint.parent].rows
+    return work._replace(kind=Kind.KEYS, entries=round(work.rows * share), parent_rows=parent_rows)
 
 
 def _validate(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
@@ -264,7 +273,7 @@ def _validate(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
     found.is_validated = True
     if found.parent:
         yield Lock(found.parent, ROW_SHARE)
-    yield _validation(name, found.parent, inventory)
+    yield _validation(name, found, inventory)
 
 
 def _drop_constraint(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:

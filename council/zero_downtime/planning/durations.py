@@ -41,7 +41,7 @@ CONCURRENT_SECONDS = 0.02  # three transactions, each written to disk
 REWRITE_SECONDS = 1.3e-6
 CHANGE_SECONDS = CHANGE_INDEX_SECONDS = 3e-6
 # A transaction, and its rows: each is found by its key, with what belongs to it, and its pages are written anew.
-BATCH_SECONDS, BATCH_CHANGE_SECONDS = 0.0015, 0.2e-3
+BATCH_SECONDS, BATCH_CHANGE_SECONDS = 0.0015, 0.05e-3
 
 
 def seconds(work: Work, pace: float = 1.0) -> float:
@@ -52,8 +52,8 @@ def seconds(work: Work, pace: float = 1.0) -> float:
 def _seconds(work: Work) -> float:
     scan = work.rows * ROW_SECONDS + work.bytes * BYTE_SECONDS
     if work.kind is Kind.KEYS:
-        # Few keys are looked up one by one, none at all not.
-        return scan + (work.rows + min(work.parent_rows, 20 * work.rows)) * KEY_SECONDS
+        # Few keys are looked up one by one, and NULL not at all.
+        return scan + (work.entries + min(work.parent_rows, 20 * work.entries)) * KEY_SECONDS
     if work.kind is Kind.BUILD:
         return (2 * scan + CONCURRENT_SECONDS if work.is_concurrent else scan) + _entries(work)
     if work.kind is Kind.REWRITE:
@@ -69,4 +69,6 @@ def _entries(work: Work) -> float:
     if work.method == "gin":
         return work.entries * GIN_ENTRY_SECONDS
     compare = COMPARE_SECONDS + work.entry_bytes * COMPARE_BYTE_SECONDS
+    if work.is_sorted:
+        compare /= 2
     return work.entries * (BTREE_ENTRY_SECONDS + math.log2(work.entries + 1) * compare)

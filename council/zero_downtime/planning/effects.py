@@ -56,7 +56,8 @@ class Kind(StrEnum):
 class Work(NamedTuple):
     """What takes longer the more rows there are.
 
-    `rows` and `bytes` are the table's; `entries` those of the index that is built, or the rows that are changed.
+    `rows` and `bytes` are the table's; `entries` those of the index that is built, the keys that are looked up, or
+    the rows that are changed.
     """
 
     kind: Kind
@@ -71,6 +72,7 @@ class Work(NamedTuple):
     indexes: int = 0
     batches: int = 0
     is_counted: bool = True
+    is_sorted: bool = False  # as the index wants it
 
 
 class Break(NamedTuple):
@@ -122,7 +124,8 @@ def build(
     if index.method == "gin":
         entries = round(entries * max((column.elements for column in columns), default=1))
     width = round(sum(column.bytes for column in columns))
-    return Work(Kind.BUILD, name, found.rows, found.bytes, entries, width, index.method, is_concurrent)
+    work = Work(Kind.BUILD, name, found.rows, found.bytes, entries, width, index.method, is_concurrent)
+    return work._replace(is_sorted=all(column.is_sorted for column in columns))
 
 
 def partitioned(name: str, inventory: Inventory, what: str) -> Iterator[Risk]:

@@ -20,6 +20,7 @@ class Column:
     bytes: float = 8.0  # on average
     null_share: float = 0.0
     elements: float = 1.0  # of an array, on average
+    is_sorted: bool = False  # or the same in all rows
 
 
 @dataclass
@@ -34,6 +35,7 @@ class Constraint:
     parent: str | None = None
     is_validated: bool = True
     not_null: str | None = None  # the column that a check forbids NULL
+    columns: list[str] = field(default_factory=list)  # of a key
 
 
 @dataclass
@@ -93,7 +95,8 @@ TABLES = """
 COLUMNS = """
     SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull,
            coalesce(s.avg_width, 8), coalesce(s.null_frac, 0),
-           coalesce(s.elem_count_histogram[array_upper(s.elem_count_histogram, 1)], 1)
+           coalesce(s.elem_count_histogram[array_upper(s.elem_count_histogram, 1)], 1),
+           coalesce(abs(s.correlation) > 0.99 OR s.n_distinct = 1 OR s.null_frac = 1, false)
       FROM pg_attribute a
       JOIN pg_class c ON c.oid = a.attrelid
       JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -114,7 +117,8 @@ INDEXES = """
 """
 CONSTRAINTS = """
     SELECT t.relname, k.conname, k.contype, p.relname, k.convalidated,
-           substring(pg_get_constraintdef(k.oid) FROM '^CHECK \\(\\("?([^"]+?)"? IS NOT NULL\\)\\)')
+           substring(pg_get_constraintdef(k.oid) FROM '^CHECK \\(\\("?([^"]+?)"? IS NOT NULL\\)\\)'),
+           ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY(k.conkey))
       FROM pg_constraint k
       JOIN pg_class t ON t.oid = k.conrelid
       LEFT JOIN pg_class p ON p.oid = k.confrelid
