@@ -47,6 +47,12 @@ def name(names: Any) -> str:
     return str(names[-1].sval)
 
 
+def number(node: Any) -> int | None:
+    """Give the whole number that a part is, or None."""
+    is_constant = kind(node) == "A_Const" and kind(node.val) == "Integer"
+    return int(node.val.ival) if is_constant else None
+
+
 def nodes(node: Any, wanted: str) -> Iterator[Any]:
     """Find all parts of one kind, named as in PostgreSQL's sources."""
     found: list[ast.Node] = []

@@ -92,6 +92,7 @@ def _add_column(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
         is_nullable=Type.CONSTR_NOTNULL not in constraints,
         null_share=0.0 if has_default else 1.0,
         is_sorted=True,
+        only_number=statements.number(default.raw_expr) if default else None,
     )
     volatile = [
         function

@@ -11,7 +11,7 @@ from typing import Any
 from pglast import ast, enums
 
 from council.postgres import statements
-from council.zero_downtime.planning import alter_table
+from council.zero_downtime.planning import alter_table, conditions
 from council.zero_downtime.planning.effects import (
     ACCESS_EXCLUSIVE,
     ACCESS_SHARE,
@@ -106,19 +106,10 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
         )
     if node.unique and name not in inventory.new_tables:
         yield Break(f'rows that "{node.idxname}" finds twice are refused')
-    entries = round(inventory[name].rows * _share(node.whereClause, inventory[name].columns))
+    share = conditions.share(node.whereClause, inventory[name].columns)
+    entries = round(inventory[name].rows * share)
     yield build(name, index, inventory, entries=entries, is_concurrent=bool(node.concurrent))
     inventory[name].indexes[node.idxname or f"{name}_index"] = index
-
-
-def _share(condition: Any, columns: dict[str, Column]) -> float:
-    """Tell which share of the rows an index's condition lets in, as far as it asks for what is not NULL."""
-    share = 1.0
-    for test in statements.nodes(condition, "NullTest") if condition else ():
-        if test.nulltesttype == enums.NullTestType.IS_NOT_NULL and statements.kind(test.arg) == "ColumnRef":
-            column = columns.get(test.arg.fields[-1].sval)
-            share *= 1 - column.null_share if column else 1
-    return share
 
 
 @effects.register(ast.DropStmt)

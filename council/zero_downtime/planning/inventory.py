@@ -21,6 +21,7 @@ class Column:
     null_share: float = 0.0
     elements: float = 1.0  # of an array, on average
     is_sorted: bool = False  # or the same in all rows
+    only_number: int | None = None  # that all rows have
 
 
 @dataclass
@@ -96,7 +97,9 @@ COLUMNS = """
     SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull,
            coalesce(s.avg_width, 8), coalesce(s.null_frac, 0),
            coalesce(s.elem_count_histogram[array_upper(s.elem_count_histogram, 1)], 1),
-           coalesce(abs(s.correlation) > 0.99 OR s.n_distinct = 1 OR s.null_frac = 1, false)
+           coalesce(abs(s.correlation) > 0.99 OR s.n_distinct = 1 OR s.null_frac = 1, false),
+           CASE WHEN s.n_distinct = 1 AND s.null_frac = 0 AND format_type(a.atttypid, NULL) ~ '^(small|big)?int(eger)?$'
+                THEN (s.most_common_vals::text::bigint[])[1] END
       FROM pg_attribute a
       JOIN pg_class c ON c.oid = a.attrelid
       JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -214,6 +214,25 @@ def test_work_is_counted_by_the_catalogue(database: Database) -> None:
     assert gin.entries == pytest.approx(30_000, rel=0.05)
 
 
+@pytest.mark.parametrize(
+    ("condition", "entries"),
+    [
+        ('"Number" > 0', 0),
+        ('"Number" >= 0 AND id IS NOT NULL', ROWS),
+        ('"parentId" IS NOT NULL AND "Number" = 0', ROWS // 4),
+        ('"parentId" IS NULL', ROWS * 3 // 4),
+        ('"Number" > 0 OR id IS NULL', ROWS),
+    ],
+)
+def test_a_partial_index_has_the_rows_that_its_condition_lets_in(
+    foretell: Foretell, there: Inventory, condition: str, entries: int
+) -> None:
+    there.tables["Child"].columns["Number"].only_number = 0
+    there.tables["Child"].columns["parentId"].null_share = 0.75
+    [step] = foretell(f'CREATE INDEX CONCURRENTLY i ON "Child" (id) WHERE {condition}', atomic=False)
+    assert [work.entries for work in step.work] == [entries]
+
+
 def test_a_table_that_nobody_analysed_is_told_to_be_not_counted(foretell: Foretell, there: Inventory) -> None:
     there.tables["Child"].is_counted = False
     [step] = foretell("""CREATE INDEX CONCURRENTLY i ON "Child" ("Number")""", atomic=False)
