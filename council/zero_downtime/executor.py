@@ -17,7 +17,7 @@ from council.zero_downtime import failures, patience
 from council.zero_downtime.baseline import AdoptBaseline
 from council.zero_downtime.observer import Observer
 from council.zero_downtime.patience import Patience
-from council.zero_downtime.planning import plan
+from council.zero_downtime.planning import plan as planning
 
 
 class Executor(MigrationExecutor):
@@ -54,6 +54,7 @@ class Executor(MigrationExecutor):
                 if isinstance(operation, AdoptBaseline) and not backwards and not fake:
                     operation.is_adoption(self.connection)
         self.planned, self.finished = len(plan), 0
+        self.wanted = {} if fake else planning.wanted(self.connection, plan)
         return super().migrate(targets, plan, state, fake, fake_initial)
 
     def apply_migration(
@@ -75,7 +76,7 @@ class Executor(MigrationExecutor):
         self._report("apply_start", migration)
         with self._explained(migration):
             if migration.atomic:
-                state = self._with_locks(migration, state, lambda: self._apply_atomically(state, migration))
+                state = self._with_locks(migration, lambda: self._apply_atomically(state, migration))
             else:
                 state = self._apply_step_by_step(state, migration)
         self._report("apply_success", migration)
@@ -96,7 +97,7 @@ class Executor(MigrationExecutor):
         for operation in migration.operations:
             step = copy.copy(migration)
             step.operations = [operation]  # type: ignore[misc]  # as Migration.__init__ does
-            state = self._with_locks(step, state, functools.partial(self._apply_step, state, step))
+            state = self._with_locks(step, functools.partial(self._apply_step, state, step))
         self.record_migration(migration)
         return state
 
@@ -117,7 +118,7 @@ class Executor(MigrationExecutor):
         with self._explained(migration, backwards=True):
             if migration.atomic:
                 act = functools.partial(self._unapply_atomically, state, migration)
-                state = self._with_locks(migration, state, act, backwards=True)
+                state = self._with_locks(migration, act)
             else:
                 self._unapply_step_by_step(state, migration)
         self._report("unapply_success", migration)
@@ -142,7 +143,7 @@ class Executor(MigrationExecutor):
             state = step.mutate_state(state)
         for step, before in reversed(steps):
             act = functools.partial(self._unapply_step, before, step)
-            self._with_locks(step, before, act, backwards=True)
+            self._with_locks(step, act)
         self._record_unapplied(migration)
 
     def _unapply_step(self, before: ProjectState, step: Migration) -> ProjectState:
@@ -157,18 +158,16 @@ class Executor(MigrationExecutor):
     def _with_locks(
         self,
         migration: Migration,
-        before: ProjectState,
         act: Callable[[], ProjectState],
-        *,
-        backwards: bool = False,
     ) -> ProjectState:
         """Apply or reverse a migration until it gets its locks. Raises PatienceExhausted."""
+        wanted = (self.wanted.get(operation, ()) for operation in migration.operations)
         return patience.persist(
             act,
             connection=self.connection,
             observer=self.observer,
             patience=self.patience,
-            wanted=plan.locks(self.connection, migration, before, backwards=backwards),
+            wanted=set().union(*wanted),
             what=str(migration),
             kept=f"{failures.kept(migration)} {self._progress()}",
         )

@@ -89,20 +89,12 @@ def of(connection: BaseDatabaseWrapper, migrations: MigrationPlan) -> list[Step]
     return steps(connection, migrations, state=state, there=inventory.read(connection), pace=pace)
 
 
-def locks(
-    connection: BaseDatabaseWrapper, migration: Migration, before: ProjectState, *, backwards: bool = False
-) -> set[Lock]:
-    """List the locks a migration takes that readers or writers would wait for, on tables that are there.
-
-    `before` is the state that the migration begins with forwards.
-    """
-    there = inventory.read(connection)
-    tables = frozenset(there.tables)
-    # Without its rendered models, which belong to whoever gave it.
-    state = ProjectState({key: model.clone() for key, model in before.models.items()}, before.real_apps)
-    foretold = _Foretold(connection, migration, there)
-    made = [foretold.step(change) for change in _changes(migration, state, backwards=backwards)]
-    return {lock for step in made for lock, _ in step.locks if lock.mode in FELT and lock.table in tables}
+def wanted(connection: BaseDatabaseWrapper, migrations: MigrationPlan) -> dict[Operation, set[Lock]]:
+    """List the locks that each operation of a plan takes and that readers or writers would wait for."""
+    executor: Any = MigrationExecutor(connection)
+    state = executor._create_project_state(with_applied_migrations=True)
+    found = _foretell(connection, migrations, state=state, there=inventory.read(connection))
+    return {change.operation: {lock for lock, _ in step.locks if lock.mode in FELT} for change, step in found}
 
 
 def steps(
@@ -114,18 +106,42 @@ def steps(
     pace: float = 1.0,
 ) -> list[Step]:
     """Foretell the steps of a plan that finds a state of the models and an inventory of the database."""
-    found: list[Step] = []
+    return [step for _, step in _foretell(connection, migrations, state=state, there=there, pace=pace)]
+
+
+def _foretell(
+    connection: BaseDatabaseWrapper,
+    migrations: MigrationPlan,
+    *,
+    state: ProjectState,
+    there: Inventory,
+    pace: float = 1.0,
+) -> Iterator[tuple["_Change", Step]]:
+    ways_back = [migration for migration, backwards in migrations if backwards]
+    before = _states_before(connection, ways_back) if ways_back else {}
     for migration, backwards in migrations:
         there.begin_migration()
-        if backwards:
-            state = MigrationExecutor(connection).loader.project_state(
-                (migration.app_label, migration.name), at_end=False
-            )
+        state = before[migration] if backwards else state
         foretold = _Foretold(connection, migration, there, pace)
-        made = [foretold.step(change) for change in _changes(migration, state, backwards=backwards)]
-        found += _until_the_end(made) if migration.atomic else made
+        changes = _changes(migration, state, backwards=backwards)
+        made = [foretold.step(change) for change in changes]
+        yield from zip(changes, _until_the_end(made) if migration.atomic else made, strict=True)
         if not backwards:
             state = migration.mutate_state(state, preserve=False)
+
+
+def _states_before(
+    connection: BaseDatabaseWrapper, migrations: list[Migration]
+) -> dict[Migration, ProjectState]:
+    """Give the states that applied migrations began with."""
+    executor = MigrationExecutor(connection)
+    state = ProjectState(real_apps=executor.loader.unmigrated_apps)
+    found = {}
+    for migration, _ in executor.migration_plan(executor.loader.graph.leaf_nodes(), clean_start=True):
+        if migration in migrations:
+            found[migration] = state
+        if (migration.app_label, migration.name) in executor.loader.applied_migrations:
+            state = migration.mutate_state(state, preserve=migration in migrations)
     return found
 
 
