@@ -108,7 +108,8 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
         yield Break(f'rows that "{node.idxname}" finds twice are refused')
     share = conditions.share(node.whereClause, inventory[name].columns)
     entries = round(inventory[name].rows * share)
-    yield build(name, index, inventory, entries=entries, is_concurrent=bool(node.concurrent))
+    work = build(name, index, inventory, entries=entries, is_concurrent=bool(node.concurrent))
+    yield work._replace(is_partial=node.whereClause is not None)
     inventory[name].indexes[node.idxname or f"{name}_index"] = index
 
 

@@ -32,6 +32,7 @@ def pace(connection: BaseDatabaseWrapper) -> float:
 
 
 ROW_SECONDS = 0.02e-6
+CONDITION_SECONDS = 0.05e-6
 BYTE_SECONDS = 0.3e-9
 KEY_SECONDS = 0.19e-6
 # Of a sort, for each row and each time that the number of rows doubles: more for longer entries.
@@ -55,7 +56,8 @@ def _seconds(work: Work) -> float:
         # Few keys are looked up one by one, and NULL not at all.
         return scan + (work.entries + min(work.parent_rows, 20 * work.entries)) * KEY_SECONDS
     if work.kind is Kind.BUILD:
-        return (2 * scan + CONCURRENT_SECONDS if work.is_concurrent else scan) + _entries(work)
+        condition = work.rows * CONDITION_SECONDS if work.is_partial else 0
+        return (2 * scan + CONCURRENT_SECONDS if work.is_concurrent else scan) + condition + _entries(work)
     if work.kind is Kind.REWRITE:
         return scan + work.rows * REWRITE_SECONDS
     if work.kind is Kind.CHANGE and work.batches:

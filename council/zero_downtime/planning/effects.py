@@ -73,6 +73,7 @@ class Work(NamedTuple):
     batches: int = 0
     is_counted: bool = True
     is_sorted: bool = False  # as the index wants it
+    is_partial: bool = False
 
 
 class Break(NamedTuple):
