@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.databases import Database
+from tests.projects import NEWEST, Project, number
 
 pytestmark = pytest.mark.django_db
 
@@ -71,6 +72,26 @@ def test_the_way_back_is_planned_as_well(migrated: Database) -> None:
     run = migrated.manage("migrate", "gamification", "0008", "--plan")
     assert "  Undo: Install trigger trg_point_transaction_in_utc on pointtransaction" in run.stdout
     assert 'ACCESS EXCLUSIVE on "PointTransaction" for an instant: reads, writes and DDL wait' in run.stdout
+
+
+def test_what_migrate_refuses_is_told_by_the_plan_and_fails_as_that_migration(
+    project: Project, migrated: Database
+) -> None:
+    """Its refusal comes with its SQL, which both ask for before anything is run."""
+    name = f"{number('council', 1)}_long_ids"
+    (project.folder / f"council/migrations/{name}.py").write_text(
+        "from django.db import migrations, models\n\n\nclass Migration(migrations.Migration):\n"
+        f'    dependencies = [("council", "{NEWEST["council"]}")]\n'
+        '    operations = [migrations.AlterField("member", "id", models.CharField(max_length=40, primary_key=True))]\n'
+    )
+
+    told = project.manage("migrate", "--plan", database=migrated, check=False)
+    run = project.manage("migrate", database=migrated, check=False)
+
+    assert (told.returncode, run.returncode) == (1, 1)
+    assert 'refused: migrate refuses it: "Member"."id" cannot change from text to varchar(40)' in told.stdout
+    assert run.stderr.startswith(f"MigrationFailed: council.{name} ")
+    assert "cannot be used" not in told.stderr + run.stderr
 
 
 def test_another_database_than_the_baseline_is_told_in_words(v1: Database) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.db import OperationalError, transaction
+from django.db import NotSupportedError, OperationalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
@@ -177,11 +177,12 @@ class _Foretold:
             **settings.ACCEPTED_MIGRATION_RISKS.get(str(migration), {}),
             **getattr(migration, "accepts", {}),
         }
-        self.is_compared = True
+        self.met: list[Risk] = []  # on the way to an operation's SQL
         self.locked: list[Lock] = []  # by statements before, until the transaction ends
 
     def step(self, change: _Change) -> Step:
         operation = change.operation
+        self.met.clear()
         sql = self.sql(change)
         effects = [*self.of_operation(change), *itertools.chain.from_iterable(map(self.of_sql, sql))]
         work = [
@@ -219,13 +220,16 @@ class _Foretold:
             return []
         if self.is_adoption(change):
             return []
+        states = (change.after, change.before) if change.backwards else (change.before, change.after)
+        run = operation.database_backwards if change.backwards else operation.database_forwards
         editor: Any
-        with self.connection.schema_editor(collect_sql=True, atomic=False) as editor:
-            if change.backwards:
-                operation.database_backwards(self.migration.app_label, editor, change.after, change.before)
-            else:
-                operation.database_forwards(self.migration.app_label, editor, change.before, change.after)
-            editor.flush_deferred_sql()
+        try:
+            with self.connection.schema_editor(collect_sql=True, atomic=False) as editor:
+                run(self.migration.app_label, editor, *states)
+                editor.flush_deferred_sql()
+        except NotSupportedError as error:
+            self.met.append(Risk("refused", f"migrate refuses it: {error}", "Do as it says."))
+            return []
         return [f"{str(sql).strip().removesuffix(';').rstrip()};" for sql in editor.collected_sql]
 
     def is_adoption(self, change: _Change) -> bool:
@@ -245,7 +249,7 @@ class _Foretold:
         except OperationalError as error:
             if failures.sqlstate(error) != LOCK_NOT_AVAILABLE:
                 raise
-            self.is_compared = False
+            self.met.append(NOT_COMPARED)
             return True
 
     def of_operation(self, change: _Change) -> Iterator[Risk]:
@@ -253,8 +257,7 @@ class _Foretold:
             yield IRREVERSIBLE
         elif not change.operation.reduces_to_sql:
             yield UNKNOWN
-        elif not self.is_compared and isinstance(change.operation, AdoptBaseline):
-            yield NOT_COMPARED
+        yield from self.met
 
     def of_sql(self, text: str) -> Iterator[Effect]:
         try:
