@@ -227,7 +227,7 @@ def use_direct_connection(alias: str) -> None:
 def refuse_what_cannot_be_migrated(connection: BaseDatabaseWrapper) -> None:
     """Refuse a pooler that shares sessions out, and a server that takes no writes, before anything is done."""
     connection.ensure_connection()
-    version: Any = connection.get_database_version()  # type: ignore[attr-defined]  # PostgreSQL's own
+    version = connection.get_database_version()
     if version[0] < OLDEST_POSTGRESQL:
         raise NotSupportedError(
             f"PostgreSQL {OLDEST_POSTGRESQL} or later is required (found {version[0]}.{version[1]})."

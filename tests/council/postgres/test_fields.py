@@ -164,7 +164,13 @@ def test_cuids_and_the_keys_that_point_at_them_get_no_index_for_like() -> None:
         tables = [table for (table,) in cursor.fetchall()]
 
     # Of ours the unique username, and two keys that are no cuids.
-    assert tables == ["PointRule", "auth_group", "council_account", "council_signinfailures", "django_session"]
+    assert tables == [
+        "PointRule",
+        "auth_group",
+        "council_account",
+        "council_signinfailures",
+        "django_session",
+    ]
 
 
 def test_a_naive_moment_is_taken_for_utc() -> None:

@@ -172,8 +172,12 @@ CASES = {
     "AddLikeIndexConcurrently": Case(
         operation=zero_downtime.AddLikeIndexConcurrently("app.Child", "code"),
         before=(
-            migrations.AddField("child", "code", models.TextField(db_index=True, null=True)),
-            migrations.RunSQL(f'DROP INDEX "{LIKE}"'),
+            migrations.AddField("child", "code", models.TextField(null=True)),
+            migrations.SeparateDatabaseAndState(
+                state_operations=[
+                    migrations.AlterField("child", "code", models.TextField(null=True, db_index=True))
+                ]
+            ),
         ),
         is_done=lambda connection: has_index(connection, LIKE),
         sql=f'CREATE INDEX CONCURRENTLY "{LIKE}" ON "Child" ("code" text_pattern_ops)',
