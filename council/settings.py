@@ -179,6 +179,14 @@ DATE_FORMAT = "j M Y"
 TIME_FORMAT = "H:i"
 DATETIME_FORMAT = "j M Y, H:i"
 
+# Discord: the server whose members are paid for activity there. MEE6 counts it.
+DISCORD_GUILD_ID = os.environ.get("DISCORD_GUILD_ID", "").strip()
+if DISCORD_GUILD_ID and not (DISCORD_GUILD_ID.isascii() and DISCORD_GUILD_ID.isdecimal()):
+    raise ImproperlyConfigured(
+        f"DISCORD_GUILD_ID is {DISCORD_GUILD_ID!r}. Set it to the server's id, which is digits."
+    )
+MEE6_URL = os.environ.get("MEE6_URL", "https://mee6.xyz")
+
 STATIC_URL = "static/"
 STATIC_ROOT = None if DEBUG else BASE_DIR / "staticfiles"  # filled by collectstatic on deploy
 STORAGES = {

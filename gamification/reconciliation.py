@@ -60,6 +60,12 @@ class Difference:
 
 def differences() -> Iterator[Difference]:
     """Compare all members with the ledger, a thousand at a time. Locks nothing."""
+    for _, found in compared():
+        yield from found
+
+
+def compared() -> Iterator[tuple[list[str], list[Difference]]]:
+    """Compare all members with the ledger, and yield the ids of each thousand with what differs among them."""
     return _in_batches(compare)
 
 
@@ -69,13 +75,16 @@ def repair() -> Iterator[Difference]:
     Locks only those who differ, a batch of a thousand members at a time, and writes a POINTS_RECONCILED row of the
     audit log for each.
     """
-    return _in_batches(_repair)
+    for _, found in _in_batches(_repair):
+        yield from found
 
 
-def _in_batches(act: Callable[[list[str]], list[Difference]]) -> Iterator[Difference]:
+def _in_batches(
+    act: Callable[[list[str]], list[Difference]],
+) -> Iterator[tuple[list[str], list[Difference]]]:
     after = ""
     while ids := next_batch(after):
-        yield from act(ids)
+        yield ids, act(ids)
         after = ids[-1]
 
 
