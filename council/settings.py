@@ -33,6 +33,11 @@ def number(name: str, *, default: int) -> int:
     return int(value) if value else default
 
 
+def text(name: str) -> str:
+    """Read a variable; the empty string where it is not set."""
+    return os.environ.get(name, "").strip()
+
+
 # Database. DATABASE_URL serves the application, DIRECT_URL the migrations; without either a private
 # PostgreSQL runs in .postgres/, for development and tests.
 DATABASE_URLS = {name: os.environ[name] for name in ("DATABASE_URL", "DIRECT_URL") if os.environ.get(name)}
@@ -181,18 +186,23 @@ TIME_FORMAT = "H:i"
 DATETIME_FORMAT = "j M Y, H:i"
 
 # Files of the library: a private bucket over the S3 protocol, or a folder, which development has without being asked.
-S3_VARIABLES = ("S3_ENDPOINT_URL", "S3_REGION", "S3_BUCKET", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY")
 
 
 def library_storage() -> dict[str, Any] | None:
     """Read where the library's files are; None where nobody has said so. Raises ImproperlyConfigured."""
-    given = {name: os.environ.get(name, "").strip() for name in S3_VARIABLES}
-    folder = os.environ.get("LIBRARY_FOLDER", "").strip()
+    given = {
+        "S3_ENDPOINT_URL": text("S3_ENDPOINT_URL"),
+        "S3_REGION": text("S3_REGION"),
+        "S3_BUCKET": text("S3_BUCKET"),
+        "S3_ACCESS_KEY_ID": text("S3_ACCESS_KEY_ID"),
+        "S3_SECRET_ACCESS_KEY": text("S3_SECRET_ACCESS_KEY"),
+    }
+    folder = text("LIBRARY_FOLDER")
     if missing := [name for name, value in given.items() if not value]:
         if len(missing) < len(given):
             raise ImproperlyConfigured(
-                f"{', '.join(missing)} not set, but other variables of the bucket are. Set all five of "
-                f"{', '.join(S3_VARIABLES)}, or none."
+                f"Not set: {', '.join(missing)}. Other variables of the bucket are. Set all five, "
+                f"{', '.join(given)}, or none."
             )
         if not folder and not DEBUG:
             return None
@@ -209,7 +219,7 @@ def library_storage() -> dict[str, Any] | None:
             f"http:// is accepted for this machine alone."
         )
     return {
-        "BACKEND": "resources.storage.Bucket",
+        "BACKEND": "resources.bucket.Bucket",
         "OPTIONS": {
             "endpoint_url": endpoint,
             "region_name": region,

@@ -14,12 +14,11 @@ from storages.backends.s3 import S3Storage
 
 from resources.storage import LINK_SECONDS, MIB, Listed
 
-
 # What boto3 knows of S3, some megabytes of JSON. Each thread has a client of its own; they read this once.
 KNOWLEDGE = botocore.session.get_session().get_component("data_loader")
 
 
-class S3(S3Storage):
+class S3(S3Storage):  # type: ignore[misc]  # django-storages has no types
     def _create_session(self) -> boto3.Session:
         session = botocore.session.get_session()
         session.register_component("data_loader", KNOWLEDGE)

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
-from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import FileResponse, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
@@ -19,7 +19,7 @@ RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 
 @require_safe
 @good_standing_required
-def file(request: MemberRequest, token: str) -> HttpResponseBase:
+def file(request: MemberRequest, token: str) -> HttpResponse:
     """Send a file of the folder to the member for whom the link was made. A bucket sends its files itself."""
     try:
         return send(request, storage.read_link(token, member_id=request.member.pk))
@@ -27,7 +27,7 @@ def file(request: MemberRequest, token: str) -> HttpResponseBase:
         return fault(request, str(error), status=403)
 
 
-def send(request: HttpRequest, ticket: Ticket) -> HttpResponseBase:
+def send(request: HttpRequest, ticket: Ticket) -> HttpResponse:
     """Send a file of the folder as an attachment, or the one range of it that is asked for."""
     try:
         opened = storage.open_file(ticket.path)
@@ -49,7 +49,8 @@ def send(request: HttpRequest, ticket: Ticket) -> HttpResponseBase:
         response.status_code = 206
         response.headers["Content-Range"] = f"bytes {first}-{last}/{size}"
         response.headers["Content-Length"] = str(last - first + 1)
-    return response
+    sent: HttpResponse = response
+    return sent
 
 
 def _range(header: str, size: int) -> tuple[int, int]:
