@@ -115,6 +115,14 @@ class PointTransaction(models.Model):
         return reason if isinstance(reason, str) else ""
 
 
+class Introduction(Member):
+    """A member as the ledger sees an introduction: the database pays for it when the gateway notes it."""
+
+    class Meta:
+        proxy = True
+        triggers = [triggers.PAY_INTRODUCTION]
+
+
 class PointRule(models.Model):
     """What an action is worth: in force at once, and for rows to come only.
 
