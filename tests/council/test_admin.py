@@ -14,8 +14,8 @@ from django.urls import reverse
 
 from benchmarks.models import BenchmarkSubmission
 from council import roles
+from council.accounts.models import Account
 from council.models import (
-    Account,
     Admin,
     AdminRole,
     AuditLog,
