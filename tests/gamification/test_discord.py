@@ -6,7 +6,8 @@ import pytest
 from django.core.management import call_command
 
 from council import jobs
-from council.models import Account, JobRun, Member
+from council.accounts.models import Account
+from council.models import JobRun, Member
 from gamification import discord, ledger, mee6
 from gamification.models import DiscordActivity, DiscordStanding, PointRule, PointTransaction
 from tests import mee6 as stand_in

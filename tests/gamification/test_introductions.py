@@ -4,7 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from django.db import connection
 
-from council.models import Account, Member
+from council.accounts.models import Account
+from council.models import Member
 from gamification import ledger
 from gamification.models import PointRule, PointTransaction
 from tests.databases import Database
