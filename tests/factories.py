@@ -8,8 +8,8 @@ import argon2
 import factory
 from django.contrib.auth.models import Permission
 
+from benchmarks.answers import BenchmarkSubmission
 from benchmarks.definitions import Category as BenchmarkCategory
-from benchmarks.models import BenchmarkSubmission
 from council.models import Account, Admin, Member, SubscriptionStatus, Team
 from gamification.models import PointTransaction
 from resources.models import Category, Resource, ResourceDownload, Type

@@ -14,7 +14,9 @@ SANITISE = (ROOT / "docs/sanitise_clone.sql").read_text()
 KEPT = {
     "Admin": "id",
     "AuditLog": "action entityId entityType id",
+    "BenchmarkReview": "state",
     "BenchmarkSubmission": "id memberId",
+    "BenchmarkVersion": "memberId",
     "DiscordActivity": "id memberId",
     "EmailTemplate": "body id name subject",
     "FeatureFlag": "category description id key",
@@ -47,6 +49,7 @@ OTHERS = {
     "date": "now()",
     "timestamp without time zone": "now()",
     "timestamp with time zone": "now()",
+    "uuid": "gen_random_uuid()",
 }
 COLUMNS = """
     SELECT c.table_name, c.column_name, c.data_type, c.is_nullable = 'YES', c.is_identity = 'YES',
