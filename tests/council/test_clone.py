@@ -14,7 +14,6 @@ SANITISE = (ROOT / "docs/sanitise_clone.sql").read_text()
 KEPT = {
     "Admin": "id",
     "AuditLog": "action entityId entityType id",
-    "BenchmarkReview": "state",
     "BenchmarkSubmission": "id memberId",
     "BenchmarkVersion": "memberId",
     "DiscordActivity": "id memberId",
