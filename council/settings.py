@@ -111,6 +111,7 @@ INSTALLED_APPS = [
     "benchmarks",
     "resources",
     "gamification",
+    "council.accounts",
     "council",
     "csp",
     "pgtrigger",
@@ -156,7 +157,7 @@ TEMPLATES = [
 ROOT_URLCONF = "council.urls"
 WSGI_APPLICATION = "council.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-AUTH_USER_MODEL = "council.Account"
+AUTH_USER_MODEL = "accounts.Account"
 AUTHENTICATION_BACKENDS = [
     "council.auth.MemberBackend",
     "council.auth.StaffBackend",
