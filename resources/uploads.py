@@ -12,7 +12,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.core.files.uploadhandler import FileUploadHandler, StopUpload
 
 from council import throttle
-from council.models import Account
+from council.accounts.models import Account
 from resources import file_names, media_types, scanner, storage, thumbnails
 from resources.media_types import MediaType
 from resources.refusal import Refused
