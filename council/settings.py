@@ -240,6 +240,24 @@ def library_storage() -> dict[str, Any] | None:
     }
 
 
+# The one handler takes files of staff who may upload, and nobody else's.
+FILE_UPLOAD_HANDLERS = ["resources.uploads.UploadHandler"]
+
+
+def clamav_address() -> str:
+    """Read where ClamAV listens: a socket's path, or host and port. Raises ImproperlyConfigured."""
+    address = text("CLAMAV_ADDRESS")
+    host, _, port = address.rpartition(":")
+    if address and not address.startswith("/") and not (host and port.isdecimal()):
+        raise ImproperlyConfigured(
+            f"CLAMAV_ADDRESS is {address!r}. Set it to the path of a socket, such as /run/clamav/clamd.ctl, "
+            f"or to a host and a port, such as 127.0.0.1:3310."
+        )
+    return address
+
+
+CLAMAV_ADDRESS = clamav_address()
+
 STATIC_URL = "static/"
 STATIC_ROOT = None if DEBUG else BASE_DIR / "staticfiles"  # filled by collectstatic on deploy
 STORAGES: dict[str, dict[str, Any]] = {
