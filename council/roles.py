@@ -12,7 +12,6 @@ GROUPS = {AdminRole.ADMIN: "Admins", AdminRole.SUPER_ADMIN: "Super admins"}
 
 _ADMIN = {
     "benchmarks.view_benchmarksubmission",
-    "council.change_member",
     "council.view_auditlog",
     "council.view_member",
     "council.view_team",
@@ -30,7 +29,6 @@ _SUPER_ADMIN = _ADMIN | {
     "council.change_account",
     "council.change_emailtemplate",
     "council.change_featureflag",
-    "council.change_team",
     "council.view_account",
     "council.view_admin",
     "council.view_emailtemplate",
