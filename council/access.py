@@ -12,7 +12,8 @@ from django.shortcuts import render
 from django.urls import Resolver404, resolve
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from council.models import Account, Member
+from council.accounts.models import Account
+from council.models import Member
 
 P = ParamSpec("P")
 MAX_NEXT_LENGTH = 2_000

@@ -11,6 +11,7 @@ from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse
 
 from council import throttle
+from council.accounts.models import Account
 from council.forms import StaffSignInForm
 from council.model_admin import (
     MULTILINE,
@@ -22,7 +23,6 @@ from council.model_admin import (
     pretty,
 )
 from council.models import (
-    Account,
     Admin,
     AuditLog,
     EmailTemplate,

@@ -15,8 +15,8 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 
 from council import access
+from council.accounts.models import Account
 from council.forms import OwnPasswordChangeForm
-from council.models import Account
 
 
 class AdminSite(admin.AdminSite):

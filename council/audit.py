@@ -16,7 +16,8 @@ from typing import Any
 
 from django.db import models, transaction
 
-from council.models import Account, AuditLog
+from council.accounts.models import Account
+from council.models import AuditLog
 
 SECRET_FIELD = re.compile(r"password|hash|token|secret|payload|(?:^|_)key$", re.IGNORECASE)
 # Keys of the gateway's and of ours that end so and are no secrets.

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.http import HttpRequest
 
 from council import audit, auth, passwords, throttle
-from council.models import Account
+from council.accounts.models import Account
 
 WRONG = "This email and password do not belong together, or nobody has this email."
 

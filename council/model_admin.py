@@ -24,7 +24,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils.html import format_html
 
 from council import audit
-from council.models import Account
+from council.accounts.models import Account
 
 MAX_LINE_LENGTH = 500
 MAX_TEXT_LENGTH = 100_000
