@@ -38,7 +38,7 @@ def values_of(row: models.Model) -> dict[str, Any]:
 
 def stored_values(row: models.Model) -> dict[str, Any] | None:
     """Lock a row until the transaction ends, and read it as the database has it. None: it is gone."""
-    stored = type(row)._base_manager.select_for_update(of=("self",)).filter(pk=row.pk).first()
+    stored = row._meta.model._base_manager.select_for_update(of=("self",)).filter(pk=row.pk).first()
     return None if stored is None else values_of(stored)
 
 
@@ -61,7 +61,7 @@ def record_change(
         old, new = (before or {}).get(name), (after or {}).get(name)
         if old == new or name in left_out:
             continue
-        if is_secret(type(row), name) or name in secret_fields:
+        if is_secret(row._meta.model, name) or name in secret_fields:
             old, new = (None if each in (None, "") else HIDDEN for each in (old, new))
         details[name] = {"from": old, "to": new}
     if not details:

@@ -361,10 +361,34 @@ def test_an_invitations_token_is_masked_even_when_short(sams_browser: Client) ->
         assert token not in sams_browser.get(page(PendingInvite, "change", invite.pk)).content.decode()
 
 
-def test_payloads_are_indented_and_escaped(sams_browser: Client) -> None:
-    event = StripeEvent.objects.create(event_id="evt_1", type="x", payload={"name": "<b>Zoë</b>"})
-    html = sams_browser.get(page(StripeEvent, "change", event.pk)).content.decode()
-    assert "<pre>{\n  &quot;name&quot;: &quot;&lt;b&gt;Zoë&lt;/b&gt;&quot;\n}</pre>" in html
+def test_details_are_indented_and_escaped_and_what_they_call_secret_is_hidden(sams_browser: Client) -> None:
+    details = {"name": "<b>Zoë</b>", "resetToken": SECRET, "nested": [{"password": SECRET}]}
+    entry = AuditLog.objects.create(action="LOOKED", entity_type="Member", entity_id="x", details=details)
+    html = sams_browser.get(page(AuditLog, "change", entry.pk)).content.decode()
+    assert "<pre>{\n  &quot;name&quot;: &quot;&lt;b&gt;Zoë&lt;/b&gt;&quot;" in html
+    assert html.count("(hidden)") == 2
+    assert SECRET not in html
+
+
+def test_payloads_tokens_and_hashes_are_said_to_be_there_and_shown_to_nobody(sams_browser: Client) -> None:
+    event = StripeEvent.objects.create(event_id="evt_1", type="x", payload={"secret": "sk_live_1234"})
+    bare = StripeEvent.objects.create(event_id="evt_2", type="x")
+    invite = ROWS[PendingInvite]()
+    for address, words in [
+        (page(StripeEvent, "change", event.pk), "there, and shown to nobody"),
+        (page(StripeEvent, "change", bare.pk), "not there"),
+        (page(PendingInvite, "change", invite.pk), "there, and shown to nobody"),
+    ]:
+        html = sams_browser.get(address).content.decode()
+        assert words in html
+        assert "sk_live" not in html
+        assert invite.token[:4] not in html
+    own = Account.objects.create_superuser("own", "a horse of own's")
+    html = sams_browser.get(page(Account, "change", own.pk)).content.decode()
+    assert "there, and shown to nobody" in html
+    assert own.password[:4] not in html
+    for query in ({"payload__contains": "{}"}, {"payload__secret": "x"}):
+        assert sams_browser.get(page(StripeEvent, "changelist", **query)).status_code == 400
 
 
 def test_an_account_is_made_and_given_rights_and_a_password(sams_browser: Client, fill_in: FillIn) -> None:
