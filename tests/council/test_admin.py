@@ -11,7 +11,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from benchmarks.models import BenchmarkSubmission
+from benchmarks.answers import BenchmarkSubmission
 from council import roles
 from council.accounts.models import Account
 from council.models import (
