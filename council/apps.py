@@ -9,7 +9,7 @@ class CouncilConfig(AppConfig):
     default = True
 
     def ready(self) -> None:
-        from council import checks, verification  # noqa: F401, PLC0415  # registers them; models are there only now
+        from council import checks, jobs, verification  # noqa: F401, PLC0415  # registers them; models are there only now
 
 
 class AdminConfig(admin_apps.AdminConfig):

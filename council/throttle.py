@@ -152,14 +152,20 @@ def begin(request: HttpRequest, *, door: Door, email: str) -> Attempt:
     return Attempt(request, door, email_key, keys, counts)
 
 
-def count_post(request: HttpRequest) -> None:
-    """Count a form that was sent. Raises TooMany."""
-    account = request.user.pk if request.user.is_authenticated else None
-    key = _key("posts", str(account)) if account else _key("posts of address", client_network(request))
+def count(what: str, owner: str, *, limit: int, window_seconds: int) -> None:
+    """Count something that one owner may do so often in so many seconds, such as an upload. Raises TooMany."""
+    key = _key(what, owner)
     with transaction.atomic():
-        count = _claim([key], window_seconds=POSTS_SECONDS)[key]
-        if count.number > MAX_POSTS:
-            raise TooMany(count.seconds_until_below(MAX_POSTS), what="forms")
+        counted = _claim([key], window_seconds=window_seconds)[key]
+        if counted.number > limit:
+            raise TooMany(counted.seconds_until_below(limit), what=what)
+
+
+def count_post(request: HttpRequest) -> None:
+    """Count a form that was sent, for the account or else for the address. Raises TooMany."""
+    account = request.user.pk if request.user.is_authenticated else None
+    owner = f"account {account}" if account else client_network(request)
+    count("forms", owner, limit=MAX_POSTS, window_seconds=POSTS_SECONDS)
 
 
 class Count(NamedTuple):
