@@ -106,9 +106,9 @@ class BenchmarkVersion(models.Model):
 class State(models.TextChoices):
     """What becomes of a version: received ones are in releases, flagged and rejected ones are not."""
 
-    RECEIVED = "received"
-    FLAGGED = "flagged"
-    REJECTED = "rejected"
+    RECEIVED = "RECEIVED"
+    FLAGGED = "FLAGGED"
+    REJECTED = "REJECTED"
 
 
 class BenchmarkReview(models.Model):
@@ -126,7 +126,7 @@ class BenchmarkReview(models.Model):
         db_column="versionId",
         related_name="reviews",
     )
-    state = models.TextField(choices=State)
+    state = EnumField(enum="BenchmarkState", choices=State)
     reason = models.TextField(db_default="")
     reviewed_by = models.TextField(db_column="reviewedBy", null=True, blank=True)
     created_at = TimestampField(db_column="createdAt", editable=False)
@@ -134,9 +134,6 @@ class BenchmarkReview(models.Model):
     class Meta:
         db_table = "BenchmarkReview"
         constraints = [
-            models.CheckConstraint(
-                name="BenchmarkReview_state_check", condition=models.Q(state__in=State.values)
-            ),
             ForeignKeyConstraint(
                 name="BenchmarkReview_versionId_fkey",
                 field="version",

@@ -18,6 +18,7 @@ class Migration(migrations.Migration):
         ("council", "0010_sign_in_failures"),
     ]
     operations = [
+        zero_downtime.CreateEnum(name="BenchmarkState", labels=["RECEIVED", "FLAGGED", "REJECTED"]),
         migrations.CreateModel(
             name="BenchmarkVersion",
             fields=[
@@ -61,12 +62,7 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                (
-                    "state",
-                    models.TextField(
-                        choices=[("received", "Received"), ("flagged", "Flagged"), ("rejected", "Rejected")]
-                    ),
-                ),
+                ("state", fields.EnumField(enum="BenchmarkState")),
                 ("reason", models.TextField(db_default="")),
                 ("reviewed_by", models.TextField(blank=True, db_column="reviewedBy", null=True)),
                 ("created_at", fields.TimestampField(db_column="createdAt", editable=False)),
@@ -90,13 +86,6 @@ class Migration(migrations.Migration):
             model_name="benchmarkversion",
             constraint=indexes.UniqueIndex(
                 fields=("member", "category", "number"), name="BenchmarkVersion_memberId_category_number_key"
-            ),
-        ),
-        migrations.AddConstraint(
-            model_name="benchmarkreview",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("state__in", ["received", "flagged", "rejected"])),
-                name="BenchmarkReview_state_check",
             ),
         ),
         zero_downtime.EnableRowLevelSecurity(

@@ -92,7 +92,7 @@ def test_a_member_who_goes_takes_the_history_and_its_reviews_along(session: psyc
     submit(session, "m2", {"domains_per_client": 5})
     session.execute(
         """INSERT INTO "BenchmarkReview" ("versionId", state, "createdAt")
-           SELECT id, 'received', now() FROM "BenchmarkVersion" """
+           SELECT id, 'RECEIVED', now() FROM "BenchmarkVersion" """
     )
     session.execute("""DELETE FROM "Member" WHERE id = 'm1'""")
 
@@ -136,20 +136,18 @@ def test_a_submission_that_is_given_to_somebody_else_leaves_one_history_for_the_
         'DELETE FROM "BenchmarkVersion"',
         'TRUNCATE "BenchmarkVersion" CASCADE',
         'TRUNCATE "BenchmarkSubmission"',
-        "UPDATE \"BenchmarkReview\" SET state = 'rejected'",
+        "UPDATE \"BenchmarkReview\" SET state = 'REJECTED'",
         'DELETE FROM "BenchmarkReview"',
         'TRUNCATE "BenchmarkReview"',
-        """INSERT INTO "BenchmarkReview" ("versionId", state, "createdAt")
-           SELECT id, 'forgotten', now() FROM "BenchmarkVersion" """,
     ],
 )
 def test_what_is_recorded_stays(session: psycopg.Connection, statement: str) -> None:
     submit(session, "m1", {"domains_per_client": 5})
     session.execute(
         """INSERT INTO "BenchmarkReview" ("versionId", state, "createdAt")
-           SELECT id, 'received', now() FROM "BenchmarkVersion" """
+           SELECT id, 'RECEIVED', now() FROM "BenchmarkVersion" """
     )
-    with pytest.raises(psycopg.errors.IntegrityError, match=r"refused|BenchmarkReview_state_check"):
+    with pytest.raises(psycopg.errors.IntegrityError, match="refused"):
         session.execute(statement.encode())
 
 

@@ -17,7 +17,6 @@ KEPT = {
     "BenchmarkBasis": "id releaseId",
     "BenchmarkFigure": "bands dimension field id releaseId withheldBy",
     "BenchmarkRelease": "id",
-    "BenchmarkReview": "state",
     "BenchmarkSubmission": "id memberId",
     "BenchmarkVersion": "memberId",
     "DiscordActivity": "id memberId",
