@@ -10,7 +10,8 @@ from django.contrib.auth.models import Permission
 
 from benchmarks.answers import BenchmarkSubmission
 from benchmarks.definitions import Category as BenchmarkCategory
-from council.models import Account, Admin, Member, SubscriptionStatus, Team
+from council.accounts.models import Account
+from council.models import Admin, Member, SubscriptionStatus, Team
 from gamification.models import PointTransaction
 from resources.models import Category, Resource, ResourceDownload, Type
 
