@@ -4,12 +4,13 @@ import itertools
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks import disclosure
 from benchmarks.disclosure import Group, Rules
 
+examples = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 COUNTS = st.lists(st.integers(0, 40), min_size=1, max_size=7)
 
 
@@ -27,6 +28,7 @@ def test_quantiles_need_ten_companies_and_tails_thirty(companies: int, names: tu
     assert disclosure.quantiles(companies) == names
 
 
+@examples
 @given(st.integers(10, 500), st.sampled_from(list(disclosure.QUANTILES)), st.floats(0, 1, exclude_max=True))
 def test_a_quantile_never_touches_the_smallest_or_the_largest_answer(
     companies: int, quantile: str, drawn: float
@@ -62,6 +64,7 @@ def test_figures_are_on_the_e24_steps(value: float, figure: float) -> None:
     assert disclosure.rounded(value) == figure
 
 
+@examples
 @given(st.floats(1e-6, 1e12))
 def test_rounding_moves_a_figure_by_seven_percent_at_most(value: float) -> None:
     assert abs(disclosure.rounded(value) - value) <= 0.072 * value
@@ -72,6 +75,7 @@ def test_what_comes_of_moved_zeros_is_zero() -> None:
     assert disclosure.rounded(0.06, step=0.1) == 0.062
 
 
+@examples
 @given(st.floats(-1e6, 1e6), st.sampled_from([0.1, 1.0]), st.floats(0, 1, exclude_max=True))
 def test_who_knows_a_moved_answer_does_not_know_the_true_one_to_within_ten_percent(
     value: float, step: float, drawn: float
@@ -148,6 +152,7 @@ def divided(counts: list[int], without: int, *, is_ordered: bool) -> tuple[list[
     return published, withheld, companies
 
 
+@examples
 @given(COUNTS, st.integers(0, 30), st.booleans())
 def test_no_published_groups_leave_one_to_nine_companies(
     counts: list[int], without: int, is_ordered: bool
@@ -161,6 +166,7 @@ def test_no_published_groups_leave_one_to_nine_companies(
         assert not 0 < companies - together < 10
 
 
+@examples
 @given(COUNTS, st.integers(0, 30), st.booleans())
 def test_every_company_with_a_band_is_in_one_group(counts: list[int], without: int, is_ordered: bool) -> None:
     published, withheld, _ = divided(counts, without, is_ordered=is_ordered)
