@@ -105,6 +105,9 @@ if not SECRET_KEY:
             'python -c "import secrets; print(secrets.token_urlsafe(50))".'
         )
     SECRET_KEY = "for development only, never in production"  # noqa: S105
+# Benchmarks: the secret draws of releases, and how old the answers about pay and fees are that releases use.
+BENCHMARK_KEY = os.environ.get("BENCHMARK_KEY", "for development only" if DEBUG else "")
+BENCHMARK_PAY_AGE_DAYS = number("BENCHMARK_PAY_AGE_DAYS", default=90)
 KNOWN_BROWSER_COOKIE_NAME = "known"
 ALLOWED_HOSTS = [host for host in os.environ.get("ALLOWED_HOSTS", "").split(",") if host]
 CSRF_TRUSTED_ORIGINS = [origin for origin in os.environ.get("CSRF_TRUSTED_ORIGINS", "").split(",") if origin]
