@@ -11,7 +11,7 @@ from django.test import Client
 from council.models import Account, Member, SubscriptionStatus
 from tests.factories import AccountFactory, MemberFactory, TeamFactory
 
-pytest_plugins = ["tests.browser"]
+pytest_plugins = ["tests.browser", "tests.resources.storages"]
 
 
 @pytest.fixture
