@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from django.db import models, transaction
 from django.db.models.functions import Now
@@ -175,7 +175,6 @@ def _search(
 
 def items(resources: Sequence[Resource], *, member: Member, words: str = "") -> list[Item]:
     """Say of each resource what it is to the member, in as many queries for many as for one."""
-    resources = list(resources)
     ids = [resource.pk for resource in resources]
     tags = _tags(ids)
     moments = _downloaded_at(ids, member=member)
@@ -255,7 +254,7 @@ def downloaded(*, member: Member, after: Place | None = None) -> tuple[list[Down
 
 
 def recommended(*, member: Member) -> list[Item]:
-    """Pick what the member has not downloaded, from the tags of what they downloaded last; the most downloaded first."""
+    """Pick what the member has not downloaded, by the tags of what they downloaded last; the most downloaded first."""
     downloads = ResourceDownload.objects.filter(member=member).order_by("-downloaded_at")
     latest = set(downloads.values_list("resource", flat=True)[:LATEST_DOWNLOADS])
     tags = (
@@ -270,7 +269,7 @@ def recommended(*, member: Member) -> list[Item]:
     tagged = ResourceTagging.objects.filter(tag__in=favourites, resource=models.OuterRef("pk"))
     downloaded = ResourceDownload.objects.filter(member=member, resource=models.OuterRef("pk"))
     resources = Resource.objects.shown().filter(models.Exists(tagged), ~models.Exists(downloaded))
-    return items(resources.order_by("-ranked_downloads", "-pk")[:RECOMMENDED_ROWS], member=member)
+    return items(list(resources.order_by("-ranked_downloads", "-pk")[:RECOMMENDED_ROWS]), member=member)
 
 
 def tags_in_use() -> list[ResourceTag]:
@@ -289,7 +288,7 @@ def refresh() -> int:
     recent = dict(
         ResourceDownload.objects.filter(downloaded_at__gte=since)
         .values_list("resource")
-        .annotate(models.Count("*"))
+        .annotate(downloads=models.Count("*"))
     )
     known = dict(Resource.objects.exclude(recent_downloads=0).values_list("pk", "recent_downloads"))
     changed = {pk for pk in known.keys() | recent.keys() if known.get(pk, 0) != recent.get(pk, 0)}

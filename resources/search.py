@@ -1,7 +1,9 @@
 """The search in the library: which resources the words are in, how well, and where. And what was not found."""
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from django.contrib.postgres.search import SearchHeadline, SearchQuery, SearchRank
 from django.db import connection
@@ -54,7 +56,7 @@ def ranked(resources: ResourceQuerySet, words: str) -> list[tuple[int, str]]:
     return sorted(((round(rank * RANK_STEPS), pk) for rank, pk in rows), reverse=True)
 
 
-def mark(resources: list[Resource], words: str) -> dict[str, tuple[SafeString, SafeString]]:
+def mark(resources: Sequence[Resource], words: str) -> dict[str, tuple[SafeString, SafeString]]:
     """Give title and description of each as HTML, by id, with the words marked; of long ones what is around them."""
     asked = query(words)
     whole = SearchHeadline(
@@ -83,6 +85,11 @@ def _as_html(text: str) -> SafeString:
 def count_miss(words: str) -> None:
     """Count a search that found nothing, for staff: its words and the day (UTC), not the member."""
     normal = " ".join(words.casefold().split())[:MAX_SEARCH_LENGTH]
-    given = {"id": cuid(), "day": datetime.now(UTC).date(), "words": normal, "most": MAX_MISSES_A_DAY}
+    given: dict[str, Any] = {
+        "id": cuid(),
+        "day": datetime.now(UTC).date(),
+        "words": normal,
+        "most": MAX_MISSES_A_DAY,
+    }
     with connection.cursor() as cursor:
         cursor.execute(COUNT_MISS, given)

@@ -36,17 +36,19 @@ def index(request: MemberRequest) -> HttpResponse:
     except library.Refused as error:
         return render(request, "resources/library.html", {**context, "fault": str(error)}, status=400)
     page = library.browse(filters, member=request.member, after=place)
-    is_whole = filters == Filters(sort=filters.sort) and place is None
-    if filters.words and not filters.narrows and not page.items and place is None and request.method == "GET":
-        if not is_prefetch(request):
-            search.count_miss(filters.words)
+    is_first = place is None
+    is_found = bool(page.items) or filters.narrows or not is_first
+    if filters.words and not is_found and request.method == "GET" and not is_prefetch(request):
+        search.count_miss(filters.words)
     context |= {
         "page": page,
         "filters": filters,
-        "is_first": place is None,
+        "is_first": is_first,
         "asked": _asked(request),
         "max_ranked": search.MAX_RANKED,
-        "recommended": library.recommended(member=request.member) if is_whole else [],
+        "recommended": library.recommended(member=request.member)
+        if is_first and not filters.words and not filters.narrows
+        else [],
     }
     return render(request, "resources/library.html", context)
 
@@ -73,7 +75,7 @@ def page_of(resource: Resource, member: Any) -> dict[str, Any]:
 
 
 def _shown(resource_id: str) -> Resource:
-    found = None if "\0" in resource_id else Resource.objects.shown().filter(pk=resource_id).first()
+    found = Resource.objects.shown().find(resource_id)
     if found is None:
         raise Http404(NOT_THERE)
     return found
