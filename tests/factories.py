@@ -9,9 +9,10 @@ import factory
 from django.contrib.auth.models import Permission
 from django.core.files.base import ContentFile
 
+from benchmarks.answers import BenchmarkSubmission
 from benchmarks.definitions import Category as BenchmarkCategory
-from benchmarks.models import BenchmarkSubmission
-from council.models import Account, Admin, Member, SubscriptionStatus, Team
+from council.accounts.models import Account
+from council.models import Admin, Member, SubscriptionStatus, Team
 from gamification.models import PointTransaction
 from resources import storage
 from resources.models import Category, Resource, ResourceDownload, ResourceTag, ResourceVersion, Type

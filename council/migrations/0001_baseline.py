@@ -19,6 +19,8 @@ MANIFEST = Path(__file__).with_name("v1.catalog")
 class Migration(migrations.Migration):
     initial = True
     dependencies = []
+    # Nothing is written, by Django's apps either, before the database is known to be the right one.
+    run_before = [("contenttypes", "0001_initial")]
     operations = [
         zero_downtime.AdoptBaseline(
             manifest=MANIFEST.read_text(),
