@@ -125,7 +125,7 @@ def test_recommendations_come_from_the_tags_that_a_member_uses(mia: Member) -> N
     assert library.recommended(member=mia) == []
 
     ResourceDownloadFactory.create(member=mia, resource=had)
-    assert [item.resource.title for item in library.recommended(member=mia)] == ["Better", "Next"]
+    assert [resource.title for resource in library.recommended(member=mia)] == ["Better", "Next"]
 
 
 def test_a_day_keeps_only_so_many_different_searches(mia: Member, monkeypatch: pytest.MonkeyPatch) -> None:
