@@ -1,7 +1,7 @@
 """What staff want to know about the whole community: figures, each with its definition.
 
 A figure is a function that asks the database once and returns a table. An app registers its figures in its module
-`figures`, which its AppConfig imports:
+`staff_figures`, which its AppConfig imports:
 
     @figures.register("standing", "Members by standing", "Members as they are now, by subscription status.")
     def standing(months: figures.Months) -> figures.Table: ...

@@ -107,7 +107,7 @@ def test_a_file_has_the_rows_of_the_page_and_is_on_record(sams_browser: Client) 
 def test_everybody_at_risk_can_be_had_as_a_file_with_the_filter_of_the_page(
     sams_browser: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gamification.figures.BATCH_MEMBERS", 2)
+    monkeypatch.setattr("gamification.staff_figures.BATCH_MEMBERS", 2)
     for number in range(5):
         MemberFactory.create(first_name=f"=Late {number}", last_name=None, subscription_status="PAST_DUE")
     rows = json.loads(content(export(sams_browser, "risk", format="json", risk="listed")))

@@ -7,7 +7,7 @@ import pytest
 
 from council.figures import FIGURES, Months
 from council.models import Member
-from gamification import figures
+from gamification import staff_figures
 from tests.factories import MemberFactory, PointTransactionFactory
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -127,7 +127,7 @@ def test_reasons_are_counted(db: None) -> None:
 
 
 def test_the_page_shows_the_highest_and_no_more(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "SHOWN_AT_RISK", 2)
+    monkeypatch.setattr(staff_figures, "SHOWN_AT_RISK", 2)
     for status in ("ACTIVE", "PAST_DUE", "PAST_DUE"):
         joined("2026-10-01", subscription_status=status)
     assert [row[2] for row in rows("risk")] == [70, 70]
