@@ -389,6 +389,7 @@ def is_superuser(request: HttpRequest) -> bool:
 class JobRunAdmin(LogAdmin):
     list_display = ("started_at", "job", "result", "took", "host")
     list_filter = ("job", "outcome")
+    search_fields = ("job", "host", "error")
     ordering = ("-started_at",)
     sortable_by = ("started_at",)
     fields = (

@@ -78,7 +78,7 @@ ROWS: dict[type[Any], Callable[[], Any]] = {
     Team: lambda: MemberFactory.create(team=TeamFactory.create()).team,
 }
 EDITABLE = {Account, EmailTemplate, FeatureFlag, PointRule, Resource}
-FIXED = {PointRule}  # edited, and neither added nor searched
+FIXED = {PointRule, FigureTable}  # neither added nor searched
 DELETABLE = {EmailTemplate, FeatureFlag}
 ENUM_FILTERS = [
     (Team, "subscription_status"),
