@@ -12,7 +12,7 @@ from council.postgres import fields
 
 
 class Migration(migrations.Migration):
-    dependencies = [("council", "0014_sign_in_failures_failed_at")]
+    dependencies = [("council", "0014_like_indexes")]
     operations = [
         migrations.CreateModel(
             name="FigureTable",

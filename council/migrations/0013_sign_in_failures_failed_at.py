@@ -10,7 +10,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("council", "0013_like_indexes")]
+    dependencies = [("council", "0012_job_run_indexes")]
     operations = [
         migrations.AddField(
             model_name="signinfailures",
