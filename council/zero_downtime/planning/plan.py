@@ -19,7 +19,7 @@ from django.db.migrations.state import ProjectState
 from council.postgres import statements
 from council.zero_downtime import failures
 from council.zero_downtime.baseline import AdoptBaseline
-from council.zero_downtime.batch_operations import UpdateInBatches
+from council.zero_downtime.batch_operations import HELD_SECONDS, UpdateInBatches
 from council.zero_downtime.planning import commands, durations, introspection, inventory
 from council.zero_downtime.planning.effects import MODES, SHARE, Break, Effect, Kind, Lock, Risk, Work
 from council.zero_downtime.planning.inventory import Inventory
@@ -416,7 +416,8 @@ def _behind(risk: Risk, held: list[Lock]) -> Risk:
 
 def _batched(work: Work, operation: Operation) -> Work:
     if isinstance(operation, UpdateInBatches) and work.kind is Kind.CHANGE:
-        return work._replace(batches=max(1, math.ceil(work.rows / operation.batch_rows)))
+        rows = min(operation.batch_rows, round(HELD_SECONDS / durations.BATCH_CHANGE_SECONDS))
+        return work._replace(batches=max(1, math.ceil(work.rows / rows)))
     return work
 
 
