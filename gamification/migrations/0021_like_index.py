@@ -11,5 +11,5 @@ from council import zero_downtime
 
 class Migration(migrations.Migration):
     atomic = False
-    dependencies = [("gamification", "0014_points_trigger_plan")]
+    dependencies = [("gamification", "0020_pay_introductions")]
     operations = [zero_downtime.AddLikeIndexConcurrently(model="gamification.PointRule", field="action")]
