@@ -240,7 +240,8 @@ class _Foretold:
         if self.migration.atomic and any(piece.is_concurrent or piece.batches for piece in work):
             effects.append(IN_TRANSACTION)
         seconds = sum(durations.seconds(piece, self.pace) for piece in work)
-        effects += self.rows_locked(work)
+        if not any(isinstance(effect, Risk) and effect.rule == "scan-under-lock" for effect in effects):
+            effects += self.rows_locked(work)
         locks = _strongest(effect for effect in effects if isinstance(effect, Lock))
         return Step(
             migration=str(self.migration),
