@@ -10,14 +10,18 @@ from django.db.backends.postgresql import base
 from django.db.utils import OperationalError
 from psycopg import sql
 
-from council.postgres import embedded
+from council.postgres import embedded, limits, loaders
 from council.postgres.operations import DatabaseOperations
 from council.postgres.schema import DatabaseSchemaEditor
+
+LIMIT_TRANSACTION = "SELECT set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true)"
+HEALTH_CHECK_SECONDS = 2.0
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
     SchemaEditorClass = DatabaseSchemaEditor
     ops_class = DatabaseOperations
+    Database = limits.Psycopg()
 
     # Commands that need no database, such as makemigrations, set this to False on their connection.
     may_start_embedded_server: bool = True
@@ -29,6 +33,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def get_connection_params(self) -> dict[str, Any]:
         params: dict[str, Any] = super().get_connection_params()
+        params["context"] = loaders.tolerant(params["context"])
         if server := self.embedded_server:
             if not self.may_start_embedded_server and not server.is_running():
                 raise OperationalError(
@@ -50,6 +55,20 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 raise
             self._create_embedded_database(name)
             return super().get_new_connection(conn_params)
+
+    def _set_autocommit(self, autocommit: bool) -> None:  # noqa: FBT001
+        super()._set_autocommit(autocommit)  # type: ignore[misc]
+        in_force = limits.IN_FORCE.get()
+        if in_force and not autocommit and self.connection is not None:
+            with self.wrap_database_errors:
+                self.connection.execute(LIMIT_TRANSACTION, in_force.as_milliseconds)
+
+    def is_usable(self) -> bool:
+        """Ask the server, between requests too, where no limits are in force."""
+        with limits.at_most(
+            limits.IN_FORCE.get() or limits.Limits(HEALTH_CHECK_SECONDS, HEALTH_CHECK_SECONDS)
+        ):
+            return bool(super().is_usable())
 
     def _create_embedded_database(self, name: str) -> None:
         with self._nodb_cursor() as cursor:
