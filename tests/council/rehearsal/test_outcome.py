@@ -175,7 +175,7 @@ def test_the_table_tells_all_of_it_to_a_log() -> None:
     table.write(outcome(*SOUND, sample(11, 0.4), left_out=["extension vault: not there"]), stream)
 
     written = stream.getvalue()
-    assert re.search(r"council\.0005_first +2\.0 s +about 1\.5 s +400 ms +20\.0 ms +\+2\.5 MB", written)
+    assert re.search(r"council\.0005_first +2\.0 s +about 1\.5 s +400 ms +20\.0 ms +\+2\.4 MB", written)
     assert "\n   ACCESS EXCLUSIVE on Member" in written
     assert "\n   SHARE on Team (predicted, not seen)" in written
     assert "Note: not in the copy: extension vault: not there." in written
