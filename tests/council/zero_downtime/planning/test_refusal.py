@@ -17,7 +17,7 @@ __all__ = ["foretell", "there"]
 
 pytestmark = pytest.mark.django_db
 
-HEAVY = {"DJANGO_SETTINGS_MODULE": "tests.heavy.settings"}
+HEAVY = "tests.heavy.settings"
 COLUMN = """ALTER TABLE "Child" ADD COLUMN more integer"""
 SCAN = """ALTER TABLE "Child" ADD CHECK ("Number" > 0)"""
 UPDATE = """UPDATE "Child" SET "Number" = 1"""
@@ -127,7 +127,7 @@ def large(database: Database) -> Database:
 def test_migrate_refuses_in_the_plan_s_words_and_writes_nothing(large: Database) -> None:
     before, record = large.catalog(), large.fetch("SELECT * FROM django_migrations")
 
-    run = large.manage("migrate", "heavy", check=False, **HEAVY)
+    run = large.manage("migrate", "heavy", check=False, DJANGO_SETTINGS_MODULE=HEAVY)
 
     assert run.returncode == 1
     words = run.stderr
@@ -144,10 +144,12 @@ def test_migrate_refuses_in_the_plan_s_words_and_writes_nothing(large: Database)
     assert "Traceback" not in words
     assert large.catalog() == before
     assert large.fetch("SELECT * FROM django_migrations") == record
-    plan = large.manage("migrate", "heavy", "--plan", check=False, **HEAVY)
+    plan = large.manage("migrate", "heavy", "--plan", check=False, DJANGO_SETTINGS_MODULE=HEAVY)
     assert plan.stdout.splitlines()[-1] == "migrate refuses 2 operations of it without --accept-risks."
     told = json.loads(
-        large.manage("migrate", "heavy", "--plan", "--format=json", check=False, **HEAVY).stdout
+        large.manage(
+            "migrate", "heavy", "--plan", "--format=json", check=False, DJANGO_SETTINGS_MODULE=HEAVY
+        ).stdout
     )
     assert [step["migration"] for step in told["steps"] if step["warnings"]] == [
         "heavy.0001_plain_index",
@@ -156,12 +158,12 @@ def test_migrate_refuses_in_the_plan_s_words_and_writes_nothing(large: Database)
 
 
 def test_migrate_goes_on_where_it_is_told_to(large: Database) -> None:
-    run = large.manage("migrate", "heavy", "--accept-risks", **HEAVY)
+    run = large.manage("migrate", "heavy", "--accept-risks", DJANGO_SETTINGS_MODULE=HEAVY)
 
     assert "Applied heavy.0002_python_behind_a_lock" in run.stdout
 
 
 def test_migrate_goes_on_where_the_tables_are_small(database: Database) -> None:
-    run = database.manage("migrate", "heavy", **HEAVY)
+    run = database.manage("migrate", "heavy", DJANGO_SETTINGS_MODULE=HEAVY)
 
     assert "Applied heavy.0002_python_behind_a_lock" in run.stdout
