@@ -87,7 +87,8 @@ def last_bands(category: Category) -> dict[str, Band]:
 def _band(figure: Figure) -> Band | None:
     if figure.p25 is None or figure.p50 is None or figure.p75 is None:
         return None
-    assert figure.as_of and figure.companies_at_least
+    assert figure.as_of
+    assert figure.companies_at_least
     return Band(
         p10=figure.p10,
         p25=figure.p25,
@@ -142,9 +143,7 @@ class Results:
     results: Sequence[Result]
 
 
-def of_category(
-    *, category: Category, group: Group, own: Mapping[str, Decimal | str]
-) -> Results:
+def of_category(*, category: Category, group: Group, own: Mapping[str, Decimal | str]) -> Results:
     """Set a member's own answers beside the last release, for all companies or a group. Texts are left out."""
     newest, former = _last_two()
     figures = _figures(category, group, [release for release in (newest, former) if release])
@@ -173,7 +172,9 @@ def _figures(
     category: Category, group: Group, of_releases: Sequence[Release]
 ) -> dict[tuple[str, str], Figure]:
     """Find the published figures of a category and a group, by release and field, in one query."""
-    is_about = Q(dimension=group.dimension, bands__contains=[group.band]) if group.dimension else Q(dimension="")
+    is_about = (
+        Q(dimension=group.dimension, bands__contains=[group.band]) if group.dimension else Q(dimension="")
+    )
     found = Figure.objects.filter(is_about, release__in=of_releases, category=category, withheld_by=None)
     return {(figure.release_id, figure.field): figure for figure in found}
 

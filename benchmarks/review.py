@@ -89,9 +89,9 @@ def receive_waiting() -> int:
     """
     given = 0
     while numbers := list(
-        BenchmarkVersion.objects.filter(reviews__isnull=True, is_withdrawn=False).values_list("pk", flat=True)[
-            :BATCH_ROWS
-        ]
+        BenchmarkVersion.objects.filter(reviews__isnull=True, is_withdrawn=False).values_list(
+            "pk", flat=True
+        )[:BATCH_ROWS]
     ):
         with transaction.atomic():
             given += _receive_batch(numbers)
@@ -139,24 +139,31 @@ def _flag_marked() -> int:
         numbers = [row[0] for row in cursor.fetchall()]
         BenchmarkReview.objects.bulk_create(
             BenchmarkReview(
-                version_id=number, state=State.FLAGGED, reason=MARKED_BY_GATEWAY, created_at=CurrentTimestamp()
+                version_id=number,
+                state=State.FLAGGED,
+                reason=MARKED_BY_GATEWAY,
+                created_at=CurrentTimestamp(),
             )
             for number in numbers
         )
     return len(numbers)
 
 
-def is_rejection_standing(*, member: Member, category: Category) -> bool:
-    """Whether staff's last decision about a member's answers in a category was to reject them."""
+def standing_rejection(*, member: Member, category: Category) -> str | None:
+    """Give the reason why staff rejected a member's answers in a category; None where their last decision was another."""
     last = (
         BenchmarkReview.objects.filter(
             version__member=member, version__category=category, reviewed_by__isnull=False
         )
         .order_by("-pk")
-        .values_list("state", flat=True)
         .first()
     )
-    return last == State.REJECTED
+    return last.reason if last and last.state == State.REJECTED else None
+
+
+def is_rejection_standing(*, member: Member, category: Category) -> bool:
+    """Whether staff's last decision about a member's answers in a category was to reject them."""
+    return standing_rejection(member=member, category=category) is not None
 
 
 # What staff see ------------------------------------------------------------------------------------------------------
@@ -194,7 +201,9 @@ def queue(*, state: State, page: int = 1) -> tuple[list[Entry], bool]:
     with connection.cursor() as cursor:
         cursor.execute(QUEUE, {"state": state.value, "rows": MAX_AT_ONCE + 1, "skipped": skipped})
         rows = cursor.fetchall()
-    entries = [Entry(number, Category(category), week, state) for number, category, week in rows[:MAX_AT_ONCE]]
+    entries = [
+        Entry(number, Category(category), week, state) for number, category, week in rows[:MAX_AT_ONCE]
+    ]
     return entries, len(rows) > MAX_AT_ONCE
 
 
@@ -370,7 +379,12 @@ def _decide(state: State, *, numbers: Collection[uuid.UUID], reason: str, review
         if len(versions) < len(set(numbers)):
             raise Refused("Some of these answers no longer exist: the member is gone. Choose again.")
         decided = [version for version in versions if _decide_one(state, version, reason, reviewer)]
-        _log(f"BENCHMARK_{'PUBLISHED' if state == State.RECEIVED else 'REJECTED'}", decided, by=reviewer, reason=reason)
+        _log(
+            f"BENCHMARK_{'PUBLISHED' if state == State.RECEIVED else 'REJECTED'}",
+            decided,
+            by=reviewer,
+            reason=reason,
+        )
     return len(decided)
 
 
@@ -387,7 +401,11 @@ def _decide_one(state: State, version: BenchmarkVersion, reason: str, reviewer: 
     category = Category(version.category)
     was_standing = is_rejection_standing(member=version.member, category=category)
     BenchmarkReview.objects.create(
-        version=version, state=state, reason=reason, reviewed_by=reviewer.staff_id, created_at=CurrentTimestamp()
+        version=version,
+        state=state,
+        reason=reason,
+        reviewed_by=reviewer.staff_id,
+        created_at=CurrentTimestamp(),
     )
     BenchmarkSubmission.objects.filter(member=version.member_id, category=category).update(
         is_valid=state == State.RECEIVED

@@ -41,7 +41,9 @@ class Invalid(Refused):
 
     def __init__(self, faults: Mapping[str, str]) -> None:
         self.faults = dict(faults)
-        super().__init__(" ".join(f"{name}: {fault}" if name else fault for name, fault in self.faults.items()))
+        super().__init__(
+            " ".join(f"{name}: {fault}" if name else fault for name, fault in self.faults.items())
+        )
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,9 @@ def of_member(member: Member) -> dict[Category, Submission]:
         row.category: row.updated_at
         for row in BenchmarkSubmission.objects.filter(member=member).only("category", "updated_at")
     }
-    newest = BenchmarkVersion.objects.filter(member=member).order_by("category", "-number").distinct("category")
+    newest = (
+        BenchmarkVersion.objects.filter(member=member).order_by("category", "-number").distinct("category")
+    )
     found = {
         version.category: _submission(version, looked_at[version.category])
         for version in newest
@@ -112,6 +116,12 @@ def _submission(version: BenchmarkVersion, looked_at: datetime) -> Submission:
     )
 
 
+def counts_from(member: Member) -> datetime | None:
+    """Say from when on a member's answers count; None where they do already."""
+    moment = member.created_at + COUNTS_AFTER
+    return moment if moment > datetime.now(UTC) else None
+
+
 def check(*, category: Category, answers: Mapping[str, Any]) -> dict[str, Any]:
     """Make of answers what is stored: a JSON object with numbers as numbers, and the version of the definitions.
 
@@ -121,7 +131,9 @@ def check(*, category: Category, answers: Mapping[str, Any]) -> dict[str, Any]:
     faults: dict[str, str] = {}
     unknown = sorted(set(given) - definitions.stored_names(category))
     if unknown:
-        faults[""] = f"{category.label} does not ask for {', '.join(name[:60] for name in unknown[:5])}. Leave it out."
+        faults[""] = (
+            f"{category.label} does not ask for {', '.join(name[:60] for name in unknown[:5])}. Leave it out."
+        )
     stored: dict[str, Any] = {}
     for field in definitions.FIELDS[category]:
         try:
@@ -187,14 +199,18 @@ def _check_choice(field: ChoiceField, answer: Any, other: Any) -> dict[str, Any]
 
 def _check_text(answer: Any) -> str:
     if not isinstance(answer, str):
-        raise ValueError("This is not a text. Write one line.")  # noqa: TRY004  # a fault of what was sent
+        raise ValueError("This is not a text. Write one line.")  # a fault of what was sent
     text = " ".join(answer.split())
     if len(text) > definitions.MAX_TEXT_LENGTH:
-        raise ValueError(f"This has {len(text)} characters, and at most {definitions.MAX_TEXT_LENGTH} are kept. Shorten it.")
+        raise ValueError(
+            f"This has {len(text)} characters, and at most {definitions.MAX_TEXT_LENGTH} are kept. Shorten it."
+        )
     try:
         json.dumps(text, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        raise ValueError("This has half a character in it, which cannot be stored. Write it again.") from error
+        raise ValueError(
+            "This has half a character in it, which cannot be stored. Write it again."
+        ) from error
     if not text.isprintable():
         raise ValueError("This has a character in it that cannot be shown. Write it again.")
     return text
@@ -270,6 +286,9 @@ def withdraw(*, member: Member, category: Category) -> bool:
 
 
 def confirm(*, member: Member, category: Category) -> bool:
-    """Record that a member's answers are still right, so that nobody asks for another year. Returns whether there are any."""
+    """Record that a member's answers are still right, so that nobody asks for another year.
+
+    Returns whether there are any answers.
+    """
     rows = BenchmarkSubmission.objects.filter(member=member, category=category)
     return bool(rows.update(updated_at=CurrentTimestamp()))

@@ -8,6 +8,7 @@ from benchmarks.definitions import NumberField, Unit
 
 MAX_LENGTH = 40
 SPACES = re.compile(r"(?<=[0-9])[ \u00a0\u2009\u202f](?=[0-9]{3}(?![0-9]))")
+TWO_NUMBERS = re.compile(r"[0-9.,]\s+[0-9.,]")
 GROUPED = re.compile(r"[0-9]{1,3}(,[0-9]{3})+")
 NUMBER = re.compile(
     r"(?P<sign>[-\u2212\u2013]?)(?P<dollar>(?:us)?\$|usd)?(?P<sign_after>[-\u2212\u2013]?)"
@@ -33,7 +34,8 @@ def number(text: str, *, field: NumberField) -> Decimal:
     if any(unicodedata.category(character) == "Nd" and character not in "0123456789" for character in given):
         raise Unclear(f"Write the number with the digits 0 to 9, such as {example}.")
     plain = SPACES.sub("", given).lower()
-    plain = re.sub(r"\s+", "", plain) if NUMBER.fullmatch(re.sub(r"\s+", "", plain)) and _is_one(given) else plain
+    if not TWO_NUMBERS.search(plain):
+        plain = "".join(plain.split())
     match = NUMBER.fullmatch(plain)
     if not match or not (match["whole"] or match["decimals"]) or (match["sign"] and match["sign_after"]):
         raise Unclear(f"“{given}” is not a number. Write one number, such as {example}.")
@@ -52,11 +54,6 @@ def number(text: str, *, field: NumberField) -> Decimal:
     is_negative = bool(match["sign"] or match["sign_after"])
     value = Decimal(f"{whole.replace(',', '')}.{decimals or '0'}") * TIMES[match["times"] or ""]
     return -value if is_negative and value else value
-
-
-def _is_one(given: str) -> bool:
-    """Tell whether no space stands between two digits: "12 15" is two numbers."""
-    return not re.search(r"[0-9.]\s+[0-9.]", SPACES.sub("", given))
 
 
 def _check_unit(match: re.Match[str], *, given: str, field: NumberField, example: str) -> None:
