@@ -25,6 +25,7 @@ from council.models import (
     AuditLog,
     EmailTemplate,
     FeatureFlag,
+    JobRun,
     Member,
     PendingInvite,
     ReconciliationRun,
@@ -372,3 +373,39 @@ class AccountAdmin(NeverDeleted, ModelAdmin, UserAdmin):
 
 def is_superuser(request: HttpRequest) -> bool:
     return request.user.is_active and request.user.is_superuser
+
+
+@admin.register(JobRun)
+class JobRunAdmin(LogAdmin):
+    list_display = ("started_at", "job", "result", "took", "host")
+    list_filter = ("job", "outcome")
+    ordering = ("-started_at",)
+    sortable_by = ("started_at",)
+    fields = (
+        "job",
+        "started_at",
+        "ended_at",
+        "took",
+        "result",
+        "error",
+        "counted",
+        "remarks",
+        "host",
+        "lease_until",
+    )
+
+    @admin.display(description="result")
+    def result(self, run: JobRun) -> str:
+        return JobRun.Outcome(run.outcome).label if run.outcome else "at work"
+
+    @admin.display(description="seconds")
+    def took(self, run: JobRun) -> str:
+        return "" if run.seconds is None else f"{run.seconds:,.1f}"
+
+    @admin.display
+    def counted(self, run: JobRun) -> str | None:
+        return pretty(run.counts)
+
+    @admin.display(description="notes")
+    def remarks(self, run: JobRun) -> str | None:
+        return pretty(run.notes)

@@ -7,4 +7,4 @@ class CouncilConfig(AppConfig):
     name = "council"
 
     def ready(self) -> None:
-        from council import checks, verification  # noqa: F401, PLC0415  # registers them; models are there only now
+        from council import checks, jobs, verification  # noqa: F401, PLC0415  # registers them; models are there only now

@@ -15,6 +15,7 @@ _ADMIN = {
     "benchmarks.view_benchmarksubmission",
     "council.change_member",
     "council.view_auditlog",
+    "council.view_jobrun",
     "council.view_member",
     "council.view_team",
     "gamification.add_pointtransaction",

@@ -125,6 +125,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "council.health.Health",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "council.headers.ContentSecurityPolicy",
@@ -186,6 +187,14 @@ DATE_FORMAT = "j M Y"
 TIME_FORMAT = "H:i"
 DATETIME_FORMAT = "j M Y, H:i"
 
+# Discord: the server whose members are paid for activity there. MEE6 counts it.
+DISCORD_GUILD_ID = text("DISCORD_GUILD_ID")
+if DISCORD_GUILD_ID and not (DISCORD_GUILD_ID.isascii() and DISCORD_GUILD_ID.isdecimal()):
+    raise ImproperlyConfigured(
+        f"DISCORD_GUILD_ID is {DISCORD_GUILD_ID!r}. Set it to the server's id, which is digits."
+    )
+MEE6_URL = text("MEE6_URL") or "https://mee6.xyz"
+
 # Files of the library: a private bucket over the S3 protocol, or a folder, which development has without being asked.
 
 
@@ -230,6 +239,24 @@ def library_storage() -> dict[str, Any] | None:
         },
     }
 
+
+# The one handler takes files of staff who may upload, and nobody else's.
+FILE_UPLOAD_HANDLERS = ["resources.uploads.UploadHandler"]
+
+
+def clamav_address() -> str:
+    """Read where ClamAV listens: a socket's path, or host and port. Raises ImproperlyConfigured."""
+    address = text("CLAMAV_ADDRESS")
+    host, _, port = address.rpartition(":")
+    if address and not address.startswith("/") and not (host and port.isdecimal()):
+        raise ImproperlyConfigured(
+            f"CLAMAV_ADDRESS is {address!r}. Set it to the path of a socket, such as /run/clamav/clamd.ctl, "
+            f"or to a host and a port, such as 127.0.0.1:3310."
+        )
+    return address
+
+
+CLAMAV_ADDRESS = clamav_address()
 
 STATIC_URL = "static/"
 STATIC_ROOT = None if DEBUG else BASE_DIR / "staticfiles"  # filled by collectstatic on deploy

@@ -85,6 +85,23 @@ def begin(request: HttpRequest, *, door: Door, email: str) -> Attempt:
     return Attempt(request, door, email_key, keys)
 
 
+class TooMany(Exception):
+    """Nothing was done, and nothing will be for so many seconds."""
+
+    def __init__(self, seconds: int, *, what: str) -> None:
+        super().__init__(f"Too many {what}. Come back in {seconds} seconds.")
+        self.seconds = seconds
+
+
+def count(what: str, owner: str, *, limit: int, window_seconds: int) -> None:
+    """Count something that one owner may do so often in so many seconds, such as an upload. Raises TooMany."""
+    key = _key(what, owner)
+    with transaction.atomic():
+        number, seconds = _claim([key], window_seconds)[key]
+        if number > limit:
+            raise TooMany(max(1, seconds), what=what)
+
+
 # In the order of the keys, so that two who need the same rows wait for each other and not in a circle.
 CLAIM = """
 INSERT INTO council_signinfailures AS kept (key, failures, forgotten_at)
@@ -99,10 +116,10 @@ RETURNING key, failures, ceil(extract(epoch FROM forgotten_at - statement_timest
 """
 
 
-def _claim(keys: list[str]) -> dict[str, tuple[int, int]]:
+def _claim(keys: list[str], window_seconds: int = WINDOW_SECONDS) -> dict[str, tuple[int, int]]:
     """Add one to each row's count; the count now, and the seconds until it is forgotten, by key."""
     with connection.cursor() as cursor:
-        cursor.execute(CLAIM, {"keys": keys, "window": WINDOW_SECONDS})
+        cursor.execute(CLAIM, {"keys": keys, "window": window_seconds})
         return {key: (failures, seconds) for key, failures, seconds in cursor.fetchall()}
 
 

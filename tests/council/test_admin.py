@@ -21,6 +21,7 @@ from council.models import (
     AuditLog,
     EmailTemplate,
     FeatureFlag,
+    JobRun,
     Member,
     PendingInvite,
     ReconciliationRun,
@@ -43,6 +44,7 @@ from tests.factories import (
 
 FillIn = Callable[..., dict[str, Any]]
 SECRET = "$2b$12$nobody-may-see-this-one"
+NOW = datetime.now(UTC)
 ROWS: dict[type[Any], Callable[[], Any]] = {
     Account: AccountFactory.create,
     Admin: lambda: Admin.objects.create(email=cuid(), password_hash=SECRET),
@@ -55,6 +57,9 @@ ROWS: dict[type[Any], Callable[[], Any]] = {
     ),
     EmailTemplate: lambda: EmailTemplate.objects.create(name=cuid(), subject="Hello", body="Dear member"),
     FeatureFlag: lambda: FeatureFlag.objects.create(key=cuid()),
+    JobRun: lambda: JobRun.objects.create(
+        job="made", started_at=NOW, ended_at=NOW, lease_until=NOW, outcome="DONE", counts={}, notes=[]
+    ),
     Member: lambda: MemberFactory.create(team=TeamFactory.create(), password_hash=SECRET),
     PendingInvite: lambda: PendingInvite.objects.create(
         team=TeamFactory.create(), seat_tier="OWNER", token=f"{SECRET}-{cuid()}", created_by="sam"
