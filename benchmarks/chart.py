@@ -77,7 +77,11 @@ def _place(x: float) -> str:
 
 def _label(x: float, text: str, anchor: str = "middle") -> Label:
     if x < LABEL_WIDTH and anchor != "start":
-        return Label(_place(MARGIN / 2), "start", text) if anchor == "middle" else Label(_place(x), "start", text)
+        return (
+            Label(_place(MARGIN / 2), "start", text)
+            if anchor == "middle"
+            else Label(_place(x), "start", text)
+        )
     if x > WIDTH - LABEL_WIDTH and anchor != "end":
         return Label(_place(WIDTH - MARGIN / 2), "end", text)
     return Label(_place(x), anchor, text)
@@ -85,7 +89,11 @@ def _label(x: float, text: str, anchor: str = "middle") -> Label:
 
 def _title(field: NumberField, band: Band, own: Decimal | None, whose: str) -> str:
     show = field.unit.show_short
-    parts = [f"lower quartile {show(band.p25)}", f"median {show(band.p50)}", f"upper quartile {show(band.p75)}"]
+    parts = [
+        f"lower quartile {show(band.p25)}",
+        f"median {show(band.p50)}",
+        f"upper quartile {show(band.p75)}",
+    ]
     if own is not None:
         parts.append(f"{whose.lower()} {show(own)}")
     return f"{field.label}: {', '.join(parts)}"

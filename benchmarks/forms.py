@@ -57,7 +57,9 @@ class AnswersForm(Form):
         answers = {name: value for name, value in self.cleaned_data.items() if name != "shown"}
         for asked in definitions.number_fields(self.category):
             answers[asked.name] = self._number(asked, answers.get(asked.name, ""))
-        answers |= {name: self.data[name] for name in self.data if name not in self.fields and name not in BESIDE}
+        answers |= {
+            name: self.data[name] for name in self.data if name not in self.fields and name not in BESIDE
+        }
         self._refuse_what_came_twice()
         try:
             submissions.check(category=self.category, answers=answers)

@@ -13,8 +13,9 @@ from typing import Any
 from django.db import connection, transaction
 
 from benchmarks import definitions, results
-from benchmarks.answers import BenchmarkReview, BenchmarkSubmission, BenchmarkVersion, State
+from benchmarks.answers import BenchmarkSubmission, BenchmarkVersion
 from benchmarks.definitions import Category, ChoiceField, Field, NumberField
+from benchmarks.models import BenchmarkReview, State
 from benchmarks.results import Band
 from council.accounts.models import Account
 from council.models import AuditLog, Member
@@ -150,7 +151,7 @@ def _flag_marked() -> int:
 
 
 def standing_rejection(*, member: Member, category: Category) -> str | None:
-    """Give the reason why staff rejected a member's answers in a category; None where their last decision was another."""
+    """Give staff's reason for rejecting a member's answers in a category; None where they do not reject them."""
     last = (
         BenchmarkReview.objects.filter(
             version__member=member, version__category=category, reviewed_by__isnull=False

@@ -64,7 +64,11 @@ def answers(request: MemberRequest, category: Category) -> HttpResponse:
             form.add_error(None, str(error))
         else:
             earned = f" You earned {submitted.points} points." if submitted.points else ""
-            what = "Received: they count from the next release on." if submitted.is_changed else "Nothing changed."
+            what = (
+                "Received: they count from the next release on."
+                if submitted.is_changed
+                else "Nothing changed."
+            )
             messages.success(request, f"Your answers about {category.label.lower()}: {what}{earned}")
             return redirect("benchmarks:overview")
     context = {"category": category, "form": form, "submission": submission, **_description(category)}
@@ -118,9 +122,7 @@ def comparison(request: MemberRequest, category: Category) -> HttpResponse:
         "submission": sent.get(category),
         "group": group,
         "groups": results.groups(_own(sent, Category.BUSINESS)),
-        "own_groups": [
-            known for known in results.groups({}) if known.dimension and _is_own(sent, known)
-        ],
+        "own_groups": [known for known in results.groups({}) if known.dimension and _is_own(sent, known)],
         "release_date": found.release_date,
         "rows": [{"result": result, "chart": _chart(result)} for result in found.results],
         "counts_from": submissions.counts_from(request.member),

@@ -171,6 +171,7 @@ MEMBER_PAGES = [
     ("Points", "gamification:overview"),
     ("History", "gamification:history"),
     ("Leaderboard", "gamification:leaderboard"),
+    ("Benchmarks", "benchmarks:overview"),
     ("Membership", "council:membership"),
 ]
 AUTH_PASSWORD_VALIDATORS = [

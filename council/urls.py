@@ -15,6 +15,7 @@ pages = [
 urlpatterns = [
     path("", include((pages, "council"))),
     path("", include("gamification.urls")),
+    path("", include("benchmarks.urls")),
     path("", include("resources.urls")),
     path("admin/", admin.site.urls),
 ]

@@ -1,4 +1,4 @@
-"""Numbers as people write them: read where they can mean one thing only, and else the message says how to write them."""
+"""Numbers as people write them: read where they can mean one thing only, otherwise told how to write them."""
 
 from decimal import Decimal
 
@@ -11,7 +11,9 @@ PAY, COUNT, PERCENT = "gtm_engineer_us", "domains_per_client", "gross_margin_per
 
 
 def field(name: str) -> NumberField:
-    [found] = [field for category in Category for field in definitions.number_fields(category) if field.name == name]
+    [found] = [
+        field for category in Category for field in definitions.number_fields(category) if field.name == name
+    ]
     return found
 
 
@@ -84,7 +86,7 @@ def test_what_is_unambiguous_is_read(text: str, name: str, number: str) -> None:
         ("€85000", PAY, "Write the amount in US dollars"),
         ("85000 EUR", PAY, "Write the amount in US dollars"),
         ("٨٥٠٠٠", PAY, "Write the number with the digits 0 to 9"),
-        ("８５０００", PAY, "Write the number with the digits 0 to 9"),
+        ("\uff18\uff15\uff10\uff10\uff10", PAY, "Write the number with the digits 0 to 9"),
         ("²", PAY, "is not a number"),
         ("½", PAY, "is not a number"),
         ("$12", COUNT, "is an amount of money"),
