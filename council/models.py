@@ -403,11 +403,12 @@ class JobRun(models.Model):
 
 
 class SignInFailures(models.Model):
-    """How often sign-in has failed lately, for an address or an email that the key stands for (throttle.py)."""
+    """What counts against an address, a name or an account that the key stands for (throttle.py): the moments."""
 
     key = models.CharField(max_length=64, primary_key=True)
     failures = models.IntegerField()
     forgotten_at = models.DateTimeField()
+    failed_at = ArrayField(models.DateTimeField(), db_default=[])
 
     class Meta:
         db_table = "council_signinfailures"

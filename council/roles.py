@@ -14,7 +14,6 @@ GROUPS = {AdminRole.ADMIN: "Admins", AdminRole.SUPER_ADMIN: "Super admins"}
 _ADMIN = {
     "benchmarks.add_benchmarkreview",
     "benchmarks.view_benchmarkreview",
-    "council.change_member",
     "council.view_auditlog",
     "council.view_jobrun",
     "council.view_member",
@@ -34,7 +33,6 @@ _SUPER_ADMIN = _ADMIN | {
     "council.add_featureflag",
     "council.change_emailtemplate",
     "council.change_featureflag",
-    "council.change_team",
     "council.view_admin",
     "council.view_emailtemplate",
     "council.view_featureflag",
