@@ -7,7 +7,7 @@ from benchmarks.definitions import NumberField
 from benchmarks.results import Band
 
 WIDTH, MARGIN = 320.0, 12.0
-LABEL_WIDTH = 60.0
+LABEL_WIDTH, GAP = 60.0, 3.0
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ def draw(*, field: NumberField, band: Band, own: Decimal | None = None, whose: s
     show = field.unit.show_short
     labels = {
         "median": _label(x(band.p50), f"Median {show(band.p50)}"),
-        "p25": _label(x(band.p25), show(band.p25), anchor="end"),
-        "p75": _label(x(band.p75), show(band.p75), anchor="start"),
+        "p25": _label(x(band.p25) - GAP, show(band.p25), anchor="end"),
+        "p75": _label(x(band.p75) + GAP, show(band.p75), anchor="start"),
     }
     if own is not None:
         labels["own"] = _label(x(float(own)), f"{whose} {show(own)}")

@@ -70,11 +70,9 @@ def _check_unit(match: re.Match[str], *, given: str, field: NumberField, example
 
 
 def _example(field: NumberField) -> str:
-    low, high = field.plausible
-    middle = (Decimal(low) + Decimal(high)) / 3
     if field.unit is Unit.PERCENT:
         return "12.5"
-    return f"{int(middle):,}" if middle >= 1 else "1"
+    return f"{int(float(f'{sum(field.plausible) / 3:.2g}')):,}"
 
 
 def show(value: Decimal) -> str:

@@ -107,9 +107,9 @@ def test_what_is_wrong_is_told_at_its_field_and_nothing_typed_is_lost(
     assert "Your answers are not stored yet. Nothing that you typed was lost." in html
     faults = {name: str(found[0]) for name, found in page.context["form"].errors.items()}
     assert faults == {
-        "cost_per_domain": "“12 or 13” is not a number. Write one number, such as 33.",
+        "cost_per_domain": "“12 or 13” is not a number. Write one number, such as 34.",
         "cost_per_inbox": "$5,000 is outside of what can be stored. Write a number from $0 to $1,000 a month.",
-        "warmup_cost": "Write the amount in US dollars, such as 3,333.",
+        "warmup_cost": "Write the amount in US dollars, such as 3,300.",
         "domain_vendor": "You chose Porkbun and wrote “Joe&#x27;s”. Choose Other, or empty the text.".replace(
             "&#x27;", "'"
         ),
