@@ -45,6 +45,14 @@ DATABASE_URLS = {name: os.environ[name] for name in ("DATABASE_URL", "DIRECT_URL
 EMBEDDED_SERVER: embedded.Server | None = None
 DATABASES: dict[str, dict[str, Any]]
 DIRECT_DATABASE: dict[str, Any] | None = None
+# A session that waits long for an answer, as for an index, must not be forgotten by a router in between, nor wait for
+# hours for a server that has died.
+SESSION = {
+    "fallback_application_name": "council",
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+}
 
 if DATABASE_URLS:
     runtime, direct = next(iter(DATABASE_URLS)), next(reversed(DATABASE_URLS))
@@ -59,8 +67,16 @@ else:
         binaries=Path(binaries) if binaries else None,
     )
     DATABASES = {
-        "default": {"ENGINE": "council.postgres", "NAME": "council", "EMBEDDED_SERVER": EMBEDDED_SERVER}
+        "default": {
+            "ENGINE": "council.postgres",
+            "NAME": "council",
+            "OPTIONS": {},
+            "EMBEDDED_SERVER": EMBEDDED_SERVER,
+        }
     }
+for database in (DATABASES["default"], DIRECT_DATABASE):
+    if database is not None:
+        database["OPTIONS"] = {**SESSION, **database["OPTIONS"]}
 
 # How long a page waits for the database, before it says that it is away.
 PAGE_STATEMENT_SECONDS = number("PAGE_STATEMENT_SECONDS", default=5)
@@ -201,6 +217,7 @@ MEMBER_PAGES = [
     ("History", "gamification:history"),
     ("Leaderboard", "gamification:leaderboard"),
     ("Benchmarks", "benchmarks:overview"),
+    ("Library", "resources:library"),
     ("Membership", "council:membership"),
 ]
 AUTH_PASSWORD_VALIDATORS = [

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -12,13 +13,14 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
+from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
 from council.postgres import statements
 from council.zero_downtime import failures
 from council.zero_downtime.baseline import AdoptBaseline
-from council.zero_downtime.batch_operations import UpdateInBatches
-from council.zero_downtime.planning import commands, durations, inventory
+from council.zero_downtime.batch_operations import HELD_SECONDS, UpdateInBatches
+from council.zero_downtime.planning import commands, durations, introspection, inventory
 from council.zero_downtime.planning.effects import MODES, SHARE, Break, Effect, Kind, Lock, Risk, Work
 from council.zero_downtime.planning.inventory import Inventory
 
@@ -28,11 +30,14 @@ FELT = MODES[MODES.index(SHARE) :]
 
 LOCK_NOT_AVAILABLE = "55P03"
 
+# Their risks say that nobody can tell how long a step takes.
+BLIND = {"unknown-operation", "unknown-statement"}
 UNKNOWN = Risk(
     "unknown-operation",
     "It is no SQL: what it locks, and for how long, is not known.",
     "Write it as SQL, for rows by zero_downtime.UpdateInBatches.",
 )
+READ_IT = "Read what it does, by `manage.py sqlmigrate` when it is the next to run."
 IRREVERSIBLE = Risk(
     "irreversible", "It cannot be reversed.", "Go forward: write a migration that makes it good."
 )
@@ -40,6 +45,10 @@ IN_TRANSACTION = Risk(
     "concurrent-in-transaction",
     "It cannot run in a transaction, and the migration is one.",
     "Set `atomic = False` on the migration.",
+)
+
+ROWS_LOCKED = Risk(
+    "rows-locked", "", "Use zero_downtime.UpdateInBatches, in a migration with `atomic = False`."
 )
 
 NOT_COMPARED = Risk(
@@ -50,10 +59,16 @@ NOT_COMPARED = Risk(
 
 
 class Held(NamedTuple):
-    """A lock on a table that is in use, and how long it is held: to the end of its transaction."""
+    """A lock, and how long it is held: to the end of its transaction. `is_in_use` is False for a table of this run."""
 
     lock: Lock
     seconds: float
+    is_in_use: bool = True
+
+    @property
+    def is_felt(self) -> bool:
+        """Whether anybody's reads or writes wait for it."""
+        return self.is_in_use and self.lock.mode in FELT
 
 
 @dataclass(frozen=True)
@@ -71,6 +86,13 @@ class Step:
     risks: list[Risk]
     accepted: Mapping[str, str]
     locks: list[Held]
+    # At the worst, of what is not known: that it changes each row of its app's tables, one by one.
+    blind_seconds: float = 0.0
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether nobody can tell what it locks, nor for how long, and nobody has said that it does no harm."""
+        return any(risk.rule in BLIND for risk in self.warnings)
 
     @property
     def warnings(self) -> list[Risk]:
@@ -89,12 +111,18 @@ def of(connection: BaseDatabaseWrapper, migrations: MigrationPlan) -> list[Step]
     return steps(connection, migrations, state=state, there=inventory.read(connection), pace=pace)
 
 
-def wanted(connection: BaseDatabaseWrapper, migrations: MigrationPlan) -> dict[Operation, set[Lock]]:
-    """List the locks that each operation of a plan takes and that readers or writers would wait for."""
+def of_operations(connection: BaseDatabaseWrapper, migrations: MigrationPlan) -> list[tuple[Operation, Step]]:
+    """Plan the step of each operation of a plan.
+
+    In a database without tables nobody waits, and nothing is planned.
+    """
+    there = inventory.read(connection)
+    if not migrations or there.tables.keys() <= {MigrationRecorder.Migration._meta.db_table}:
+        return []
     executor: Any = MigrationExecutor(connection)
     state = executor._create_project_state(with_applied_migrations=True)
-    found = _foretell(connection, migrations, state=state, there=inventory.read(connection))
-    return {change.operation: {lock for lock, _ in step.locks if lock.mode in FELT} for change, step in found}
+    found = _foretell(connection, migrations, state=state, there=there, pace=durations.pace(connection))
+    return [(change.operation, step) for change, step in found]
 
 
 def steps(
@@ -116,18 +144,33 @@ def _foretell(
     state: ProjectState,
     there: Inventory,
     pace: float = 1.0,
-) -> Iterator[tuple["_Change", Step]]:
+) -> list[tuple["_Change", Step]]:
     ways_back = [migration for migration, backwards in migrations if backwards]
     before = _states_before(connection, ways_back) if ways_back else {}
-    for migration, backwards in migrations:
-        there.begin_migration()
-        state = before[migration] if backwards else state
-        foretold = _Foretold(connection, migration, there, pace)
-        changes = _changes(migration, state, backwards=backwards)
-        made = [foretold.step(change) for change in changes]
-        yield from zip(changes, _until_the_end(made) if migration.atomic else made, strict=True)
-        if not backwards:
-            state = migration.mutate_state(state, preserve=False)
+    found: list[tuple[_Change, Step]] = []
+    if migrations:
+        state.apps  # noqa: B018  # made once, and carried on from operation to operation
+    with _looking_on(connection), introspection.planned(connection, there):
+        for migration, backwards in migrations:
+            there.begin_migration()
+            changes, after = _changes(migration, before.get(migration, state), backwards=backwards)
+            state = state if backwards else after
+            foretold = _Foretold(connection, migration, there, pace)
+            made = [foretold.step(change) for change in changes]
+            found += zip(changes, _until_the_end(made) if migration.atomic else made, strict=True)
+    return found
+
+
+@contextmanager
+def _looking_on(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Have nothing written until the end of the block, whatever an operation does to find its SQL."""
+    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+        cursor.execute("SHOW transaction_read_only")
+        (former,) = cursor.fetchone()
+        cursor.execute("SET LOCAL transaction_read_only = on")
+        yield
+        if former == "off":
+            transaction.set_rollback(True, using=connection.alias)
 
 
 def _states_before(
@@ -154,13 +197,16 @@ class _Change(NamedTuple):
     backwards: bool
 
 
-def _changes(migration: Migration, state: ProjectState, *, backwards: bool) -> list[_Change]:
+def _changes(
+    migration: Migration, state: ProjectState, *, backwards: bool
+) -> tuple[list[_Change], ProjectState]:
+    """Give a migration's changes in the order in which they are made, and the state after them."""
     changes = []
     for operation in migration.operations:
         before, state = state, state.clone()
         operation.state_forwards(migration.app_label, state)
         changes.append(_Change(operation, before, state, backwards))
-    return changes[::-1] if backwards else changes
+    return changes[::-1] if backwards else changes, state
 
 
 class _Foretold:
@@ -184,6 +230,7 @@ class _Foretold:
         operation = change.operation
         self.met.clear()
         sql = self.sql(change)
+        held = list(self.locked)
         effects = [*self.of_operation(change), *itertools.chain.from_iterable(map(self.of_sql, sql))]
         work = [
             _batched(effect, operation)._replace(is_counted=self.there[effect.table].is_counted)
@@ -193,6 +240,8 @@ class _Foretold:
         if self.migration.atomic and any(piece.is_concurrent or piece.batches for piece in work):
             effects.append(IN_TRANSACTION)
         seconds = sum(durations.seconds(piece, self.pace) for piece in work)
+        if not any(isinstance(effect, Risk) and effect.rule == "scan-under-lock" for effect in effects):
+            effects += self.rows_locked(work)
         locks = _strongest(effect for effect in effects if isinstance(effect, Lock))
         return Step(
             migration=str(self.migration),
@@ -203,15 +252,51 @@ class _Foretold:
             is_atomic=self.migration.atomic or bool(operation.atomic),
             is_reversible=bool(operation.reversible),
             breaks=list(dict.fromkeys(effect.words for effect in effects if isinstance(effect, Break))),
-            risks=list(dict.fromkeys(effect for effect in effects if isinstance(effect, Risk))),
+            risks=list(
+                dict.fromkeys(_behind(effect, held) for effect in effects if isinstance(effect, Risk))
+            ),
             accepted=self.accepted,
             # A batch is a transaction of its own.
             locks=[
-                Held(lock, seconds / max([1, *(piece.batches for piece in work)]))
+                Held(
+                    lock,
+                    seconds / max([1, *(piece.batches for piece in work)]),
+                    is_in_use=self.there[lock.table].is_in_use,
+                )
                 for lock in locks
                 if lock.table not in self.there.new_tables
             ],
+            blind_seconds=self.blind_seconds(change, effects),
         )
+
+    def rows_locked(self, work: list[Work]) -> Iterator[Risk]:
+        """Warn of rows that a statement changes at once, for longer than an instant."""
+        for piece in work:
+            took = durations.seconds(piece, self.pace)
+            is_in_use = self.there[piece.table].is_in_use
+            if (
+                piece.kind is Kind.CHANGE
+                and is_in_use
+                and not piece.batches
+                and took > durations.INSTANT_SECONDS
+            ):
+                yield ROWS_LOCKED._replace(
+                    fault=f'{piece.entries:,} rows of "{piece.table}" are changed by one statement, and stay locked '
+                    f"until its transaction ends: whoever writes to one of them waits."
+                )
+
+    def blind_seconds(self, change: _Change, effects: list[Effect]) -> float:
+        """Estimate the worst that an operation may do whose work is not known."""
+        if not any(isinstance(effect, Risk) and effect.rule in BLIND for effect in effects):
+            return 0.0
+        names = {lock.table for lock in self.locked} | {
+            model.options.get("db_table") or f"{app_label}_{name}"
+            for (app_label, name), model in change.before.models.items()
+            if app_label == self.migration.app_label
+        }
+        tables = [self.there.tables[name] for name in names if name in self.there.tables]
+        rows = sum(table.rows for table in tables if table.is_in_use)
+        return rows * durations.ROW_BY_ROW_SECONDS * self.pace
 
     def sql(self, change: _Change) -> list[str]:
         """Have an operation print its SQL, as sqlmigrate does, where it can."""
@@ -222,15 +307,35 @@ class _Foretold:
             return []
         states = (change.after, change.before) if change.backwards else (change.before, change.after)
         run = operation.database_backwards if change.backwards else operation.database_forwards
-        editor: Any
+        editor: Any = self.connection.schema_editor(collect_sql=True, atomic=False)
         try:
-            with self.connection.schema_editor(collect_sql=True, atomic=False) as editor:
+            with self.as_when_it_runs(operation), editor:
                 run(self.migration.app_label, editor, *states)
                 editor.flush_deferred_sql()
         except NotSupportedError as error:
             self.met.append(Risk("refused", f"migrate refuses it: {error}", "Do as it says."))
             return []
+        except Exception as error:
+            # Anybody's code runs here, and finds a database that is not yet what it will find.
+            if not self.connection.is_usable():
+                raise
+            words = " ".join(str(error).split())
+            fault = f"It could not be planned ({type(error).__name__}: {words})."
+            self.met.append(UNKNOWN._replace(fault=fault, cure=READ_IT))
+            return []
         return [f"{str(sql).strip().removesuffix(';').rstrip()};" for sql in editor.collected_sql]
+
+    @contextmanager
+    def as_when_it_runs(self, operation: Operation) -> Iterator[None]:
+        """Have an operation find itself in a transaction, or in none, as when it runs; and undo what it did to ours."""
+        in_transaction = self.migration.atomic or bool(operation.atomic)
+        with transaction.atomic(using=self.connection.alias):
+            self.connection.in_atomic_block = in_transaction
+            try:
+                yield
+            finally:
+                self.connection.in_atomic_block = True
+            transaction.set_rollback(True, using=self.connection.alias)
 
     def is_adoption(self, change: _Change) -> bool:
         """Tell a baseline whose tables are there. Raises BaselineMismatch where they are others.
@@ -267,10 +372,15 @@ class _Foretold:
             yield Risk("unknown-statement", fault, "Mend the statement.")
             return
         for statement in found:
-            effects = [
-                *commands.effects(statement.node, self.there),
-                *commands.new_labels(statement.node, self.there),
-            ]
+            try:
+                effects = [
+                    *commands.effects(statement.node, self.there),
+                    *commands.new_labels(statement.node, self.there),
+                ]
+            except Exception as error:  # one more form of a statement than is known here
+                fault = f"What it locks could not be told ({type(error).__name__}: {error})."
+                yield commands.UNKNOWN._replace(fault=fault)
+                continue
             yield from effects
             if self.migration.atomic:
                 yield from self.read_under_locks(effects)
@@ -291,9 +401,24 @@ class _Foretold:
         ]
 
 
+def _behind(risk: Risk, held: list[Lock]) -> Risk:
+    """Have a risk of what is not known say which locks are held meanwhile."""
+    if risk.rule not in BLIND or not held:
+        return risk
+    strongest = _strongest(held)
+    names = " and ".join(f'"{lock.table}" ({lock.mode})' for lock in strongest)
+    stays = "stays" if len(strongest) == 1 else "stay"
+    who = max(held, key=lambda lock: MODES.index(lock.mode)).blocks
+    return risk._replace(
+        fault=f"{risk.fault} Until it is through, {names} {stays} locked: {who} wait.",
+        cure=f"Put it into a migration of its own. {risk.cure}",
+    )
+
+
 def _batched(work: Work, operation: Operation) -> Work:
     if isinstance(operation, UpdateInBatches) and work.kind is Kind.CHANGE:
-        return work._replace(batches=max(1, math.ceil(work.rows / operation.batch_rows)))
+        rows = min(operation.batch_rows, round(HELD_SECONDS / durations.BATCH_CHANGE_SECONDS))
+        return work._replace(batches=max(1, math.ceil(work.rows / rows)))
     return work
 
 
@@ -310,7 +435,10 @@ def _until_the_end(made: list[Step]) -> list[Step]:
     """Have the locks of a transaction's steps held until it ends."""
     return [
         replace(
-            step, locks=[Held(lock, sum(later.seconds for later in made[number:])) for lock, _ in step.locks]
+            step,
+            locks=[
+                held._replace(seconds=sum(later.seconds for later in made[number:])) for held in step.locks
+            ],
         )
         for number, step in enumerate(made)
     ]

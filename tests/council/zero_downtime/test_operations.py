@@ -72,6 +72,7 @@ def statement_trigger(body: str) -> triggers.CompiledTrigger:
 TRIGGER = statement_trigger('BEGIN PERFORM 1 FROM @extschema@."Parent"; RETURN NULL; END')
 LATER_TRIGGER = statement_trigger('BEGIN PERFORM 2 FROM @extschema@."Parent"; RETURN NULL; END')
 CHECK = models.CheckConstraint(name="Child_number_check", condition=models.Q(number__gte=0))
+LIKE = "Child_code_3e856013_like"
 FILLED = "Child_parentId_filled_check"
 FUNCTION = zero_downtime.CreateFunction(
     name="children_of",
@@ -166,6 +167,24 @@ CASES = {
         f'CREATE INDEX "{INDEX.name}_ccnew" ON "Child" ("Number" DESC);'
         f'CREATE INDEX "{INDEX.name}_ccnew1" ON "Child" ("Number" DESC);'
         f"UPDATE pg_index SET indisvalid = false WHERE indrelid = '\"Child\"'::regclass AND NOT indisprimary",
+        is_concurrent=True,
+    ),
+    "AddLikeIndexConcurrently": Case(
+        operation=zero_downtime.AddLikeIndexConcurrently("app.Child", "code"),
+        before=(
+            migrations.AddField("child", "code", models.TextField(null=True)),
+            migrations.SeparateDatabaseAndState(
+                state_operations=[
+                    migrations.AlterField("child", "code", models.TextField(null=True, db_index=True))
+                ]
+            ),
+        ),
+        is_done=lambda connection: has_index(connection, LIKE),
+        sql=f'CREATE INDEX CONCURRENTLY "{LIKE}" ON "Child" ("code" text_pattern_ops)',
+        obstacle=f'CREATE INDEX "{LIKE}" ON "Child" (code)',
+        conflict=r"found: .*USING btree \(code\)\n +expected: .*USING btree \(code text_pattern_ops\)",
+        half_done=f'CREATE INDEX "{LIKE}" ON "Child" (code text_pattern_ops)',
+        is_undone_backwards=False,
         is_concurrent=True,
     ),
     "AddUniqueIndexConcurrently": Case(
@@ -622,6 +641,34 @@ def test_batches_leave_rows_that_others_have_locked_for_later_and_wait_for_nobod
         runner.forwards(CASES["UpdateInBatches"].operation)
         assert were_done.result()
     assert numbers(runner.connection) == [10, 10, 30]
+
+
+@pytest.mark.parametrize(
+    ("seconds_a_row", "fewest", "most"),
+    [(0.002, 2, 6), (0.02, 1, 1), (0.0, 80, 500)],
+)
+def test_batches_are_sized_so_that_each_holds_its_rows_for_about_10_ms(
+    runner: Runner, seconds_a_row: float, fewest: int, most: int
+) -> None:
+    """Rows of a batch have the same transaction's number. Batches are smaller where the machine is busy with others."""
+    rows = 3_000 if seconds_a_row == 0 else 30
+    runner.execute(
+        f"""INSERT INTO "Child" SELECT 'c' || lpad(n::text, 5, '0'), 0, 'x' FROM generate_series(1, {rows}) AS n"""
+    )
+    runner.forwards(
+        zero_downtime.UpdateInBatches(
+            "child",
+            f"""UPDATE "Child" SET "Number" = txid_current()::integer
+                 FROM (SELECT pg_sleep({seconds_a_row} * cardinality(%(keys)s::text[]))) AS cost
+                 WHERE id = ANY (%(keys)s)""",
+            batch_rows=500,
+        )
+    )
+    with runner.connection.cursor() as cursor:
+        cursor.execute('SELECT count(*) FROM "Child" GROUP BY "Number" ORDER BY "Number"')
+        sizes = [size for (size,) in cursor.fetchall()]
+    assert sizes[0] == 10
+    assert fewest <= max(sizes[1:]) <= most, sizes
 
 
 def test_batches_give_up_with_the_rows_that_stay_locked(
