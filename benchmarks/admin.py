@@ -102,7 +102,7 @@ class BenchmarkReviewAdmin(NeverDeleted, admin.ModelAdmin):
         return request.user.has_perm("benchmarks.add_benchmarkreview")
 
     def _respond(self, request: HttpRequest, template: str, title: str, **context: Any) -> HttpResponse:
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         everywhere = {
             **self.admin_site.each_context(request),
             "title": title,

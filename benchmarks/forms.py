@@ -49,7 +49,9 @@ class AnswersForm(Form):
 
     def with_shown(self, number: int) -> "AnswersForm":
         """Fill a form with what was typed here, but with another `shown`."""
-        data = self.data.copy()
+        data = QueryDict(mutable=True)
+        for name in self.data:
+            data[name] = self.data[name]
         data["shown"] = str(number)
         return AnswersForm(self.category, data)
 

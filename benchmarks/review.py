@@ -330,7 +330,8 @@ def count(*, category: Category, field: Field, answer: Any, viewer: Account) -> 
         details={"answer": answer},
         performed_by=viewer.staff_id,
     )
-    return exact(category=category, answers={field.name: answer}).count()
+    found: int = exact(category=category, answers={field.name: answer}).count()
+    return found
 
 
 def exact(*, category: Category, answers: Mapping[str, Any]) -> Any:

@@ -38,7 +38,7 @@ def newest(member: Member, category: Category = PAY) -> BenchmarkVersion:
 
 
 def state(number: uuid.UUID) -> str:
-    return BenchmarkReview.objects.filter(version=number).latest("pk").state
+    return str(BenchmarkReview.objects.filter(version=number).latest("pk").state)
 
 
 def points(member: Member) -> int:
@@ -299,7 +299,7 @@ def test_a_look_shows_the_answers_and_is_recorded(mia: Member, sam: Account, rel
     assert look.number == number
     assert look.state == State.FLAGGED
     [pay, text] = look.lines
-    assert (pay.field.name, pay.answer, pay.fault) == (
+    assert (pay.field.name, int(pay.answer), pay.fault) == (
         "gtm_engineer_us", 399_000, "Far outside of the quartiles of the last release.",
     )  # fmt: skip
     assert pay.band

@@ -11,6 +11,7 @@ from django.test import Client
 from benchmarks import definitions, review, submissions
 from benchmarks.answers import BenchmarkSubmission
 from benchmarks.definitions import Category
+from benchmarks.models import State
 from council.accounts.models import Account
 from council.models import Member
 from tests.benchmarks.conftest import ANSWERS, add_figure, take_release
@@ -223,7 +224,7 @@ def test_a_member_is_reminded_after_a_year_and_answers_by_one_click(
 def test_a_member_reads_why_answers_were_rejected(mias_browser: Client, mia: Member, sam: Account) -> None:
     submit(mia)
     assert "did not accept" not in mias_browser.get("/benchmarks/").content.decode()
-    [entry], _ = review.queue(state=review.State.RECEIVED)
+    [entry], _ = review.queue(state=State.RECEIVED)
     review.reject(numbers=[entry.number], reason="This is not a salary.", reviewer=sam)
     assert (
         "Staff did not accept your answers: This is not a salary."
