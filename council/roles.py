@@ -15,6 +15,7 @@ _ADMIN = {
     "benchmarks.add_benchmarkreview",
     "benchmarks.view_benchmarkreview",
     "council.view_auditlog",
+    "council.view_figuretable",
     "council.view_jobrun",
     "council.view_member",
     "council.view_team",
