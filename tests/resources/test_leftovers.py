@@ -5,16 +5,20 @@ import subprocess
 import sys
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from django.core.files.base import ContentFile
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.utils import timezone
 
-from resources import leftovers, storage
+from council import verification as council_verification
+from resources import leftovers, storage, verification
 from resources.models import Resource, ResourceVersion
 from tests.databases import ROOT, Database
 from tests.factories import ResourceFactory
@@ -132,6 +136,36 @@ def test_faults_are_said_in_words(settings: Any, bucket: S3Server) -> None:
         clean()
 
 
+def verified(settings: Any, *, is_full: bool) -> list[tuple[str, str]]:
+    database = council_verification.Database(connection, is_full=is_full)
+    with mock.patch.object(council_verification.Database, "transaction", nullcontext):
+        found = verification.files(database)
+        return [(str(finding.level), finding.words) for finding in found]
+
+
+@pytest.mark.django_db
+def test_verify_schema_looks_for_the_files_of_rows(files: Path, settings: Any) -> None:
+    assert verified(settings, is_full=False) == [
+        ("ok", "of the files of rows, the newest 0; --full looks for all")
+    ]
+    resource = with_file()
+    orphan = stored()
+    assert verified(settings, is_full=False) == [
+        ("ok", "of the files of rows, the newest 1; --full looks for all")
+    ]
+    with mock.patch.object(leftovers.unused, "__kwdefaults__", {"older_than": timedelta(0)}):
+        assert ("warning", f"1 files have no row, such as {orphan.path}") in verified(settings, is_full=True)
+    storage.delete(str(resource.storage_path))
+    gone = f"{resource.storage_path} is missing: version 1 of resource {resource.pk}"
+    assert ("FAILED", gone) in verified(settings, is_full=False)
+    settings.STORAGES = {name: value for name, value in settings.STORAGES.items() if name != "library"}
+    [(level, words)] = verified(settings, is_full=False)
+    assert (level, words) == (
+        "warning",
+        "not looked for: No file storage is configured. Set LIBRARY_FOLDER, or the five variables that begin with S3_.",
+    )
+
+
 KILLED = """
     import os, signal, sys
     import django
@@ -185,12 +219,14 @@ def test_what_a_killed_process_leaves_is_found(
     assert migrated.fetch('SELECT count(*) FROM "Resource"') == [(rows,)]
 
     if files > rows:
-        settings = {
-            "DJANGO_SETTINGS_MODULE": "council.settings",
-            "LIBRARY_FOLDER": str(tmp_path),
-            "DEBUG": "true",
-        }
-        cleaned = migrated.manage("clean_storage", "--hours", "0", "--remove", **settings)
+        cleaned = migrated.manage(
+            "clean_storage",
+            "--hours=0",
+            "--remove",
+            DJANGO_SETTINGS_MODULE="council.settings",
+            LIBRARY_FOLDER=str(tmp_path),
+            DEBUG="true",
+        )
         assert ": removed, 7 bytes" in cleaned.stdout
         assert list(tmp_path.glob("files/*")) == []
 
