@@ -4,6 +4,9 @@ from typing import Any
 
 from django import forms
 from django.forms.fields import CharField
+from django.forms.utils import flatatt
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
 from council.forms import Form
 from resources import library, search
@@ -14,6 +17,27 @@ NO_WORDS = (
     "There is nothing to search for in this. Enter at least one word that says what you are looking for, such as "
     "“pricing”."
 )
+
+
+class Select(forms.Select):
+    """A list of choices, of which there may be hundreds. Django renders a template for each, which takes as long as
+    all the rest of the page."""
+
+    def render(
+        self, name: str, value: Any, attrs: dict[str, Any] | None = None, renderer: Any = None
+    ) -> SafeString:
+        widget = self.get_context(name, value, attrs)["widget"]
+        options = [option for _, group, _ in widget["optgroups"] for option in group]
+        return format_html(
+            "<select name='{}'{}>{}</select>",
+            widget["name"],
+            flatatt(widget["attrs"]),
+            format_html_join(
+                "",
+                "<option value='{}'{}>{}</option>",
+                ((one["value"], flatatt(one["attrs"]), one["label"]) for one in options),
+            ),
+        )
 
 
 class LibraryForm(Form):
@@ -28,10 +52,12 @@ class LibraryForm(Form):
             "max_length": "Your search has %(show_value)d characters, and may have %(limit_value)d. Shorten it."
         },
     )
-    category = forms.ChoiceField(choices=[("", "All categories"), *Category.choices], required=False)
-    type = forms.ChoiceField(choices=[("", "All types"), *Type.choices], required=False)
-    tag = forms.ChoiceField(required=False)
-    sort = forms.ChoiceField(label="Order", choices=Sort.choices, required=False)
+    category = forms.ChoiceField(
+        choices=[("", "All categories"), *Category.choices], required=False, widget=Select
+    )
+    type = forms.ChoiceField(choices=[("", "All types"), *Type.choices], required=False, widget=Select)
+    tag = forms.ChoiceField(required=False, widget=Select)
+    sort = forms.ChoiceField(label="Order", choices=Sort.choices, required=False, widget=Select)
     featured = forms.BooleanField(label="Featured only", required=False)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

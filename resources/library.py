@@ -11,6 +11,7 @@ from django.db import models, transaction
 from django.db.models.functions import Now
 from django.utils.dateparse import parse_datetime
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 
 from council.models import Member
 from resources import search
@@ -24,7 +25,8 @@ from resources.models import (
     ResourceVersion,
 )
 
-PAGE_ROWS = 24
+PAGE_ROWS = 12
+EXCERPT_CHARACTERS = 240
 NEW_DAYS = 14
 TRENDING_DAYS = 7
 BATCH_ROWS = 500
@@ -123,7 +125,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Item:
-    """A resource as a member sees it in a list. `title` and `description` may have words marked."""
+    """A resource as a member sees it in a list. Title and the excerpt of the description may have words marked."""
 
     resource: Resource
     state: State
@@ -183,7 +185,9 @@ def items(resources: Sequence[Resource], *, member: Member, words: str = "") -> 
     found = []
     for resource in resources:
         downloaded_at = moments.get(resource.pk)
-        title, description = marked.get(resource.pk, (resource.title, resource.description))
+        title, description = marked.get(
+            resource.pk, (resource.title, Truncator(resource.description).chars(EXCERPT_CHARACTERS))
+        )
         state = _state(resource, downloaded_at=downloaded_at, version_at=versions.get(resource.pk))
         found.append(Item(resource, state, tags.get(resource.pk, []), title, description, downloaded_at))
     return found
@@ -253,23 +257,23 @@ def downloaded(*, member: Member, after: Place | None = None) -> tuple[list[Down
     return found, Place(last["latest"], last["resource"]) if last else None
 
 
-def recommended(*, member: Member) -> list[Item]:
+def recommended(*, member: Member) -> list[Resource]:
     """Pick what the member has not downloaded, by the tags of what they downloaded last; the most downloaded first."""
-    downloads = ResourceDownload.objects.filter(member=member).order_by("-downloaded_at")
-    latest = set(downloads.values_list("resource", flat=True)[:LATEST_DOWNLOADS])
+    downloads = ResourceDownload.objects.filter(member=member)
+    latest = downloads.order_by("-downloaded_at").values("resource")[:LATEST_DOWNLOADS]
     tags = (
         ResourceTagging.objects.filter(resource__in=latest)
-        .values("tag")
+        .values_list("tag", flat=True)
         .annotate(uses=models.Count("*"))
         .order_by("-uses", "tag")[:FAVOURITE_TAGS]
     )
-    favourites = [row["tag"] for row in tags]
+    favourites = list(tags)
     if not favourites:
         return []
     tagged = ResourceTagging.objects.filter(tag__in=favourites, resource=models.OuterRef("pk"))
-    downloaded = ResourceDownload.objects.filter(member=member, resource=models.OuterRef("pk"))
+    downloaded = downloads.filter(resource=models.OuterRef("pk"))
     resources = Resource.objects.shown().filter(models.Exists(tagged), ~models.Exists(downloaded))
-    return items(list(resources.order_by("-ranked_downloads", "-pk")[:RECOMMENDED_ROWS]), member=member)
+    return list(resources.order_by("-ranked_downloads", "-pk")[:RECOMMENDED_ROWS])
 
 
 def tags_in_use() -> list[ResourceTag]:

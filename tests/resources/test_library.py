@@ -8,7 +8,7 @@ import pytest
 from council.models import Member
 from resources import library, search
 from resources.library import Filters, Sort, State
-from resources.models import Resource, ResourceSearchMiss, ResourceTagging
+from resources.models import Resource, ResourceSearchMiss, ResourceTag, ResourceTagging
 from tests.factories import (
     ResourceDownloadFactory,
     ResourceFactory,
@@ -112,7 +112,7 @@ def test_what_a_resource_is_to_a_member(mia: Member, carl: Member, folder: Path)
 def test_recommendations_come_from_the_tags_that_a_member_uses(mia: Member) -> None:
     hiring, pricing = ResourceTagFactory.create(name="Hiring"), ResourceTagFactory.create(name="Pricing")
 
-    def tagged(title: str, tag: object, **fields: object) -> Resource:
+    def tagged(title: str, tag: ResourceTag, **fields: object) -> Resource:
         resource: Resource = ResourceFactory.create(title=title, **fields)
         ResourceTagging.objects.create(resource=resource, tag=tag)
         return resource
@@ -125,7 +125,7 @@ def test_recommendations_come_from_the_tags_that_a_member_uses(mia: Member) -> N
     assert library.recommended(member=mia) == []
 
     ResourceDownloadFactory.create(member=mia, resource=had)
-    assert [item.resource.title for item in library.recommended(member=mia)] == ["Better", "Next"]
+    assert [resource.title for resource in library.recommended(member=mia)] == ["Better", "Next"]
 
 
 def test_a_day_keeps_only_so_many_different_searches(mia: Member, monkeypatch: pytest.MonkeyPatch) -> None:
