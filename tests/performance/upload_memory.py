@@ -135,7 +135,9 @@ def upload(port: int, session: str, path: Path) -> float:
     answer = connection.getresponse()
     body = answer.read().decode(errors="replace")
     if answer.status != 302:
-        raise RuntimeError(f"The upload was answered by {answer.status}: {re.sub('<[^>]*>', ' ', body)[:2000]}")
+        raise RuntimeError(
+            f"The upload was answered by {answer.status}: {re.sub('<[^>]*>', ' ', body)[:2000]}"
+        )
     return time.monotonic() - began
 
 
@@ -156,7 +158,7 @@ def measure(server: Server, database: str, session: str, files: dict[str, Path],
             Path(f"/proc/{pid}/clear_refs").write_text("5")
             seconds = upload(port, session, files[kind])
             peak = memory(pid, "VmHWM")
-            print(
+            print(  # noqa: T201
                 f"  {kind}: {files[kind].stat().st_size / MIB:.1f} MB in {seconds:.1f} s; idle {idle / MIB:.1f} MB, "
                 f"peak {(peak - idle) / MIB:+.1f} MB"
             )
@@ -171,14 +173,19 @@ def main() -> None:
         server.migrate("uploads")
         command = [sys.executable, "manage.py", "shell", "-v", "0", "-c", SIGN_IN]
         made = subprocess.run(
-            command, cwd=PROJECT, env=environment(server, "uploads"), check=True, capture_output=True, text=True
+            command,
+            cwd=PROJECT,
+            env=environment(server, "uploads"),
+            check=True,
+            capture_output=True,
+            text=True,
         )
         session = made.stdout.partition("session:")[2].strip()
-        print("folder")
+        print("folder")  # noqa: T201
         measure(server, "uploads", session, files, LIBRARY_FOLDER=str(folder / "library"))
         s3 = S3Server(folder / "s3")
         s3.new_bucket()
-        print("bucket")
+        print("bucket")  # noqa: T201
         options = s3.options
         measure(
             server,
