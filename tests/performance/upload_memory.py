@@ -166,6 +166,7 @@ def measure(server: Server, database: str, session: str, files: dict[str, Path],
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
+    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"  # django-storages reads it
     with tempfile.TemporaryDirectory() as name, private_server() as server:
         folder = Path(name)
         files = {"small": folder / "small.pdf", **{kind: large(folder, kind) for kind in KINDS}}

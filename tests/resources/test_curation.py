@@ -13,6 +13,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
+from django.test.client import encode_multipart
 from django.test.utils import CaptureQueriesContext
 
 from council import roles
@@ -263,6 +264,35 @@ def test_what_is_far_too_large_is_not_even_thrown_away(
     response = sams_browser.post(ADD, entered(file=sent(content=b"x" * 5_000_000)))
     assert 300_000 < sum(received) < 500_000
     assert any("did not arrive either" in fault for fault in said(response))
+    assert names(folder) == []
+
+
+@pytest.mark.parametrize("told", ["5", "99999999999", "-1", "many"])
+def test_a_part_that_lies_about_its_length_is_counted_all_the_same(
+    told: str, folder: Path, sams_browser: Client, entered: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(uploads.LIMITS, "file", 1000)
+    form = entered(file=sent(content=b"x" * 1001))
+    body = encode_multipart("BOUNDARY", form).replace(
+        b"Content-Type: application/pdf", f"Content-Type: application/pdf\r\nContent-Length: {told}".encode()
+    )
+    assert told.encode() in body
+    response = sams_browser.generic("POST", ADD, body, "multipart/form-data; boundary=BOUNDARY")
+    assert any("The file has more than" in fault for fault in said(response))
+    assert names(folder) == []
+
+
+@pytest.mark.parametrize("missing", [40, 2_000])
+def test_a_body_that_ends_too_early_leaves_nothing(
+    missing: int, folder: Path, sams_browser: Client, entered: Any
+) -> None:
+    form = {name: value for name, value in entered().items() if name != "file"}
+    body = encode_multipart("BOUNDARY", {**form, "file": sent(content=pdf(b"x" * 3000))})
+    kind = "multipart/form-data; boundary=BOUNDARY"
+    length = str(len(body) - missing)
+    response = sams_browser.generic("POST", ADD, body, kind, CONTENT_LENGTH=length)
+    assert any("cut off or damaged" in fault for fault in said(response))
+    assert not Resource.objects.exists()
     assert names(folder) == []
 
 
@@ -699,9 +729,10 @@ def test_admins_curate_and_other_staff_do_not(
     member.force_login(AccountFactory.create(member=mia))
     for path in PAGES:
         address = RESOURCES + path.format(playbook.pk)
-        shown = ada.get(address)
+        shown: Any = ada.get(address)
         assert shown.status_code == 200, address
-        shown.close()
+        if shown.streaming:
+            assert b"".join(shown.streaming_content) == pdf()
         assert noras_browser.get(address).status_code == 403, address
         assert member.get(address).status_code == 302, address
         assert Client().get(address).status_code == 302, address
