@@ -85,6 +85,7 @@ class ResourceAdmin(ResourcePages):
 
     form = ResourceForm
     change_form_template = "resources/admin_resource.html"
+    view_on_site = False  # the members' page is none of staff's; the preview is
     list_display = (
         "title",
         "category",
