@@ -216,6 +216,7 @@ MEMBER_PAGES = [
     ("Points", "gamification:overview"),
     ("History", "gamification:history"),
     ("Leaderboard", "gamification:leaderboard"),
+    ("Benchmarks", "benchmarks:overview"),
     ("Library", "resources:library"),
     ("Membership", "council:membership"),
 ]
