@@ -15,6 +15,7 @@ from django.db.migrations.state import ProjectState
 
 from council.zero_downtime import failures, patience
 from council.zero_downtime.baseline import AdoptBaseline
+from council.zero_downtime.editor import SchemaEditor
 from council.zero_downtime.observer import Observer
 from council.zero_downtime.patience import Patience
 from council.zero_downtime.planning import plan as planning
@@ -52,7 +53,7 @@ class Executor(MigrationExecutor):
         for migration, backwards in plan:
             for operation in migration.operations:
                 if isinstance(operation, AdoptBaseline) and not backwards and not fake:
-                    operation.is_adoption(self.connection)
+                    operation.look(self.connection, with_rows=True)
         self.planned, self.finished = len(plan), 0
         self.wanted = {} if fake else planning.wanted(self.connection, plan)
         return super().migrate(targets, plan, state, fake, fake_initial)
@@ -82,10 +83,15 @@ class Executor(MigrationExecutor):
         self._report("apply_success", migration)
         return state
 
+    def _editor(self, *, atomic: bool) -> SchemaEditor:
+        return SchemaEditor(
+            self.connection, atomic=atomic, tell=lambda text: self.observer.report.line(f"    {text}")
+        )
+
     def _apply_atomically(self, state: ProjectState, migration: Migration) -> ProjectState:
-        with self.connection.schema_editor(atomic=True) as schema_editor:
+        with self._editor(atomic=True) as schema_editor:
             after = migration.apply(state.clone(), schema_editor)
-            schema_editor.flush_deferred_sql()  # type: ignore[attr-defined]
+            schema_editor.flush_deferred_sql()
             self.record_migration(migration)
         return after
 
@@ -102,7 +108,7 @@ class Executor(MigrationExecutor):
         return state
 
     def _apply_step(self, state: ProjectState, step: Migration) -> ProjectState:
-        with self.connection.schema_editor(atomic=False) as schema_editor:
+        with self._editor(atomic=False) as schema_editor:
             return step.apply(state.clone(), schema_editor)
 
     def unapply_migration(
@@ -125,9 +131,9 @@ class Executor(MigrationExecutor):
         return state
 
     def _unapply_atomically(self, state: ProjectState, migration: Migration) -> ProjectState:
-        with self.connection.schema_editor(atomic=True) as schema_editor:
+        with self._editor(atomic=True) as schema_editor:
             before = migration.unapply(state.clone(), schema_editor)
-            schema_editor.flush_deferred_sql()  # type: ignore[attr-defined]
+            schema_editor.flush_deferred_sql()
             self._record_unapplied(migration)
         return before
 
@@ -147,7 +153,7 @@ class Executor(MigrationExecutor):
         self._record_unapplied(migration)
 
     def _unapply_step(self, before: ProjectState, step: Migration) -> ProjectState:
-        with self.connection.schema_editor(atomic=False) as schema_editor:
+        with self._editor(atomic=False) as schema_editor:
             return step.unapply(before.clone(), schema_editor)
 
     def _record_unapplied(self, migration: Migration) -> None:

@@ -16,9 +16,10 @@ from django.db.migrations.state import ProjectState
 
 from council.postgres import statements
 from council.zero_downtime import failures
+from council.zero_downtime.adoption import Adoption
 from council.zero_downtime.baseline import AdoptBaseline
 from council.zero_downtime.batch_operations import UpdateInBatches
-from council.zero_downtime.planning import commands, durations, inventory
+from council.zero_downtime.planning import commands, durations, inventory, presence
 from council.zero_downtime.planning.effects import MODES, SHARE, Break, Effect, Kind, Lock, Risk, Work
 from council.zero_downtime.planning.inventory import Inventory
 
@@ -62,6 +63,7 @@ class Step:
 
     migration: str
     operation: str
+    found: list[str]
     sql: list[str]
     work: list[Work]
     seconds: float
@@ -178,12 +180,14 @@ class _Foretold:
             **getattr(migration, "accepts", {}),
         }
         self.met: list[Risk] = []  # on the way to an operation's SQL
+        self.found: list[str] = []  # that is there already, or is replaced
         self.locked: list[Lock] = []  # by statements before, until the transaction ends
 
     def step(self, change: _Change) -> Step:
         operation = change.operation
         self.met.clear()
-        sql = self.sql(change)
+        self.found.clear()
+        sql = [text for text in self.sql(change) if not self.is_there(text)]
         effects = [*self.of_operation(change), *itertools.chain.from_iterable(map(self.of_sql, sql))]
         work = [
             _batched(effect, operation)._replace(is_counted=self.there[effect.table].is_counted)
@@ -197,6 +201,7 @@ class _Foretold:
         return Step(
             migration=str(self.migration),
             operation=f"Undo: {operation.describe()}" if change.backwards else operation.describe(),
+            found=list(self.found),
             sql=sql,
             work=[piece for piece in work if piece.table not in self.there.new_tables],
             seconds=seconds,
@@ -218,8 +223,9 @@ class _Foretold:
         operation = change.operation
         if not operation.reduces_to_sql or (change.backwards and not operation.reversible):
             return []
-        if self.is_adoption(change):
-            return []
+        if adopted := self.adopted(change):
+            self.found += map(str, adopted.replacements)
+            return [f"{step};" for step in adopted.steps]
         states = (change.after, change.before) if change.backwards else (change.before, change.after)
         run = operation.database_backwards if change.backwards else operation.database_forwards
         editor: Any
@@ -232,25 +238,34 @@ class _Foretold:
             return []
         return [f"{str(sql).strip().removesuffix(';').rstrip()};" for sql in editor.collected_sql]
 
-    def is_adoption(self, change: _Change) -> bool:
-        """Tell a baseline whose tables are there. Raises BaselineMismatch where they are others.
+    def adopted(self, change: _Change) -> Adoption | None:
+        """Tell what a baseline adopts, where its tables are there. Raises BaselineMismatch where they are others.
 
         PostgreSQL takes a reader's lock to print a definition, from 17 on. Where it does not get that, they are taken
         for the right ones: migrate compares them itself.
         """
         operation = change.operation
         if not isinstance(operation, AdoptBaseline) or change.backwards:
-            return False
+            return None
         if not operation.tables & self.there.tables.keys():
-            return False
+            return None
         try:
             with transaction.atomic(using=self.connection.alias):
-                return operation.is_adoption(self.connection)
+                return operation.look(self.connection, with_rows=False)
         except OperationalError as error:
             if failures.sqlstate(error) != LOCK_NOT_AVAILABLE:
                 raise
             self.met.append(NOT_COMPARED)
-            return True
+            return Adoption(frozenset())
+
+    def is_there(self, text: str) -> bool:
+        """Tell whether what a statement makes is there already; migrate compares it with what it should be."""
+        try:
+            things = presence.of_statement(text, self.there)
+        except statements.Unreadable:
+            return False
+        self.found += [f"{thing} is there already" for thing in things or ()]
+        return bool(things)
 
     def of_operation(self, change: _Change) -> Iterator[Risk]:
         if change.backwards and not change.operation.reversible:
