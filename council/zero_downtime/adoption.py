@@ -29,7 +29,8 @@ class Replacement:
     by: str
 
     def __str__(self) -> str:
-        return f"found {self.found} as {self.name}, replaced by {self.by}"
+        name = "" if self.name in self.found else f" as {self.name}"
+        return f"found {self.found}{name}, replaced by {self.by}"
 
 
 @dataclass

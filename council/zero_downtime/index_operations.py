@@ -64,7 +64,7 @@ class ConcurrentIndexMixin:
             return
         connection = schema_editor.connection
         try:
-            index_builds.build(
+            is_built = index_builds.build(
                 connection,
                 partial(schema_editor.execute, params=None),
                 table=model._meta.db_table,
@@ -76,6 +76,8 @@ class ConcurrentIndexMixin:
             if isinstance(index, indexes.UniqueIndex):
                 raise DuplicateKeys(connection, model, index) from error
             raise
+        if not is_built:
+            schema_editor.tell(f'Index "{index.name}" is there already.')
 
     def _drop(self, schema_editor: Any, model: Any, name: str) -> None:
         self._ensure_not_in_transaction(schema_editor)

@@ -62,6 +62,9 @@ class AddForeignKeyNotValid(AddConstraint):
             if found.definition != expected:
                 thing = f'Constraint "{self.constraint.name}" of "{model._meta.db_table}"'
                 raise DefinitionConflict(thing, found=found.definition, expected=expected)
+            schema_editor.tell(
+                f'Constraint "{self.constraint.name}" of "{model._meta.db_table}" is there already.'
+            )
             return
         schema_editor.execute(self.constraint.create_sql(model, schema_editor, not_valid=True), params=None)
 

@@ -3,7 +3,8 @@
     python -m tests.adoption [--every 4 [--first 3]] [--only states builds variants refused] [--lanes 2]
 
 Each state has a database of its own, with rows in every table. After migrate its catalogue, its record of
-migrations and its rows must be those of an undisturbed run; what is refused must be as before, and go through once it is put right.
+migrations and its rows must be those of an undisturbed run; what is refused must be as before, and go through once it
+is put right.
 Prints how many were tried, and each failure; exit status 1 if any.
 
 states      after each statement of the gateway's plan (tests/schema/plan.sql)

@@ -202,12 +202,12 @@ def variants() -> list[State]:
         State(
             "trigger with search_path",
             (*all_of_it, f"ALTER FUNCTION {FUNCTION}() SET search_path = public"),
-            (f"found {TRIGGER}",),
+            (f"found CREATE TRIGGER {TRIGGER}",),
         ),
         State(
             "trigger disabled",
             (*all_of_it, f'ALTER TABLE "PointTransaction" DISABLE TRIGGER {TRIGGER}'),
-            (f"found {TRIGGER}",),
+            (f"found CREATE TRIGGER {TRIGGER}",),
         ),
         State(
             "trigger, FOR EACH STATEMENT",
@@ -219,7 +219,7 @@ def variants() -> list[State]:
                 f'CREATE OR REPLACE TRIGGER {TRIGGER} AFTER INSERT ON "PointTransaction" '
                 f"REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION {FUNCTION}()",
             ),
-            (f"found {TRIGGER}",),
+            (f"found CREATE TRIGGER {TRIGGER}",),
         ),
     ]
     found += [
