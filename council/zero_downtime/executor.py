@@ -65,7 +65,7 @@ class Executor(MigrationExecutor):
         """Refuse to go on while a migration is half there, which its record does not say."""
         going_back = {(migration.app_label, migration.name) for migration, backwards in plan if backwards}
         for app, name, note in progress.being_reversed(self.recorder):
-            if plan and (app, name) not in going_back:
+            if (app, name) not in going_back:
                 raise CommandError(
                     f"The reversal of {app}.{name} was cut short: {note.removeprefix(name).strip(' []')}. Nothing was "
                     f"changed. Finish it first: manage.py migrate {app} and the name of the migration before it."
