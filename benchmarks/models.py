@@ -2,17 +2,11 @@
 
 from django.db import models
 
+from benchmarks.definitions import Category
 from council.models import Member
 from council.postgres.constraints import Action, ForeignKeyConstraint
 from council.postgres.fields import CuidField, CurrentTimestamp, EnumField, TimestampField
 from council.postgres.indexes import GinIndex, Index, UniqueIndex
-
-
-class Category(models.TextChoices):
-    COMPENSATION = "COMPENSATION"
-    INFRASTRUCTURE = "INFRASTRUCTURE"
-    BUSINESS = "BUSINESS"
-    OPERATIONAL = "OPERATIONAL"
 
 
 class BenchmarkSubmission(models.Model):

@@ -9,7 +9,8 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from council.models import Account, Member
+from council.accounts.models import Account
+from council.models import Member
 
 P = ParamSpec("P")
 

@@ -10,6 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 
+from council.accounts.models import Account
 from council.forms import StaffSignInForm
 from council.model_admin import (
     MULTILINE,
@@ -20,7 +21,6 @@ from council.model_admin import (
     pretty,
 )
 from council.models import (
-    Account,
     Admin,
     AuditLog,
     EmailTemplate,

@@ -13,7 +13,8 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 
 from council import passwords, roles
-from council.models import Account, Admin, AdminRole, Member
+from council.accounts.models import Account
+from council.models import Admin, AdminRole, Member
 from council.postgres.fields import cuid
 
 MAX_EMAIL_LENGTH = 320

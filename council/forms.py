@@ -8,7 +8,7 @@ from django.contrib.auth import authenticate
 from django.http import HttpRequest
 
 from council import auth, passwords, throttle
-from council.models import Account
+from council.accounts.models import Account
 
 WRONG = "This email and password do not belong together, or nobody has this email."
 

@@ -6,7 +6,8 @@ This is the one home of that rule. A sign-in puts the groups right, whatever was
 from django.contrib.auth.models import Group, Permission
 from django.db.models import Q
 
-from council.models import Account, AdminRole
+from council.accounts.models import Account
+from council.models import AdminRole
 
 GROUPS = {AdminRole.ADMIN: "Admins", AdminRole.SUPER_ADMIN: "Super admins"}
 
@@ -25,13 +26,13 @@ _ADMIN = {
     "resources.view_resourcedownload",
 }
 _SUPER_ADMIN = _ADMIN | {
+    "accounts.change_account",
+    "accounts.view_account",
     "council.add_emailtemplate",
     "council.add_featureflag",
-    "council.change_account",
     "council.change_emailtemplate",
     "council.change_featureflag",
     "council.change_team",
-    "council.view_account",
     "council.view_admin",
     "council.view_emailtemplate",
     "council.view_featureflag",

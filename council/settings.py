@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
@@ -30,6 +31,11 @@ def number(name: str, *, default: int) -> int:
     if value and not value.isdecimal():
         raise ImproperlyConfigured(f"{name} is {value!r}. Set it to a whole number.")
     return int(value) if value else default
+
+
+def text(name: str) -> str:
+    """Read a variable; the empty string where it is not set."""
+    return os.environ.get(name, "").strip()
 
 
 # Database. DATABASE_URL serves the application, DIRECT_URL the migrations; without either a private
@@ -105,6 +111,7 @@ INSTALLED_APPS = [
     "benchmarks",
     "resources",
     "gamification",
+    "council.accounts",
     "council",
     "csp",
     "pgtrigger",
@@ -150,7 +157,7 @@ TEMPLATES = [
 ROOT_URLCONF = "council.urls"
 WSGI_APPLICATION = "council.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-AUTH_USER_MODEL = "council.Account"
+AUTH_USER_MODEL = "accounts.Account"
 AUTHENTICATION_BACKENDS = [
     "council.auth.MemberBackend",
     "council.auth.StaffBackend",
@@ -179,9 +186,54 @@ DATE_FORMAT = "j M Y"
 TIME_FORMAT = "H:i"
 DATETIME_FORMAT = "j M Y, H:i"
 
+# Files of the library: a private bucket over the S3 protocol, or a folder, which development has without being asked.
+
+
+def library_storage() -> dict[str, Any] | None:
+    """Read where the library's files are; None where nobody has said so. Raises ImproperlyConfigured."""
+    given = {
+        "S3_ENDPOINT_URL": text("S3_ENDPOINT_URL"),
+        "S3_REGION": text("S3_REGION"),
+        "S3_BUCKET": text("S3_BUCKET"),
+        "S3_ACCESS_KEY_ID": text("S3_ACCESS_KEY_ID"),
+        "S3_SECRET_ACCESS_KEY": text("S3_SECRET_ACCESS_KEY"),
+    }
+    folder = text("LIBRARY_FOLDER")
+    if missing := [name for name, value in given.items() if not value]:
+        if len(missing) < len(given):
+            raise ImproperlyConfigured(
+                f"Not set: {', '.join(missing)}. Other variables of the bucket are. Set all five, "
+                f"{', '.join(given)}, or none."
+            )
+        if not folder and not DEBUG:
+            return None
+        path = Path(folder or ".library")
+        return {"BACKEND": "resources.storage.Folder", "OPTIONS": {"location": BASE_DIR / path}}
+    if folder:
+        raise ImproperlyConfigured("LIBRARY_FOLDER and S3_BUCKET are both set. Set one of them.")
+    endpoint, region, bucket, access_key, secret_key = given.values()
+    address = urlsplit(endpoint)
+    is_here = address.hostname in {"localhost", "127.0.0.1", "::1"}
+    if not address.hostname or address.scheme not in ({"http", "https"} if is_here else {"https"}):
+        raise ImproperlyConfigured(
+            f"S3_ENDPOINT_URL is {endpoint!r}. Set it to an address that begins with https://; "
+            f"http:// is accepted for this machine alone."
+        )
+    return {
+        "BACKEND": "resources.bucket.Bucket",
+        "OPTIONS": {
+            "endpoint_url": endpoint,
+            "region_name": region,
+            "bucket_name": bucket,
+            "access_key": access_key,
+            "secret_key": secret_key,
+        },
+    }
+
+
 STATIC_URL = "static/"
 STATIC_ROOT = None if DEBUG else BASE_DIR / "staticfiles"  # filled by collectstatic on deploy
-STORAGES = {
+STORAGES: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
@@ -189,6 +241,8 @@ STORAGES = {
         else "whitenoise.storage.CompressedManifestStaticFilesStorage"
     },
 }
+if library := library_storage():
+    STORAGES["library"] = library
 
 # django-pgtrigger: triggers come with migrations (council.postgres.triggers), its own installer stays out,
 # and its schema editor, which drops triggers while a column is altered, too.

@@ -15,5 +15,6 @@ pages = [
 urlpatterns = [
     path("", include((pages, "council"))),
     path("", include("gamification.urls")),
+    path("", include("resources.urls")),
     path("admin/", admin.site.urls),
 ]

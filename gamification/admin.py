@@ -12,9 +12,10 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 
+from council.accounts.models import Account
 from council.admin import MemberAdmin, SignedAdmin
 from council.model_admin import LogAdmin, NeverDeleted, pretty
-from council.models import Account, AuditLog, Member
+from council.models import AuditLog, Member
 from gamification import ledger
 from gamification.forms import AdjustPointsForm, ReasonForm
 from gamification.models import Action, DiscordActivity, PointRule, PointTransaction

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, Self
 from django.db import DataError, IntegrityError, models, transaction
 from django.utils.dateparse import parse_datetime
 
-from council.models import Account, AuditLog, Member
+from council.accounts.models import Account
+from council.models import AuditLog, Member
 from council.postgres.fields import cuid
 from gamification.models import MAX_KEY_LENGTH, Action, PointTransaction
 

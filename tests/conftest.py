@@ -8,10 +8,11 @@ import pytest
 from django.http import HttpResponse
 from django.test import Client
 
-from council.models import Account, Member, SubscriptionStatus
+from council.accounts.models import Account
+from council.models import Member, SubscriptionStatus
 from tests.factories import AccountFactory, MemberFactory, TeamFactory
 
-pytest_plugins = ["tests.browser"]
+pytest_plugins = ["tests.browser", "tests.resources.storages"]
 
 
 @pytest.fixture

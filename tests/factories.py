@@ -8,9 +8,10 @@ import argon2
 import factory
 from django.contrib.auth.models import Permission
 
+from benchmarks.definitions import Category as BenchmarkCategory
 from benchmarks.models import BenchmarkSubmission
-from benchmarks.models import Category as BenchmarkCategory
-from council.models import Account, Admin, Member, SubscriptionStatus, Team
+from council.accounts.models import Account
+from council.models import Admin, Member, SubscriptionStatus, Team
 from gamification.models import PointTransaction
 from resources.models import Category, Resource, ResourceDownload, Type
 

@@ -6,7 +6,7 @@
 from dataclasses import replace
 
 from council.settings import *  # noqa: F403
-from council.settings import DATABASES, EMBEDDED_SERVER
+from council.settings import BASE_DIR, DATABASES, EMBEDDED_SERVER
 
 if EMBEDDED_SERVER:
     EMBEDDED_SERVER = replace(
@@ -29,4 +29,8 @@ SECURE_SSL_REDIRECT = False
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "library": {
+        "BACKEND": "resources.storage.Folder",
+        "OPTIONS": {"location": BASE_DIR / "build" / "library"},
+    },
 }

@@ -1,6 +1,7 @@
 """Settings of the server that browser tests talk to: production's, but without TLS and without collected files."""
 
 from council.settings import *  # noqa: F403
+from council.settings import BASE_DIR
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 ALLOWED_HOSTS = ["127.0.0.1"]
@@ -15,4 +16,8 @@ WHITENOISE_USE_FINDERS = True
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "library": {
+        "BACKEND": "resources.storage.Folder",
+        "OPTIONS": {"location": BASE_DIR / "build" / "library"},
+    },
 }

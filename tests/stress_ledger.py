@@ -33,7 +33,8 @@ if __name__ == "__main__":
 
 from django.db import DatabaseError, connections, transaction
 
-from council.models import Account, Member
+from council.accounts.models import Account
+from council.models import Member
 from gamification import ledger
 from gamification.models import Action, PointTransaction
 from tests.databases import Database, migrate

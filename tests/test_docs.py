@@ -23,7 +23,7 @@ CODE = ["manage.py", "council", "gamification", "resources", "benchmarks"]
 COMMAND = re.compile(r"manage\.py (?P<name>[a-z_]+)(?P<rest>(?: [^\s`#|&;]+)*)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
-VARIABLE = re.compile(r"`([A-Z][A-Z_]{3,})`")
+VARIABLE = re.compile(r"`([A-Z][A-Z0-9_]{3,})`")
 NOT_OURS = {"DJANGO_SETTINGS_MODULE", "HOME"}
 
 
@@ -54,7 +54,7 @@ def variables_read() -> set[str]:
                         func=ast.Attribute(value=ast.Attribute(attr="environ"), attr="get"),
                         args=[ast.Constant(name), *_],
                     )
-                    | ast.Call(func=ast.Name(id="flag" | "number"), args=[ast.Constant(name), *_])
+                    | ast.Call(func=ast.Name(id="flag" | "number" | "text"), args=[ast.Constant(name), *_])
                 ) if isinstance(name, str):
                     found.add(name)
     # settings.py reads the two URLs in a loop.

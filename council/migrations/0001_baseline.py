@@ -33,6 +33,8 @@ class Migration(migrations.Migration):
     atomic = False
     initial = True
     dependencies = []
+    # Nothing is written, by Django's apps either, before the database is known to be the right one.
+    run_before = [("contenttypes", "0001_initial")]
     operations = [
         zero_downtime.AdoptBaseline(
             manifest=MANIFEST.read_text(),

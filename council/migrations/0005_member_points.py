@@ -11,7 +11,7 @@ from council.postgres import fields
 
 
 class Migration(migrations.Migration):
-    dependencies = [("council", "0004_validate_account_fks")]
+    dependencies = [("council", "0001_baseline")]
     operations = [
         migrations.AddField(
             model_name="member",

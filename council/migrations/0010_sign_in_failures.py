@@ -10,7 +10,7 @@ from council.postgres import indexes
 
 
 class Migration(migrations.Migration):
-    dependencies = [("council", "0009_member_accounts_are_no_staff")]
+    dependencies = [("council", "0008_member_leaderboard_indexes")]
     operations = [
         migrations.CreateModel(
             name="SignInFailures",

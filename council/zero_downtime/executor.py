@@ -192,6 +192,12 @@ class Executor(MigrationExecutor):
             ended()
         return after
 
+    def record_migration(self, migration: Migration) -> None:
+        """Record a migration, and those that it replaces. Django records such a one itself only at the end of a run."""
+        super().record_migration(migration)
+        if migration.replaces:
+            self.recorder.record_applied(migration.app_label, migration.name)
+
     def _record_unapplied(self, migration: Migration) -> None:
         for app_label, name in migration.replaces:
             self.recorder.record_unapplied(app_label, name)

@@ -14,8 +14,8 @@ from django.urls import reverse
 
 from benchmarks.models import BenchmarkSubmission
 from council import roles
+from council.accounts.models import Account
 from council.models import (
-    Account,
     Admin,
     AdminRole,
     AuditLog,
@@ -94,7 +94,7 @@ def page(model: type[Any], name: str, *args: object, **query: str) -> str:
 
 
 def test_every_table_of_ours_has_a_page() -> None:
-    ours = {"council", "gamification", "resources", "benchmarks"}
+    ours = {"accounts", "council", "gamification", "resources", "benchmarks"}
     assert {model for model in admin.site._registry if model._meta.app_label in ours} == set(ROWS)
 
 

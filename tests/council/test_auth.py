@@ -10,7 +10,8 @@ from django.db import IntegrityError, connections, transaction
 from django.test import Client, RequestFactory
 
 from council import auth, roles
-from council.models import Account, Admin, AdminRole, Member, SubscriptionStatus
+from council.accounts.models import Account
+from council.models import Admin, AdminRole, Member, SubscriptionStatus
 from tests.databases import Database
 from tests.factories import AccountFactory, AdminFactory, MemberFactory, hashed
 
@@ -166,13 +167,13 @@ def permissions_of(account: Account | None) -> set[str]:
 
 def test_the_role_decides_what_staff_may_do(ada: Admin) -> None:
     assert {"resources.change_resource", "council.change_member"} <= permissions_of(staff_door())
-    assert not {"council.view_admin", "council.change_account"} & permissions_of(staff_door())
+    assert not {"council.view_admin", "accounts.change_account"} & permissions_of(staff_door())
     Admin.objects.update(role=AdminRole.SUPER_ADMIN)
     assert {"council.view_admin", "council.change_featureflag"} <= permissions_of(staff_door())
     Admin.objects.update(role=AdminRole.ADMIN)
     account = staff_door()
     assert account
-    assert not {"council.view_admin", "council.change_account"} & permissions_of(account)
+    assert not {"council.view_admin", "accounts.change_account"} & permissions_of(account)
     assert [group.name for group in account.groups.all()] == ["Admins"]
 
 

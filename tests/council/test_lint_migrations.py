@@ -91,7 +91,9 @@ def test_the_deploy_check_says_the_same(risky_app: Any) -> None:
 
 
 def test_an_app_of_others_is_refused() -> None:
-    with pytest.raises(CommandError, match="auth is no app of this project. They are benchmarks, council"):
+    with pytest.raises(
+        CommandError, match="auth is no app of this project. They are accounts, benchmarks, council"
+    ):
         lint_migrations("auth")
 
 

@@ -115,5 +115,5 @@ def test_django_s_admin_works_under_the_policy(visitor: Visitor) -> None:
     member.refresh_from_db()
     assert member.team == team
     assert member.current_period_end is not None
-    visitor.open("/admin/council/account/")
+    visitor.open("/admin/accounts/account/")
     visitor.picture("admin-accounts")

@@ -16,7 +16,8 @@ from django.urls import include, path, reverse
 
 from council import urls
 from council.access import MemberRequest, good_standing_required
-from council.models import Account, AdminRole, Member
+from council.accounts.models import Account
+from council.models import AdminRole, Member
 from tests.databases import ROOT, Database
 from tests.factories import AccountFactory, AdminFactory, hashed
 

@@ -10,7 +10,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from council import roles
-from council.models import Account, AdminRole, AuditLog, Member
+from council.accounts.models import Account
+from council.models import AdminRole, AuditLog, Member
 from gamification import ledger
 from gamification.models import PointRule, PointTransaction
 from tests.factories import AccountFactory, MemberFactory, PointTransactionFactory

@@ -6,7 +6,8 @@ import uuid
 import psycopg
 import pytest
 
-from council.models import Account, Admin, AuditLog, Member
+from council.accounts.models import Account
+from council.models import Admin, AuditLog, Member
 from gamification import ledger
 from gamification.models import PointTransaction
 from tests.databases import Database
@@ -16,7 +17,8 @@ REASON = "Helped at the meetup"
 KEY = uuid.UUID("6f0d1d0e-5a0b-4b55-9f0f-6d1f3c0a7e11")
 ADJUST = f"""
 import uuid
-from council.models import Account, Member
+from council.accounts.models import Account
+from council.models import Member
 from gamification import ledger
 try:
     ledger.adjust(members=Member.objects.all(), points=50, reason={REASON!r},

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from council.models import Account, Member, SubscriptionStatus
+from council.accounts.models import Account
+from council.models import Member, SubscriptionStatus
 from gamification import ledger
 from gamification.models import Action, PointTransaction
 from tests.browser import Visitor

@@ -3,7 +3,8 @@
 import pytest
 from django.db import transaction
 
-from council.models import Account, AuditLog, Member
+from council.accounts.models import Account
+from council.models import AuditLog, Member
 from gamification import ledger
 from gamification.models import Action, PointTransaction
 from tests.factories import PointTransactionFactory

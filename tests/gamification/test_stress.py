@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from django.db import connections
 
-from council.models import Account
+from council.accounts.models import Account
 from gamification import ledger
 from gamification.models import Action
 from tests.databases import Database

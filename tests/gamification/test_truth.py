@@ -32,7 +32,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from council.models import Account, Member
+from council.accounts.models import Account
+from council.models import Member
 from gamification import ledger
 from gamification.models import Action
 from tests.databases import Database

@@ -15,7 +15,7 @@ from django.db.migrations.executor import MigrationExecutor
 from council.postgres import catalog
 from council.zero_downtime import failures
 
-OUR_APPS = ("council", "gamification", "resources", "benchmarks")
+OUR_APPS = ("council", "accounts", "gamification", "resources", "benchmarks")
 
 # The planner's estimate: counting a large table takes seconds. Small tables are counted.
 ESTIMATE = "SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = %s::regclass"

@@ -11,7 +11,8 @@ from django.db import connection, models
 from django.db.models.functions import Now, TruncDay
 from django.utils import timezone as django_timezone
 
-from council.models import Account, Admin, AdminRole, FeatureFlag, Member, ReconciliationRun, Team
+from council.accounts.models import Account
+from council.models import Admin, AdminRole, FeatureFlag, Member, ReconciliationRun, Team
 from council.postgres.fields import EnumField, TimestampField, cuid
 
 pytestmark = pytest.mark.django_db

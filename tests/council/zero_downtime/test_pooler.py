@@ -198,7 +198,8 @@ import django
 django.setup()
 from datetime import UTC, datetime, timedelta
 from django.db import connection, transaction
-from council.models import Account, Member, Team
+from council.accounts.models import Account
+from council.models import Member, Team
 from gamification import ledger
 
 errors = []

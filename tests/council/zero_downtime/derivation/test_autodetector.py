@@ -432,7 +432,7 @@ def test_what_points_at_the_user_model_comes_after_the_migration_that_makes_it()
     loader = MigrationLoader(None)
     before, after = loader.project_state(), ProjectState.from_apps(apps)
     before.remove_model("admin", "logentry")
-    before.remove_model("council", "account")
+    before.remove_model("accounts", "account")
     after.add_model(model("resources", "Note", ("user", user)))
 
     _, of_old = detect(lambda state: state.add_model(model("resources", "Note", ("user", user))))

@@ -9,7 +9,8 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("council", "0008_member_leaderboard_indexes")]
+    replaces = [("council", "0009_member_accounts_are_no_staff")]
+    dependencies = [("accounts", "0003_validate_fks")]
     accepts = {
         "scan-under-lock": "Only this application uses the table, for sign-in, and it has a row a person."
     }

@@ -11,8 +11,8 @@ from council import zero_downtime
 
 class Migration(migrations.Migration):
     dependencies = [("auth", "0012_alter_user_first_name_max_length"), ("council", "0001_baseline")]
-    # Other apps depend on the first migration of the app that holds the user model; this is the second.
-    run_before = [("admin", "0001_initial")]
+    initial = True
+    replaces = [("council", "0002_account")]
     operations = [
         migrations.CreateModel(
             name="Account",
@@ -84,6 +84,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "db_table": "council_account",
                 "constraints": [
                     models.CheckConstraint(
                         condition=models.Q(

@@ -11,7 +11,8 @@ from council.postgres import constraints
 
 
 class Migration(migrations.Migration):
-    dependencies = [("council", "0002_account")]
+    replaces = [("council", "0003_account_fks_not_valid")]
+    dependencies = [("accounts", "0001_account")]
     operations = [
         zero_downtime.AddForeignKeyNotValid(
             model_name="account",

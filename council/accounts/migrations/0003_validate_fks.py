@@ -10,7 +10,8 @@ from council import zero_downtime
 
 
 class Migration(migrations.Migration):
-    dependencies = [("council", "0003_account_fks_not_valid")]
+    replaces = [("council", "0004_validate_account_fks")]
+    dependencies = [("accounts", "0002_fks_not_valid")]
     operations = [
         zero_downtime.ValidateConstraint(
             model_name="account",

@@ -1,0 +1,481 @@
+"""What members are asked: the one home of every category, field, unit, limit and choice.
+
+Forms, validation, flags, releases, the admin and the members' pages read it. A new field is one more entry here.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum
+from typing import Any, ClassVar
+
+from django.db import models
+
+# Written with every submission under VERSION_KEY. It goes up when a field's meaning changes, not when one is added.
+VERSION = 1
+VERSION_KEY = "version"
+MAX_TEXT_LENGTH = 120
+OTHER = "other"
+# A text that is read as the number that it spells, as the gateway stored some. The database's
+# benchmark_answers (benchmarks/functions.py) goes by the same.
+STORED_NUMBER = re.compile(r"-?[0-9]{1,15}([.][0-9]{1,10})?")
+
+
+class Category(models.TextChoices):
+    """The labels of the database's enum, in the order in which members see them."""
+
+    COMPENSATION = "COMPENSATION", "Pay"
+    INFRASTRUCTURE = "INFRASTRUCTURE", "Infrastructure"
+    BUSINESS = "BUSINESS", "Business"
+    OPERATIONAL = "OPERATIONAL", "Operations"
+
+
+class Unit(Enum):
+    """What a number counts: the words before and after its box, and how many decimals it may have."""
+
+    DOLLARS_A_YEAR = ("$", "a year", 2)
+    DOLLARS_A_MONTH = ("$", "a month", 2)
+    DOLLARS_AN_HOUR = ("$", "an hour", 2)
+    PERCENT = ("", "%", 2)
+    DAYS = ("", "days", 0)
+    COUNT = ("", "", 0)
+
+    def __init__(self, prefix: str, suffix: str, decimals: int) -> None:
+        self.prefix = prefix
+        self.suffix = suffix
+        self.decimals = decimals
+
+    @property
+    def is_money(self) -> bool:
+        return self.prefix == "$"
+
+    def show(self, value: Decimal | float) -> str:
+        """Write a value for people to read: $85,000 a year; 12.5 %; 14 days."""
+        return f"{self.show_short(value)} {self.suffix}".rstrip()
+
+    def show_short(self, value: Decimal | float) -> str:
+        """Write a value without its unit, save for the dollar sign: $85,000; 12.5; 14."""
+        number = Decimal(str(value))
+        whole = number == number.to_integral_value()
+        sign = "\N{MINUS SIGN}" if number < 0 else ""
+        digits = f"{abs(number):,.0f}" if whole else f"{abs(number):,.2f}"
+        if not whole and not self.is_money:
+            digits = digits.rstrip("0").rstrip(".")
+        return f"{sign}{self.prefix}{digits}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """A question. `name` is its key in the stored JSON, `section` the heading under which it is shown."""
+
+    name: str
+    label: str
+    section: str
+    help: str = ""
+    is_required: bool = False
+    kind: ClassVar[str]
+
+    def read(self, answers: Mapping[str, Any]) -> Decimal | str | None:
+        """Read the stored answer as far as it makes sense; None where there is none."""
+        raise NotImplementedError
+
+    def show(self, answer: Any) -> str:
+        """Write an answer, as `read` gives it, for people to read."""
+        return str(answer)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberField(Field):
+    """A number from `minimum` to `maximum`. One outside of `plausible` is looked at by staff before it counts.
+
+    `is_pay_or_fee` answers count once they are 90 days old (the setting BENCHMARK_PAY_AGE_DAYS).
+    """
+
+    unit: Unit
+    maximum: int
+    plausible: tuple[int, int]
+    minimum: int = 0
+    is_pay_or_fee: bool = False
+    kind: ClassVar[str] = "number"
+
+    def read(self, answers: Mapping[str, Any]) -> Decimal | None:
+        value = answers.get(self.name)
+        if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
+            return None
+        if isinstance(value, str) and not STORED_NUMBER.fullmatch(value.strip()):
+            return None
+        number = Decimal(str(value).strip())
+        return number if number.is_finite() and self.minimum <= number <= self.maximum else None
+
+    def show(self, answer: Any) -> str:
+        return self.unit.show(answer)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChoiceField(Field):
+    """One of `choices`, pairs of the stored value and its label.
+
+    With `has_other` the choice may be "other", and the member's own text is stored under `other_name`. The gateway
+    stored texts in these fields. One that equals a value or a label is that choice, and any other is "other".
+    """
+
+    choices: tuple[tuple[str, str], ...]
+    has_other: bool = False
+    kind: ClassVar[str] = "choice"
+
+    @property
+    def other_name(self) -> str:
+        return f"{self.name}_{OTHER}"
+
+    @property
+    def all_choices(self) -> tuple[tuple[str, str], ...]:
+        """The choices, with "other" as the last where there is one."""
+        return (*self.choices, (OTHER, "Other")) if self.has_other else self.choices
+
+    def read(self, answers: Mapping[str, Any]) -> str | None:
+        text = _text(answers.get(self.name))
+        if text is None:
+            return None
+        plain = text.casefold()
+        for value, label in self.all_choices:
+            if plain in {value.casefold(), label.casefold()}:
+                return value
+        return OTHER if self.has_other else None
+
+    def read_other(self, answers: Mapping[str, Any]) -> str:
+        """Read the text that goes with "other", or the gateway's text that is no choice."""
+        if self.read(answers) != OTHER:
+            return ""
+        text = _text(answers.get(self.name)) or ""
+        return _text(answers.get(self.other_name)) or ("" if text.casefold() == OTHER else text)
+
+    def show(self, answer: Any) -> str:
+        return dict(self.all_choices).get(str(answer), str(answer))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextField(Field):
+    """A text of up to 120 characters. It is never shown to other members."""
+
+    kind: ClassVar[str] = "text"
+
+    def read(self, answers: Mapping[str, Any]) -> str | None:
+        return _text(answers.get(self.name))
+
+
+def _text(value: Any) -> str | None:
+    """Read a stored scalar as a text of one line."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+        return None
+    text = " ".join(str(value).replace("\0", " ").split())
+    return text[:MAX_TEXT_LENGTH] or None
+
+
+def _salary(name: str, label: str, section: str, plausible: tuple[int, int], hint: str = "") -> NumberField:
+    return NumberField(
+        name=name,
+        label=label,
+        section=section,
+        help=hint,
+        unit=Unit.DOLLARS_A_YEAR,
+        maximum=2_000_000,
+        plausible=plausible,
+        is_pay_or_fee=True,
+    )
+
+
+def _hourly(name: str, label: str, plausible: tuple[int, int]) -> NumberField:
+    return NumberField(
+        name=name,
+        label=label,
+        section="Freelancers",
+        unit=Unit.DOLLARS_AN_HOUR,
+        maximum=2_000,
+        plausible=plausible,
+        is_pay_or_fee=True,
+    )
+
+
+def _monthly_cost(name: str, label: str, hint: str, maximum: int, plausible: tuple[int, int]) -> NumberField:
+    return NumberField(
+        name=name,
+        label=label,
+        section="Costs",
+        help=hint,
+        unit=Unit.DOLLARS_A_MONTH,
+        maximum=maximum,
+        plausible=plausible,
+    )
+
+
+def _vendor(name: str, label: str, choices: tuple[tuple[str, str], ...]) -> ChoiceField:
+    return ChoiceField(name=name, label=label, section="Tools", choices=choices, has_other=True)
+
+
+def _rate(
+    name: str, label: str, section: str, plausible: tuple[int, int], hint: str = "", minimum: int = 0
+) -> NumberField:
+    return NumberField(
+        name=name,
+        label=label,
+        section=section,
+        help=hint,
+        unit=Unit.PERCENT,
+        minimum=minimum,
+        maximum=100,
+        plausible=plausible,
+    )
+
+
+def _count(
+    name: str,
+    label: str,
+    maximum: int,
+    plausible: tuple[int, int],
+    *,
+    unit: Unit = Unit.COUNT,
+    is_required: bool = False,
+) -> NumberField:
+    return NumberField(
+        name=name,
+        label=label,
+        section="Sending",
+        unit=unit,
+        maximum=maximum,
+        plausible=plausible,
+        is_required=is_required,
+    )
+
+
+_COMPENSATION: tuple[Field, ...] = (
+    _salary("gtm_engineer_us", "GTM engineer, United States", "Engineers", (40_000, 400_000)),
+    _salary("gtm_engineer_offshore", "GTM engineer, offshore", "Engineers", (5_000, 150_000)),
+    _salary(
+        "sdr_bdr_us_salary",
+        "SDR or BDR, United States: base salary",
+        "Sales development",
+        (20_000, 150_000),
+        "Without commission.",
+    ),
+    _salary(
+        "sdr_bdr_offshore_salary",
+        "SDR or BDR, offshore: base salary",
+        "Sales development",
+        (3_000, 80_000),
+        "Without commission.",
+    ),
+    TextField(
+        name="sdr_bdr_us_commission",
+        label="SDR or BDR, United States: how commission works",
+        section="Sales development",
+        help="For example: $100 for each meeting held. Other members never see this text.",
+    ),
+    _salary(
+        "account_manager",
+        "Account manager: total pay",
+        "Account management",
+        (20_000, 300_000),
+        "With bonuses and commission.",
+    ),
+    _hourly("virtual_assistant_hourly", "Virtual assistant", (2, 80)),
+    _hourly("copywriter_hourly", "Copywriter", (5, 300)),
+)
+
+_INFRASTRUCTURE: tuple[Field, ...] = (
+    NumberField(
+        name="cost_per_domain",
+        label="Cost of a domain",
+        section="Costs",
+        unit=Unit.DOLLARS_A_YEAR,
+        maximum=10_000,
+        plausible=(1, 100),
+        is_required=True,
+    ),
+    _monthly_cost("cost_per_inbox", "Cost of an inbox", "", 1_000, (0, 50)),
+    _monthly_cost("warmup_cost", "Warmup", "For all of your inboxes together.", 1_000_000, (0, 10_000)),
+    _monthly_cost(
+        "sending_platform_cost", "Sending platform", "For all seats together.", 1_000_000, (0, 10_000)
+    ),
+    _monthly_cost(
+        "data_enrichment_cost", "Data and enrichment", "All sources together.", 1_000_000, (0, 50_000)
+    ),
+    _vendor(
+        "domain_vendor",
+        "Where you buy domains",
+        (
+            ("porkbun", "Porkbun"),
+            ("namecheap", "Namecheap"),
+            ("godaddy", "GoDaddy"),
+            ("cloudflare", "Cloudflare"),
+            ("dynadot", "Dynadot"),
+            ("squarespace", "Squarespace"),
+            ("route_53", "Route 53"),
+        ),
+    ),
+    _vendor(
+        "inbox_provider",
+        "Who provides your inboxes",
+        (
+            ("google_workspace", "Google Workspace"),
+            ("microsoft_365", "Microsoft 365"),
+            ("azure", "Azure"),
+            ("smtp", "An SMTP server of your own"),
+            ("reseller", "A reseller of inboxes"),
+        ),
+    ),
+    _vendor(
+        "warmup_tool",
+        "Warmup tool",
+        (
+            ("none", "None"),
+            ("built_in", "The sending platform's own"),
+            ("instantly", "Instantly"),
+            ("smartlead", "Smartlead"),
+            ("mailreach", "MailReach"),
+            ("warmup_inbox", "Warmup Inbox"),
+            ("lemwarm", "lemwarm"),
+            ("mailwarm", "Mailwarm"),
+        ),
+    ),
+    _vendor(
+        "sending_platform",
+        "Sending platform",
+        (
+            ("smartlead", "Smartlead"),
+            ("instantly", "Instantly"),
+            ("email_bison", "Email Bison"),
+            ("lemlist", "lemlist"),
+            ("apollo", "Apollo"),
+            ("outreach", "Outreach"),
+            ("salesloft", "Salesloft"),
+            ("reply", "Reply"),
+            ("woodpecker", "Woodpecker"),
+        ),
+    ),
+)
+
+_BUSINESS: tuple[Field, ...] = (
+    ChoiceField(
+        name="annual_revenue_band",
+        label="Annual revenue",
+        section="Your company",
+        is_required=True,
+        choices=(
+            ("sub_100k", "Under $100,000"),
+            ("100k_250k", "$100,000 to $250,000"),
+            ("250k_500k", "$250,000 to $500,000"),
+            ("500k_1m", "$500,000 to $1 million"),
+            ("1m_2m", "$1 million to $2 million"),
+            ("2m_5m", "$2 million to $5 million"),
+            ("above_5m", "Over $5 million"),
+        ),
+    ),
+    ChoiceField(
+        name="agency_type",
+        label="Kind of agency",
+        section="Your company",
+        choices=(
+            ("lead_gen", "Lead generation"),
+            ("appointment_setting", "Appointment setting"),
+            ("full_service", "Full service"),
+            ("consulting", "Consulting"),
+            ("hybrid", "A mixture"),
+        ),
+    ),
+    ChoiceField(
+        name="pricing_model",
+        label="How you charge",
+        section="Prices",
+        choices=(
+            ("retainer", "Retainer"),
+            ("per_meeting", "Per meeting"),
+            ("performance", "By performance"),
+            ("hybrid", "A mixture"),
+        ),
+    ),
+    NumberField(
+        name="average_monthly_retainer",
+        label="Average retainer",
+        section="Prices",
+        unit=Unit.DOLLARS_A_MONTH,
+        maximum=1_000_000,
+        plausible=(200, 50_000),
+        is_pay_or_fee=True,
+    ),
+    NumberField(
+        name="revenue_per_employee",
+        label="Revenue per employee",
+        section="Results",
+        help="Last twelve months, divided by everybody who works for you full time.",
+        unit=Unit.DOLLARS_A_YEAR,
+        maximum=50_000_000,
+        plausible=(5_000, 1_000_000),
+    ),
+    _rate(
+        "gross_margin_percent",
+        "Gross margin",
+        "Results",
+        (-20, 95),
+        "Negative if you make a loss, such as \N{MINUS SIGN}5.",
+        minimum=-1_000,
+    ),
+    _rate("monthly_client_churn_percent", "Clients lost a month", "Results", (0, 30)),
+)
+
+_OPERATIONAL: tuple[Field, ...] = (
+    _count("domains_per_client", "Domains for each client", 10_000, (1, 300), is_required=True),
+    _count("inboxes_per_domain", "Inboxes on each domain", 1_000, (1, 100)),
+    _count("daily_sends_per_inbox", "Emails a day from each inbox", 10_000, (1, 200)),
+    _count("warmup_period_days", "Warmup before the first campaign", 1_000, (3, 120), unit=Unit.DAYS),
+    _rate("average_reply_rate_percent", "Replies", "Results", (0, 30), "Of all emails sent."),
+    _rate("average_positive_reply_rate_percent", "Positive replies", "Results", (0, 60), "Of all replies."),
+    _rate("average_meeting_rate_percent", "Meetings", "Results", (0, 60), "Of all positive replies."),
+)
+
+FIELDS: Mapping[Category, tuple[Field, ...]] = {
+    Category.COMPENSATION: _COMPENSATION,
+    Category.INFRASTRUCTURE: _INFRASTRUCTURE,
+    Category.BUSINESS: _BUSINESS,
+    Category.OPERATIONAL: _OPERATIONAL,
+}
+
+DESCRIPTIONS: Mapping[Category, str] = {
+    Category.COMPENSATION: "What you pay the people who work for you.",
+    Category.INFRASTRUCTURE: "What sending costs you, and which tools you use.",
+    Category.BUSINESS: "How large your company is, how you charge, and how you do.",
+    Category.OPERATIONAL: "How you send, and what comes back.",
+}
+
+# The dimensions by which results can be filtered. Both are choices of BUSINESS.
+GROUPINGS = ("annual_revenue_band", "agency_type")
+
+
+def number_fields(category: Category) -> tuple[NumberField, ...]:
+    return tuple(field for field in FIELDS[category] if isinstance(field, NumberField))
+
+
+def choice_fields(category: Category) -> tuple[ChoiceField, ...]:
+    return tuple(field for field in FIELDS[category] if isinstance(field, ChoiceField))
+
+
+def field(category: Category, name: str) -> Field:
+    """Find a field. Raises KeyError."""
+    return {field.name: field for field in FIELDS[category]}[name]
+
+
+def stored_names(category: Category) -> frozenset[str]:
+    """The keys that a submission may have, without the version's."""
+    others = {field.other_name for field in choice_fields(category) if field.has_other}
+    return frozenset({field.name for field in FIELDS[category]} | others)
+
+
+def read(category: Category, answers: Any) -> dict[str, Decimal | str]:
+    """Read stored answers, whoever wrote them, as far as they make sense. Fields without an answer are left out.
+
+    Unknown keys, empty values, numbers outside of the limits and anything that is no object are passed over.
+    """
+    if not isinstance(answers, Mapping):
+        return {}
+    found = ((field.name, field.read(answers)) for field in FIELDS[category])
+    return {name: value for name, value in found if value is not None}

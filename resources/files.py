@@ -1,0 +1,87 @@
+"""What this site sends of the library's files itself: those of a folder, and thumbnails."""
+
+import re
+from typing import Any
+
+from django.contrib.auth.decorators import login_not_required
+from django.http import FileResponse, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from council.access import MemberRequest, good_standing_required
+from resources import storage
+from resources.storage import Ticket
+
+BLOCK_BYTES = 64 * 1024
+YEAR_SECONDS = 365 * 24 * 3600
+RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
+
+
+@require_safe
+@good_standing_required
+def file(request: MemberRequest, token: str) -> HttpResponse:
+    """Send a file of the folder to the member for whom the link was made. A bucket sends its files itself."""
+    try:
+        return send(request, storage.read_link(token, member_id=request.member.pk))
+    except storage.LinkRefused as error:
+        return fault(request, str(error), status=403)
+
+
+def send(request: HttpRequest, ticket: Ticket) -> HttpResponse:
+    """Send a file of the folder as an attachment, or the one range of it that is asked for."""
+    try:
+        opened = storage.open_file(ticket.path)
+    except storage.Unavailable as error:
+        return fault(request, str(error), status=404 if isinstance(error, storage.Missing) else 503)
+    size = opened.size
+    first, last = _range(request.headers.get("Range", ""), size)
+    if first > last and size:
+        opened.close()
+        return HttpResponse(status=416, headers={"Content-Range": f"bytes */{size}"})
+    response: Any = FileResponse(
+        opened, as_attachment=True, filename=ticket.file_name, content_type=ticket.mime_type
+    )
+    response.block_size = BLOCK_BYTES
+    response.headers["Accept-Ranges"] = "bytes"
+    if last - first + 1 < size:
+        opened.seek(first)
+        response.streaming_content = _blocks(opened, last - first + 1)
+        response.status_code = 206
+        response.headers["Content-Range"] = f"bytes {first}-{last}/{size}"
+        response.headers["Content-Length"] = str(last - first + 1)
+    sent: HttpResponse = response
+    return sent
+
+
+def _range(header: str, size: int) -> tuple[int, int]:
+    """The first and the last byte that are asked for; all of them where the header names not exactly one range."""
+    match = RANGE.fullmatch(header.strip())
+    if not match or not any(match.groups()):
+        return 0, size - 1
+    first, last = match.groups()
+    if not first:  # the last so many
+        return (max(0, size - int(last)), size - 1) if int(last) else (size, size - 1)
+    return int(first), min(int(last), size - 1) if last else size - 1
+
+
+def _blocks(opened: Any, size: int) -> Any:
+    while size and (block := opened.read(min(BLOCK_BYTES, size))):
+        size -= len(block)
+        yield block
+
+
+@login_not_required  # the gateway's pages show them too; nobody can guess their names
+@require_safe
+def thumbnail(request: HttpRequest, name: str) -> HttpResponse:
+    """Send a thumbnail. It never changes: another picture has another name."""
+    try:
+        picture = storage.read(f"{storage.THUMBNAILS}/{name}")
+    except storage.Unavailable as error:
+        return fault(request, str(error), status=404 if isinstance(error, storage.Missing) else 503)
+    headers = {"Cache-Control": f"public, max-age={YEAR_SECONDS}, immutable"}
+    return HttpResponse(picture, content_type="image/webp", headers=headers)
+
+
+def fault(request: HttpRequest, words: str, *, status: int) -> HttpResponse:
+    """Say why a file is not sent."""
+    return render(request, "resources/file_fault.html", {"words": words, "status": status}, status=status)

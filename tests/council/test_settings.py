@@ -1,0 +1,71 @@
+"""Settings that are read from the environment: what they become, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from council import settings as module
+
+BUCKET = {
+    "S3_ENDPOINT_URL": "https://abc.supabase.co/storage/v1/s3",
+    "S3_REGION": "eu-central-1",
+    "S3_BUCKET": "library",
+    "S3_ACCESS_KEY_ID": "key",
+    "S3_SECRET_ACCESS_KEY": "the-secret",
+}
+
+
+def library_storage(monkeypatch: pytest.MonkeyPatch, debug: bool = False, /, **given: str) -> Any:
+    for name in (*BUCKET, "LIBRARY_FOLDER"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(module, "DEBUG", debug)
+    return module.library_storage()
+
+
+def test_a_bucket_has_its_address_region_name_and_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert library_storage(monkeypatch, **BUCKET) == {
+        "BACKEND": "resources.bucket.Bucket",
+        "OPTIONS": {
+            "endpoint_url": "https://abc.supabase.co/storage/v1/s3",
+            "region_name": "eu-central-1",
+            "bucket_name": "library",
+            "access_key": "key",
+            "secret_key": "the-secret",
+        },
+    }
+
+
+def test_development_has_a_folder_and_production_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert library_storage(monkeypatch) is None
+    assert library_storage(monkeypatch, True)["OPTIONS"] == {"location": module.BASE_DIR / ".library"}
+    assert library_storage(monkeypatch, LIBRARY_FOLDER="/srv/library")["OPTIONS"] == {
+        "location": Path("/srv/library")
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"S3_REGION": "", "S3_BUCKET": " "},
+            "Not set: S3_REGION, S3_BUCKET. Other variables of the bucket are.",
+        ),
+        ({"LIBRARY_FOLDER": "/srv/library"}, "LIBRARY_FOLDER and S3_BUCKET are both set. Set one of them."),
+        (
+            {"S3_ENDPOINT_URL": "http://abc.supabase.co"},
+            "S3_ENDPOINT_URL is 'http://abc.supabase.co'. Set it to",
+        ),
+        ({"S3_ENDPOINT_URL": "abc.supabase.co"}, "an address that begins with https://"),
+    ],
+)
+def test_a_fault_is_named_with_its_cure(
+    changes: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ImproperlyConfigured) as refusal:
+        library_storage(monkeypatch, **{**BUCKET, **changes})
+    assert words in str(refusal.value)
+    assert "the-secret" not in str(refusal.value)
