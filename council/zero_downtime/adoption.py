@@ -11,12 +11,10 @@ from dataclasses import dataclass, field
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from council.postgres import catalog, facts, statements
+from council.postgres import catalog, facts
 from council.postgres.facts import Difference, Fact
-from council.zero_downtime import rows
-
-NOT_VALID, INVALID = " NOT VALID", " INVALID"
-MAX_NAME_BYTES = 63
+from council.zero_downtime import rows, variants
+from council.zero_downtime.variants import INVALID, NOT_VALID
 
 
 @dataclass(frozen=True)
@@ -49,16 +47,43 @@ class Adoption:
     unfinished: list[str] = field(default_factory=list)  # keys that are not valid, indexes that are INVALID
 
 
-def successor(index: str) -> str:
-    """Name the index that is built to take the place of another; as REINDEX CONCURRENTLY names it."""
-    return f"{index[: MAX_NAME_BYTES - len('_ccnew')]}_ccnew"
-
-
 def look(
     connection: BaseDatabaseWrapper, *, first: frozenset[Fact], second: frozenset[Fact], with_rows: bool
 ) -> Adoption:
     """Compare a database with two manifests. Takes no lock; `with_rows` reads rows whose rule is still to be added."""
     return _Look(connection, first, second).adoption(with_rows=with_rows)
+
+
+# What is counted of the second manifest: the kind, its words, and which of its facts.
+COUNTED = {
+    "enums": ("enum", ""),
+    "columns": ("column", ""),
+    "tables": ("table", ""),
+    "foreign keys": ("constraint", "FOREIGN KEY"),
+    "indexes": ("index", ""),
+    "triggers": ("trigger", ""),
+}
+
+
+def counts(there: frozenset[Fact], *, first: frozenset[Fact], second: frozenset[Fact]) -> str:
+    """Say how much is there of what the second manifest adds to the first: `4 of 4 enums, 3 of 3 columns, …`.
+
+    Columns are those that are added to tables of the first. What belongs to a primary key is not counted.
+    """
+    old_tables, keys = _names("table", first), _names("constraint", second)
+    found = {(fact.kind, fact.name) for fact in there}
+    parts = []
+    for words, (kind, definition) in COUNTED.items():
+        added = [
+            (fact.kind, fact.name)
+            for fact in second - first
+            if fact.kind == kind
+            and definition in fact.definition
+            and not (kind == "column" and fact.name.partition(".")[0] not in old_tables)
+            and not (kind == "index" and fact.name in keys)
+        ]
+        parts.append(f"{len(found.intersection(added))} of {len(added)} {words}")
+    return ", ".join(parts)
 
 
 class _Look:
@@ -113,7 +138,7 @@ class _Look:
         """Find out whether something is as one of the manifests has it, on the way, a variant, or none of that."""
         want, have = self.second.get((kind, name)), self.found.get((kind, name))
         is_of_first = (kind, name) in self.first
-        if want == have:
+        if want == have and kind != "trigger":
             return
         if have is None:
             # What a table is made with is not added to it later.
@@ -141,11 +166,11 @@ class _Look:
         if of != index and have.endswith(INVALID):
             return ("index", f"{table}.{of}") in self.second
         return any(
-            have == _renamed(want, one.partition(".")[2], index)
+            have == variants.renamed(want, one.partition(".")[2], index)
             for (kind_of_it, one), want in self.second.items()
             if kind_of_it == "index"
             and one.partition(".")[0] == table
-            and index == successor(one.partition(".")[2])
+            and index == variants.successor(one.partition(".")[2])
         )
 
     def _is_constraint_for_index(self, kind: str, name: str, have: str) -> bool:
@@ -157,11 +182,11 @@ class _Look:
             or ("index", name) in self.first
         ):
             return False
-        columns = _Index.read(want).columns
+        columns = variants.Index.read(want).columns
         if not re.fullmatch(r"UNIQUE \([^()]*\)", have):
             return False
         own = self.found.get(("index", name))
-        if own is None or set(_Index.read(own).columns) != set(columns):
+        if own is None or set(variants.Index.read(own).columns) != set(columns):
             return False
         index = name.partition(".")[2]
         self.result.replacements.append(Replacement("constraint", index, have, want))
@@ -174,16 +199,19 @@ class _Look:
         match kind:
             case "constraint" if "FOREIGN KEY" in want:
                 bare = have.removesuffix(NOT_VALID)
-                is_same, is_unfinished = _without_on_update(bare) == _without_on_update(want), bare == want
+                is_same, is_unfinished = (
+                    variants.without_on_update(bare) == variants.without_on_update(want),
+                    bare == want,
+                )
             case "index" if ("constraint", name) in self.found:  # which is looked at itself
                 return True
             case "index":
                 is_same, is_unfinished = (
-                    _Index.read(have).means_the_same_as(_Index.read(want)),
+                    variants.Index.read(have).means_the_same_as(variants.Index.read(want)),
                     have.endswith(INVALID),
                 )
             case "trigger":
-                is_same, is_unfinished = _is_same_event(want, have), False
+                is_same, is_unfinished = variants.is_same_event(want, have), False
                 by = "the trigger of these migrations, in place"
             case _:
                 return False
@@ -223,8 +251,8 @@ class _Look:
 
     def _bring_index(self, table: str, index: str, want: str) -> None:
         steps = self.result.steps
-        have, next_one = self.found.get(("index", f"{table}.{index}")), successor(index)
-        wanted_next = _renamed(want, index, next_one)
+        have, next_one = self.found.get(("index", f"{table}.{index}")), variants.successor(index)
+        wanted_next = variants.renamed(want, index, next_one)
         is_constraint = ("constraint", f"{table}.{index}") in self.found
         for kind, name in sorted(self.found):
             own = name.partition(".")[2]
@@ -248,10 +276,10 @@ class _Look:
             return  # a migration builds it
         if not is_there and not is_built:
             # Of a table that is in use, CreateModel would build it while nobody can write.
-            steps.append(concurrently(want))
+            steps.append(variants.concurrently(want))
             return
         if not is_built:
-            steps.append(concurrently(wanted_next))
+            steps.append(variants.concurrently(wanted_next))
         if is_constraint:
             steps.append(f"ALTER TABLE {self.quote(table)} DROP CONSTRAINT {self.quote(index)}")
         elif have is not None:
@@ -289,9 +317,9 @@ class _Look:
                 and want.startswith("CREATE UNIQUE ")
                 and (have is None or have.endswith(INVALID))
             ):
-                if ("index", f"{table}.{successor(thing)}") in self.found:
+                if ("index", f"{table}.{variants.successor(thing)}") in self.found:
                     continue
-                for line in rows.duplicates(self.connection, table, _Index.read(want).columns):
+                for line in rows.duplicates(self.connection, table, variants.Index.read(want).columns):
                     self.result.faults.append(f"duplicates index {name}: {line}")
 
 
@@ -300,59 +328,3 @@ CALLED = re.compile(r" EXECUTE FUNCTION (\w+)\(\)$")
 
 def _names(kind: str, described: Iterable[Fact]) -> set[str]:
     return {fact.name for fact in described if fact.kind == kind}
-
-
-def _renamed(definition: str, name: str, new: str) -> str:
-    return definition.replace(f' INDEX "{name}" ON ', f' INDEX "{new}" ON ', 1)
-
-
-def concurrently(definition: str) -> str:
-    return definition.replace(" INDEX ", " INDEX CONCURRENTLY ", 1)
-
-
-def _without_on_update(definition: str) -> str:
-    """Leave out of a key's definition that it hands on, or refuses, a change of the parent's id."""
-    return re.sub(r" ON UPDATE (CASCADE|RESTRICT)", "", definition)
-
-
-def _is_same_event(want: str, have: str) -> bool:
-    """Compare two triggers by name, moment, table and function; rows or statements are a matter of how."""
-    pattern = re.compile(r"(REFERENCING .*)?FOR EACH (ROW|STATEMENT) EXECUTE")
-    return pattern.sub("EXECUTE", want) == pattern.sub("EXECUTE", have)
-
-
-@dataclass(frozen=True)
-class _Index:
-    """An index by its definition, as far as it decides whether two mean the same."""
-
-    rest: tuple[object, ...]  # table, method, uniqueness, and what no variant may have
-    columns: tuple[str, ...]
-    is_plain: bool
-    is_unique: bool
-    operator_classes: tuple[object, ...]
-
-    @classmethod
-    def read(cls, definition: str) -> "_Index":
-        [statement] = statements.read(definition.removesuffix(INVALID))
-        node = statement.node
-        parts = list(node.indexParams)
-        return cls(
-            rest=(node.relation.relname, node.accessMethod, bool(node.unique), bool(node.nulls_not_distinct)),
-            columns=tuple(str(part.name) for part in parts),
-            is_plain=not node.whereClause
-            and not node.indexIncludingParams
-            and not node.options
-            and all(part.name and not part.collation and not part.opclassopts for part in parts),
-            is_unique=bool(node.unique),
-            operator_classes=tuple(statements.name(part.opclass) if part.opclass else None for part in parts),
-        )
-
-    def means_the_same_as(self, other: "_Index") -> bool:
-        """Tell an index that serves or forbids the same, in another order or by other operators."""
-        return (
-            self.is_plain
-            and other.is_plain
-            and self.rest == other.rest
-            and sorted(self.columns) == sorted(other.columns)
-            and not (self.is_unique and any(self.operator_classes))
-        )

@@ -17,6 +17,8 @@ from council.postgres.facts import Difference, Fact
 from council.zero_downtime import adoption, index_builds, locks
 from council.zero_downtime.adoption import Adoption
 
+SHOWN = 5  # differences, in a paragraph
+
 
 class BaselineMismatch(CommandError):
     """The database is neither empty nor the one that the manifest describes."""
@@ -137,6 +139,32 @@ class AdoptBaseline(Operation):
                 "migrate again. Never use --fake here."
             )
         return found
+
+    def words(self, connection: BaseDatabaseWrapper) -> str:
+        """Say in one paragraph which state a database is in, and what migrate does about it. Reads no rows."""
+        try:
+            found = self.look(connection, with_rows=False)
+        except BaselineMismatch as error:
+            listed = [text.strip() for text in str(error).splitlines() if text.startswith("  ")]
+            more = f"; and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
+            return (
+                f"No migration has run here. The {len(self.tables)} tables of the baseline are not as it has them, or "
+                f"what is there of the schema after it is another: {'; '.join(listed[:SHOWN])}{more}. migrate refuses "
+                f"this, and changes nothing."
+            )
+        if found is None:
+            return (
+                f"No migration has run here, and none of the {len(self.tables)} tables of the baseline is there: "
+                f"migrate builds everything."
+            )
+        counts = adoption.counts(found.there, first=self.expected, second=self.wanted)
+        text = f"No migration has run here. The {len(self.tables)} tables of the baseline are there, as it has them."
+        if self.wanted == self.expected:
+            return f"{text} migrate takes them over, and goes on from there."
+        text += f" Of the schema after it there are {counts}"
+        text += f"; not finished: {', '.join(found.unfinished)}." if found.unfinished else "."
+        text += " migrate takes over what is there, and makes what is missing; no row is lost."
+        return " ".join([text, *(f"It replaces one thing: {one}." for one in found.replacements)])
 
     def _broken_rules(self, connection: BaseDatabaseWrapper, found: Adoption) -> list[str]:
         tables = {fact.name for fact in found.there if fact.kind == "table"}

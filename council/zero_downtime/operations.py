@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.core.management import CommandError
-from django.db import router
+from django.db import IntegrityError, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.operations import AddConstraint
 from django.db.migrations.operations.base import Operation, OperationCategory
 
 from council.postgres import catalog, constraints
-from council.zero_downtime import locks
+from council.zero_downtime import locks, rows
 from council.zero_downtime.failures import DefinitionConflict
 
 
@@ -80,6 +80,22 @@ class AddForeignKeyNotValid(AddConstraint):
         return catalog.constraint(connection, model._meta.db_table, self.constraint.name)
 
 
+class OrphanRows(CommandError):
+    """Rows stand in the way of a foreign key."""
+
+    def __init__(self, connection: BaseDatabaseWrapper, table: str, name: str, definition: str) -> None:
+        try:
+            lines = rows.orphans(connection, rows.Key.read(table, definition))
+        except ValueError:  # a key of several columns
+            lines = [f"rows without a parent by {definition}"]
+        super().__init__(
+            f'Foreign key "{name}" of "{table}" cannot be validated: rows have no parent.\n  '
+            + "\n  ".join(lines)
+            + "\nNo row was changed, and no new row without a parent is accepted. Give them a parent or remove them, "
+            "then run migrate again."
+        )
+
+
 class ValidateConstraint(Operation):
     """Check the rows that were there before a constraint was added NOT VALID.
 
@@ -127,9 +143,17 @@ class ValidateConstraint(Operation):
         if schema_editor.collect_sql:
             schema_editor.execute(sql, params=None)
             return
+        connection = schema_editor.connection
         # It reads the whole table, which a role's time-out for queries is not meant for.
-        with locks.session_settings(schema_editor.connection, statement_timeout="0"):
-            schema_editor.execute(sql, params=None)
+        with locks.session_settings(connection, statement_timeout="0"):
+            try:
+                with transaction.atomic(using=connection.alias):
+                    schema_editor.execute(sql, params=None)
+            except IntegrityError as error:
+                assert found is not None
+                if not found.definition.startswith("FOREIGN KEY "):
+                    raise
+                raise OrphanRows(connection, table, self.name, found.definition) from error
 
     def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         """Leave the constraint valid."""

@@ -322,7 +322,7 @@ def refused() -> list[State]:
                 """INSERT INTO "BenchmarkSubmission" (id, "memberId", category, data, "updatedAt")
                 SELECT 'twice' || n, 'm90', 'COMPENSATION', '{}', now() FROM generate_series(1, 3) AS n""",
             ),
-            ("""3 rows with "memberId" = 'm90' AND category = 'COMPENSATION'""", UNIQUE),
+            ("""3 rows with "memberId" = 'm90' AND "category" = 'COMPENSATION'""", UNIQUE),
             True,
             ("""DELETE FROM "BenchmarkSubmission" WHERE id IN ('twice1', 'twice2')""",),
         ),
