@@ -16,7 +16,7 @@ COLUMNS = """
 SELECT relname, array_agg(attname::text)
   FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
  WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
-   AND attname NOT IN ('totalPoints', 'currentStreak', 'lastActiveAt')
+   AND attname NOT IN ('totalPoints', 'currentStreak', 'lastActiveAt', 'downloadCount')
  GROUP BY relname
 """
 ROWS_OF = """
@@ -44,7 +44,7 @@ def columns_of(database: Database) -> dict[str, list[str]]:
 
 
 def rows(database: Database, columns: dict[str, list[str]]) -> dict[str, tuple[object, ...]]:
-    """Sum up the rows of tables, save the figures that the ledger decides."""
+    """Sum up the rows of tables, save the figures that triggers keep."""
     with database.connect() as session:
         found = {}
         for table, names in columns.items():
