@@ -5,7 +5,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 
-from benchmarks.models import BenchmarkSubmission
+from benchmarks.answers import BenchmarkSubmission
 from council.model_admin import ReadOnlyAdmin, pretty
 
 

@@ -2,6 +2,9 @@
 
 from django.apps import AppConfig
 
+from benchmarks import functions
+
 
 class BenchmarksConfig(AppConfig):
     name = "benchmarks"
+    functions = functions.ALL

@@ -3,16 +3,22 @@
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
+from urllib.parse import urlsplit
 
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import Resolver404, resolve
+from django.utils.http import url_has_allowed_host_and_scheme
 
 from council.accounts.models import Account
 from council.models import Member
 
 P = ParamSpec("P")
+MAX_NEXT_LENGTH = 2_000
+# Being led to these after signing in would lead out again.
+WAYS_OUT = {"council:sign-out", "admin:logout"}
 
 
 class MemberRequest(HttpRequest):
@@ -56,3 +62,16 @@ def good_standing_required(
         return view(request, *args, **kwargs)
 
     return inner
+
+
+def is_page(request: HttpRequest, address: str) -> bool:
+    """Tell whether an address is that of a page of ours that somebody may be led to after signing in."""
+    if len(address) > MAX_NEXT_LENGTH or not url_has_allowed_host_and_scheme(
+        address, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    ):
+        return False
+    try:
+        match = resolve(urlsplit(address).path)
+    except (Resolver404, ValueError):
+        return False
+    return match.view_name not in WAYS_OUT

@@ -2,14 +2,15 @@
 
 from typing import Any, ClassVar, cast
 
-from django import forms
 from django.contrib import admin
 from django.contrib.admin.utils import flatten_fieldsets, unquote
-from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
-from django.db import models
+from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse
 
+from council import throttle
 from council.accounts.models import Account
 from council.forms import StaffSignInForm
 from council.model_admin import (
@@ -18,6 +19,7 @@ from council.model_admin import (
     ModelAdmin,
     NeverDeleted,
     ReadOnlyAdmin,
+    presence,
     pretty,
 )
 from council.models import (
@@ -25,6 +27,7 @@ from council.models import (
     AuditLog,
     EmailTemplate,
     FeatureFlag,
+    JobRun,
     Member,
     PendingInvite,
     ReconciliationRun,
@@ -32,7 +35,6 @@ from council.models import (
     Team,
 )
 
-admin.site.site_header = admin.site.site_title = "Revenue Council"
 admin.site.login_form = StaffSignInForm
 
 
@@ -58,7 +60,7 @@ class TeamMembers(admin.TabularInline):
 
 
 @admin.register(Team)
-class TeamAdmin(NeverDeleted, ModelAdmin):
+class TeamAdmin(ReadOnlyAdmin):
     list_display = ("name", "subscription_status", "owner_seat_count", "team_seat_count", "created_at")
     list_filter = ("subscription_status",)
     search_fields = ("name", "stripe_customer_id")
@@ -77,11 +79,10 @@ class TeamAdmin(NeverDeleted, ModelAdmin):
         "created_at",
         "updated_at",
     )
-    readonly_fields = ("created_at", "updated_at")
 
 
 @admin.register(Member)
-class MemberAdmin(NeverDeleted, ModelAdmin):
+class MemberAdmin(ReadOnlyAdmin):
     list_display = ("name", "email", "subscription_status", "team", "total_points", "last_active_at")
     list_select_related = ("team",)
     list_filter = (
@@ -102,17 +103,7 @@ class MemberAdmin(NeverDeleted, ModelAdmin):
     )
     search_help_text = "Name, email, company, team, Discord id or name."
     ordering = ("-created_at",)
-    autocomplete_fields = ("team",)
-    field_options = {"email": {"form_class": forms.EmailField}}
     secret_fields = ("password_hash",)
-    readonly_fields: ClassVar[tuple[str, ...]] = (
-        "total_points",
-        "current_streak",
-        "last_active_at",
-        "sent_billing_notifications",
-        "created_at",
-        "updated_at",
-    )
     fieldsets: ClassVar[Any] = (
         (
             None,
@@ -189,7 +180,7 @@ class PendingInviteAdmin(ReadOnlyAdmin):
         "invitee_email",
         "team",
         "seat_tier",
-        "masked_token",
+        "has_token",
         "created_at",
         "created_by",
         "accepted_at",
@@ -198,8 +189,8 @@ class PendingInviteAdmin(ReadOnlyAdmin):
     secret_fields = ("token",)
 
     @admin.display(description="token")
-    def masked_token(self, invite: PendingInvite) -> str:
-        return f"{invite.token[:4]}…" if len(invite.token) >= 16 else "…"
+    def has_token(self, invite: PendingInvite) -> str:
+        return presence(invite.token)
 
 
 @admin.register(Admin)
@@ -255,14 +246,18 @@ class StripeEventAdmin(LogAdmin):
     search_fields = ("event_id__exact", "type")
     ordering = ("-processed_at",)
     sortable_by = ("processed_at",)
-    fields = ("event_id", "type", "processed_at", "pretty_payload")
+    fields = ("event_id", "type", "processed_at", "has_payload")
+    secret_fields = ("payload",)
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
-        return super().get_queryset(request).defer("payload")
+        is_there = models.ExpressionWrapper(models.Q(payload__isnull=False), models.BooleanField())
+        rows: models.QuerySet[Any] = super().get_queryset(request)
+        annotated: models.QuerySet[Any] = rows.defer("payload").annotate(payload_is_there=is_there)
+        return annotated
 
     @admin.display(description="payload")
-    def pretty_payload(self, event: StripeEvent) -> str | None:
-        return pretty(event.payload)
+    def has_payload(self, event: Any) -> str:
+        return presence(event.payload_is_there or None)
 
 
 @admin.register(AuditLog)
@@ -324,14 +319,14 @@ class AccountAdmin(NeverDeleted, ModelAdmin, UserAdmin):
     search_fields = ("username", "member__email", "admin__email")
     ordering = ("username",)
     autocomplete_fields = ("member", "admin")
-    readonly_fields = ("last_login", "created_at")
+    readonly_fields = ("last_login", "created_at", "has_password")
     belongs_to: ClassVar[Any] = (
         "Belongs to",
         {"fields": ("member", "admin"), "description": "One of the two, or neither."},
     )
     dates: ClassVar[Any] = ("Dates", {"fields": ("last_login", "created_at")})
     fieldsets = (
-        (None, {"fields": ("username", "password")}),
+        (None, {"fields": ("username", "has_password")}),
         belongs_to,
         ("Permissions", {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
         dates,
@@ -342,6 +337,10 @@ class AccountAdmin(NeverDeleted, ModelAdmin, UserAdmin):
         ("Permissions", {"fields": ("is_active", "is_staff", "is_superuser", "groups")}),
         dates,
     )
+
+    @admin.display(description="password")
+    def has_password(self, account: Account) -> str:
+        return presence(account.password if account.has_usable_password() else None)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         if obj and not is_superuser(request):
@@ -367,8 +366,56 @@ class AccountAdmin(NeverDeleted, ModelAdmin, UserAdmin):
                 "Only superusers set passwords here, and only of accounts that belong to no member and no admin: "
                 "theirs are the gateway's."
             )
-        return super().user_change_password(request, id, form_url)
+        with transaction.atomic():
+            if account and request.method == "POST":
+                self._remember(request, account)
+            with throttle.place():
+                return super().user_change_password(request, id, form_url)
+
+
+admin.site.unregister(Group)
+
+
+@admin.register(Group)
+class GroupAdminWithAuditLog(ModelAdmin, GroupAdmin):
+    """Django's page of groups. Superusers alone have the rights to it."""
 
 
 def is_superuser(request: HttpRequest) -> bool:
     return request.user.is_active and request.user.is_superuser
+
+
+@admin.register(JobRun)
+class JobRunAdmin(LogAdmin):
+    list_display = ("started_at", "job", "result", "took", "host")
+    list_filter = ("job", "outcome")
+    ordering = ("-started_at",)
+    sortable_by = ("started_at",)
+    fields = (
+        "job",
+        "started_at",
+        "ended_at",
+        "took",
+        "result",
+        "error",
+        "counted",
+        "remarks",
+        "host",
+        "lease_until",
+    )
+
+    @admin.display(description="result")
+    def result(self, run: JobRun) -> str:
+        return JobRun.Outcome(run.outcome).label if run.outcome else "at work"
+
+    @admin.display(description="seconds")
+    def took(self, run: JobRun) -> str:
+        return "" if run.seconds is None else f"{run.seconds:,.1f}"
+
+    @admin.display
+    def counted(self, run: JobRun) -> str | None:
+        return pretty(run.counts)
+
+    @admin.display(description="notes")
+    def remarks(self, run: JobRun) -> str | None:
+        return pretty(run.notes)

@@ -1,10 +1,19 @@
 """Django's entry for this app."""
 
 from django.apps import AppConfig
+from django.contrib.admin import apps as admin_apps
 
 
 class CouncilConfig(AppConfig):
     name = "council"
+    default = True
 
     def ready(self) -> None:
-        from council import checks, verification  # noqa: F401, PLC0415  # registers them; models are there only now
+        from council import checks, jobs, verification  # noqa: F401, PLC0415  # registers them; models are there only now
+
+
+class AdminConfig(admin_apps.AdminConfig):
+    """Django's admin, on our site (admin_site.py)."""
+
+    default = False
+    default_site = "council.admin_site.AdminSite"

@@ -3,11 +3,12 @@
 from typing import Any
 
 from django import forms
-from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.admin.forms import AdminAuthenticationForm, AdminPasswordChangeForm
 from django.contrib.auth import authenticate
+from django.db import transaction
 from django.http import HttpRequest
 
-from council import auth, passwords, throttle
+from council import audit, auth, passwords, throttle
 from council.accounts.models import Account
 
 WRONG = "This email and password do not belong together, or nobody has this email."
@@ -45,8 +46,9 @@ class SignInForm(Form):
         given = self.cleaned_data
         if self.errors:
             return given  # nothing was tried
-        attempt = throttle.begin(self.request, door="member", email=given["email"])
-        account = authenticate(self.request, email=given["email"], password=given["password"])
+        with throttle.place():
+            attempt = throttle.begin(self.request, door="member", email=given["email"])
+            account = authenticate(self.request, email=given["email"], password=given["password"])
         if not isinstance(account, Account):
             raise forms.ValidationError(WRONG, code="wrong")
         attempt.succeeded()
@@ -70,7 +72,38 @@ class StaffSignInForm(AdminAuthenticationForm):
         if self.errors:
             return self.cleaned_data
         assert self.request
-        attempt = throttle.begin(self.request, door="staff", email=self.cleaned_data["username"])
-        cleaned = super().clean()
+        with throttle.place():
+            name = auth.counted_as(self.cleaned_data["username"])
+            attempt = throttle.begin(self.request, door="staff", email=name)
+            cleaned = super().clean()
         attempt.succeeded()
         return cleaned
+
+
+class OwnPasswordChangeForm(AdminPasswordChangeForm):
+    """A new password for an account of `createsuperuser`. Guesses at the old one count as failed sign-ins do."""
+
+    def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        self.request = request
+        super().__init__(*args, **kwargs)
+
+    def clean_old_password(self) -> str:
+        with throttle.place():
+            attempt = throttle.begin(self.request, door="password", email=str(self.user.pk))
+            old: str = super().clean_old_password()
+        attempt.succeeded()
+        return old
+
+    def save(self, commit: bool = True) -> Any:  # noqa: FBT001, FBT002
+        """Store the new password, with the audit row that says so."""
+        with transaction.atomic(), throttle.place():
+            before = audit.stored_values(self.user)
+            account = super().save(commit)
+            audit.record_change(
+                account,
+                before=before,
+                after=audit.stored_values(account),
+                by=account,
+                left_out=["last_login"],
+            )
+        return account

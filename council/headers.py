@@ -1,9 +1,14 @@
-"""What every answer tells the browser: what it may load, keep, and hand on."""
+"""What every answer tells the browser: what it may load, keep, and hand on.
+
+Both classes stand before Django's own middleware, so that they see the answers which that gives by itself, such as the
+redirect to TLS and the refusal of a host.
+"""
 
 from collections.abc import Callable
 
 from csp.constants import SELF
 from csp.middleware import CSPMiddleware, PolicyParts
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 PERMISSIONS_POLICY = ", ".join(
@@ -36,13 +41,28 @@ class ContentSecurityPolicy(CSPMiddleware):
 
 
 class Headers:
-    """Keep answers out of every cache, and devices out of reach. Static files do not come by here."""
+    """Keep answers out of every cache but for static files, and devices, frames and other sites out of reach."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
-        response.headers.setdefault("Cache-Control", "no-store, private")
-        response.headers.setdefault("Permissions-Policy", PERMISSIONS_POLICY)
+        for name, value in _always(request):
+            response.headers.setdefault(name, value)
         return response
+
+
+def _always(request: HttpRequest) -> list[tuple[str, str]]:
+    found = [
+        ("Cache-Control", "no-store, private"),
+        ("Permissions-Policy", PERMISSIONS_POLICY),
+        ("X-Content-Type-Options", "nosniff"),
+        ("X-Frame-Options", settings.X_FRAME_OPTIONS),
+        ("Referrer-Policy", settings.SECURE_REFERRER_POLICY or "same-origin"),
+        ("Cross-Origin-Opener-Policy", settings.SECURE_CROSS_ORIGIN_OPENER_POLICY or "same-origin"),
+    ]
+    if settings.SECURE_HSTS_SECONDS and request.is_secure():
+        subdomains = "; includeSubDomains" if settings.SECURE_HSTS_INCLUDE_SUBDOMAINS else ""
+        found.append(("Strict-Transport-Security", f"max-age={settings.SECURE_HSTS_SECONDS}{subdomains}"))
+    return found

@@ -1,17 +1,36 @@
-"""What all admin pages have in common: rows that the gateway writes too, secrets, and tables that only grow."""
+"""What all admin pages have in common: the audit log, rows that the gateway writes too, secrets, tables that only grow.
+
+Each change through a page that derives from `ModelAdmin` leaves an AuditLog row with the old and the new values, in the
+transaction of the change: of the row, of its inlines, in the list, by deletion. An action of a list that updates rows
+by itself wraps that in `with self.audited(request, queryset):`.
+"""
 
 import json
+from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.utils import flatten_fieldsets
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.admin.widgets import AdminTextareaWidget, AdminTextInputWidget
+from django.core.exceptions import FieldError, ValidationError
 from django.core.paginator import Paginator
-from django.db import models
+from django.db import DataError, NotSupportedError, ProgrammingError, models, transaction
 from django.db.models.fields import NOT_PROVIDED
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseBase
 from django.utils.html import format_html
+
+from council import audit
+from council.accounts.models import Account
+
+MAX_LINE_LENGTH = 500
+MAX_TEXT_LENGTH = 100_000
+MAX_SHOWN_LENGTH = 50_000
+# Searching by a pattern that somebody writes into the address can take the database for ever.
+REFUSED_LOOKUPS = {"regex", "iregex"}
 
 
 class MultilineField(forms.CharField):
@@ -27,12 +46,46 @@ MULTILINE: dict[str, Any] = {"form_class": MultilineField, "widget": AdminTextar
 
 
 def pretty(value: Any) -> str | None:
-    """Show JSON as indented text."""
-    return (
-        None
-        if value is None
-        else format_html("<pre>{}</pre>", json.dumps(value, indent=2, ensure_ascii=False))
-    )
+    """Show JSON as indented text, without what its names call secret, and no more of it than a page can take."""
+    if value is None:
+        return None
+    text = json.dumps(_without_secrets(value), indent=2, ensure_ascii=False)
+    if len(text) > MAX_SHOWN_LENGTH:
+        text = f"{text[:MAX_SHOWN_LENGTH]}\n… ({len(text):,} characters in all)"
+    return format_html("<pre>{}</pre>", text)
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: audit.HIDDEN
+            if audit.SECRET_FIELD.search(name) and not isinstance(each, dict | bool | None)
+            else _without_secrets(each)
+            for name, each in value.items()
+        }
+    return [_without_secrets(each) for each in value] if isinstance(value, list) else value
+
+
+def presence(value: Any) -> str:
+    """Say of a secret that it is there."""
+    return "there, and shown to nobody" if value not in (None, "") else "not there"
+
+
+class TolerantChangeList(ChangeList):
+    """A list that answers a condition which the database cannot work out as Django answers one that it cannot read."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        try:
+            super().get_results(request)
+        except (DataError, ProgrammingError, NotSupportedError, FieldError) as error:
+            self._blame(error)
+        except (ValueError, TypeError, OverflowError) as error:
+            self._blame(error)
+
+    def _blame(self, error: Exception) -> None:
+        if not self.params:
+            raise error  # nobody asked for anything
+        raise IncorrectLookupParameters(error) from error
 
 
 class ModelAdmin(admin.ModelAdmin):
@@ -52,6 +105,9 @@ class ModelAdmin(admin.ModelAdmin):
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         kwargs |= self.field_options.get(db_field.name, {})
+        if isinstance(db_field, models.TextField) and not db_field.choices and not db_field.max_length:
+            is_long = kwargs.get("widget") is AdminTextareaWidget
+            kwargs.setdefault("max_length", MAX_TEXT_LENGTH if is_long else MAX_LINE_LENGTH)
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if field is None:
             return None
@@ -68,7 +124,30 @@ class ModelAdmin(admin.ModelAdmin):
             for field in self.opts.concrete_fields
             if field.db_default is not NOT_PROVIDED and not hasattr(field.db_default, "resolve_expression")
         }
-        return {**defaults, **super().get_changeform_initial_data(request)}
+        asked = {
+            name: value
+            for name, value in super().get_changeform_initial_data(request).items()
+            if self._can_hold(name, value)
+        }
+        return {**defaults, **asked}
+
+    def _can_hold(self, name: str, value: Any) -> bool:
+        """Tell whether a value in the address is one that the form can show."""
+        field = next((each for each in self.opts.get_fields() if each.name == name), None)
+        if not isinstance(field, models.Field):
+            return False
+        related = field.remote_field.model._meta.pk if field.remote_field else None
+        try:
+            for each in value if isinstance(value, list) else [value]:
+                if related:
+                    related.to_python(each)
+                elif isinstance(field, models.DateField | models.TimeField | models.JSONField):
+                    return False  # its widget takes a moment, a value; an address has text
+                else:
+                    field.to_python(each)
+        except (ValidationError, ValueError, TypeError, OverflowError):
+            return False
+        return True
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Leave what cannot be edited out of the form of a new row, which has no values to show."""
@@ -85,7 +164,9 @@ class ModelAdmin(admin.ModelAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:
         if not change:
             super().save_model(request, obj, form, change)
-        elif form.changed_data:
+            return
+        self._remember(request, obj)
+        if form.changed_data:
             names = {*form.changed_data, *self.stamped_fields}
             obj.save(
                 update_fields=[
@@ -95,16 +176,85 @@ class ModelAdmin(admin.ModelAdmin):
                 ]
             )
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return TolerantChangeList
+
+    # The audit log. Django calls the log_… methods last, in the transaction of the change.
+
+    def _remember(self, request: HttpRequest, row: models.Model) -> None:
+        """Read a row as it was, for the audit log, before it is changed."""
+        _before(request)[type(row), row.pk] = audit.stored_values(row)
+
+    def _record(self, request: HttpRequest, row: models.Model, *, before: Any, after: Any) -> None:
+        automatic = [field.name for field in row._meta.concrete_fields if getattr(field, "auto_now", False)]
+        audit.record_change(
+            row,
+            before=before,
+            after=after,
+            by=cast(Account, request.user),
+            secret_fields=self.secret_fields,
+            left_out=[*self.stamped_fields, *automatic],
+        )
+
+    def _record_saved(self, request: HttpRequest, row: models.Model, *, is_new: bool) -> None:
+        before = None if is_new else _before(request).get((type(row), row.pk))
+        self._record(request, row, before=before, after=audit.stored_values(row))
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: Any) -> None:
+        for row in [each.instance for each in formset.initial_forms if each.instance.pk is not None]:
+            self._remember(request, row)
+        pks = {id(each.instance): each.instance.pk for each in formset.initial_forms}
+        super().save_formset(request, form, formset, change)
+        for row in getattr(formset, "new_objects", []):
+            self._record_saved(request, row, is_new=True)
+        for row, _ in getattr(formset, "changed_objects", []):
+            self._record_saved(request, row, is_new=False)
+        for row in getattr(formset, "deleted_objects", []):
+            row.pk = pks.get(id(row), row.pk)
+            self._record(request, row, before=_before(request).get((type(row), row.pk)), after=None)
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        self._record_saved(request, obj, is_new=True)
+        return super().log_addition(request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        self._record_saved(request, obj, is_new=False)
+        return super().log_change(request, obj, message)
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        for row in queryset:
+            self._record(request, row, before=audit.stored_values(row), after=None)
+        return super().log_deletions(request, queryset)
+
+    def audited(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> AbstractContextManager[None]:
+        """Write the audit rows of what a block changes in the rows of an action, in one transaction with it."""
+        return audit.changes_of(queryset, by=cast(Account, request.user))
+
+    def response_action(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> Any:
+        """Run an action in a transaction, with the audit rows of what it does."""
+        with transaction.atomic():
+            response: HttpResponseBase | None = super().response_action(request, queryset)
+        return response
+
     def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
         """Refuse secrets, and what leads from other tables here, such as ?benchmark_submissions=<id>."""
-        name = lookup.split("__", maxsplit=1)[0]
+        name, *rest = lookup.split("__")
         others = {relation.name for relation in self.opts.related_objects}
-        if name in others or name in self.secret_fields or "\0" in str(value):
+        if name in others or name in self.secret_fields or audit.is_secret(self.model, name):
+            return False
+        if REFUSED_LOOKUPS & set(rest) or "\0" in str(value):
             return False
         return super().lookup_allowed(lookup, value, request)
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         return None if "\0" in object_id else super().get_object(request, object_id, from_field)
+
+
+def _before(request: HttpRequest) -> dict[Any, Any]:
+    """The rows that the request changes, as they were, by model and key."""
+    if not hasattr(request, "rows_before"):
+        request.rows_before = {}  # type: ignore[attr-defined]
+    return request.rows_before  # type: ignore[attr-defined, no-any-return]
 
 
 class NeverDeleted(admin.ModelAdmin):
@@ -124,7 +274,7 @@ class ReadOnlyAdmin(NeverDeleted, ModelAdmin):
         return False
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return self.fields or ()
+        return flatten_fieldsets(self.fieldsets) if self.fieldsets else self.fields or ()
 
 
 class BoundedPaginator(Paginator):

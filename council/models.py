@@ -363,12 +363,52 @@ class ReconciliationRun(models.Model):
         return f"{self.triggered_by} {self.started_at:%Y-%m-%d %H:%M}"
 
 
+class JobRun(models.Model):
+    """One run of a job that goes by the clock (council.jobs).
+
+    The row of a run that has not ended is also its lease: a job has one at most.
+    """
+
+    class Outcome(models.TextChoices):
+        DONE = "DONE"
+        FAILED = "FAILED"
+        LOST = "LOST"
+
+    job = models.TextField()
+    started_at = TimestampField(db_column="startedAt")
+    lease_until = TimestampField(db_column="leaseUntil")
+    ended_at = TimestampField(db_column="endedAt", null=True)
+    outcome = models.TextField(choices=Outcome, null=True)
+    counts = models.JSONField()
+    notes = models.JSONField()
+    error = models.TextField(null=True)
+    host = models.TextField()
+
+    class Meta:
+        db_table = "JobRun"
+        constraints = [
+            UniqueIndex(
+                name="JobRun_job_running_key", fields=["job"], condition=models.Q(ended_at__isnull=True)
+            )
+        ]
+        indexes = [Index(name="JobRun_job_startedAt_idx", fields=["job", "-started_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.job} {self.started_at:%Y-%m-%d %H:%M}"
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the run took. None while it is at work."""
+        return (self.ended_at - self.started_at).total_seconds() if self.ended_at else None
+
+
 class SignInFailures(models.Model):
-    """How often sign-in has failed lately, for an address or an email that the key stands for (throttle.py)."""
+    """What counts against an address, a name or an account that the key stands for (throttle.py): the moments."""
 
     key = models.CharField(max_length=64, primary_key=True)
     failures = models.IntegerField()
     forgotten_at = models.DateTimeField()
+    failed_at = ArrayField(models.DateTimeField(), db_default=[])
 
     class Meta:
         db_table = "council_signinfailures"

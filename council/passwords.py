@@ -1,9 +1,13 @@
-"""Passwords as the gateway stores them: bare argon2id strings. They are read here, and never written."""
+"""Passwords as the gateway stores them: bare argon2id strings. They are read here, and never written.
+
+Those of `createsuperuser` are Django's own, hashed with the same parameters.
+"""
 
 import contextlib
 import re
 
 import argon2
+from django.contrib.auth.hashers import Argon2PasswordHasher
 
 MAX_LENGTH = 4096
 
@@ -18,6 +22,9 @@ _ENCODED = re.compile(
 
 # Of a password that nobody knows, with the gateway's parameters.
 _NOBODYS = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGhhcyB0aGlzIQ$mUuPMS3qi4XqDMSzQ0vJ1LJ9MbQVkxYBpHmDRdGP0tA"
+
+# What Django writes before a hash of its own.
+DJANGO_PREFIX = "argon2"
 
 _hasher = argon2.PasswordHasher()
 
@@ -65,3 +72,11 @@ def _in_order(stored: str) -> str | None:
         return None
     ordered = ",".join(f"{name}={parameters[name]}" for name in "mtp")
     return f"$argon2id$v=19${ordered}${match['salt']}${match['digest']}"
+
+
+class Argon2Hasher(Argon2PasswordHasher):
+    """Django's hasher with the gateway's parameters: a password of either kind takes as long to look at."""
+
+    time_cost = 2
+    memory_cost = 19_456
+    parallelism = 1

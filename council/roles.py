@@ -13,8 +13,8 @@ GROUPS = {AdminRole.ADMIN: "Admins", AdminRole.SUPER_ADMIN: "Super admins"}
 
 _ADMIN = {
     "benchmarks.view_benchmarksubmission",
-    "council.change_member",
     "council.view_auditlog",
+    "council.view_jobrun",
     "council.view_member",
     "council.view_team",
     "gamification.add_pointtransaction",
@@ -32,7 +32,6 @@ _SUPER_ADMIN = _ADMIN | {
     "council.add_featureflag",
     "council.change_emailtemplate",
     "council.change_featureflag",
-    "council.change_team",
     "council.view_admin",
     "council.view_emailtemplate",
     "council.view_featureflag",

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
+from council import logs
 from council.postgres import embedded, urls
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -61,11 +62,25 @@ else:
         "default": {"ENGINE": "council.postgres", "NAME": "council", "EMBEDDED_SERVER": EMBEDDED_SERVER}
     }
 
+# How long a page waits for the database, before it says that it is away.
+PAGE_STATEMENT_SECONDS = number("PAGE_STATEMENT_SECONDS", default=5)
+PAGE_LOCK_SECONDS = number("PAGE_LOCK_SECONDS", default=2)
+
 # Django gives DATABASES another name while it makes test databases: DIRECT_DATABASE does not belong to those.
 DATABASE_NAME = DATABASES["default"]["NAME"]
 
 # Security. DEBUG is on where the database is the embedded one, that is on a developer's machine.
 DEBUG = flag("DEBUG", default=EMBEDDED_SERVER is not None)
+# A connection outlives the request, and is tried before it is used again. On a developer's machine each request has a
+# thread of its own, and would leave its connection behind.
+DATABASES["default"] |= {
+    "CONN_MAX_AGE": number("CONN_MAX_AGE", default=0 if DEBUG else 60),
+    "CONN_HEALTH_CHECKS": True,
+}
+connect_seconds = number("DATABASE_CONNECT_SECONDS", default=3)
+for database in filter(None, (DATABASES["default"], DIRECT_DATABASE)):
+    database["OPTIONS"] = {"connect_timeout": connect_seconds, **database.get("OPTIONS", {})}
+
 SECRET_KEY = os.environ.get("SECRET_KEY", "")
 if not SECRET_KEY:
     if not DEBUG:
@@ -88,6 +103,11 @@ if not DEBUG:
     SESSION_COOKIE_NAME = "__Host-session"
     CSRF_COOKIE_NAME = "__Host-csrf"
     KNOWN_BROWSER_COOKIE_NAME = "__Host-known"
+# Older keys, while sessions that were signed with them last.
+SECRET_KEY_FALLBACKS = [key for key in os.environ.get("SECRET_KEY_FALLBACKS", "").split(",") if key]
+# Where whoever finds a hole reports it: an address of mail or of a page, as a URI. Unset: security@ the site's name.
+SECURITY_CONTACT = os.environ.get("SECURITY_CONTACT", "")
+LOGGING = logs.configuration(level=os.environ.get("LOG_LEVEL", "WARNING").upper())
 SESSION_COOKIE_AGE = 7 * 24 * 3600
 CSRF_COOKIE_HTTPONLY = True
 # How many proxies add to X-Forwarded-For. In production one at least, the one that ends TLS.
@@ -115,7 +135,7 @@ INSTALLED_APPS = [
     "council",
     "csp",
     "pgtrigger",
-    "django.contrib.admin",
+    "council.apps.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -125,10 +145,14 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "council.logs.RequestIds",
     "council.headers.ContentSecurityPolicy",
     "council.headers.Headers",
+    "council.health.Health",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "council.outage.Outage",
+    "council.requests.OnlyText",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -161,8 +185,11 @@ AUTH_USER_MODEL = "accounts.Account"
 AUTHENTICATION_BACKENDS = [
     "council.auth.MemberBackend",
     "council.auth.StaffBackend",
-    "council.auth.OwnPasswordBackend",
 ]
+# The gateway's parameters, so that no sign-in takes longer than another; the second reads what was hashed before.
+PASSWORD_HASHERS = ["council.passwords.Argon2Hasher", "django.contrib.auth.hashers.PBKDF2PasswordHasher"]
+# How many passwords a process looks at in one moment; as many again wait a second, and the rest is told to come back.
+SIGN_INS_AT_ONCE = number("SIGN_INS_AT_ONCE", default=2)
 LOGIN_URL = "council:sign-in"
 LOGIN_REDIRECT_URL = "gamification:overview"  # where a member goes who asked for no page
 # What the header of every page shows to members: the name, and the page's URL name.
@@ -185,6 +212,14 @@ LANGUAGE_CODE = "en-us"
 DATE_FORMAT = "j M Y"
 TIME_FORMAT = "H:i"
 DATETIME_FORMAT = "j M Y, H:i"
+
+# Discord: the server whose members are paid for activity there. MEE6 counts it.
+DISCORD_GUILD_ID = text("DISCORD_GUILD_ID")
+if DISCORD_GUILD_ID and not (DISCORD_GUILD_ID.isascii() and DISCORD_GUILD_ID.isdecimal()):
+    raise ImproperlyConfigured(
+        f"DISCORD_GUILD_ID is {DISCORD_GUILD_ID!r}. Set it to the server's id, which is digits."
+    )
+MEE6_URL = text("MEE6_URL") or "https://mee6.xyz"
 
 # Files of the library: a private bucket over the S3 protocol, or a folder, which development has without being asked.
 
@@ -230,6 +265,24 @@ def library_storage() -> dict[str, Any] | None:
         },
     }
 
+
+# The one handler takes files of staff who may upload, and nobody else's.
+FILE_UPLOAD_HANDLERS = ["resources.uploads.UploadHandler"]
+
+
+def clamav_address() -> str:
+    """Read where ClamAV listens: a socket's path, or host and port. Raises ImproperlyConfigured."""
+    address = text("CLAMAV_ADDRESS")
+    host, _, port = address.rpartition(":")
+    if address and not address.startswith("/") and not (host and port.isdecimal()):
+        raise ImproperlyConfigured(
+            f"CLAMAV_ADDRESS is {address!r}. Set it to the path of a socket, such as /run/clamav/clamd.ctl, "
+            f"or to a host and a port, such as 127.0.0.1:3310."
+        )
+    return address
+
+
+CLAMAV_ADDRESS = clamav_address()
 
 STATIC_URL = "static/"
 STATIC_ROOT = None if DEBUG else BASE_DIR / "staticfiles"  # filled by collectstatic on deploy

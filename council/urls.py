@@ -9,9 +9,11 @@ pages = [
     path("", views.home, name="home"),
     path("sign-in/", views.sign_in, name="sign-in"),
     path("sign-out/", views.sign_out, name="sign-out"),
+    path(".well-known/security.txt", views.security_txt, name="security-txt"),
     path("membership/", views.membership, name="membership"),
 ]
 
+handler500 = views.server_error
 urlpatterns = [
     path("", include((pages, "council"))),
     path("", include("gamification.urls")),

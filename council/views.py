@@ -1,17 +1,22 @@
 """The site's own pages: the doors, and what a member is told about the membership."""
 
+import sys
+from datetime import UTC, datetime, timedelta
+
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login, logout
 from django.contrib.auth.decorators import login_not_required
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
-from django.utils.http import url_has_allowed_host_and_scheme
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render, resolve_url
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from council.access import MemberRequest
+from council import outage
+from council.access import MemberRequest, is_page
 from council.forms import SignInForm
+
+SECURITY_TXT_DAYS = 180
 
 
 @login_not_required
@@ -29,16 +34,14 @@ def home(request: HttpRequest) -> HttpResponse:
 def sign_in(request: HttpRequest) -> HttpResponse:
     """Let a member in, and lead them to the page they asked for."""
     asked_for = request.POST.get("next") or request.GET.get("next") or ""
-    is_ours = url_has_allowed_host_and_scheme(
-        asked_for, allowed_hosts={request.get_host()}, require_https=request.is_secure()
-    )
-    destination = asked_for if is_ours else settings.LOGIN_REDIRECT_URL
+    is_ours = is_page(request, asked_for)
+    destination = asked_for if is_ours else resolve_url(settings.LOGIN_REDIRECT_URL)
     if request.user.is_authenticated and request.user.member:
-        return redirect(destination)
+        return HttpResponseRedirect(destination)
     form = SignInForm(request, request.POST if request.method == "POST" else None)
     if form.is_valid():
         login(request, form.account)
-        return redirect(destination)
+        return HttpResponseRedirect(destination)
     return render(request, "council/sign_in.html", {"form": form, "next": asked_for if is_ours else ""})
 
 
@@ -54,3 +57,23 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 def membership(request: MemberRequest) -> HttpResponse:
     """Show a member their standing, and what is missing if it is not good."""
     return render(request, "council/membership.html")
+
+
+@login_not_required
+@require_safe
+def security_txt(request: HttpRequest) -> HttpResponse:
+    """Tell whoever finds a hole where to report it (RFC 9116)."""
+    contact = settings.SECURITY_CONTACT or f"mailto:security@{request.get_host().partition(':')[0]}"
+    expires = (datetime.now(UTC) + timedelta(days=SECURITY_TXT_DAYS)).replace(hour=0, minute=0, second=0)
+    address = request.build_absolute_uri(request.path)
+    lines = [f"Contact: {contact}", f"Expires: {expires:%Y-%m-%dT%H:%M:%SZ}", f"Canonical: {address}"]
+    return HttpResponse(
+        "\n".join([*lines, "Preferred-Languages: en", ""]), content_type="text/plain; charset=utf-8"
+    )
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Say that something went wrong, or that the database is away; Django has logged the error by then."""
+    if outage.is_outage(sys.exc_info()[1]):
+        return outage.unavailable(request)
+    return outage.fault(request, status=500)

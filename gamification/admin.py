@@ -15,7 +15,7 @@ from django.utils.html import format_html
 from council.accounts.models import Account
 from council.admin import MemberAdmin, SignedAdmin
 from council.model_admin import LogAdmin, NeverDeleted, pretty
-from council.models import AuditLog, Member
+from council.models import Member
 from gamification import ledger
 from gamification.forms import AdjustPointsForm, ReasonForm
 from gamification.models import Action, DiscordActivity, PointRule, PointTransaction
@@ -34,7 +34,6 @@ class MemberWithPointsAdmin(MemberAdmin):
 
     actions = ("adjust_points",)
     max_members_adjusted = 500
-    readonly_fields = (*MemberAdmin.readonly_fields, "ledger_rows")
     fieldsets = tuple(
         (name, {"fields": (*options["fields"], "ledger_rows")}) if name == "Points" else (name, options)
         for name, options in MemberAdmin.fieldsets
@@ -208,20 +207,6 @@ class PointRuleAdmin(NeverDeleted, SignedAdmin):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
-
-    def save_model(self, request: HttpRequest, obj: PointRule, form: Any, change: Any) -> None:
-        super().save_model(request, obj, form, change)
-        if form.changed_data:
-            AuditLog.objects.create(
-                action="POINT_RULE_CHANGED",
-                entity_type="PointRule",
-                entity_id=obj.action,
-                details={
-                    name: {"from": form.initial[name], "to": form.cleaned_data[name]}
-                    for name in form.changed_data
-                },
-                performed_by=obj.updated_by,
-            )
 
 
 @admin.register(DiscordActivity)

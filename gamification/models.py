@@ -1,5 +1,7 @@
 """Points: the ledger, and the Discord activity that some of them are paid for."""
 
+from typing import Self
+
 from django.db import models
 
 from council.models import Member
@@ -10,6 +12,7 @@ from council.postgres.indexes import Index, UniqueIndex
 from gamification import triggers
 
 MAX_KEY_LENGTH = 200
+UNIT_XP = 100  # of Discord activity
 
 
 class DiscordActivityType(models.TextChoices):
@@ -112,6 +115,14 @@ class PointTransaction(models.Model):
         return reason if isinstance(reason, str) else ""
 
 
+class Introduction(Member):
+    """A member as the ledger sees an introduction: the database pays for it when the gateway notes it."""
+
+    class Meta:
+        proxy = True
+        triggers = [triggers.PAY_INTRODUCTION]
+
+
 class PointRule(models.Model):
     """What an action is worth: in force at once, and for rows to come only.
 
@@ -201,3 +212,56 @@ class DiscordActivity(models.Model):
 
     def __str__(self) -> str:
         return f"{self.activity_type} {self.xp_delta or 0:+d} XP"
+
+
+class DiscordStanding(models.Model):
+    """How far a member's XP on Discord has been settled, since their account there was first seen.
+
+    The id stands for this link: a member who links another account gets a new row, with a new baseline.
+    """
+
+    id = CuidField()
+    member = models.ForeignKey(
+        Member,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        db_column="memberId",
+        related_name="discord_standings",
+    )
+    discord_id = models.TextField(db_column="discordId")
+    baseline_xp = models.IntegerField("XP at the baseline", db_column="baselineXp")
+    xp = models.IntegerField("XP")
+    highest_xp = models.IntegerField("highest XP", db_column="highestXp")
+    settled_units = models.IntegerField(db_column="settledUnits")
+    updated_at = TimestampField(db_column="updatedAt", auto_now=True)
+
+    class Meta:
+        db_table = "DiscordStanding"
+        constraints = [
+            UniqueIndex(name="DiscordStanding_memberId_key", fields=["member"]),
+            ForeignKeyConstraint(
+                name="DiscordStanding_memberId_fkey",
+                field="member",
+                on_delete=ConstraintAction.CASCADE,
+                on_update=ConstraintAction.CASCADE,
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.discord_id} at {self.xp:,} XP"
+
+    @classmethod
+    def baseline(cls, *, member_id: str, discord_id: str, xp: int) -> Self:
+        """Begin to count at this XP: nothing is owed for what was there before."""
+        return cls(
+            member_id=member_id, discord_id=discord_id, baseline_xp=xp, xp=xp, highest_xp=xp, settled_units=0
+        )
+
+    def see(self, xp: int) -> int:
+        """Take in the XP of today, and settle what it adds. Returns the units that are owed for it."""
+        self.xp = xp
+        self.highest_xp = max(self.highest_xp, xp)
+        units = (self.highest_xp - self.baseline_xp) // UNIT_XP - self.settled_units
+        self.settled_units += units
+        return units

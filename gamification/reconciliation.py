@@ -33,6 +33,21 @@ DIFFERENCES = """
      ORDER BY member.id
 """
 
+# The planner's figure; where nobody has analysed the table, by its size.
+ESTIMATE = """
+    SELECT CASE WHEN reltuples < 0 THEN 20 * pg_relation_size(oid) / current_setting('block_size')::bigint
+                ELSE reltuples END::bigint
+      FROM pg_class
+     WHERE oid = '"Member"'::regclass
+"""
+# Whole blocks are drawn, and read; a sample half as large again is thinned out, so that the last ones count as well.
+DRAW = """
+    SELECT id
+      FROM (SELECT id FROM "Member" TABLESAMPLE SYSTEM (%(percent)s)) AS drawn
+     ORDER BY random()
+     LIMIT %(members)s
+"""
+
 
 class Figures(NamedTuple):
     """The fields of Member that the ledger determines."""
@@ -60,6 +75,12 @@ class Difference:
 
 def differences() -> Iterator[Difference]:
     """Compare all members with the ledger, a thousand at a time. Locks nothing."""
+    for _, found in compared():
+        yield from found
+
+
+def compared() -> Iterator[tuple[list[str], list[Difference]]]:
+    """Compare all members with the ledger, and yield the ids of each thousand with what differs among them."""
     return _in_batches(compare)
 
 
@@ -69,13 +90,16 @@ def repair() -> Iterator[Difference]:
     Locks only those who differ, a batch of a thousand members at a time, and writes a POINTS_RECONCILED row of the
     audit log for each.
     """
-    return _in_batches(_repair)
+    for _, found in _in_batches(_repair):
+        yield from found
 
 
-def _in_batches(act: Callable[[list[str]], list[Difference]]) -> Iterator[Difference]:
+def _in_batches(
+    act: Callable[[list[str]], list[Difference]],
+) -> Iterator[tuple[list[str], list[Difference]]]:
     after = ""
     while ids := next_batch(after):
-        yield from act(ids)
+        yield ids, act(ids)
         after = ids[-1]
 
 
@@ -84,6 +108,22 @@ def next_batch(after: str) -> list[str]:
     return list(
         Member.objects.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:BATCH_MEMBERS]
     )
+
+
+def estimated_members() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(ESTIMATE)
+        members: int = cursor.fetchone()[0]
+    return members
+
+
+def draw(members: int) -> list[str]:
+    """Draw so many members at random, or all where they are few, without reading the whole table."""
+    estimate = estimated_members()
+    percent = 100.0 if estimate <= 5 * members else 150.0 * members / estimate
+    with connection.cursor() as cursor:
+        cursor.execute(DRAW, {"percent": percent, "members": members})
+        return [row[0] for row in cursor.fetchall()]
 
 
 def compare(ids: list[str]) -> list[Difference]:

@@ -155,3 +155,45 @@ NO_TRUNCATE = Trigger(
         END
     """,
 )
+
+# Whoever says that a member has introduced themselves, the member is paid by the rule, once. A total at its limit
+# must not keep the gateway from saying so.
+PAY_INTRODUCTION = Trigger(
+    name="trg_member_introduction",
+    function="pay_member_introduction",
+    level=pgtrigger.Row,
+    when=pgtrigger.After,
+    operation=pgtrigger.Insert | pgtrigger.UpdateOf("introCompleted"),
+    condition=pgtrigger.Condition('NEW."introCompleted"'),
+    func="""
+        BEGIN
+          IF TG_OP = 'UPDATE' THEN
+            IF OLD."introCompleted" THEN
+              RETURN NULL;
+            END IF;
+          END IF;
+          BEGIN
+            INSERT INTO @extschema@."PointTransaction" (id, "memberId", action, points, "idempotencyKey")
+            SELECT 'c' || left(replace(gen_random_uuid()::text, '-', ''), 24),
+                   NEW.id,
+                   rule.action,
+                   rule.points,
+                   'intro_completed:' || NEW.id
+              FROM @extschema@."PointRule" AS rule
+             WHERE rule.action = 'intro_completed'
+               AND rule.enabled
+               AND rule.points > 0
+               AND NOT EXISTS (
+                     SELECT
+                       FROM @extschema@."PointTransaction" AS paid
+                      WHERE paid."memberId" = NEW.id
+                        AND paid.action = 'intro_completed'
+                   )
+                ON CONFLICT ("idempotencyKey") WHERE "idempotencyKey" IS NOT NULL DO NOTHING;
+          EXCEPTION WHEN numeric_value_out_of_range THEN
+            RAISE WARNING 'The introduction of member % was not paid: the total would leave its range.', NEW.id;
+          END;
+          RETURN NULL;
+        END
+    """,
+)

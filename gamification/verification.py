@@ -18,21 +18,6 @@ BATCH_MEMBERS = 500
 SHOWN = 5
 REPAIR = "manage.py reconcile_points --repair"
 
-# The planner's figure; where nobody has analysed the table, by its size.
-ESTIMATE = """
-    SELECT CASE WHEN reltuples < 0 THEN 20 * pg_relation_size(oid) / current_setting('block_size')::bigint
-                ELSE reltuples END::bigint
-      FROM pg_class
-     WHERE oid = '"Member"'::regclass
-"""
-# Whole blocks are drawn, and read; a sample half as large again is thinned out, so that the last ones count as well.
-DRAW = """
-    SELECT id
-      FROM (SELECT id FROM "Member" TABLESAMPLE SYSTEM (%(percent)s)) AS drawn
-     ORDER BY random()
-     LIMIT %(members)s
-"""
-
 
 @verification.register("ledger figures", own_transactions=True)
 def figures(database: Database) -> Iterator[Finding]:
@@ -49,9 +34,8 @@ def figures(database: Database) -> Iterator[Finding]:
         extent = "all"
     else:
         with database.transaction():
-            [(estimate,)] = database.rows(ESTIMATE)
-            percent = 100.0 if estimate <= 5 * SAMPLE_MEMBERS else 150.0 * SAMPLE_MEMBERS / estimate
-            drawn = [row[0] for row in database.rows(DRAW, percent=percent, members=SAMPLE_MEMBERS)]
+            estimate = reconciliation.estimated_members()
+            drawn = reconciliation.draw(SAMPLE_MEMBERS)
         ids, deadline = iter(drawn), time.monotonic() + SAMPLE_SECONDS
         while (batch := list(islice(ids, BATCH_MEMBERS))) and (not compared or time.monotonic() < deadline):
             with database.transaction():

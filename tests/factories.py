@@ -8,8 +8,8 @@ import argon2
 import factory
 from django.contrib.auth.models import Permission
 
+from benchmarks.answers import BenchmarkSubmission
 from benchmarks.definitions import Category as BenchmarkCategory
-from benchmarks.models import BenchmarkSubmission
 from council.accounts.models import Account
 from council.models import Admin, Member, SubscriptionStatus, Team
 from gamification.models import PointTransaction

@@ -7,9 +7,12 @@ from django.db.backends.postgresql import base, features
 from django.db.utils import OperationalError
 from psycopg import sql
 
-from council.postgres import embedded
+from council.postgres import embedded, limits, loaders
 from council.postgres.operations import DatabaseOperations
 from council.postgres.schema import DatabaseSchemaEditor
+
+LIMIT_TRANSACTION = "SELECT set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true)"
+HEALTH_CHECK_SECONDS = 2.0
 
 
 class DatabaseFeatures(features.DatabaseFeatures):
@@ -20,6 +23,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     SchemaEditorClass = DatabaseSchemaEditor
     features_class = DatabaseFeatures
     ops_class = DatabaseOperations
+    Database = limits.Psycopg()
 
     # Commands that need no database, such as makemigrations, set this to False on their connection.
     may_start_embedded_server: bool = True
@@ -38,6 +42,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def get_connection_params(self) -> dict[str, Any]:
         params: dict[str, Any] = super().get_connection_params()
         params.setdefault("fallback_application_name", "council")
+        params["context"] = loaders.tolerant(params["context"])
         # A session that waits long for an answer, as for an index, must not be forgotten by a router in between, nor
         # wait for hours for a server that has died.
         params.setdefault("keepalives_idle", 30)
@@ -64,6 +69,20 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 raise
             self._create_embedded_database(name)
             return super().get_new_connection(conn_params)
+
+    def _set_autocommit(self, autocommit: bool) -> None:  # noqa: FBT001
+        super()._set_autocommit(autocommit)  # type: ignore[misc]
+        in_force = limits.IN_FORCE.get()
+        if in_force and not autocommit and self.connection is not None:
+            with self.wrap_database_errors:
+                self.connection.execute(LIMIT_TRANSACTION, in_force.as_milliseconds)
+
+    def is_usable(self) -> bool:
+        """Ask the server, between requests too, where no limits are in force."""
+        with limits.at_most(
+            limits.IN_FORCE.get() or limits.Limits(HEALTH_CHECK_SECONDS, HEALTH_CHECK_SECONDS)
+        ):
+            return bool(super().is_usable())
 
     def _create_embedded_database(self, name: str) -> None:
         with self._nodb_cursor() as cursor:

@@ -142,7 +142,7 @@ class Trigger(pgtrigger.Trigger):
                 function=self.function,
                 table=model._meta.db_table,
                 when=str(self.when),
-                operation=" OR ".join(sorted(events, key=EVENTS.index)),
+                operation=" OR ".join(sorted(events, key=lambda event: EVENTS.index(event.split()[0]))),
                 level=str(self.level),
                 body=textwrap.dedent(str(self.render_func(model))).strip(),
                 referencing=str(self.referencing or "").strip(),

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from django.db import DatabaseError
 
+from council.registry import Registry
 from council.verification.database import Database
 from council.zero_downtime import failures
 
@@ -66,14 +67,14 @@ class Result:
         return next((level for level in (Level.FAILED, Level.WARNING) if level in levels), Level.OK)
 
 
-CHECKS: dict[str, Check] = {}
+CHECKS: Registry[Check] = Registry()
 
 
 def register(name: str, *, own_transactions: bool = False) -> Callable[[Look], Look]:
     """Have `verify_schema` run a function, after those that are registered already."""
 
     def decorate(look: Look) -> Look:
-        CHECKS[name] = Check(name, look, own_transactions)
+        CHECKS.add(name, Check(name, look, own_transactions))
         return look
 
     return decorate

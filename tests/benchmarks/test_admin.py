@@ -49,7 +49,8 @@ def test_answers_cannot_be_found_by_member(field: str, sams_browser: Client, mia
 )
 def test_a_member_cannot_be_found_by_answers(field: str, sams_browser: Client, mia: Member) -> None:
     submission = BenchmarkSubmissionFactory.create(member=mia)
-    assert sams_browser.get("/admin/council/member/", {field: submission.pk}).status_code == 400
+    response = sams_browser.get("/admin/council/member/", {field: submission.pk})
+    assert (response.status_code, response.headers["Location"]) == (302, "/admin/council/member/?e=1")
 
 
 def test_there_is_no_search(sams_browser: Client, mia: Member) -> None:

@@ -91,9 +91,9 @@ DAMAGES: dict[str, Damage] = {
         "PointTransaction.idempotencyKey is text, expected character varying(200)",
     ),
     "a moment with a time zone": Damage(
-        'ALTER TABLE "Resource" ALTER "createdAt" TYPE timestamptz(3)',
+        'ALTER TABLE "Team" ALTER "createdAt" TYPE timestamptz(3)',
         "columns",
-        "Resource.createdAt is timestamp(3) with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP, expected timestamp(3) "
+        "Team.createdAt is timestamp(3) with time zone NOT NULL DEFAULT CURRENT_TIMESTAMP, expected timestamp(3) "
         "without time zone NOT NULL DEFAULT CURRENT_TIMESTAMP",
     ),
     "an enum column that has become text": Damage(

@@ -15,6 +15,7 @@ KEPT = {
     "Admin": "id",
     "AuditLog": "action entityId entityType id",
     "BenchmarkSubmission": "id memberId",
+    "BenchmarkVersion": "memberId",
     "DiscordActivity": "id memberId",
     "EmailTemplate": "body id name subject",
     "FeatureFlag": "category description id key",
@@ -47,6 +48,7 @@ OTHERS = {
     "date": "now()",
     "timestamp without time zone": "now()",
     "timestamp with time zone": "now()",
+    "uuid": "gen_random_uuid()",
 }
 COLUMNS = """
     SELECT c.table_name, c.column_name, c.data_type, c.is_nullable = 'YES', c.is_identity = 'YES',

@@ -1,0 +1,148 @@
+"""The raw answers: what members say about their companies, every version of it, and what staff decided about it.
+
+Nobody's answers are shown to anybody else. So only the modules that pyproject.toml names may import this one, and
+none of them is a view: members see releases, and staff see answers without the member.
+"""
+
+from django.contrib.postgres.functions import RandomUUID
+from django.db import models
+
+from benchmarks import triggers
+from benchmarks.definitions import Category
+from council.models import Member
+from council.postgres.constraints import Action, ForeignKeyConstraint
+from council.postgres.fields import CuidField, CurrentTimestamp, EnumField, TimestampField
+from council.postgres.indexes import GinIndex, Index, UniqueIndex
+
+
+class BenchmarkSubmission(models.Model):
+    """A member's answers in one category as they are now: `data` maps a field's name to a number or a text.
+
+    This is the table that the gateway knows. Triggers write every change of it into `BenchmarkVersion`. `updated_at`
+    is when the member last sent the answers, or said that they are still right.
+    """
+
+    id = CuidField()
+    member = models.ForeignKey(
+        Member,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        db_column="memberId",
+        related_name="+",
+    )
+    category = EnumField(enum="BenchmarkCategory", choices=Category)
+    data = models.JSONField()
+    is_valid = models.BooleanField("valid", db_column="isValid", db_default=True)
+    submitted_at = TimestampField(db_column="submittedAt", db_default=CurrentTimestamp(), editable=False)
+    updated_at = TimestampField(db_column="updatedAt", auto_now=True)
+
+    class Meta:
+        db_table = "BenchmarkSubmission"
+        constraints = [
+            UniqueIndex(name="BenchmarkSubmission_memberId_category_key", fields=["member", "category"]),
+            ForeignKeyConstraint(
+                name="BenchmarkSubmission_memberId_fkey",
+                field="member",
+                on_delete=Action.CASCADE,
+                on_update=Action.CASCADE,
+            ),
+        ]
+        indexes = [
+            Index(name="BenchmarkSubmission_category_idx", fields=["category"]),
+            GinIndex(name="BenchmarkSubmission_data_idx", fields=["data"], opclasses=["jsonb_path_ops"]),
+            Index(name="BenchmarkSubmission_memberId_idx", fields=["member"]),
+        ]
+        triggers = [triggers.RECORD_VERSION, triggers.NO_SUBMISSION_TRUNCATE]
+
+    def __str__(self) -> str:
+        return str(self.category)
+
+
+class BenchmarkVersion(models.Model):
+    """What a member's answers in a category were from `recorded_at` on: added by a trigger, and never changed.
+
+    `number` counts a member's versions in the category, from 1. `data` holds what makes sense of the stored JSON:
+    an object of numbers and short texts, by the function benchmark_answers; it is empty where `is_withdrawn`.
+    `company_key` is the member's company as it was then: `team:`, `customer:` (who pays) or `member:`, and an id.
+    The id is random, so that it tells neither whose the answers are nor when they came in.
+    """
+
+    id = models.UUIDField(primary_key=True, db_default=RandomUUID(), editable=False)
+    member = models.ForeignKey(
+        Member,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        db_column="memberId",
+        related_name="+",
+    )
+    category = EnumField(enum="BenchmarkCategory", choices=Category)
+    number = models.IntegerField()
+    data = models.JSONField()
+    is_withdrawn = models.BooleanField(db_column="isWithdrawn", db_default=False)
+    company_key = models.TextField(db_column="companyKey")
+    recorded_at = TimestampField(db_column="recordedAt", editable=False)
+
+    class Meta:
+        db_table = "BenchmarkVersion"
+        constraints = [
+            UniqueIndex(
+                name="BenchmarkVersion_memberId_category_number_key", fields=["member", "category", "number"]
+            ),
+            ForeignKeyConstraint(
+                name="BenchmarkVersion_memberId_fkey",
+                field="member",
+                on_delete=Action.CASCADE,
+                on_update=Action.CASCADE,
+            ),
+        ]
+        triggers = [triggers.VERSION_APPEND_ONLY, triggers.NO_VERSION_TRUNCATE]
+
+    def __str__(self) -> str:
+        return str(self.category)
+
+
+class State(models.TextChoices):
+    """What becomes of a version: received ones are in releases, flagged and rejected ones are not."""
+
+    RECEIVED = "RECEIVED"
+    FLAGGED = "FLAGGED"
+    REJECTED = "REJECTED"
+
+
+class BenchmarkReview(models.Model):
+    """A version got a state: added, and never changed. The newest of a version, by `id`, is in force.
+
+    The first is the computer's, without `reviewed_by`, and has the version's own moment. A version that has none yet
+    waits for it, as those that the gateway wrote do.
+    """
+
+    version = models.ForeignKey(
+        BenchmarkVersion,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        db_column="versionId",
+        related_name="reviews",
+    )
+    state = EnumField(enum="BenchmarkState", choices=State)
+    reason = models.TextField(db_default="")
+    reviewed_by = models.TextField(db_column="reviewedBy", null=True, blank=True)
+    created_at = TimestampField(db_column="createdAt", editable=False)
+
+    class Meta:
+        db_table = "BenchmarkReview"
+        constraints = [
+            ForeignKeyConstraint(
+                name="BenchmarkReview_versionId_fkey",
+                field="version",
+                on_delete=Action.CASCADE,
+                on_update=Action.CASCADE,
+            ),
+        ]
+        indexes = [Index(name="BenchmarkReview_versionId_id_idx", fields=["version", "id"])]
+        triggers = [triggers.REVIEW_APPEND_ONLY, triggers.NO_REVIEW_TRUNCATE]
+
+    def __str__(self) -> str:
+        return str(self.state)

@@ -1,0 +1,22 @@
+"""Rows that nobody needs any longer."""
+
+from datetime import time, timedelta
+
+from django.contrib.sessions.models import Session
+from django.db.models.functions import Now
+
+from council.jobs.lease import Run, database_clock
+from council.jobs.registry import Counts, register
+from council.jobs.schedules import Daily
+from council.models import JobRun
+
+KEPT_DAYS = 90
+
+
+@register("housekeeping", Daily(at=time(4, 0)))
+def housekeeping(run: Run) -> Counts:
+    """Remove sessions that have expired, and records of runs that ended 90 days ago."""
+    sessions, _ = Session.objects.filter(expire_date__lt=Now()).delete()
+    old = JobRun.objects.filter(ended_at__lt=database_clock() - timedelta(days=KEPT_DAYS))
+    runs, _ = old.delete()
+    return {"sessions removed": sessions, "old runs removed": runs}

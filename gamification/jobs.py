@@ -1,0 +1,43 @@
+"""What must happen to points by the clock."""
+
+from datetime import time
+
+from django.conf import settings
+
+from council import jobs
+from gamification import discord, leaderboard, reconciliation
+
+SHOWN = 5
+
+
+@jobs.register("refresh_leaderboard", jobs.Every(minutes=5))
+def refresh_leaderboard(run: jobs.Run) -> jobs.Counts:
+    """Count the leaderboards' checkpoints, by which ranks far down are found quickly."""
+    return {"checkpoints": leaderboard.refresh()}
+
+
+class NotTheLedgers(Exception):
+    """Some members' figures differ from the ledger."""
+
+
+@jobs.register("reconcile_points", jobs.Daily(at=time(3, 30)))
+def reconcile_points(run: jobs.Run) -> jobs.Counts:
+    """Compare every member's figures with the ledger. Fails where they differ; repairs nothing."""
+    members, found = 0, []
+    for ids, differences in reconciliation.compared():
+        members += len(ids)
+        found += differences
+        run.report()
+    if found:
+        raise NotTheLedgers(
+            f"The figures of {len(found):,} of {members:,} members are not the ledger's: "
+            f"{'; '.join(map(str, found[:SHOWN]))}{' …' if len(found) > SHOWN else ''}. "
+            f"To repair them: manage.py reconcile_points --repair."
+        )
+    return {"members compared": members}
+
+
+@jobs.register("sync_discord", jobs.Every(minutes=15), is_on=lambda: bool(settings.DISCORD_GUILD_ID))
+def sync_discord(run: jobs.Run) -> jobs.Counts:
+    """Read MEE6's leaderboard and pay what is owed for Discord activity."""
+    return discord.sync(run, guild_id=settings.DISCORD_GUILD_ID, base_url=settings.MEE6_URL)

@@ -1,0 +1,43 @@
+"""Pictures of resources: whatever is uploaded is decoded and written anew, small and without metadata."""
+
+from io import BytesIO
+from typing import IO
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from resources.refusal import Refused
+
+MAX_UPLOAD_BYTES = 10 * 1024 * 1024
+MAX_PIXELS = 25_000_000
+MAX_SIDE_PIXELS = 640
+FORMATS = ("JPEG", "PNG", "WEBP")
+TAKEN = "A thumbnail is a JPEG, PNG or WebP picture."
+
+
+def convert(file: IO[bytes]) -> bytes:
+    """Make a WebP picture of at most 640 pixels a side. Raises Refused."""
+    file.seek(0)
+    try:
+        with Image.open(file, formats=FORMATS) as picture:  # reads the header alone
+            width, height = picture.size
+            if width * height > MAX_PIXELS:
+                raise Refused(
+                    f"The picture has {width:,} by {height:,} pixels, more than {MAX_PIXELS:,} in all. Make it smaller."
+                )
+            picture.draft(
+                "RGB", (2 * MAX_SIDE_PIXELS, 2 * MAX_SIDE_PIXELS)
+            )  # a large JPEG is decoded in part
+            has_alpha = picture.mode in {"LA", "PA", "RGBA", "RGBa"} or "transparency" in picture.info
+            upright = ImageOps.exif_transpose(picture).convert("RGBA" if has_alpha else "RGB")
+            upright.thumbnail((MAX_SIDE_PIXELS, MAX_SIDE_PIXELS), Image.Resampling.LANCZOS)
+            # Of the pixels alone: what else the picture carried, such as a place or a profile, stays behind.
+            plain = Image.frombytes(upright.mode, upright.size, upright.tobytes())
+            written = BytesIO()
+            plain.save(written, "WEBP", quality=80, method=4)
+    except UnidentifiedImageError as error:
+        raise Refused(f"This is no picture that we can read. {TAKEN}") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise Refused(f"The picture has more than {MAX_PIXELS:,} pixels. Make it smaller.") from error
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, MemoryError) as error:
+        raise Refused(f"The picture is damaged. Save it again. {TAKEN}") from error
+    return written.getvalue()

@@ -1,0 +1,139 @@
+"""Uploads, from the first byte to a file that may be stored.
+
+Nothing is ever whole in memory, and what is on disk while it arrives has no name, so that it goes with the process.
+"""
+
+import tempfile
+from dataclasses import dataclass
+from typing import IO, Any
+
+from django.core.files.base import ContentFile, File
+from django.core.files.uploadedfile import UploadedFile
+from django.core.files.uploadhandler import FileUploadHandler, StopUpload
+
+from council import throttle
+from council.accounts.models import Account
+from resources import file_names, media_types, scanner, storage, thumbnails
+from resources.media_types import MediaType
+from resources.refusal import Refused
+
+MIB = 1024 * 1024
+MAX_BYTES = 100 * MIB
+# By the field of the form.
+LIMITS = {"file": MAX_BYTES, "thumbnail": thumbnails.MAX_UPLOAD_BYTES}
+# How much of a file that is refused already is read and thrown away, so that the form can come back. Then we hang up.
+MAX_THROWN_AWAY_BYTES = MAX_BYTES
+UPLOADS_PER_HOUR = 60
+MAY_UPLOAD = ("resources.add_resource", "resources.change_resource")
+
+
+class Upload(UploadedFile):
+    """A file that has arrived, or what is wrong with it; `fault` is what is said to who sent it."""
+
+    def __init__(self, *, file: IO[bytes], name: str, content_type: str, size: int, fault: str) -> None:
+        super().__init__(file, name, content_type, size)
+        self.fault = fault
+
+
+class UploadHandler(FileUploadHandler):
+    """Take files of staff who may upload, count them while they arrive, and hang up on everybody else.
+
+    The only upload handler (FILE_UPLOAD_HANDLERS), so that no page takes a file that was not meant to.
+    """
+
+    file: IO[bytes]
+    received = 0
+    limit = 0
+    fault = ""
+
+    def new_file(self, *args: Any, **kwargs: Any) -> None:
+        super().new_file(*args, **kwargs)
+        self.limit = LIMITS.get(str(self.field_name), 0)
+        account = getattr(self.request, "user", None)
+        if not self.limit or not isinstance(account, Account) or not may_upload(account):
+            raise StopUpload(connection_reset=True)
+        self.received, self.fault = 0, ""
+        self.file = tempfile.TemporaryFile()  # noqa: SIM115  # it is closed with the request
+        try:
+            throttle.count("uploads", str(account.pk), limit=UPLOADS_PER_HOUR, window_seconds=3600)
+        except throttle.TooMany as error:
+            self.fault = (
+                f"{UPLOADS_PER_HOUR} files an hour are as many as an account may upload. "
+                f"Try again in {error.seconds // 60 + 1} minutes."
+            )
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
+        self.received += len(raw_data)
+        if not self.fault and self.received > self.limit:
+            self.fault = f"The file has more than {self.limit // MIB} MB. Make it smaller, or split it."
+            self.file.truncate(0)
+        if not self.fault:
+            self.file.write(raw_data)
+        elif self.received > self.limit + MAX_THROWN_AWAY_BYTES:
+            raise StopUpload(connection_reset=True)
+
+    def file_complete(self, file_size: int) -> Upload:
+        self.file.seek(0)
+        return Upload(
+            file=self.file,
+            name=str(self.file_name),
+            content_type=str(self.content_type or ""),
+            size=0 if self.fault else self.received,
+            fault=self.fault,
+        )
+
+    def upload_interrupted(self) -> None:
+        if self.limit:
+            self.file.close()
+
+
+def may_upload(account: Account) -> bool:
+    return account.is_active and account.is_staff and any(account.has_perm(name) for name in MAY_UPLOAD)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A file that may be stored."""
+
+    file: File
+    name: str
+    media_type: MediaType
+
+
+def check(upload: UploadedFile) -> Checked:
+    """Make sure that a file is what it says it is, and harmless. Raises Refused."""
+    _raise_fault(upload)
+    name = upload.name or ""
+    file_names.check(name)
+    file: Any = upload.file
+    media_type = media_types.check(file, size=upload.size or 0, name=name, declared=upload.content_type or "")
+    scanner.scan(file)
+    return Checked(File(file), name, media_type)
+
+
+def check_thumbnail(upload: UploadedFile) -> File:
+    """Make a thumbnail of an uploaded picture. Raises Refused."""
+    _raise_fault(upload)
+    file: Any = upload.file
+    scanner.scan(file)
+    return ContentFile(thumbnails.convert(file))
+
+
+def _raise_fault(upload: UploadedFile) -> None:
+    if fault := getattr(upload, "fault", ""):
+        raise Refused(fault)
+
+
+def store(checked: Checked) -> storage.Stored:
+    """Store a file that was checked. Raises storage.Unavailable, and then nothing is left of it."""
+    return storage.save(
+        checked.file,
+        folder=storage.FILES,
+        extension=checked.media_type.extension,
+        mime_type=checked.media_type.mime_type,
+    )
+
+
+def store_thumbnail(picture: File) -> str:
+    """Store a thumbnail, and return its path. Raises storage.Unavailable."""
+    return storage.save(picture, folder=storage.THUMBNAILS, extension=".webp", mime_type="image/webp").path

@@ -1,0 +1,116 @@
+"""`/healthz` and `/readyz`, as a load balancer asks: without a name, TLS or an account."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import DatabaseError
+from django.test import Client
+
+from council import health
+from council.jobs.lease import database_clock
+from council.models import JobRun, Member
+from tests.databases import Database
+from tests.factories import MemberFactory
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep no answer from another test."""
+    monkeypatch.setattr(health, "LOOK_SECONDS", -1.0)
+    monkeypatch.setattr(health, "_is_migrated", False)
+    for probe in health.PROBES.values():
+        monkeypatch.setattr(probe, "kept_seconds", -1.0)
+
+
+@pytest.fixture
+def production(settings: Any) -> Client:
+    settings.DEBUG = False
+    settings.ALLOWED_HOSTS = ["council.example"]
+    settings.SECURE_SSL_REDIRECT = True
+    return Client(headers={"host": "10.0.0.7"})
+
+
+def test_a_process_that_is_alive_says_so_without_asking_the_database(production: Client) -> None:
+    response = production.get("/healthz")
+    assert (response.status_code, response.content) == (200, b"ok\n")
+    assert response["Cache-Control"] == "no-store"
+
+
+def test_other_addresses_are_still_checked(production: Client) -> None:
+    assert production.get("/healthz/").status_code != 200
+    assert production.get("/sign-in/").status_code in {301, 400}
+
+
+def test_a_site_that_can_serve_is_ready(production: Client, db: None) -> None:
+    MemberFactory.create()
+    response = production.get("/readyz")
+    assert response.status_code == 200
+    assert response.json() == {
+        "status": "ok",
+        "database": "ok",
+        "migrations": "ok",
+        "jobs": "ok",
+        "ledger": "ok",
+    }
+
+
+def test_an_overdue_job_degrades_it_and_takes_it_from_nobody(production: Client, db: None) -> None:
+    long_ago = database_clock() - timedelta(days=3)
+    JobRun.objects.create(
+        job="housekeeping",
+        started_at=long_ago,
+        lease_until=long_ago,
+        ended_at=long_ago,
+        outcome="DONE",
+        counts={},
+        notes=[],
+        host="web1",
+    )
+    response = production.get("/readyz")
+    assert (response.status_code, response.json()["status"], response.json()["jobs"]) == (
+        200,
+        "degraded",
+        "overdue",
+    )
+    assert "housekeeping" not in response.content.decode()
+
+
+def test_figures_that_are_not_the_ledgers_degrade_it(production: Client, db: None) -> None:
+    member = MemberFactory.create()
+    Member.objects.filter(pk=member.pk).update(total_points=7)
+    response = production.get("/readyz")
+    assert (response.status_code, response.json()["ledger"]) == (200, "differs")
+    assert member.pk not in response.content.decode()
+
+
+def test_a_database_that_is_away_makes_it_unready_and_says_no_more(
+    production: Client, monkeypatch: pytest.MonkeyPatch, db: None
+) -> None:
+    def away(*args: Any) -> None:
+        raise DatabaseError("connection to 10.1.2.3 failed: secret")
+
+    monkeypatch.setattr(health.PROBES["database"], "look", away)
+    response = production.get("/readyz")
+    assert response.status_code == 503
+    assert response.json() == {"status": "unavailable", "database": "unavailable"}
+
+
+def test_a_database_that_is_not_migrated_makes_it_unready(database: Database) -> None:
+    with database.as_default_connection():
+        words, status = health.look()
+    assert (status, words) == (503, {"status": "unavailable", "database": "ok", "migrations": "pending"})
+
+
+def test_an_answer_is_kept_so_that_asking_often_costs_little(
+    production: Client, monkeypatch: pytest.MonkeyPatch, db: None, django_assert_num_queries: Any
+) -> None:
+    monkeypatch.setattr(health, "LOOK_SECONDS", 60.0)
+    production.get("/readyz")
+    with django_assert_num_queries(0):
+        production.get("/readyz")
+
+
+def test_nothing_else_is_answered_there(production: Client) -> None:
+    assert production.post("/readyz").status_code == 405
+    assert production.head("/healthz").status_code == 200

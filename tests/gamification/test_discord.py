@@ -1,0 +1,230 @@
+"""What members are paid for Discord activity, over several syncs with a server that answers as MEE6 does."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.core.management import call_command
+
+from council import jobs
+from council.accounts.models import Account
+from council.models import JobRun, Member
+from gamification import discord, ledger, mee6
+from gamification.models import DiscordActivity, DiscordStanding, PointRule, PointTransaction
+from tests import mee6 as stand_in
+from tests.factories import MemberFactory, PointTransactionFactory
+from tests.mee6 import Mee6, player
+
+Sync = Callable[..., JobRun]
+
+
+@pytest.fixture
+def server() -> Iterator[Mee6]:
+    with stand_in.serving() as serving:
+        yield serving
+
+
+@pytest.fixture
+def sync(server: Mee6, settings: object, db: None) -> Sync:
+    """Run the job with these players' XP, by number."""
+    settings.DISCORD_GUILD_ID, settings.MEE6_URL = "42", server.url  # type: ignore[attr-defined]
+
+    def act(xp: dict[int, int]) -> JobRun:
+        server.players = [player(number, each) for number, each in xp.items()]
+        run = jobs.run(jobs.JOBS["sync_discord"])
+        assert run is not None
+        assert run.outcome == JobRun.Outcome.DONE, run.error
+        return run
+
+    return act
+
+
+def linked(number: int) -> Member:
+    return MemberFactory.create(discord_id=player(number, 0)["id"])
+
+
+def points(member: Member) -> int:
+    member.refresh_from_db()
+    return member.total_points
+
+
+def test_the_first_sight_is_a_baseline_and_pays_nothing(sync: Sync) -> None:
+    member = linked(1)
+    run = sync({1: 5_000})
+    assert points(member) == 0
+    assert run.counts["first seen"] == 1
+    assert not DiscordActivity.objects.exists()
+
+
+def test_each_hundred_xp_above_the_mark_is_paid_and_no_remainder_is_lost(sync: Sync) -> None:
+    member = linked(1)
+    paid = []
+    for xp in (50, 149, 150, 249, 250, 649):
+        sync({1: xp})
+        paid.append(points(member))
+    assert paid == [0, 0, 1, 1, 2, 5]
+
+
+def test_a_row_of_activity_is_written_only_where_something_changed(sync: Sync) -> None:
+    linked(1)
+    for xp in (100, 130, 130, 90):
+        sync({1: xp})
+    activities = DiscordActivity.objects.order_by("synced_at", "pk").values_list("xp_delta", "xp_total")
+    assert sorted(activities) == [(-40, 90), (30, 130)]
+
+
+def test_a_sync_that_is_repeated_pays_nothing_twice(sync: Sync) -> None:
+    member = linked(1)
+    for xp in (0, 1_000, 1_000, 1_000):
+        sync({1: xp})
+    assert points(member) == 10
+    assert PointTransaction.objects.count() == 1
+
+
+def test_xp_that_falls_owes_nothing_until_it_is_above_the_mark_again(sync: Sync) -> None:
+    member = linked(1)
+    paid = []
+    for xp in (0, 1_000, 200, 900, 1_000, 1_100):
+        sync({1: xp})
+        paid.append(points(member))
+    assert paid == [0, 10, 10, 10, 10, 11]
+
+
+def test_a_player_who_is_missing_and_returns_keeps_what_they_have(sync: Sync) -> None:
+    member = linked(1)
+    for xp in ({1: 0}, {1: 500}, {}, {2: 5}, {1: 700}):
+        sync(xp)
+    assert points(member) == 7
+
+
+def test_a_disabled_rule_pays_nothing_then_or_later(sync: Sync) -> None:
+    member = linked(1)
+    sync({1: 0})
+    PointRule.objects.filter(action="discord_activity").update(enabled=False)
+    sync({1: 1_000})
+    PointRule.objects.filter(action="discord_activity").update(enabled=True, points=3)
+    sync({1: 1_000})
+    assert points(member) == 0
+    sync({1: 1_100})
+    assert points(member) == 3
+
+
+def test_a_reversed_payment_is_not_paid_again(sync: Sync, sam: Account) -> None:
+    member = linked(1)
+    for xp in (0, 500):
+        sync({1: xp})
+    ledger.reverse(
+        entry_id=PointTransaction.objects.get().pk, reason="Counted by a bot, not a person", performed_by=sam
+    )
+    sync({1: 500})
+    sync({1: 600})
+    assert points(member) == 1
+
+
+def test_an_account_that_is_linked_anew_begins_anew(sync: Sync) -> None:
+    member = linked(1)
+    for xp in ({1: 0, 2: 900}, {1: 300, 2: 900}):
+        sync(xp)
+    first, second = player(1, 0)["id"], player(2, 0)["id"]
+    paid = [points(member)]
+    for discord_id, xp in ((second, {2: 950}), (second, {2: 1_050}), (first, {1: 999}), (first, {1: 1_399})):
+        Member.objects.filter(pk=member.pk).update(discord_id=discord_id)
+        sync(xp)
+        paid.append(points(member))
+    assert paid == [3, 3, 4, 4, 8]
+
+
+def test_an_account_that_moves_to_another_member_is_paid_to_neither_twice(sync: Sync) -> None:
+    one, other = linked(1), MemberFactory.create()
+    for xp in (0, 500):
+        sync({1: xp})
+    Member.objects.filter(pk=one.pk).update(discord_id=None)
+    Member.objects.filter(pk=other.pk).update(discord_id=player(1, 0)["id"])
+    sync({1: 600})
+    sync({1: 800})
+    assert (points(one), points(other)) == (5, 2)
+
+
+def test_a_player_who_comes_twice_over_a_page_boundary_is_paid_once(
+    sync: Sync, server: Mee6, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member = linked(1)
+    sync({1: 0})
+    monkeypatch.setattr(mee6, "PAGE_PLAYERS", 2)
+    server.players = [player(2, 900), player(1, 500), player(1, 500), player(3, 4)]
+    jobs.run(jobs.JOBS["sync_discord"])
+    assert points(member) == 5
+
+
+def test_a_member_at_the_limit_is_set_aside_with_the_reason_and_stops_nobody(sync: Sync) -> None:
+    members = [linked(number) for number in range(8)]
+    sync(dict.fromkeys(range(8), 0))
+    PointTransactionFactory.create(member=members[3], points=ledger.MAX_TOTAL - 1)
+    run = sync(dict.fromkeys(range(8), 1_000))
+    assert [points(member) for member in members if member != members[3]] == [10] * 7
+    assert points(members[3]) == ledger.MAX_TOTAL - 1
+    assert run.counts["set aside"] == 1
+    assert members[3].pk in run.notes[0]
+    assert "would leave the range" in run.notes[0]
+    Member.objects.filter(pk=members[3].pk).delete()
+    assert sync(dict.fromkeys(range(8), 1_000)).counts.get("set aside", 0) == 0
+
+
+def test_a_member_who_goes_in_mid_run_stops_nobody(
+    sync: Sync, server: Mee6, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, stays = linked(1), linked(2)
+    sync({1: 0, 2: 0})
+    changed = discord._changed
+
+    def delete_after(*args: object) -> object:
+        found = changed(*args)  # type: ignore[arg-type]
+        Member.objects.filter(pk=gone.pk).delete()
+        return found
+
+    monkeypatch.setattr(discord, "_changed", delete_after)
+    sync({1: 500, 2: 500})
+    assert points(stays) == 5
+    assert not DiscordStanding.objects.filter(discord_id=gone.discord_id).exists()
+
+
+def test_what_was_read_before_an_error_stays_paid_and_the_next_run_goes_on(
+    sync: Sync, server: Mee6, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members = [linked(number) for number in range(4)]
+    sync(dict.fromkeys(range(4), 0))
+    monkeypatch.setattr(mee6, "PAGE_PLAYERS", 2)
+
+    def fail_on_the_second_page(page: int) -> None:
+        server.faults = [stand_in.status(401)] if page == 0 else []
+
+    server.before_page = fail_on_the_second_page
+    server.players = [player(number, 300) for number in range(4)]
+    run = jobs.run(jobs.JOBS["sync_discord"])
+    assert run is not None
+    assert run.outcome == JobRun.Outcome.FAILED
+    assert "not public" in str(run.error)
+    assert [points(member) for member in members] == [3, 3, 0, 0]
+    server.before_page = lambda page: None
+    jobs.run(jobs.JOBS["sync_discord"])
+    assert [points(member) for member in members] == [3, 3, 3, 3]
+
+
+def test_the_number_of_statements_depends_on_pages_not_on_players(
+    sync: Sync, django_assert_max_num_queries: Callable[..., object]
+) -> None:
+    for number in range(60):
+        linked(number)
+    sync(dict.fromkeys(range(60), 0))
+    with django_assert_max_num_queries(40):  # type: ignore[attr-defined]
+        sync(dict.fromkeys(range(60), 500))
+
+
+def test_the_command_runs_the_job_now(sync: Sync, server: Mee6, capsys: pytest.CaptureFixture[str]) -> None:
+    member = linked(1)
+    sync({1: 0})
+    server.players = [player(1, 250)]
+    call_command("sync_discord")
+    assert points(member) == 2
+    said = capsys.readouterr().out
+    assert said.startswith("sync_discord: ")
+    assert "1 members paid" in said
