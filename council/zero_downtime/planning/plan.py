@@ -1,6 +1,5 @@
 """What pending migrations will do to a database that is in use, told before they run."""
 
-import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -187,8 +186,15 @@ class _Foretold:
         operation = change.operation
         self.met.clear()
         self.found.clear()
-        sql = [text for text in self.sql(change) if not self.is_there(text)]
-        effects = [*self.of_operation(change), *itertools.chain.from_iterable(map(self.of_sql, sql))]
+        effects: list[Effect] = []
+        sql, locks = [], []
+        for text in self.sql(change):
+            if not self.is_there(text):
+                sql.append(text)
+                own = list(self.of_sql(text))
+                effects += own
+                locks += self.held(own, operation)
+        effects += self.of_operation(change)
         work = [
             _batched(effect, operation)._replace(is_counted=self.there[effect.table].is_counted)
             for effect in effects
@@ -197,7 +203,8 @@ class _Foretold:
         if self.migration.atomic and any(piece.is_concurrent or piece.batches for piece in work):
             effects.append(IN_TRANSACTION)
         seconds = sum(durations.seconds(piece, self.pace) for piece in work)
-        locks = _strongest(effect for effect in effects if isinstance(effect, Lock))
+        if self.migration.atomic or operation.atomic:
+            locks = [Held(lock, seconds) for lock, _ in locks]
         return Step(
             migration=str(self.migration),
             operation=f"Undo: {operation.describe()}" if change.backwards else operation.describe(),
@@ -212,11 +219,17 @@ class _Foretold:
             accepted=self.accepted,
             # A batch is a transaction of its own.
             locks=[
-                Held(lock, seconds / max([1, *(piece.batches for piece in work)]))
-                for lock in locks
+                Held(lock, held / max([1, *(piece.batches for piece in work)]))
+                for lock, held in _strongest(locks)
                 if lock.table not in self.there.new_tables
             ],
         )
+
+    def held(self, effects: list[Effect], operation: Operation) -> list[Held]:
+        """Give the locks of a statement, held for as long as itself takes."""
+        work = [_batched(effect, operation) for effect in effects if isinstance(effect, Work)]
+        seconds = sum(durations.seconds(piece, self.pace) for piece in work)
+        return [Held(effect, seconds) for effect in effects if isinstance(effect, Lock)]
 
     def sql(self, change: _Change) -> list[str]:
         """Have an operation print its SQL, as sqlmigrate does, where it can."""
@@ -312,12 +325,12 @@ def _batched(work: Work, operation: Operation) -> Work:
     return work
 
 
-def _strongest(locks: Iterable[Lock]) -> list[Lock]:
-    """Keep the strongest lock of each table."""
-    found: dict[str, Lock] = {}
-    for lock in locks:
-        other = found.get(lock.table, lock)
-        found[lock.table] = max(lock, other, key=lambda one: MODES.index(one.mode))
+def _strongest(locks: Iterable[Held]) -> list[Held]:
+    """Keep the strongest lock of each table, and of equal ones that which is held longest."""
+    found: dict[str, Held] = {}
+    for held in locks:
+        other = found.get(held.lock.table, held)
+        found[held.lock.table] = max(held, other, key=lambda one: (MODES.index(one.lock.mode), one.seconds))
     return list(found.values())
 
 
