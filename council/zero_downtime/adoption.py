@@ -113,7 +113,7 @@ class _Look:
         self.result.differences.sort()
         for table in sorted(self.tables - strange):
             self._bring(table)
-        if with_rows and not self.result.differences:
+        if with_rows and not (self.result.differences or self.result.faults):
             self._rows()
         return self.result
 

@@ -128,7 +128,7 @@ class AdoptBaseline(Operation):
         if not found.there:
             return None
         lines = [*map(line, found.differences), *found.faults]
-        if with_rows and not found.differences:
+        if with_rows and not lines:
             lines += self._broken_rules(connection, found)
         if lines:
             raise BaselineMismatch(

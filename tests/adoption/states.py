@@ -1,8 +1,13 @@
 """The states in which production may be found: version 1, and the gateway's plan for version 2 up to any statement."""
 
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
+
+import psycopg
+
+from tests.databases import Database
 
 SCHEMA = Path(__file__).resolve().parent.parent / "schema"
 V1 = (SCHEMA / "v1.sql").read_text()
@@ -86,6 +91,20 @@ def on_the_way() -> list[State]:
         where = "after" if is_end else f"statement {count} of the plan, in"
         found.append(State(f"{where} step {statement.step}", tuple(one.sql for one in PLAN[:count])))
     return found
+
+
+def tables(session: psycopg.Connection) -> list[str]:
+    query = b"SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
+    return [table for (table,) in session.execute(query)]
+
+
+def wait_for_build(database: Database) -> None:
+    deadline = time.monotonic() + 60
+    while not database.fetch(
+        "SELECT 1 FROM pg_stat_progress_create_index WHERE datname = current_database()"
+    ):
+        assert time.monotonic() < deadline, "no build began"
+        time.sleep(0.02)
 
 
 def invalid(index: str) -> str:

@@ -56,12 +56,15 @@ def rows(database: Database, columns: dict[str, list[str]]) -> dict[str, tuple[o
 class Walk:
     """Has a v1 database with rows to copy, and what an undisturbed migrate makes of one."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, undisturbed: Database | None = None) -> None:
         self.name = name
         self.template = Database(f"{name}_v1")
         self.template.drop()
         self.template.create()
         self.template.execute(states.V1 + states.ROWS)
+        if undisturbed:
+            self.expected = facts(undisturbed)
+            return
         with self.database("undisturbed") as database:
             migrate(database)
             self.expected = facts(database)
@@ -168,7 +171,12 @@ def require(holds: bool, otherwise: str) -> None:
 
 
 def migrate(database: Database) -> str:
-    output = io.StringIO()
     with database.as_django_connection():
-        call_command("migrate", database=SCRATCH, verbosity=1, interactive=False, stdout=output)
+        return migrate_connected()
+
+
+def migrate_connected() -> str:
+    """Migrate the database with the alias `scratch`."""
+    output = io.StringIO()
+    call_command("migrate", database=SCRATCH, verbosity=1, interactive=False, stdout=output)
     return output.getvalue()
