@@ -103,12 +103,13 @@ def test_a_build_that_still_runs_without_its_client_is_waited_for(
     step = 5
     sql = states.upto(step)[-1]
     with unblocked.state(states.State("build", states.upto(step - 1)), purpose="build") as database:
-        with database.connect() as gateway, database.connect() as client:
+        client = database.connect()
+        with database.connect() as gateway:
             gateway.execute("BEGIN")
             gateway.execute('LOCK TABLE "BenchmarkSubmission" IN ROW EXCLUSIVE MODE')
-            # Sent, and its answer never read: the client is gone, and the server process goes on.
             client.pgconn.send_query(sql.encode())
             states.wait_for_build(database)
+            client.pgconn.finish()  # the client is gone, and the server process goes on
             run = deploy(database, "benchmarks", "0004")
             run.wait_for("waiting, .*CREATE INDEX CONCURRENTLY")
             gateway.execute("COMMIT")
