@@ -21,6 +21,7 @@ from council.zero_downtime.editor import SchemaEditor
 from council.zero_downtime.observer import Observer
 from council.zero_downtime.patience import Patience
 from council.zero_downtime.planning import plan as planning
+from council.zero_downtime.planning import refusal
 
 
 class Executor(MigrationExecutor):
@@ -33,8 +34,10 @@ class Executor(MigrationExecutor):
         *,
         observer: Observer,
         patience: Patience,
+        accepts_risks: bool = False,
     ) -> None:
         super().__init__(connection, progress_callback)
+        self.accepts_risks = accepts_risks
         self.observer = observer
         self.patience = patience
 
@@ -46,9 +49,9 @@ class Executor(MigrationExecutor):
         fake: bool = False,  # noqa: FBT001, FBT002
         fake_initial: bool = False,  # noqa: FBT001, FBT002
     ) -> ProjectState:
-        """Run a plan, after a look at the database that it begins with.
+        """Run a plan, after a look at the database that it begins with, and at what the plan would do to it.
 
-        Raises BaselineMismatch before anything is written, Django's own table of migrations included.
+        Raises BaselineMismatch and Refused before anything is written, Django's own table of migrations included.
         """
         if plan is None:
             plan = self.migration_plan(targets)
@@ -58,7 +61,13 @@ class Executor(MigrationExecutor):
                     operation.look(self.connection, with_rows=True)
         self._refuse_if_half_reversed(plan)
         self.planned, self.finished = len(plan), 0
-        self.wanted = {} if fake else planning.wanted(self.connection, plan)
+        foretold = [] if fake else planning.of_operations(self.connection, plan)
+        if not self.accepts_risks:
+            refusal.refuse([step for _, step in foretold], limit_seconds=self.patience.lock_seconds)
+        self.wanted = {
+            operation: {held.lock for held in step.locks if held.lock.mode in planning.FELT}
+            for operation, step in foretold
+        }
         return super().migrate(targets, plan, state, fake, fake_initial)
 
     def _refuse_if_half_reversed(self, plan: Any) -> None:
