@@ -190,7 +190,8 @@ def test_what_is_there_already_is_named_and_locks_nothing(foretell: Foretell) ->
         [found] = foretell(statement)
         assert found.found
         assert found.found[0].endswith(" is there already")
-        assert found.sql == found.locks == []
+        assert not found.sql
+        assert not found.locks
 
     [gone] = foretell('ALTER TABLE "Child" DROP COLUMN note; ALTER TABLE "Child" ADD COLUMN note text')
     assert gone.sql
