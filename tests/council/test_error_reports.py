@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -11,7 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tests.databases import ROOT
+from tests.databases import ROOT, Database
 
 MARK = "mark-7f3a"
 CRASH = f"""
@@ -60,17 +59,19 @@ def sentry() -> Iterator[tuple[str, list[bytes]]]:
         server.server_close()
 
 
-def test_an_error_is_reported_with_its_place_and_request_and_nothing_that_was_sent() -> None:
+def test_an_error_is_reported_with_its_place_and_request_and_nothing_that_was_sent(
+    migrated: Database,
+) -> None:
     with sentry() as (dsn, received):
         done = subprocess.run(
             [sys.executable, "-c", CRASH],
             cwd=ROOT,
-            env={
-                **os.environ,
-                "DJANGO_SETTINGS_MODULE": "tests.settings",
-                "SENTRY_DSN": dsn,
-                "ALLOWED_HOSTS": "testserver",
-            },
+            env=migrated.environment(
+                DJANGO_SETTINGS_MODULE="tests.settings",
+                SENTRY_DSN=dsn,
+                ALLOWED_HOSTS="testserver",
+                DEBUG="true",
+            ),
             capture_output=True,
             text=True,
             check=True,
@@ -78,9 +79,11 @@ def test_an_error_is_reported_with_its_place_and_request_and_nothing_that_was_se
     text = b"\n".join(received).decode()
     assert MARK not in text
     events = [json.loads(line) for line in text.splitlines() if '"exception"' in line or '"logentry"' in line]
-    crash = next(event for event in events if event.get("exception"))
-    error = crash["exception"]["values"][-1]
-    assert (error["type"], error["value"]) == ("ValueError", "(message left out)")
+    errors = [
+        (event, error) for event in events for error in event.get("exception", {"values": []})["values"]
+    ]
+    crash, error = next((event, error) for event, error in errors if error["type"] == "ValueError")
+    assert error["value"] == "(message left out)"
     assert error["stacktrace"]["frames"][-1]["function"] == "crash"
     assert crash["request"] == {"method": "POST", "url": "/crash/"}
     assert crash["tags"]["request_id"] == done.stdout.strip()
