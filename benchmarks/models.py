@@ -1,3 +1,3 @@
 """The tables of this app. Those of raw answers are in `answers`, which few modules may import."""
 
-from benchmarks import answers  # noqa: F401  # Django looks for an app's models here
+from benchmarks import answers, figures  # noqa: F401  # Django looks for an app's models here

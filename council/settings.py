@@ -45,6 +45,14 @@ DATABASE_URLS = {name: os.environ[name] for name in ("DATABASE_URL", "DIRECT_URL
 EMBEDDED_SERVER: embedded.Server | None = None
 DATABASES: dict[str, dict[str, Any]]
 DIRECT_DATABASE: dict[str, Any] | None = None
+# A session that waits long for an answer, as for an index, must not be forgotten by a router in between, nor wait for
+# hours for a server that has died.
+SESSION = {
+    "fallback_application_name": "council",
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+}
 
 if DATABASE_URLS:
     runtime, direct = next(iter(DATABASE_URLS)), next(reversed(DATABASE_URLS))
@@ -59,8 +67,16 @@ else:
         binaries=Path(binaries) if binaries else None,
     )
     DATABASES = {
-        "default": {"ENGINE": "council.postgres", "NAME": "council", "EMBEDDED_SERVER": EMBEDDED_SERVER}
+        "default": {
+            "ENGINE": "council.postgres",
+            "NAME": "council",
+            "OPTIONS": {},
+            "EMBEDDED_SERVER": EMBEDDED_SERVER,
+        }
     }
+for database in (DATABASES["default"], DIRECT_DATABASE):
+    if database is not None:
+        database["OPTIONS"] = {**SESSION, **database["OPTIONS"]}
 
 # How long a page waits for the database, before it says that it is away.
 PAGE_STATEMENT_SECONDS = number("PAGE_STATEMENT_SECONDS", default=5)
@@ -89,6 +105,9 @@ if not SECRET_KEY:
             'python -c "import secrets; print(secrets.token_urlsafe(50))".'
         )
     SECRET_KEY = "for development only, never in production"  # noqa: S105
+# Benchmarks: the secret draws of releases, and how old the answers about pay and fees are that releases use.
+BENCHMARK_KEY = os.environ.get("BENCHMARK_KEY", "for development only" if DEBUG else "")
+BENCHMARK_PAY_AGE_DAYS = number("BENCHMARK_PAY_AGE_DAYS", default=90)
 KNOWN_BROWSER_COOKIE_NAME = "known"
 ALLOWED_HOSTS = [host for host in os.environ.get("ALLOWED_HOSTS", "").split(",") if host]
 CSRF_TRUSTED_ORIGINS = [origin for origin in os.environ.get("CSRF_TRUSTED_ORIGINS", "").split(",") if origin]

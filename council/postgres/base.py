@@ -1,9 +1,12 @@
-"""The database wrapper: Django's own for PostgreSQL, attached to the embedded server where there is one."""
+"""The database wrapper: Django's own for PostgreSQL, attached to the embedded server where there is one.
+
+Whoever does not use the fields, constraints and indexes of this package gets what Django's own backend does.
+"""
 
 from typing import Any
 
 import psycopg
-from django.db.backends.postgresql import base, features
+from django.db.backends.postgresql import base
 from django.db.utils import OperationalError
 from psycopg import sql
 
@@ -15,13 +18,8 @@ LIMIT_TRANSACTION = "SELECT set_config('statement_timeout', %s, true), set_confi
 HEALTH_CHECK_SECONDS = 2.0
 
 
-class DatabaseFeatures(features.DatabaseFeatures):
-    minimum_database_version = (15,)
-
-
 class DatabaseWrapper(base.DatabaseWrapper):
     SchemaEditorClass = DatabaseSchemaEditor
-    features_class = DatabaseFeatures
     ops_class = DatabaseOperations
     Database = limits.Psycopg()
 
@@ -33,21 +31,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
         server: embedded.Server | None = self.settings_dict.get("EMBEDDED_SERVER")
         return server
 
-    @property
-    def timezone_name(self) -> str:
-        # Columns without a zone are cast to and from timestamptz in the session's zone
-        # (DatabaseOperations), so the session's zone is not a matter of settings.
-        return "UTC"
-
     def get_connection_params(self) -> dict[str, Any]:
         params: dict[str, Any] = super().get_connection_params()
-        params.setdefault("fallback_application_name", "council")
         params["context"] = loaders.tolerant(params["context"])
-        # A session that waits long for an answer, as for an index, must not be forgotten by a router in between, nor
-        # wait for hours for a server that has died.
-        params.setdefault("keepalives_idle", 30)
-        params.setdefault("keepalives_interval", 10)
-        params.setdefault("keepalives_count", 3)
         if server := self.embedded_server:
             if not self.may_start_embedded_server and not server.is_running():
                 raise OperationalError(

@@ -8,7 +8,7 @@ same in each. PostgreSQL 15 to 18 print them alike.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -256,19 +256,26 @@ def foreign_key_definition(
     return str(ask(connection, FOREIGN_KEY_DEFINITION, params)[0][0])
 
 
+class IncomingKey(NamedTuple):
+    name: str
+    is_django_s: bool  # deferred, and without actions: as Django makes them
+
+
 INCOMING_FOREIGN_KEYS = """
-    SELECT k.conname
+    SELECT k.conname, k.condeferrable AND k.condeferred AND k.confupdtype = 'a' AND k.confdeltype = 'a'
       FROM pg_constraint k
       JOIN pg_class t ON t.oid = k.confrelid
       JOIN pg_namespace n ON n.oid = t.relnamespace
-     WHERE n.nspname = %(schema)s AND t.relname = %(table)s AND k.contype = 'f'
+      JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = ANY(k.confkey)
+     WHERE n.nspname = %(schema)s AND t.relname = %(table)s AND a.attname = %(column)s AND k.contype = 'f'
      ORDER BY k.conname
 """
 
 
-def incoming_foreign_keys(connection: BaseDatabaseWrapper, table: str) -> list[str]:
-    """Name the foreign keys that point at a table."""
-    return [row[0] for row in ask(connection, INCOMING_FOREIGN_KEYS, {"table": table})]
+def incoming_foreign_keys(connection: BaseDatabaseWrapper, table: str, column: str) -> list[IncomingKey]:
+    """List the foreign keys that point at a column."""
+    rows = ask(connection, INCOMING_FOREIGN_KEYS, {"table": table, "column": column})
+    return [IncomingKey(*row) for row in rows]
 
 
 ENUM_LABELS = """

@@ -7,10 +7,13 @@ import socket
 import string
 import time
 import zlib
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db import models
+from django.conf import settings
+from django.core import checks
+from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.expressions import Combinable
 from django.utils import timezone
@@ -53,6 +56,7 @@ class CuidField(models.TextField):
     """A text primary key that Python fills with a cuid."""
 
     description = "cuid"
+    has_like_index = False  # the gateway's tables have none; a cuid is looked up whole
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs |= {"primary_key": True, "default": cuid, "editable": False}
@@ -99,10 +103,26 @@ class EnumField(models.TextField):
 class TimestampField(models.DateTimeField):
     """A moment in a `timestamp(3)` column without zone: UTC, to the millisecond.
 
-    Python sees aware datetimes only.
+    Python sees aware datetimes only. Lookups by date read the column in the zone of the session, which therefore
+    has to be UTC; Django's is, unless the settings say otherwise.
     """
 
     description = "UTC timestamp in milliseconds"
+
+    def check(self, **kwargs: Any) -> list[checks.CheckMessage]:
+        return [*super().check(**kwargs), *self._check_zone()]
+
+    def _check_zone(self) -> Iterator[checks.CheckMessage]:
+        for alias in connections:
+            zone = connections[alias].timezone_name
+            if not settings.USE_TZ or zone != "UTC":
+                yield checks.Error(
+                    f"The column holds UTC, and the sessions of the database {alias!r} are in {zone}"
+                    f"{'' if settings.USE_TZ else ', with USE_TZ off'}: lookups by date would be hours off.",
+                    hint=f"Set USE_TZ = True, and no TIME_ZONE in DATABASES[{alias!r}].",
+                    obj=self,
+                    id="council.E002",
+                )
 
     def db_type(self, connection: BaseDatabaseWrapper) -> str:
         return "timestamp(3)"

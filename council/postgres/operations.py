@@ -14,7 +14,7 @@ class DatabaseOperations(operations.DatabaseOperations):
         """Shift a moment into a time zone, from a timestamp with or without one.
 
         `column AT TIME ZONE 'Europe/Berlin'` on a timestamp without zone reads it *as* Berlin time, hours off.
-        The cast reads it as UTC, the session's zone (DatabaseWrapper.timezone_name), and leaves a
+        The cast reads it as UTC, the session's zone (TimestampField checks that), and leaves a
         timestamptz alone.
         """
         if tzname and settings.USE_TZ:

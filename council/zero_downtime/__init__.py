@@ -8,6 +8,7 @@ from council.zero_downtime.batch_operations import UpdateInBatches
 from council.zero_downtime.check_operations import AddCheckNotValid, AddFilledCheck, SetNotNull
 from council.zero_downtime.index_operations import (
     AddIndexConcurrently,
+    AddLikeIndexConcurrently,
     AddUniqueIndexConcurrently,
     RemoveIndexConcurrently,
     RemoveUniqueIndexConcurrently,
@@ -33,6 +34,7 @@ __all__ = [
     "AddFilledCheck",
     "AddForeignKeyNotValid",
     "AddIndexConcurrently",
+    "AddLikeIndexConcurrently",
     "AddTrigger",
     "AddUniqueIndexConcurrently",
     "AdoptBaseline",

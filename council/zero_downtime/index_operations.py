@@ -1,5 +1,6 @@
 """Migration operations on indexes of tables that are in use."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -7,6 +8,7 @@ from django.core.management import CommandError
 from django.db import Error, IntegrityError, NotSupportedError, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.operations import AddConstraint, AddIndex, RemoveConstraint, RemoveIndex
+from django.db.migrations.operations.base import Operation, OperationCategory
 from psycopg import sql
 
 from council.postgres import catalog, indexes
@@ -178,6 +180,47 @@ class RemoveIndexConcurrently(ConcurrentIndexMixin, RemoveIndex):
         if self.allow_migrate_model(schema_editor.connection.alias, model):
             index = to_state.models[app_label, self.model_name_lower].get_index_by_name(self.name)
             self._build(schema_editor, model, index)
+
+
+class AddLikeIndexConcurrently(ConcurrentIndexMixin, Operation):
+    """Build the index for LIKE that Django adds on a text column, in a table that has been made without it.
+
+    The model is named with its app, as it may be anybody's. Reversing does nothing: the migration that made the
+    table makes this index, too, wherever it runs today.
+    """
+
+    category = OperationCategory.ADDITION
+    reduces_to_sql = True
+    reversible = True
+
+    def __init__(self, model: str, field: str) -> None:
+        self.model = model
+        self.field = field
+
+    def deconstruct(self) -> tuple[str, Sequence[Any], dict[str, Any]]:
+        return type(self).__name__, [], {"model": self.model, "field": self.field}
+
+    def describe(self) -> str:
+        return f"Build the index for LIKE on {self.field} of {self.model} concurrently"
+
+    @property
+    def migration_name_fragment(self) -> str:
+        return f"{self.model.replace('.', '_')}_{self.field}_like".lower()
+
+    def state_forwards(self, app_label: str, state: Any) -> None:
+        """Leave the state: it does not know of these indexes."""
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        model = to_state.apps.get_model(self.model)
+        if not self.allow_migrate_model(schema_editor.connection.alias, model):
+            return
+        parts = schema_editor._create_like_index_sql(model, model._meta.get_field(self.field)).parts
+        index = models.Index(fields=[self.field], name="like", opclasses=parts["columns"].opclasses)
+        index.name = str(parts["name"]).strip('"')  # longer than Django lets an Index have it
+        self._build(schema_editor, model, index)
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        """Leave the index."""
 
 
 class AddUniqueIndexConcurrently(ConcurrentIndexMixin, AddConstraint):

@@ -14,6 +14,9 @@ SANITISE = (ROOT / "docs/sanitise_clone.sql").read_text()
 KEPT = {
     "Admin": "id",
     "AuditLog": "action entityId entityType id",
+    "BenchmarkBasis": "id releaseId",
+    "BenchmarkFigure": "bands dimension field id releaseId withheldBy",
+    "BenchmarkRelease": "id",
     "BenchmarkSubmission": "id memberId",
     "BenchmarkVersion": "memberId",
     "DiscordActivity": "id memberId",
@@ -45,7 +48,7 @@ OTHERS = {
     "bigint": "0",
     "smallint": "0",
     "boolean": "false",
-    "date": "now()",
+    "date": "date_trunc('month', now())",
     "timestamp without time zone": "now()",
     "timestamp with time zone": "now()",
     "uuid": "gen_random_uuid()",
@@ -77,6 +80,10 @@ class Clone:
             secret = f"secret {table}.{name}"
             if table == "council_account" and name in {"member_id", "admin_id"}:
                 values[name] = "NULL"  # one or the other
+            elif (table, name) == ("BenchmarkBasis", "versions"):
+                values[name] = "ARRAY[gen_random_uuid()]"
+            elif (table, name) == ("BenchmarkFigure", "shares"):
+                values[name] = "NULL"  # a withheld cell has none
             elif kind == "jsonb":
                 values[name] = f"""'{{"a": "{secret}"}}'"""
             elif kind == "ARRAY":

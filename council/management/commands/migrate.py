@@ -33,6 +33,7 @@ from council.zero_downtime.planning import report as plan_report
 from council.zero_downtime.planning.effects import ACCESS_EXCLUSIVE, Lock
 from council.zero_downtime.report import Report
 
+OLDEST_POSTGRESQL = 15
 UNITS = {"ms": 0.001, "": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0}
 
 
@@ -226,7 +227,11 @@ def use_direct_connection(alias: str) -> None:
 def refuse_what_cannot_be_migrated(connection: BaseDatabaseWrapper) -> None:
     """Refuse a pooler that shares sessions out, and a server that takes no writes, before anything is done."""
     connection.ensure_connection()
-    connection.check_database_version_supported()  # Django asks once in a process's life
+    version = connection.get_database_version()
+    if version[0] < OLDEST_POSTGRESQL:
+        raise NotSupportedError(
+            f"PostgreSQL {OLDEST_POSTGRESQL} or later is required (found {version[0]}.{version[1]})."
+        )
     with connection.cursor() as cursor:
         variable = "DIRECT_URL" if os.environ.get("DIRECT_URL") else "DATABASE_URL"
         with connection.wrap_database_errors:

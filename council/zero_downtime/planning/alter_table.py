@@ -23,6 +23,7 @@ from council.zero_downtime.planning.effects import (
     Risk,
     Work,
     build,
+    constraint_of,
     partitioned,
     rewrite,
     scan,
@@ -138,6 +139,9 @@ def _drop_column(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]
     for index, found in list(inventory[name].indexes.items()):
         if part.name in found.columns:
             del inventory[name].indexes[index]
+    for own_name, constraint in list(inventory[name].constraints.items()):
+        if part.name in constraint.columns:
+            del inventory[name].constraints[own_name]
     yield Break(f'column "{part.name}" of "{name}" is gone')
 
 
@@ -199,17 +203,17 @@ def _add_constraint(part: Any, name: str, inventory: Inventory) -> Iterator[Effe
 
 def _add(constraint: Any, name: str, inventory: Inventory, column: str = "") -> Iterator[Effect]:
     """Add a constraint, of a table or of a column that is just being added."""
-    kind = KINDS.get(constraint.contype, "n")
-    is_new = name in inventory.new_tables
-    is_valid = not constraint.skip_validation
-    parent = constraint.pktable and table(constraint.pktable, inventory)
-    own_name = constraint.conname or f"{name}_{column}_{kind}"
-    columns = [key.sval for key in constraint.fk_attrs or ()] or [column]
-    added = Constraint(kind, parent, is_valid, _not_null(constraint), columns)
+    found = constraint_of(constraint, name, inventory, column=column)
+    if found is None:
+        return
+    own_name, added = found
+    kind, parent, is_valid = added.kind, added.parent, added.is_validated
     inventory[name].constraints[own_name] = added
     if parent:
         yield Lock(parent, SHARE_ROW_EXCLUSIVE)
-    if is_new:
+    if name in inventory.new_tables:
+        if kind in "pu" and not constraint.indexname:
+            inventory[name].indexes[own_name] = Index(added.columns, is_unique=True)
         return
     yield Break(f'rows that break "{own_name}" are refused')
     if kind in "fc" and is_valid:
@@ -230,31 +234,29 @@ def _add(constraint: Any, name: str, inventory: Inventory, column: str = "") -> 
     elif kind == "f":
         yield from partitioned(name, inventory, "key that is not valid yet, before version 18")
     elif kind in "pux":
-        yield from _add_index(constraint, own_name, name, inventory)
+        yield from _add_index(constraint, own_name, name, inventory, added.columns)
 
 
-def _add_index(constraint: Any, own_name: str, name: str, inventory: Inventory) -> Iterator[Effect]:
-    if constraint.indexname:
+def _add_index(
+    constraint: Any, own_name: str, name: str, inventory: Inventory, columns: list[str]
+) -> Iterator[Effect]:
+    indexes = inventory[name].indexes
+    if constraint.indexname:  # which the constraint takes over, and gives its name
+        if constraint.indexname in indexes:
+            indexes[own_name] = indexes.pop(constraint.indexname)
         return
-    index = Index([key.sval for key in constraint.keys or ()])
+    index = Index(columns, is_unique=True)
     yield build(name, index, inventory, entries=inventory[name].rows)
     yield Risk(
         "plain-index",
         f'The index of "{own_name}" is built while nobody can read "{name}".',
         "Use zero_downtime.AddUniqueIndexConcurrently, in a migration with `atomic = False`.",
     )
-    inventory[name].indexes[own_name] = index
+    indexes[own_name] = index
 
 
 def _written(expression: Any) -> str:
     return statements.written(expression) if expression else ""
-
-
-def _not_null(constraint: Any) -> str | None:
-    test: Any = constraint.raw_expr
-    if statements.kind(test) == "NullTest" and test.nulltesttype == enums.NullTestType.IS_NOT_NULL:
-        return str(test.arg.fields[-1].sval)
-    return None
 
 
 def _validation(name: str, constraint: Constraint, inventory: Inventory) -> Work:

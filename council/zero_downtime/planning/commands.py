@@ -15,7 +15,6 @@ from council.zero_downtime.planning import alter_table, conditions
 from council.zero_downtime.planning.effects import (
     ACCESS_EXCLUSIVE,
     ACCESS_SHARE,
-    KINDS,
     MODES,
     ROW_EXCLUSIVE,
     ROW_SHARE,
@@ -29,13 +28,14 @@ from council.zero_downtime.planning.effects import (
     Risk,
     Work,
     build,
+    constraint_of,
     named,
     partitioned,
     rewrite,
     scan,
     table,
 )
-from council.zero_downtime.planning.inventory import Column, Constraint, Index, Inventory
+from council.zero_downtime.planning.inventory import Column, Index, Inventory
 
 
 @singledispatch
@@ -74,27 +74,28 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
         return
     inventory.new_tables.add(name)
     found = inventory[name]
-    constraints = [part for part in node.tableElts or () if statements.kind(part) == "Constraint"]
+    constraints = [("", part) for part in node.tableElts or () if statements.kind(part) == "Constraint"]
     for part in node.tableElts or ():
         if statements.kind(part) == "ColumnDef":
             found.columns[part.colname] = Column(statements.written(part.typeName))
-            constraints += part.constraints or ()
-    for number, constraint in enumerate(constraints):
-        parent = constraint.pktable and table(constraint.pktable, inventory)
-        if parent:
-            yield Lock(parent, SHARE_ROW_EXCLUSIVE)
-        kind = KINDS.get(constraint.contype)
-        if kind:
-            own_name = constraint.conname or f"{name}_{number}"
-            found.constraints[own_name] = Constraint(kind, parent)
-            if kind in "pu":
-                found.indexes[own_name] = Index([part.sval for part in constraint.keys or ()])
+            constraints += [(part.colname, constraint) for constraint in part.constraints or ()]
+    for column, part in constraints:
+        if added := constraint_of(part, name, inventory, column=column):
+            own_name, constraint = added
+            found.constraints[own_name] = constraint
+            if constraint.parent:
+                yield Lock(constraint.parent, SHARE_ROW_EXCLUSIVE)
+            if constraint.kind in "pu":
+                found.indexes[own_name] = Index(constraint.columns, is_unique=True)
 
 
 @effects.register(ast.IndexStmt)
 def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
     name = table(node.relation, inventory)
-    index = Index([part.name or "" for part in node.indexParams], node.accessMethod or "btree")
+    columns = [part.name or "" for part in node.indexParams]
+    index = Index(columns, node.accessMethod or "btree", is_unique=bool(node.unique))
+    if node.concurrent and node.idxname in inventory[name].indexes:
+        return  # our operations look first
     yield Lock(name, SHARE_UPDATE_EXCLUSIVE if node.concurrent else SHARE)
     if node.concurrent:
         yield from partitioned(name, inventory, "concurrent index")
@@ -225,9 +226,12 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
     yield Lock(name, ACCESS_EXCLUSIVE)
     if kind == enums.ObjectType.OBJECT_TABLE:
         yield Break(f'table "{name}" has another name')
-        inventory.tables[node.newname] = inventory.tables.pop(name, inventory[name])
+        inventory.rename_table(name, node.newname)
     elif kind == enums.ObjectType.OBJECT_COLUMN:
         yield Break(f'column "{node.subname}" of "{name}" has another name')
+        inventory.rename_column(name, node.subname, node.newname)
+    elif kind == enums.ObjectType.OBJECT_TABCONSTRAINT:
+        inventory[name].rename_constraint(node.subname, node.newname)
 
 
 @effects.register(ast.TruncateStmt)

@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 
 from pglast import enums
 
-from council.zero_downtime.planning.inventory import Column, Index, Inventory
+from council.postgres import statements
+from council.postgres.indexes import MAX_NAME_LENGTH
+from council.zero_downtime.planning.inventory import Column, Constraint, Index, Inventory
 
 ACCESS_SHARE = "ACCESS SHARE"
 ROW_SHARE = "ROW SHARE"
@@ -100,6 +102,43 @@ KINDS = {
     enums.ConstrType.CONSTR_UNIQUE: "u",
     enums.ConstrType.CONSTR_EXCLUSION: "x",
 }
+
+
+def constraint_of(
+    part: Any, name: str, inventory: Inventory, *, column: str = ""
+) -> tuple[str, Constraint] | None:
+    """Give the name and the facts of a constraint that a statement adds to a table, or to a column of it."""
+    kind = KINDS.get(part.contype)
+    if kind is None:
+        return None
+    if kind == "c":
+        columns = [ref.fields[-1].sval for ref in statements.nodes(part.raw_expr, "ColumnRef")]
+    else:
+        keys = part.fk_attrs if kind == "f" else part.keys
+        columns = [key.sval for key in keys or ()] or [column]
+    columns = list(dict.fromkeys(columns))
+    test = part.raw_expr
+    is_filled = statements.kind(test) == "NullTest" and test.nulltesttype == enums.NullTestType.IS_NOT_NULL
+    constraint = Constraint(
+        kind,
+        parent=table(part.pktable, inventory) if part.pktable else None,
+        is_validated=not part.skip_validation,
+        not_null=str(test.arg.fields[-1].sval)
+        if is_filled and statements.kind(test.arg) == "ColumnRef"
+        else None,
+        columns=columns,
+    )
+    return part.conname or _chosen_name(name, kind, columns), constraint
+
+
+def _chosen_name(table: str, kind: str, columns: list[str]) -> str:
+    """Name a constraint as PostgreSQL does where a statement gives it no name. Source: makeObjectName."""
+    label = {"c": "check", "f": "fkey", "p": "pkey", "u": "key", "x": "excl"}[kind]
+    parts = [table] if kind == "p" else [table, "_".join(columns)]
+    while len("_".join([*parts, label])) > MAX_NAME_LENGTH:
+        longest = max(range(len(parts)), key=lambda number: len(parts[number]))
+        parts[longest] = parts[longest][:-1]
+    return "_".join([*parts, label])
 
 
 def table(relation: Any, inventory: Inventory) -> str:

@@ -28,6 +28,7 @@ class Column:
 class Index:
     columns: list[str]  # "" for an expression
     method: str = "btree"
+    is_unique: bool = False
 
 
 @dataclass
@@ -36,7 +37,7 @@ class Constraint:
     parent: str | None = None
     is_validated: bool = True
     not_null: str | None = None  # the column that a check forbids NULL
-    columns: list[str] = field(default_factory=list)  # of a key
+    columns: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -48,6 +49,12 @@ class Table:
     columns: dict[str, Column] = field(default_factory=dict)
     indexes: dict[str, Index] = field(default_factory=dict)
     constraints: dict[str, Constraint] = field(default_factory=dict)
+
+    def rename_constraint(self, old: str, new: str) -> None:
+        if old in self.constraints:
+            self.constraints[new] = self.constraints.pop(old)
+        if old in self.indexes:
+            self.indexes[new] = self.indexes.pop(old)
 
 
 @dataclass
@@ -75,12 +82,33 @@ class Inventory:
     def table_of_index(self, index: str) -> str | None:
         return next((name for name, table in self.tables.items() if index in table.indexes), None)
 
+    def rename_table(self, old: str, new: str) -> None:
+        self.tables[new] = self.tables.pop(old, Table())
+        if old in self.new_tables:
+            self.new_tables.add(new)
+        for found in self.tables.values():
+            for constraint in found.constraints.values():
+                if constraint.parent == old:
+                    constraint.parent = new
+
+    def rename_column(self, table: str, old: str, new: str) -> None:
+        found = self[table]
+        if old in found.columns:
+            found.columns[new] = found.columns.pop(old)
+        parts: list[Index | Constraint] = [*found.indexes.values(), *found.constraints.values()]
+        for part in parts:
+            part.columns = [new if column == old else column for column in part.columns]
+        for constraint in found.constraints.values():
+            if constraint.not_null == old:
+                constraint.not_null = new
+
     def begin_migration(self) -> None:
         self.new_tables.clear()
         self.new_enums.clear()
         self.new_labels.clear()
 
 
+# What a statement can be about: materialized views have indexes, and foreign tables checks, like tables.
 TABLES = """
     SELECT c.relname,
            CASE WHEN c.reltuples < 0 THEN coalesce(s.n_live_tup, 0) ELSE c.reltuples END::bigint,
@@ -90,7 +118,7 @@ TABLES = """
       FROM pg_class c
       JOIN pg_namespace n ON n.oid = c.relnamespace
       LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid
-     WHERE n.nspname = %(schema)s AND c.relkind IN ('r', 'p')
+     WHERE n.nspname = %(schema)s AND c.relkind IN ('r', 'p', 'm', 'f')
 """
 # The last number of an array's histogram of counts is their average.
 COLUMNS = """
@@ -104,29 +132,31 @@ COLUMNS = """
       JOIN pg_class c ON c.oid = a.attrelid
       JOIN pg_namespace n ON n.oid = c.relnamespace
       LEFT JOIN pg_stats s ON s.schemaname = n.nspname AND s.tablename = c.relname AND s.attname = a.attname
-     WHERE n.nspname = %(schema)s AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped
+     WHERE n.nspname = %(schema)s AND c.relkind IN ('r', 'p', 'm', 'f') AND a.attnum > 0 AND NOT a.attisdropped
 """
+# One that is not valid is what an interrupted build left, to be built again.
 INDEXES = """
     SELECT t.relname, x.relname,
            ARRAY(SELECT coalesce(a.attname, '') FROM unnest(i.indkey) WITH ORDINALITY AS k (attnum, place)
                    LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum ORDER BY k.place),
-           m.amname
+           m.amname, i.indisunique
       FROM pg_index i
       JOIN pg_class x ON x.oid = i.indexrelid
       JOIN pg_class t ON t.oid = i.indrelid
       JOIN pg_am m ON m.oid = x.relam
       JOIN pg_namespace n ON n.oid = t.relnamespace
-     WHERE n.nspname = %(schema)s
+     WHERE n.nspname = %(schema)s AND t.relkind IN ('r', 'p', 'm', 'f') AND i.indisvalid
 """
 CONSTRAINTS = """
     SELECT t.relname, k.conname, k.contype, p.relname, k.convalidated,
            substring(pg_get_constraintdef(k.oid) FROM '^CHECK \\(\\("?([^"]+?)"? IS NOT NULL\\)\\)'),
-           ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = ANY(k.conkey))
+           ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS c (attnum, place)
+                   JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = c.attnum ORDER BY c.place)
       FROM pg_constraint k
       JOIN pg_class t ON t.oid = k.conrelid
       LEFT JOIN pg_class p ON p.oid = k.confrelid
       JOIN pg_namespace n ON n.oid = t.relnamespace
-     WHERE n.nspname = %(schema)s AND k.contype IN ('c', 'f', 'p', 'u', 'x')
+     WHERE n.nspname = %(schema)s AND t.relkind IN ('r', 'p', 'm', 'f') AND k.contype IN ('c', 'f', 'p', 'u', 'x')
 """
 VOLATILE_FUNCTIONS = "SELECT DISTINCT proname FROM pg_proc WHERE provolatile = 'v'"
 
@@ -151,14 +181,15 @@ def read(connection: BaseDatabaseWrapper) -> Inventory:
             cursor.execute(query, {"schema": schema})
             return list(cursor.fetchall())
 
+        # Others make and drop tables between two of these queries.
         for name, count, pages, is_partitioned, is_counted in rows(TABLES):
             found.tables[name] = Table(count, pages * PAGE_BYTES, is_partitioned, is_counted)
         for table, name, *facts in rows(COLUMNS):
-            found.tables[table].columns[name] = Column(*facts)
+            found[table].columns[name] = Column(*facts)
         for table, name, *facts in rows(INDEXES):
-            found.tables[table].indexes[name] = Index(*facts)
+            found[table].indexes[name] = Index(*facts)
         for table, name, *facts in rows(CONSTRAINTS):
-            found.tables[table].constraints[name] = Constraint(*facts)
+            found[table].constraints[name] = Constraint(*facts)
         for name, body in rows(FUNCTION_BODIES):
             found.function_tables[name] = statements.tables(body)
         found.volatile_functions = frozenset(name for (name,) in rows(VOLATILE_FUNCTIONS))

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -12,13 +13,14 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
+from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
 from council.postgres import statements
 from council.zero_downtime import failures
 from council.zero_downtime.baseline import AdoptBaseline
 from council.zero_downtime.batch_operations import UpdateInBatches
-from council.zero_downtime.planning import commands, durations, inventory
+from council.zero_downtime.planning import commands, durations, introspection, inventory
 from council.zero_downtime.planning.effects import MODES, SHARE, Break, Effect, Kind, Lock, Risk, Work
 from council.zero_downtime.planning.inventory import Inventory
 
@@ -33,6 +35,7 @@ UNKNOWN = Risk(
     "It is no SQL: what it locks, and for how long, is not known.",
     "Write it as SQL, for rows by zero_downtime.UpdateInBatches.",
 )
+READ_IT = "Read what it does, by `manage.py sqlmigrate` when it is the next to run."
 IRREVERSIBLE = Risk(
     "irreversible", "It cannot be reversed.", "Go forward: write a migration that makes it good."
 )
@@ -90,10 +93,16 @@ def of(connection: BaseDatabaseWrapper, migrations: MigrationPlan) -> list[Step]
 
 
 def wanted(connection: BaseDatabaseWrapper, migrations: MigrationPlan) -> dict[Operation, set[Lock]]:
-    """List the locks that each operation of a plan takes and that readers or writers would wait for."""
+    """List the locks that each operation of a plan takes and that readers or writers would wait for.
+
+    In a database without tables nobody waits, and nothing is planned.
+    """
+    there = inventory.read(connection)
+    if there.tables.keys() <= {MigrationRecorder.Migration._meta.db_table}:
+        return {}
     executor: Any = MigrationExecutor(connection)
     state = executor._create_project_state(with_applied_migrations=True)
-    found = _foretell(connection, migrations, state=state, there=inventory.read(connection))
+    found = _foretell(connection, migrations, state=state, there=there)
     return {change.operation: {lock for lock, _ in step.locks if lock.mode in FELT} for change, step in found}
 
 
@@ -116,18 +125,33 @@ def _foretell(
     state: ProjectState,
     there: Inventory,
     pace: float = 1.0,
-) -> Iterator[tuple["_Change", Step]]:
+) -> list[tuple["_Change", Step]]:
     ways_back = [migration for migration, backwards in migrations if backwards]
     before = _states_before(connection, ways_back) if ways_back else {}
-    for migration, backwards in migrations:
-        there.begin_migration()
-        state = before[migration] if backwards else state
-        foretold = _Foretold(connection, migration, there, pace)
-        changes = _changes(migration, state, backwards=backwards)
-        made = [foretold.step(change) for change in changes]
-        yield from zip(changes, _until_the_end(made) if migration.atomic else made, strict=True)
-        if not backwards:
-            state = migration.mutate_state(state, preserve=False)
+    found: list[tuple[_Change, Step]] = []
+    if migrations:
+        state.apps  # noqa: B018  # made once, and carried on from operation to operation
+    with _looking_on(connection), introspection.planned(connection, there):
+        for migration, backwards in migrations:
+            there.begin_migration()
+            changes, after = _changes(migration, before.get(migration, state), backwards=backwards)
+            state = state if backwards else after
+            foretold = _Foretold(connection, migration, there, pace)
+            made = [foretold.step(change) for change in changes]
+            found += zip(changes, _until_the_end(made) if migration.atomic else made, strict=True)
+    return found
+
+
+@contextmanager
+def _looking_on(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Have nothing written until the end of the block, whatever an operation does to find its SQL."""
+    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+        cursor.execute("SHOW transaction_read_only")
+        (former,) = cursor.fetchone()
+        cursor.execute("SET LOCAL transaction_read_only = on")
+        yield
+        if former == "off":
+            transaction.set_rollback(True, using=connection.alias)
 
 
 def _states_before(
@@ -154,13 +178,16 @@ class _Change(NamedTuple):
     backwards: bool
 
 
-def _changes(migration: Migration, state: ProjectState, *, backwards: bool) -> list[_Change]:
+def _changes(
+    migration: Migration, state: ProjectState, *, backwards: bool
+) -> tuple[list[_Change], ProjectState]:
+    """Give a migration's changes in the order in which they are made, and the state after them."""
     changes = []
     for operation in migration.operations:
         before, state = state, state.clone()
         operation.state_forwards(migration.app_label, state)
         changes.append(_Change(operation, before, state, backwards))
-    return changes[::-1] if backwards else changes
+    return changes[::-1] if backwards else changes, state
 
 
 class _Foretold:
@@ -222,15 +249,35 @@ class _Foretold:
             return []
         states = (change.after, change.before) if change.backwards else (change.before, change.after)
         run = operation.database_backwards if change.backwards else operation.database_forwards
-        editor: Any
+        editor: Any = self.connection.schema_editor(collect_sql=True, atomic=False)
         try:
-            with self.connection.schema_editor(collect_sql=True, atomic=False) as editor:
+            with self.as_when_it_runs(operation), editor:
                 run(self.migration.app_label, editor, *states)
                 editor.flush_deferred_sql()
         except NotSupportedError as error:
             self.met.append(Risk("refused", f"migrate refuses it: {error}", "Do as it says."))
             return []
+        except Exception as error:
+            # Anybody's code runs here, and finds a database that is not yet what it will find.
+            if not self.connection.is_usable():
+                raise
+            words = " ".join(str(error).split())
+            fault = f"It could not be planned ({type(error).__name__}: {words})."
+            self.met.append(UNKNOWN._replace(fault=fault, cure=READ_IT))
+            return []
         return [f"{str(sql).strip().removesuffix(';').rstrip()};" for sql in editor.collected_sql]
+
+    @contextmanager
+    def as_when_it_runs(self, operation: Operation) -> Iterator[None]:
+        """Have an operation find itself in a transaction, or in none, as when it runs; and undo what it did to ours."""
+        in_transaction = self.migration.atomic or bool(operation.atomic)
+        with transaction.atomic(using=self.connection.alias):
+            self.connection.in_atomic_block = in_transaction
+            try:
+                yield
+            finally:
+                self.connection.in_atomic_block = True
+            transaction.set_rollback(True, using=self.connection.alias)
 
     def is_adoption(self, change: _Change) -> bool:
         """Tell a baseline whose tables are there. Raises BaselineMismatch where they are others.
@@ -267,10 +314,15 @@ class _Foretold:
             yield Risk("unknown-statement", fault, "Mend the statement.")
             return
         for statement in found:
-            effects = [
-                *commands.effects(statement.node, self.there),
-                *commands.new_labels(statement.node, self.there),
-            ]
+            try:
+                effects = [
+                    *commands.effects(statement.node, self.there),
+                    *commands.new_labels(statement.node, self.there),
+                ]
+            except Exception as error:  # one more form of a statement than is known here
+                fault = f"What it locks could not be told ({type(error).__name__}: {error})."
+                yield commands.UNKNOWN._replace(fault=fault)
+                continue
             yield from effects
             if self.migration.atomic:
                 yield from self.read_under_locks(effects)

@@ -113,11 +113,21 @@ def test_now_compares_with_a_column_that_holds_utc() -> None:
     assert not Team.objects.filter(payment_failed_at__lt=Now() - timedelta(minutes=2)).exists()
 
 
-def test_the_session_s_zone_is_utc_whatever_the_settings_say() -> None:
-    assert connection.timezone_name == "UTC"
+def test_a_session_that_is_not_in_utc_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    field = Team._meta.get_field("payment_failed_at")
+    assert field.check(databases=None) == []
     with connection.cursor() as cursor:
         cursor.execute("SHOW TimeZone")
         assert cursor.fetchone() == ("UTC",)
+
+    monkeypatch.setattr(connection, "timezone_name", "Europe/Berlin")
+
+    (error,) = field.check(databases=None)
+    assert error.id == "council.E002"
+    assert error.msg == (
+        "The column holds UTC, and the sessions of the database 'default' are in Europe/Berlin: lookups by date "
+        "would be hours off."
+    )
 
 
 def test_a_value_that_is_no_label_is_refused_in_python() -> None:
@@ -149,10 +159,19 @@ def test_labels_stay_out_of_migrations() -> None:
     assert EnumField(**kwargs).db_type(connection) == '"AdminRole"'
 
 
-def test_text_keys_get_no_second_index() -> None:
+def test_cuids_and_the_keys_that_point_at_them_get_no_index_for_like() -> None:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT indexname FROM pg_indexes WHERE indexname LIKE '%\\_like'")
-        assert cursor.fetchall() == []
+        cursor.execute("SELECT tablename FROM pg_indexes WHERE indexname LIKE '%\\_like' ORDER BY 1")
+        tables = [table for (table,) in cursor.fetchall()]
+
+    # Of ours the unique username, and two keys that are no cuids.
+    assert tables == [
+        "PointRule",
+        "auth_group",
+        "council_account",
+        "council_signinfailures",
+        "django_session",
+    ]
 
 
 def test_a_naive_moment_is_taken_for_utc() -> None:

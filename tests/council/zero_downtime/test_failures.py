@@ -15,6 +15,7 @@ from django.core.management import CommandError, call_command
 from django.db import NotSupportedError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from council.management.commands import migrate
 from council.postgres import embedded, installation
 from council.zero_downtime import failures
 from tests.databases import Database, server_of_its_own
@@ -276,7 +277,7 @@ def _ask(database: Database) -> str:
 def test_a_server_that_is_too_old(scratch: BaseDatabaseWrapper, monkeypatch: pytest.MonkeyPatch) -> None:
     scratch.close()
     with monkeypatch.context() as patch:
-        patch.setattr(type(scratch.features), "minimum_database_version", (99,))
+        patch.setattr(migrate, "OLDEST_POSTGRESQL", 99)
         with pytest.raises(
             CommandError, match=r"PostgreSQL 99 or later is required \(found 1[58].*\nUse a server of"
         ):

@@ -72,6 +72,7 @@ def statement_trigger(body: str) -> triggers.CompiledTrigger:
 TRIGGER = statement_trigger('BEGIN PERFORM 1 FROM @extschema@."Parent"; RETURN NULL; END')
 LATER_TRIGGER = statement_trigger('BEGIN PERFORM 2 FROM @extschema@."Parent"; RETURN NULL; END')
 CHECK = models.CheckConstraint(name="Child_number_check", condition=models.Q(number__gte=0))
+LIKE = "Child_code_3e856013_like"
 FILLED = "Child_parentId_filled_check"
 FUNCTION = zero_downtime.CreateFunction(
     name="children_of",
@@ -166,6 +167,24 @@ CASES = {
         f'CREATE INDEX "{INDEX.name}_ccnew" ON "Child" ("Number" DESC);'
         f'CREATE INDEX "{INDEX.name}_ccnew1" ON "Child" ("Number" DESC);'
         f"UPDATE pg_index SET indisvalid = false WHERE indrelid = '\"Child\"'::regclass AND NOT indisprimary",
+        is_concurrent=True,
+    ),
+    "AddLikeIndexConcurrently": Case(
+        operation=zero_downtime.AddLikeIndexConcurrently("app.Child", "code"),
+        before=(
+            migrations.AddField("child", "code", models.TextField(null=True)),
+            migrations.SeparateDatabaseAndState(
+                state_operations=[
+                    migrations.AlterField("child", "code", models.TextField(null=True, db_index=True))
+                ]
+            ),
+        ),
+        is_done=lambda connection: has_index(connection, LIKE),
+        sql=f'CREATE INDEX CONCURRENTLY "{LIKE}" ON "Child" ("code" text_pattern_ops)',
+        obstacle=f'CREATE INDEX "{LIKE}" ON "Child" (code)',
+        conflict=r"found: .*USING btree \(code\)\n +expected: .*USING btree \(code text_pattern_ops\)",
+        half_done=f'CREATE INDEX "{LIKE}" ON "Child" (code text_pattern_ops)',
+        is_undone_backwards=False,
         is_concurrent=True,
     ),
     "AddUniqueIndexConcurrently": Case(

@@ -1,0 +1,334 @@
+"""Releases: taken once for each month that is over, as of its end, and read by everybody else."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection, transaction
+
+from benchmarks import cells, definitions, disclosure
+from benchmarks.cells import Place, Table, Wanted
+from benchmarks.definitions import Category, ChoiceField, NumberField
+from benchmarks.figures import Figure, Release, Rule
+
+
+class MonthNotOver(Exception):
+    """A release was asked for before its month was over."""
+
+
+class OutOfOrder(Exception):
+    """A release was asked for that is older than one that is out."""
+
+
+# Reading -------------------------------------------------------------------------------------------------------------
+
+
+def latest() -> Release | None:
+    """Find the newest release; None before the first."""
+    return Release.objects.order_by("-month").first()
+
+
+def before(release: Release) -> Release | None:
+    """Find the release before another; None where there is none."""
+    return Release.objects.filter(month__lt=release.month).order_by("-month").first()
+
+
+def published(release: Release, *, category: Category) -> list[Figure]:
+    """List a category's figures that members may see. What is missing is "not enough yet"."""
+    return list(Figure.objects.filter(release=release, category=category, withheld_by=None))
+
+
+def withheld(release: Release) -> list[Figure]:
+    """List the cells that a release did not publish, each with the rule that withheld it: for staff."""
+    return list(Figure.objects.filter(release=release, withheld_by__isnull=False))
+
+
+def how_sure(figure: Figure) -> str:
+    """Say in a word how sure a published number is: sure, fair or rough."""
+    assert figure.companies_at_least is not None
+    if figure.p25 is None or figure.p50 is None or figure.p75 is None:
+        return "rough" if figure.companies_at_least < 100 else "fair"
+    return disclosure.how_sure(
+        companies_at_least=figure.companies_at_least, lower=figure.p25, median=figure.p50, upper=figure.p75
+    )
+
+
+# Months --------------------------------------------------------------------------------------------------------------
+
+
+def next_month(month: date) -> date:
+    return (month.replace(day=28) + timedelta(days=4)).replace(day=1)
+
+
+def now() -> datetime:
+    """Ask the database's clock: one for all machines, and the one that dates the answers."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT now()")
+        row = cursor.fetchone()
+    assert row is not None
+    moment: datetime = row[0]
+    return moment.astimezone(UTC)
+
+
+def due() -> list[date]:
+    """List the months whose release is missing: those over since the last one; before the first, the last month."""
+    this_month = now().date().replace(day=1)
+    last = latest()
+    month = next_month(last.month) if last else (this_month - timedelta(days=1)).replace(day=1)
+    months = []
+    while month < this_month:
+        months.append(month)
+        month = next_month(month)
+    return months
+
+
+# Taking --------------------------------------------------------------------------------------------------------------
+
+
+def take(*, month: date) -> Release | None:
+    """Take the release of a month, as of the first moment of the next; None if it is out already.
+
+    One transaction: a run that is killed leaves nothing, and of two at once the second waits for the first, finds the
+    month taken, and does nothing.
+    Raises MonthNotOver, OutOfOrder, ImproperlyConfigured.
+    """
+    month = month.replace(day=1)
+    cut_off = datetime.combine(next_month(month), datetime.min.time(), UTC)
+    key = _key()
+    with transaction.atomic():
+        if cut_off > now():
+            raise MonthNotOver(
+                f"{month:%B %Y} is not over. Its release can be taken from {cut_off:%-d %B %Y} on, UTC."
+            )
+        newest = latest()
+        if newest and newest.month > month:
+            if Release.objects.filter(month=month).exists():
+                return None
+            raise OutOfOrder(
+                f"{month:%B %Y} has no release, and {newest.month:%B %Y} has one already: a release stands on those "
+                "before it. Leave that month out."
+            )
+        release = Release(month=month, cut_off=cut_off)
+        if not _claim(release):
+            return None
+        for category in Category:
+            _add_bases(release, category)
+        groups = f"benchmark groups {month}"
+        cells.set_key(key)
+        rules = disclosure.RULES
+        cells.make_groups(name=groups, release=release.pk, rules=rules)
+        for category in Category:
+            Figure.objects.bulk_create(_Taking(release, category, key, groups, rules).figures())
+    return release
+
+
+CLAIM = """
+INSERT INTO "BenchmarkRelease" (id, month, "cutOff") VALUES (%s, %s, %s) ON CONFLICT (month) DO NOTHING
+"""
+
+
+def _claim(release: Release) -> bool:
+    """Add the release's row, unless the month has one; who comes second waits here for the first to end."""
+    with connection.cursor() as cursor:
+        cursor.execute(CLAIM, [release.pk, release.month, release.cut_off.replace(tzinfo=None)])
+        return bool(cursor.rowcount)
+
+
+def _key() -> str:
+    key: str = settings.BENCHMARK_KEY
+    if not key:
+        raise ImproperlyConfigured(
+            "BENCHMARK_KEY is not set, and without it a release would protect nobody. Set it to 50 random characters, "
+            'and keep it: python -c "import secrets; print(secrets.token_urlsafe(50))".'
+        )
+    return key
+
+
+def _add_bases(release: Release, category: Category) -> None:
+    numbers = definitions.number_fields(category)
+    has_aged = any(number.is_pay_or_fee for number in numbers)
+    has_fresh = bool(definitions.choice_fields(category)) or not all(
+        number.is_pay_or_fee for number in numbers
+    )
+    age = timedelta(days=settings.BENCHMARK_PAY_AGE_DAYS)
+    for is_aged, is_needed in ((False, has_fresh), (True, has_aged)):
+        if is_needed:
+            cells.add_basis(
+                release=release.pk,
+                category=category,
+                is_aged=is_aged,
+                cut_off=release.cut_off,
+                as_of=release.cut_off - age if is_aged else release.cut_off,
+            )
+
+
+Cell = tuple[str, str, tuple[str, ...]]
+
+
+@dataclass
+class _Taking:
+    """One category of a release on its way."""
+
+    release: Release
+    category: Category
+    key: str
+    groups_table: str
+    rules: disclosure.Rules
+    changes: dict[date, Mapping[str, Sequence[cells.Change]]] = field(default_factory=dict)
+
+    def figures(self) -> Iterator[Figure]:
+        """Yield every cell of the category, published or withheld."""
+        table = cells.make_table(
+            name=f"benchmark {self.category} {self.release.month}",
+            groups=self.groups_table,
+            release=self.release.pk,
+            category=self.category,
+            rules=self.rules,
+        )
+        counts = cells.count(table)
+        made_before = self._made_before()
+        wanted: list[tuple[Figure, str, float, Wanted]] = []
+        for asked in table.fields:
+            for place, is_published in self._places(table, asked.name, counts):
+                cell = (asked.name, place.dimension, place.bands)
+                figure = self._figure(cell)
+                companies = place.sum(counts.companies[asked.name])
+                old = made_before.get(cell)
+                if old and not self._is_made_anew(table, asked.name, place, old):
+                    yield self._carried(figure, old)
+                elif not is_published or companies < self.rules.min_companies:
+                    yield self._withheld(
+                        figure, Rule.TOO_FEW if companies < self.rules.min_companies else Rule.TOO_FEW_BESIDE
+                    )
+                elif isinstance(asked, ChoiceField):
+                    yield self._choice(figure, asked, place, counts, companies)
+                else:
+                    figure.as_of = self.release.cut_off.date()
+                    figure.companies_at_least = disclosure.at_least(companies)
+                    wanted += self._wanted(figure, asked, place, companies)
+        yield from self._numbers(table, wanted)
+
+    def _figure(self, cell: Cell) -> Figure:
+        name, dimension, bands = cell
+        return Figure(
+            release=self.release, category=self.category, field=name, dimension=dimension, bands=list(bands)
+        )
+
+    def _places(self, table: Table, name: str, counts: cells.Counts) -> Iterator[tuple[Place, bool]]:
+        """Yield all companies, and the groups of each dimension, with whether the group may be published."""
+        yield Place(), True
+        found = counts.companies[name]
+        companies = sum(found.values())
+        for dimension, bands in table.groups().items():
+            if name == dimension:
+                continue  # a group of one choice says all about its own choice
+            of_band: dict[int, int] = defaultdict(int)
+            for (band, type_), number in found.items():
+                of_band[band if dimension == cells.BAND else type_] += number
+            published, withheld = disclosure.groups(
+                [(band, of_band[place]) for place, band in enumerate(bands, 1)],
+                companies=companies,
+                is_ordered=dimension == cells.BAND,
+                rules=self.rules,
+            )
+            for groups, is_published in ((published, True), (withheld, False)):
+                for group in groups:
+                    positions = frozenset(bands.index(band) + 1 for band in group.bands)
+                    yield Place(dimension, group.bands, positions), is_published
+
+    # Carrying over
+
+    def _made_before(self) -> dict[Cell, Figure]:
+        """Find the newest figure of every cell, in releases that are recent enough for it to be compared."""
+        figures = (
+            Figure.objects.filter(
+                category=self.category, withheld_by=None, release__month__lt=self.release.month
+            )
+            .order_by("field", "dimension", "bands", "-release__month")
+            .distinct("field", "dimension", "bands")
+        )
+        return {(figure.field, figure.dimension, tuple(figure.bands)): figure for figure in figures}
+
+    def _is_made_anew(self, table: Table, name: str, place: Place, old: Figure) -> bool:
+        assert old.as_of is not None
+        if old.as_of not in self.changes:
+            self.changes[old.as_of] = self._changes_since(table, old.as_of)
+        changed = cells.changed(self.changes[old.as_of][name], place)
+        return disclosure.is_made_anew(changed, rules=self.rules)
+
+    def _changes_since(self, table: Table, as_of: date) -> Mapping[str, Sequence[cells.Change]]:
+        """Compare with the answers that the release of another day was made from."""
+        old = Release.objects.get(cut_off=datetime.combine(as_of, datetime.min.time(), UTC))
+        companies = cells.changed_companies(old=old.pk, new=self.release.pk, category=self.category)
+        tables = []
+        for release in (old, self.release):
+            name = f"since {as_of} {self.category} {self.release.month} {release.month}"
+            cells.make_groups(
+                name=f"{name} groups", release=release.pk, companies=companies, rules=self.rules
+            )
+            tables.append(
+                cells.make_table(
+                    name=name,
+                    groups=f"{name} groups",
+                    release=release.pk,
+                    category=self.category,
+                    companies=companies,
+                    rules=self.rules,
+                )
+            )
+        return cells.changes(*tables)
+
+    def _carried(self, figure: Figure, old: Figure) -> Figure:
+        assert old.as_of is not None
+        releases = Release.objects.filter(
+            cut_off__gt=datetime.combine(old.as_of, datetime.min.time(), UTC)
+        ).count()
+        if not disclosure.may_be_carried(releases, rules=self.rules):
+            return self._withheld(figure, Rule.FEW_CHANGED)
+        figure.as_of, figure.companies_at_least, figure.shares = old.as_of, old.companies_at_least, old.shares
+        for name in disclosure.QUANTILES:
+            setattr(figure, name, getattr(old, name))
+        return figure
+
+    def _withheld(self, figure: Figure, rule: Rule) -> Figure:
+        figure.withheld_by = rule
+        return figure
+
+    # Making
+
+    def _choice(
+        self, figure: Figure, asked: ChoiceField, place: Place, counts: cells.Counts, companies: int
+    ) -> Figure:
+        choices = [value for value, _ in asked.all_choices]
+        of_choice = {
+            value: place.sum(counts.choices[asked.name, position])
+            for position, value in enumerate(choices, 1)
+        }
+        shares = disclosure.shares(of_choice, choices=len(choices), rules=self.rules)
+        if shares is None:
+            return self._withheld(figure, Rule.ONE_CHOICE)
+        if not shares:
+            return self._withheld(figure, Rule.RARE_CHOICES)
+        figure.as_of, figure.shares = self.release.cut_off.date(), shares
+        figure.companies_at_least = disclosure.at_least(companies)
+        return figure
+
+    def _wanted(
+        self, figure: Figure, asked: NumberField, place: Place, companies: int
+    ) -> Iterator[tuple[Figure, str, float, Wanted]]:
+        for name in disclosure.quantiles(companies, rules=self.rules):
+            cell = (str(self.release.month), self.category, asked.name, place.dimension, *place.bands, name)
+            ranks = disclosure.ranks(name, companies, disclosure.draw(self.key, *cell), rules=self.rules)
+            yield figure, name, cells.step(asked), Wanted(asked.name, place, companies, tuple(ranks))
+
+    def _numbers(self, table: Table, wanted: Sequence[tuple[Figure, str, float, Wanted]]) -> Iterator[Figure]:
+        answers = cells.neighbours(table, [cell for *_, cell in wanted])
+        figures: dict[str, Figure] = {}
+        for (figure, name, step, cell), found in zip(wanted, answers, strict=True):
+            neighbours = [found[rank] for rank in cell.ranks]
+            setattr(figure, name, disclosure.quantile(neighbours, step=step, rules=self.rules))
+            figures[figure.pk] = figure
+        yield from figures.values()

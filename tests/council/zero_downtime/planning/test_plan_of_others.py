@@ -1,0 +1,198 @@
+"""Operations that look into the database to write their SQL, and databases that hold more than tables of ours."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.postgres.operations import AddIndexConcurrently
+from django.core.management import call_command
+from django.db import migrations, models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.migration import Migration
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
+
+from council.zero_downtime.planning import inventory, plan
+from tests.databases import SCRATCH, Database
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def scratch(database: Database) -> Iterator[BaseDatabaseWrapper]:
+    with database.as_django_connection() as connection:
+        yield connection
+
+
+def planned(
+    connection: BaseDatabaseWrapper, *operations: Operation, before: tuple[Operation, ...] = (), **more: Any
+) -> list[plan.Step]:
+    state = ProjectState()
+    for operation in before:
+        operation.state_forwards("app", state)
+    migration: Migration = type("Migration", (Migration,), {"operations": operations, **more})("0001", "app")
+    return plan.steps(connection, [(migration, False)], state=state, there=inventory.read(connection))
+
+
+def sql(step: plan.Step) -> str:
+    return "\n".join(step.sql)
+
+
+PAGE = migrations.CreateModel(
+    "Page",
+    [
+        ("id", models.AutoField(primary_key=True)),
+        ("site", models.IntegerField()),
+        ("path", models.CharField(max_length=100, unique=True)),
+        ("depth", models.PositiveIntegerField()),
+    ],
+    options={"db_table": "pages", "unique_together": {("site", "path")}, "indexes": []},
+)
+
+
+def test_what_an_operation_looks_up_is_what_the_plan_has_made_by_then(scratch: BaseDatabaseWrapper) -> None:
+    steps = planned(
+        scratch,
+        PAGE,
+        migrations.AlterModelTable("page", "sheets"),
+        migrations.RenameField("page", "path", "place"),
+        migrations.AlterUniqueTogether("page", {("site", "depth")}),
+        migrations.AlterField("page", "place", models.CharField(max_length=100)),
+        migrations.AlterField("page", "depth", models.IntegerField()),
+        migrations.AlterUniqueTogether("page", set()),
+    )
+
+    assert [risk.fault for step in steps for risk in step.risks] == []
+    together, place, depth, none = (sql(step) for step in steps[3:])
+    assert 'DROP CONSTRAINT "pages_site_path_' in together
+    assert 'ADD CONSTRAINT "sheets_site_depth_' in together
+    assert 'DROP CONSTRAINT "pages_path_key"' in place
+    assert 'DROP CONSTRAINT "pages_depth_check"' in depth
+    assert 'DROP CONSTRAINT "sheets_site_depth_' in none
+
+
+def test_it_is_what_postgresql_finds_as_well(scratch: BaseDatabaseWrapper) -> None:
+    """The plan's own names of constraints are those that PostgreSQL chooses."""
+    long = {"db_table": "a_table_with_a_name_that_is_rather_long_for_its_keys"}
+    fields: list[tuple[str, models.Field[Any, Any]]] = [
+        ("id", models.AutoField(primary_key=True)),
+        ("a_column_with_a_long_name_too", models.PositiveIntegerField(unique=True)),
+    ]
+    operations = [PAGE, migrations.CreateModel("Long", fields, options=long)]
+    there = inventory.Inventory()
+    migration: Migration = type("Migration", (Migration,), {"operations": operations})("0001", "app")
+    plan.steps(scratch, [(migration, False)], state=ProjectState(), there=there)
+
+    with scratch.schema_editor() as editor:
+        migration.apply(ProjectState(), editor)
+    found = inventory.read(scratch)
+
+    for table in ("pages", long["db_table"]):
+        for part in ("constraints", "indexes"):
+            made, foreseen = getattr(found.tables[table], part), getattr(there.tables[table], part)
+            assert {name: one.columns for name, one in foreseen.items()} == {
+                name: one.columns for name, one in made.items()
+            }
+
+
+def test_an_index_is_renamed_that_the_plan_has_made(scratch: BaseDatabaseWrapper) -> None:
+    with_index = migrations.AlterIndexTogether("page", {("site", "depth")})
+    steps = planned(
+        scratch,
+        PAGE,
+        with_index,
+        migrations.RenameIndex("page", new_name="by_site", old_fields=("site", "depth")),
+    )
+
+    assert [risk.fault for step in steps for risk in step.risks] == []
+    assert 'RENAME TO "by_site"' in sql(steps[-1])
+
+
+class Looks(Operation):
+    """Runs a query when it is asked for its SQL, as a default may."""
+
+    reduces_to_sql = True
+
+    def __init__(self, query: str) -> None:
+        self.query = query
+
+    def state_forwards(self, app_label: str, state: Any) -> None:
+        pass
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        with schema_editor.connection.cursor() as cursor:
+            cursor.execute(self.query)
+        schema_editor.execute("CREATE TABLE made_by_it (id integer)", params=None)
+
+
+def test_an_operation_that_cannot_be_planned_says_so_and_the_others_are_planned(
+    scratch: BaseDatabaseWrapper,
+) -> None:
+    before, step, after = planned(
+        scratch, migrations.RunSQL("CREATE TABLE one (id integer)"), Looks("SELECT * FROM one"), PAGE
+    )
+
+    assert [risk.rule for risk in step.risks] == ["unknown-operation"]
+    assert step.risks[0].fault.startswith(
+        'It could not be planned (ProgrammingError: relation "one" does not exist LINE 1'
+    )
+    assert step.sql == []
+    assert [risk for step in (before, after) for risk in step.risks] == []
+    assert 'CREATE TABLE "pages"' in sql(after)
+
+
+def test_a_plan_writes_nothing_whatever_an_operation_does(database: Database, scratch: Any) -> None:
+    database.execute("CREATE TABLE kept (id integer)")
+    (step,) = planned(scratch, Looks("INSERT INTO kept VALUES (1)"))
+
+    assert "cannot execute INSERT in a read-only transaction" in step.risks[0].fault
+    assert database.fetch("SELECT * FROM kept") == []
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+def test_django_s_own_concurrent_index_is_planned_where_it_can_run(
+    scratch: BaseDatabaseWrapper, atomic: bool
+) -> None:
+    operation = AddIndexConcurrently("page", models.Index(fields=["depth"], name="by_depth"))
+    (step,) = planned(scratch, operation, before=(PAGE,), atomic=atomic)
+
+    assert [risk.rule for risk in step.risks] == (["refused"] if atomic else [])
+    assert ("CONCURRENTLY" in sql(step)) is not atomic
+
+
+MORE_THAN_TABLES = """
+    CREATE TABLE numbers (id integer PRIMARY KEY);
+    CREATE MATERIALIZED VIEW summary AS SELECT id FROM numbers;
+    CREATE UNIQUE INDEX summary_idx ON summary (id);
+    CREATE VIEW shown AS SELECT id FROM numbers;
+    CREATE FOREIGN DATA WRAPPER elsewhere;
+    CREATE SERVER there FOREIGN DATA WRAPPER elsewhere;
+    CREATE FOREIGN TABLE far (id integer CONSTRAINT positive CHECK (id > 0)) SERVER there;
+    CREATE DOMAIN positive_number AS integer CHECK (VALUE > 0);
+    CREATE TABLE parted (id integer PRIMARY KEY) PARTITION BY RANGE (id);
+    CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (10);
+    CREATE SCHEMA other CREATE TABLE numbers (id integer PRIMARY KEY);
+    CREATE UNLOGGED TABLE quick (id integer, EXCLUDE USING gist (int4range(id, id) WITH &&));
+    CREATE AGGREGATE add_up (integer) (sfunc = int4pl, stype = integer);
+    CREATE STATISTICS two ON id, (id + 1) FROM numbers;
+    CREATE RULE none AS ON DELETE TO numbers DO INSTEAD NOTHING;
+"""
+
+
+def test_what_is_in_the_database_and_not_ours_stops_no_migrate(database: Database, scratch: Any) -> None:
+    database.execute(MORE_THAN_TABLES)
+
+    found = inventory.read(scratch)
+    call_command("migrate", database=SCRATCH, verbosity=0)
+
+    assert found["summary"].indexes["summary_idx"].is_unique
+    assert found["far"].constraints["positive"].kind == "c"
+    assert ("council_account",) in database.fetch("SELECT relname FROM pg_class WHERE relkind = 'r'")
+
+
+def test_nothing_is_planned_for_a_database_without_tables(database: Database, scratch: Any) -> None:
+    migration: Migration = type("Migration", (Migration,), {"operations": [PAGE]})("0001", "app")
+    assert plan.wanted(scratch, [(migration, False)]) == {}
+
+    database.execute("CREATE TABLE numbers (id integer)")
+    assert plan.wanted(scratch, [(migration, False)]) == {PAGE: set()}
