@@ -108,6 +108,7 @@ REFUSALS = (
     errors.CheckViolation,
     errors.InsufficientPrivilege,
     errors.UniqueViolation,
+    errors.ProgramLimitExceeded,
 )
 
 

@@ -21,7 +21,7 @@ RETURN day + CASE extract(isodow FROM day) WHEN 5 THEN 3 WHEN 6 THEN 2 ELSE 1 EN
 class Migration(migrations.Migration):
     dependencies = [
         ("council", "0013_sign_in_failures_failed_at"),
-        ("gamification", "0020_pay_introductions"),
+        ("gamification", "0021_like_index"),
     ]
     operations = [
         zero_downtime.ReplaceFunction(

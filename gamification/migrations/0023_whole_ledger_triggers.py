@@ -143,7 +143,7 @@ END"""
 class Migration(migrations.Migration):
     dependencies = [
         ("council", "0013_sign_in_failures_failed_at"),
-        ("gamification", "0021_replace_function_next_weekday"),
+        ("gamification", "0022_replace_function_next_weekday"),
     ]
     operations = [
         zero_downtime.ReplaceTrigger(
