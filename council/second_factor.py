@@ -4,7 +4,7 @@ django-otp keeps the app's key, takes each code once, and slows down guesses. Re
 """
 
 import secrets
-from typing import cast
+from typing import Any, cast
 
 import django_otp
 import segno
@@ -26,12 +26,11 @@ ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # without those that are taken for
 
 def is_missing(request: HttpRequest) -> bool:
     """Tell whether somebody who is signed in as staff has yet to give a code."""
-    account = request.user
-    return bool(
-        settings.STAFF_SECOND_FACTOR
-        and account.is_authenticated
-        and not account.is_verified()  # type: ignore[attr-defined]
+    account: Any = request.user
+    is_verified: bool = (
+        not settings.STAFF_SECOND_FACTOR or not account.is_authenticated or account.is_verified()
     )
+    return not is_verified
 
 
 def is_set_up(account: Account) -> bool:
@@ -48,7 +47,9 @@ def picture(device: TOTPDevice, *, account: Account) -> SafeString:
     """Draw what the app is to photograph, as SVG."""
     device.name = f"{ISSUER}: {account.get_short_name()}"
     code = segno.make(device.config_url, error="m")
-    return mark_safe(code.svg_inline(scale=4, border=2, omitsize=False, title="Code for the authenticator app"))  # noqa: S308  # drawn here
+    return mark_safe(  # noqa: S308  # drawn here
+        code.svg_inline(scale=4, border=2, omitsize=False, title="Code for the authenticator app")
+    )
 
 
 def confirm(request: HttpRequest, *, account: Account, code: str) -> list[str] | None:
@@ -79,7 +80,9 @@ def verify(request: HttpRequest, *, account: Account, code: str) -> bool:
     """Take a code of the app, or a recovery code, and remember it for the session."""
     given = code.strip().lower().replace(" ", "").replace("-", "")
     with transaction.atomic():
-        candidates = [(device, [given]) for device in TOTPDevice.objects.devices_for_user(account, confirmed=True)]
+        candidates = [
+            (device, [given]) for device in TOTPDevice.objects.devices_for_user(account, confirmed=True)
+        ]
         secrets_known = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
         candidates += [
             (device, [_stored(given, secret) for secret in secrets_known])
@@ -90,9 +93,8 @@ def verify(request: HttpRequest, *, account: Account, code: str) -> bool:
             is_recovery = isinstance(device, StaticDevice)
             if is_recovery and len(given) != 10:
                 continue  # a code of the app that was wrong is no guess at these
-            if is_recovery:  # under an older key it may be stored otherwise
-                tokens = [*locked.token_set.filter(token__in=tokens).values_list("token", flat=True), *tokens]
-            if locked.verify_token(tokens[0]):
+            known = locked.token_set.filter(token__in=tokens).first() if is_recovery else None
+            if locked.verify_token(known.token if known else tokens[0]):
                 if is_recovery:
                     _log("RECOVERY_CODE_USED", account=account, by=account)
                 django_otp.login(request, locked)
@@ -106,9 +108,7 @@ def reset(*, account: Account, by: Account) -> bool:
     Writes a SECOND_FACTOR_RESET row of the audit log. False: there was none.
     """
     with transaction.atomic():
-        removed = sum(
-            model.objects.filter(user=account).delete()[0] for model in (TOTPDevice, StaticDevice)
-        )
+        removed = sum(model.objects.filter(user=account).delete()[0] for model in (TOTPDevice, StaticDevice))
         if removed:
             _log("SECOND_FACTOR_RESET", account=account, by=by)
     return bool(removed)

@@ -41,7 +41,7 @@ SYSTEMS = {
 class Authentication(AuthenticationMiddleware):
     """Django's, but a session whose sum is an older one that holds keeps its key.
 
-    Django gives it a new one. Of several requests at once each would make another session, all but one of them for nobody.
+    Django gives it a new one. Of several requests at once each would make a session, all but one of them for nobody.
     """
 
     def process_request(self, request: HttpRequest) -> None:
@@ -64,13 +64,15 @@ def _read(request: HttpRequest) -> Account | None:
         return None
     if backend_path not in settings.AUTHENTICATION_BACKENDS:
         return None
-    account = cast("Account | None", load_backend(backend_path).get_user(pk))
+    account = load_backend(backend_path).get_user(pk)
     if account is None:
         return None
     given, current = session.get(HASH_SESSION_KEY) or "", account.get_session_auth_hash()
     if constant_time_compare(given, current):
         return account
-    if given and any(constant_time_compare(given, older) for older in account.get_session_auth_fallback_hash()):
+    if given and any(
+        constant_time_compare(given, older) for older in account.get_session_auth_fallback_hash()
+    ):
         session[HASH_SESSION_KEY] = current
         return account
     session.flush()
@@ -120,5 +122,3 @@ def end_everywhere(*, account: Account) -> None:
         keys = list(AccountSession.objects.filter(account=account).values_list("session_key", flat=True))
         Session.objects.filter(session_key__in=keys).delete()
         AccountSession.objects.filter(account=account).delete()
-
-

@@ -4,15 +4,17 @@
 
 The addresses are the URL resolver's, the conditions of lists are made from the fields of the registered models, and
 forms are read from the pages: so new pages are tried without a word here. The database holds what the gateway may have
-written: dates without end, deep JSON, a name of a megabyte. The limits on attempts and forms are lifted, so that requests
-get further. Each request is told from the seed alone.
+written: dates without end, deep JSON, a name of a megabyte. The limits on attempts and forms are lifted, so that
+requests get further. A seed makes the same requests again.
 """
+# ruff: noqa: E501, PLR0912, T201  # lists of junk, and a command
 
 import argparse
 import random
 import re
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -179,7 +181,10 @@ class Fuzzer:
         form = Forms()
         with suppress(Exception):
             form.feed(browser.get(path).content.decode())
-        text = lambda: self.junk().decode("utf-8", "replace")  # noqa: E731
+
+        def text() -> str:
+            return self.junk().decode("utf-8", "replace")
+
         filled: dict[str, Any] = {
             name: text() if self.random.random() < 0.4 else value for name, value in form.fields.items()
         }
@@ -189,10 +194,14 @@ class Fuzzer:
         for _ in range(self.random.choice([0, 0, 1, 3])):
             prefix = self.random.choice(["form", "members", "x"])
             filled[f"{prefix}-{self.random.choice(COUNTS)}"] = self.random.choice(["x", "1", "1000", "-5"])
-            filled[self.random.choice([*OWN_PARAMETERS, "listed", "email", "password", "username", "action"])] = text()
+            filled[
+                self.random.choice([*OWN_PARAMETERS, "listed", "email", "password", "username", "action"])
+            ] = text()
         keys = [str(key) for keys in self.rows.values() for key in keys]
         if self.random.random() < 0.4:
-            filled["_selected_action"] = [self.random.choice([text(), self.random.choice(keys)]) for _ in range(3)]
+            filled["_selected_action"] = [
+                self.random.choice([text(), self.random.choice(keys)]) for _ in range(3)
+            ]
             filled["action"] = self.random.choice(["delete_selected", "adjust_points", "x", text()])
         return filled
 
@@ -222,7 +231,9 @@ class Fuzzer:
             if method in {"GET", "HEAD"}:
                 response = getattr(browser, method.lower())(path, **extra)
             elif method == "POST" and "content_type" in options:
-                response = browser.generic("POST", path, **options, **extra)  # as it is: post() would encode it anew
+                response = browser.generic(
+                    "POST", path, **options, **extra
+                )  # as it is: post() would encode it anew
             elif method == "POST":
                 response = browser.post(path, **options, **extra)
             else:
@@ -237,8 +248,12 @@ class Fuzzer:
             if "Invalid encoding" in str(error) or "URLconf" in str(error):
                 return None
             status, self.error = 500, f"{type(error).__name__}: {error}"
-        except Exception as error:  # the test client's own, and whatever no middleware caught
-            status, self.error = 500, f"{type(error).__name__}: {error}"
+        except Exception as error:  # whatever no middleware caught
+            last = traceback.extract_tb(error.__traceback__)[-3:]
+            where = " < ".join(
+                f"{frame.filename.rpartition('site-packages/')[2]}:{frame.lineno}" for frame in last[::-1]
+            )
+            status, self.error = 500, f"{type(error).__name__}: {error} ({where})"
         self.statuses[status] += 1
         self.reached[address.name or address.format] += 1
         if saved != browser.cookies.output() and who != "stranger":
@@ -364,7 +379,9 @@ def main() -> int:
             began = time.monotonic()
             for each in fuzzer.run(given.requests):
                 found.append(each)
-                print(f"{each.status} for {each.who}, request {each.number}: {each.request[:700]}\n    {each.error}")
+                print(
+                    f"{each.status} for {each.who}, request {each.number}: {each.request[:700]}\n    {each.error}"
+                )
             seconds = time.monotonic() - began
             print(f"seed {given.seed}: {fuzzer.sent:,} requests in {seconds:.0f} s at {len(fuzzer.reached)} of "
                   f"{len(fuzzer.addresses)} addresses; by status {dict(sorted(fuzzer.statuses.items()))}; "
