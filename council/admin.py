@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from council import second_factor, throttle
+from council import figure_admin, second_factor, throttle  # noqa: F401  # the first registers its page
 from council.accounts.models import Account
 from council.forms import StaffSignInForm
 from council.model_admin import (
@@ -408,6 +408,7 @@ def is_superuser(request: HttpRequest) -> bool:
 class JobRunAdmin(LogAdmin):
     list_display = ("started_at", "job", "result", "took", "host")
     list_filter = ("job", "outcome")
+    search_fields = ("job", "host", "error")
     ordering = ("-started_at",)
     sortable_by = ("started_at",)
     fields = (

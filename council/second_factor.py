@@ -34,7 +34,7 @@ def is_missing(request: HttpRequest) -> bool:
 
 
 def is_set_up(account: Account) -> bool:
-    return TOTPDevice.objects.filter(user=account, confirmed=True).exists()
+    return bool(TOTPDevice.objects.filter(user=account, confirmed=True).exists())
 
 
 def begin(account: Account) -> TOTPDevice:

@@ -28,7 +28,7 @@ from council.zero_downtime.derivation.autodetector import Autodetector
 from council.zero_downtime.executor import Executor
 from council.zero_downtime.observer import Observer
 from council.zero_downtime.patience import Patience, persist
-from council.zero_downtime.planning import plan
+from council.zero_downtime.planning import plan, refusal
 from council.zero_downtime.planning import report as plan_report
 from council.zero_downtime.planning.effects import ACCESS_EXCLUSIVE, Lock
 from council.zero_downtime.report import Report
@@ -62,6 +62,11 @@ class Command(migrate.Command):
             type=seconds,
             default=os.environ.get("MIGRATE_PATIENCE", "10min"),
             help="How long a migration tries to get its locks, and another migrate is waited for (default: 10min).",
+        )
+        parser.add_argument(
+            "--accept-risks",
+            action="store_true",
+            help="Go on where the plan says that reads or writes will wait for longer than --lock-timeout.",
         )
         parser.add_argument(
             "--format",
@@ -104,7 +109,10 @@ class Command(migrate.Command):
             Observer(connection, self.report) as observer,
             locks.short_waits(connection, patience.lock_seconds),
         ):
-            with executed_by(functools.partial(Executor, observer=observer, patience=patience)):
+            executor = functools.partial(
+                Executor, observer=observer, patience=patience, accepts_risks=options["accept_risks"]
+            )
+            with executed_by(executor):
                 super().handle(*args, **options)
             self.secure(connection, observer, patience)
 
@@ -119,6 +127,9 @@ class Command(migrate.Command):
             self.stdout.write(json.dumps(plan_report.as_json(steps), indent=2, ensure_ascii=False))
         else:
             self.write_plan(steps, verbosity=options["verbosity"])
+            if harms := list(refusal.harms(steps, limit_seconds=options["lock_timeout"])):
+                many = plan_report.count(len(harms), "operation")
+                self.stdout.write(self.style.WARNING(f"migrate refuses {many} of it without --accept-risks."))
         if any(step.warnings for step in steps) or (options["check_unapplied"] and steps):
             sys.exit(1)
 
