@@ -80,7 +80,7 @@ WAYS = {
         INSERT INTO "PointTransaction" (id, "memberId", action, points, "createdAt") VALUES ('x', 'ann', 'x', 1, '0044-03-15 BC')""",
     "deep metadata": """
         INSERT INTO "PointTransaction" (id, "memberId", action, points, metadata)
-        VALUES ('x', 'ann', 'x', 1, (repeat('[', 17) || repeat(']', 17))::jsonb)""",
+        VALUES ('x', 'ann', 'x', 1, (repeat('[', 18) || repeat(']', 18))::jsonb)""",
     "deeper metadata": """
         INSERT INTO "PointTransaction" (id, "memberId", action, points, metadata)
         VALUES ('x', 'ann', 'x', 1, (repeat('{"a":', 3000) || '1' || repeat('}', 3000))::jsonb)""",
