@@ -102,6 +102,6 @@ def behind_pgbouncer(**environment: str) -> Iterator[Site]:
             yield Site(int(process.stdout.readline()), server, database, process)
         finally:
             process.kill()
-            process.wait()
+            process.communicate()
             bouncer.kill()
             bouncer.wait()
