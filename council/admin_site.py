@@ -41,7 +41,7 @@ class AdminSite(admin.AdminSite):
             given = getattr(request, name)
             if REDIRECT_FIELD_NAME in given and not access.is_page(request, given[REDIRECT_FIELD_NAME]):
                 changed = given.copy()
-                del changed[REDIRECT_FIELD_NAME]
+                changed[REDIRECT_FIELD_NAME] = reverse("admin:index")
                 setattr(request, name, changed)
         if request.method == "GET" and super().has_permission(request) and second_factor.is_missing(request):
             asked_for = request.GET.get(REDIRECT_FIELD_NAME, reverse("admin:index"))
