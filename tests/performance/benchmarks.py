@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client, override_settings
 from django.urls import include, path
 
+from council.access import MemberRequest
 from council.accounts.models import Account
 from council.models import Member
 from council.postgres.fields import cuid
@@ -91,10 +93,10 @@ def one(request: HttpRequest, member_id: str) -> HttpResponse:
     return HttpResponse(Member.objects.get(pk=member_id).email or "")
 
 
-def insert(request: HttpRequest) -> HttpResponse:
+def insert(request: MemberRequest) -> HttpResponse:
     """Insert a row, in a transaction, and lead on: what any form of the site costs at least."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(BARE_INSERT, [cuid(), request.user.member_id])
+        cursor.execute(BARE_INSERT, [cuid(), request.member.pk])
     return HttpResponse(status=302, headers={"Location": "/"})
 
 
@@ -180,7 +182,7 @@ class Contestant:
             browser.get(address)
         for _ in range(calls):
             for what, address in pages.items():
-                self.time(what, lambda address=address: browser.get(address), 200)
+                self.time(what, partial(browser.get, address), 200)
 
     def write(self, calls: int) -> None:
         answers = {"domains_per_client": "6", "average_reply_rate_percent": "3.2"}
@@ -188,11 +190,9 @@ class Contestant:
         for call in range(-1, calls):
             browser = self.browser(next(self.fresh))
             acts: dict[str, Callable[[], Any]] = {
-                INSERT: lambda browser=browser: browser.post("/insert/"),
-                FIRST: lambda browser=browser: browser.post(address, {**answers, "shown": "0"}),
-                CHANGE: lambda browser=browser: browser.post(
-                    address, {**answers, "domains_per_client": "7", "shown": "1"}
-                ),
+                INSERT: partial(browser.post, "/insert/"),
+                FIRST: partial(browser.post, address, {**answers, "shown": "0"}),
+                CHANGE: partial(browser.post, address, {**answers, "domains_per_client": "7", "shown": "1"}),
             }
             for what, act in acts.items():
                 self.time(what, act, 302)
