@@ -63,6 +63,11 @@ def next_month(month: date) -> date:
     return (month.replace(day=28) + timedelta(days=4)).replace(day=1)
 
 
+def cut_off_of(month: date) -> datetime:
+    """Say when a month is over: at the first moment of the next, UTC."""
+    return datetime.combine(next_month(month), datetime.min.time(), UTC)
+
+
 def now() -> datetime:
     """Ask the database's clock: one for all machines, and the one that dates the answers."""
     with connection.cursor() as cursor:
@@ -96,7 +101,7 @@ def take(*, month: date) -> Release | None:
     Raises MonthNotOver, OutOfOrder, ImproperlyConfigured.
     """
     month = month.replace(day=1)
-    cut_off = datetime.combine(next_month(month), datetime.min.time(), UTC)
+    cut_off = cut_off_of(month)
     key = _key()
     with transaction.atomic():
         if cut_off > now():
