@@ -14,7 +14,7 @@ from council import zero_downtime
 class Migration(migrations.Migration):
     atomic = False
     dependencies = [
-        ("council", "0012_job_run_indexes"),
+        ("council", "0013_sign_in_failures_failed_at"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
         ("auth", "0012_alter_user_first_name_max_length"),
         ("sessions", "0001_initial"),
