@@ -93,8 +93,8 @@ def quantiles(companies: int, *, rules: Rules = RULES) -> tuple[str, ...]:
 def ranks(quantile: str, companies: int, drawn: float, *, rules: Rules = RULES) -> range:
     """Choose the neighbours whose mean stands for a quantile, by their ranks from 1 up.
 
-    Three, from 20 companies on five; around the quantile's rank moved by -1, 0 or +1 as drawn, save for the median's. The
-    smallest and the largest answer are not among them.
+    Three, from 20 companies on five; around the quantile's rank moved by -1, 0 or +1 as drawn, save for the
+    median's. The smallest and the largest answer are not among them.
     """
     reach = 0 if not rules.is_averaged else 1 if companies < 20 else 2
     reached = (

@@ -5,7 +5,7 @@
 Companies with answers in OPERATIONAL (seven numbers) and BUSINESS (their groups); about as many different answers as
 companies. A release is measured from its basis to its figures, the first one and one a month later with one company in
 fifty changed, and rolled back. The naive way reads the current submissions, without history, rules or draws: one query
-a field with casts from JSON, of all companies (a), or for the same cells, that is of all companies and of each group (b).
+a field with casts from JSON, of all companies (a), or of the same cells, all companies and each group (b).
 What is compared takes turns. Five minutes.
 """
 
@@ -16,6 +16,7 @@ import statistics
 import time
 from collections.abc import Callable
 from datetime import date
+from typing import Any
 
 import django
 
@@ -82,7 +83,7 @@ SELECT business.data ->> 'annual_revenue_band', business.data ->> 'agency_type',
 """
 
 
-def execute(statement: str, values: dict[str, object] | None = None) -> None:
+def execute(statement: str, values: dict[str, Any] | None = None) -> None:
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         if cursor.description:

@@ -13,6 +13,7 @@ from tests.benchmarks.attack.seen import BAND, WHOLE, Company, Knowledge, Scheme
 
 Numbers = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
+Counts = npt.NDArray[np.int_]
 
 STEPS = [
     1.0,
@@ -97,10 +98,10 @@ def possible(cell: Seen, others: Numbers, candidates: Numbers, scheme: Scheme) -
             fits |= (mean >= low) & (mean <= high)
         else:
             chosen = windows(name, companies, scheme)
-            first, last = chosen[0].start, chosen[-1].stop
-            ranked = np.clip(candidates[:, None], bounds[first:last], bounds[first + 1 : last + 1])
+            start, stop = chosen[0].start, chosen[-1].stop
+            ranked = np.clip(candidates[:, None], bounds[start:stop], bounds[start + 1 : stop + 1])
             for window in chosen:
-                mean = ranked[:, window.start - first : window.stop - first].mean(axis=1)
+                mean = ranked[:, window.start - start : window.stop - start].mean(axis=1)
                 fits |= (mean >= low) & (mean <= high)
         found &= fits
     return found
@@ -163,7 +164,8 @@ def without_draws(seen: Sequence[Seen], known: Knowledge, candidates: Numbers) -
 def moved(numbers: Numbers, scheme: Scheme, *, sign: int) -> Numbers:
     if not scheme.max_move:
         return numbers
-    return np.maximum(numbers + sign * np.maximum(scheme.max_move * abs(numbers), scheme.step), 0)
+    found: Numbers = np.maximum(numbers + sign * np.maximum(scheme.max_move * abs(numbers), scheme.step), 0)
+    return found
 
 
 def bounds_of(numbers: Numbers, scheme: Scheme, *, sign: int = -1) -> Numbers:
@@ -222,22 +224,29 @@ def possible_choices(seen: Sequence[Seen], known: Knowledge, own: Company) -> se
         others = [other.choice for other in known.others[cell.month].values() if is_in(other, cell)]
         counts = np.bincount(others, minlength=known.scheme.choices)
         found = {
-            choice
-            for choice in found
-            if shares(counts + np.eye(len(counts), dtype=int)[choice], known.scheme) == cell.shares
+            choice for choice in found if shares_agree(cell.shares, with_one(counts, choice), known.scheme)
         }
     return found
 
 
-def shares(counts: npt.NDArray[np.int_], scheme: Scheme) -> dict[int, int]:
+def with_one(counts: Counts, choice: int) -> Counts:
+    more = counts.copy()
+    more[choice] += 1
+    return more
+
+
+def shares_agree(shown: dict[int, int], counts: Counts, scheme: Scheme) -> bool:
+    """Tell whether so many companies of each choice would be shown as these shares."""
     away = scheme.other_choice / (scheme.choices - 1)
-    share = 100 * (counts / counts.sum() - away) / (1 - scheme.other_choice - away)
-    percent = (scheme.share_step * np.floor(share / scheme.share_step + 0.5)).astype(int)
-    return {
-        choice: min(int(percent[choice]), 100)
-        for choice in range(scheme.choices)
-        if counts[choice] >= 3 and percent[choice] > 0
-    }
+    steps = 100 * (counts / counts.sum() - away) / (1 - scheme.other_choice - away) / scheme.share_step + 0.5
+    for choice, count in enumerate(counts):
+        as_shown = {
+            min(int(np.floor(steps[choice] + slack)) * scheme.share_step, 100) if count >= 3 else 0
+            for slack in (-SLACK, SLACK)
+        }
+        if shown.get(choice, 0) not in {max(share, 0) for share in as_shown}:
+            return False
+    return True
 
 
 def possible_bands(seen: Sequence[Seen], known: Knowledge, own: Company, bands: int) -> set[int]:
@@ -249,7 +258,7 @@ def possible_bands(seen: Sequence[Seen], known: Knowledge, own: Company, bands: 
         inside = [other.number for other in known.others[cell.month].values() if other.band in cell.bands]
         fits = {}
         for is_inside in (True, False):
-            numbers = np.array(inside + [own.number] if is_inside else inside)
+            numbers = np.array([*inside, own.number] if is_inside else inside)
             fits[is_inside] = (
                 len(numbers) >= max(known.scheme.min_companies, 2)
                 and counts_agree(cell, len(numbers), known.scheme)

@@ -154,20 +154,17 @@ def test_the_database_publishes_what_is_attacked(
         release = releases.take(month=month)
         expected = {}
         for seen in publisher.take(number, dict(enumerate(people.values()))):
-            names = {
-                "": [],
-                BAND: [bands[band] for band in seen.bands],
-                TYPE: [types[type_] for type_ in seen.bands],
-            }
-            dimension = {"": "", BAND: definitions.GROUPINGS[0], TYPE: definitions.GROUPINGS[1]}[
-                seen.dimension
-            ]
+            dimension, names = {
+                "": ("", []),
+                BAND: (definitions.GROUPINGS[0], bands),
+                TYPE: (definitions.GROUPINGS[1], types),
+            }[seen.dimension]
             field = fields["number" if seen.quantiles else "choice"]
             shares = (
                 {choices[choice]: share for choice, share in seen.shares.items()} if seen.shares else None
             )
-            figure = (seen.made, seen.at_least, seen.quantiles, shares)
-            expected[field, dimension, tuple(names[seen.dimension])] = figure
+            place = (field, dimension, tuple(names[place] for place in seen.bands))
+            expected[place] = (seen.made, seen.at_least, seen.quantiles, shares)
         found = {}
         for figure in Figure.objects.filter(release=release, field__in=fields.values(), withheld_by=None):
             assert figure.as_of is not None

@@ -10,11 +10,9 @@ import numpy as np
 from benchmarks.disclosure import RULES
 from tests.benchmarks.attack import attacker
 from tests.benchmarks.attack.publisher import BANDS, Draws, Policy, Publisher, counted
-from tests.benchmarks.attack.seen import Company, Knowledge, Seen
+from tests.benchmarks.attack.seen import Company, Knowledge, Scheme, Seen
 
 MONTHS = 12
-COLLUDERS = (0, 1, 2, 3)
-NAMES = {"number": "a number", "choice": "a choice", "band": "a revenue band"}
 
 RULES_OFF: dict[str, Policy] = {
     "answers moved": Policy(replace(RULES, max_move=0)),
@@ -123,15 +121,14 @@ class Outcome:
     """What one trial came to, for one target."""
 
     companies: int
+    large_cells: int = 0
+    large_cells_published: int = 0
     is_number_known: bool = False
     is_number_known_by_few: bool = False
     is_round_known: bool = False
     is_round_known_with_draws: bool = False
     choice_certainty: float = 0.0
     band_certainty: float = 0.0
-    is_seen: bool = False
-    large_cells: int = 0
-    large_cells_published: int = 0
 
 
 def candidates(population: Population, value: float) -> attacker.Numbers:
@@ -164,29 +161,53 @@ def is_known(found: attacker.Numbers, value: float) -> bool:
     return len(found) > 0 and bool(np.all(abs(found - value) <= 0.1 * abs(value) + 1e-9))
 
 
-def trial(
-    seed: int, policy: Policy, *, size: int | None = None, months: int = MONTHS, active: bool | None = None
-) -> Outcome:
-    """Release a population month by month, and attack one of its companies."""
+@dataclass
+class Game:
+    """A population whose releases were taken, and what the attacker saw and knows of them."""
+
+    seed: int
+    population: Population
+    scheme: Scheme
+    true: dict[int, Company]  # at the end
+    mine: Company  # what the target answers, all the time
+    own: Company  # the same as it is counted
+    known: Knowledge
+    spots: attacker.Numbers  # what the target may have answered
+    counted_spots: attacker.Numbers  # as what it may have been counted
+    fits: attacker.Flags  # which of those are still possible
+    seen: list[Seen] = field(default_factory=list)
+    owns: dict[int, Company] = field(default_factory=dict)
+    large_cells: int = 0
+    large_cells_published: int = 0
+
+
+TARGET, COLLUDERS = 0, (1, 2, 3, 4)  # the attacker's own company, and three more
+
+
+def play(seed: int, policy: Policy, *, size: int | None = None, months: int = MONTHS) -> Game:
+    """Release a population month by month, with an attacker who answers to find out more in half of the games."""
     population = Population.make(seed, size=size)
     source = random.Random(seed + 1)
     policy = replace(policy, step=1.0 if population.is_counted else 0.1)
     publisher, scheme = Publisher(policy, drawing(seed + 2)), policy.scheme()
     true = {name: population.company() for name in range(population.size)}
     draws = {name: population.draws() for name in true}
-    target = 0
-    colluders = [1, 2, 3, 4][: max(population.size - 1, 0)]
-    is_active = active if active is not None else source.random() < 0.5
-    arrives = 0 if source.random() < 0.7 else source.randrange(1, 4)
-    mine = true[target]
-    known = Knowledge(scheme)
-    seen: list[Seen] = []
+    is_active, arrives = source.random() < 0.5, 0 if source.random() < 0.7 else source.randrange(1, 4)
+    mine, own = true[TARGET], counted(true[TARGET], draws[TARGET], policy)
     spots = candidates(population, mine.number)
-    counted_spots = np.unique(np.concatenate([spots, counted_numbers(spots, policy)]))
-    own = counted(mine, draws[target], policy)
-    counted_spots = np.unique(np.append(counted_spots, own.number))
-    fits = np.ones(len(counted_spots), bool)
-    owns: dict[int, Company] = {}
+    counted_spots = np.unique(np.append(counted_numbers(spots, policy), own.number))
+    game = Game(
+        seed,
+        population,
+        scheme,
+        true,
+        mine,
+        own,
+        Knowledge(scheme),
+        spots,
+        counted_spots,
+        fits=np.ones(len(counted_spots), bool),
+    )
     last: dict[int, tuple[Company, Company]] = {}
     for month in range(months):
         now = {
@@ -197,51 +218,64 @@ def trial(
         }
         last = {name: (one, now[name]) for name, one in true.items()}
         if month < arrives:
-            del now[target]
+            del now[TARGET]
         cells = list(publisher.take(month, now))
-        seen += cells
-        if target in now:
-            owns[month] = now[target]
-            known.true[month] = {name: one for name, one in true.items() if name != target}
-            known.others[month] = {name: one for name, one in now.items() if name != target}
-            fits[fits] = attacker.contributions(cells, known, own, counted_spots[fits])
-        churn(population, source, true, draws, target, colluders)
-        if is_active and fits.any():
-            probe(source, true, colluders, counted_spots[fits])
-    outcome = Outcome(
-        population.size,
-        is_seen=any(cell.month in owns for cell in seen),
-        large_cells=publisher.large_cells,
-        large_cells_published=publisher.large_cells_published,
-    )
-    assert fits[np.searchsorted(counted_spots, own.number)], f"seed {seed}: the attacker excludes the truth"
-    found = attacker.answers(counted_spots[fits], spots, scheme)
-    outcome.is_number_known = outcome.is_seen and is_known(found, mine.number)
-    round_ones = spots
-    if population.digits and not population.is_counted:
-        round_ones = np.array([one for one in spots if one == float(f"{one:.{population.digits - 1}e}")])
-        round_ones = np.unique(np.append(round_ones, rounds(mine.number, population.digits)))
-    with_draws = attacker.answers(counted_spots[fits], round_ones, scheme)
-    outcome.is_round_known_with_draws = outcome.is_seen and is_known(with_draws, mine.number)
+        game.seen += cells
+        if TARGET in now:
+            game.owns[month] = now[TARGET]
+            game.known.true[month] = {name: one for name, one in true.items() if name != TARGET}
+            game.known.others[month] = {name: one for name, one in now.items() if name != TARGET}
+            possible = attacker.contributions(cells, game.known, own, counted_spots[game.fits])
+            game.fits[game.fits] = possible
+        churn(population, source, true, draws)
+        if is_active and game.fits.any():
+            probe(source, true, counted_spots[game.fits])
+    game.large_cells, game.large_cells_published = publisher.large_cells, publisher.large_cells_published
+    return game
+
+
+def trial(seed: int, policy: Policy, *, size: int | None = None) -> Outcome:
+    """Release a population month by month, and attack one of its companies."""
+    game = play(seed, policy, size=size)
+    outcome = Outcome(game.population.size, game.large_cells, game.large_cells_published)
+    if any(cell.month in game.owns for cell in game.seen):
+        conclude_number(game, outcome)
+        conclude_choices(game, outcome)
+    return outcome
+
+
+def conclude_number(game: Game, outcome: Outcome) -> None:
+    number, scheme = game.mine.number, game.scheme
+    counted_as = game.counted_spots[game.fits]
+    assert game.own.number in counted_as, f"seed {game.seed}: the attacker excludes the truth"
+    outcome.is_number_known = is_known(attacker.answers(counted_as, game.spots, scheme), number)
+    if outcome.is_number_known:
+        outcome.is_number_known_by_few = not any(
+            abs(one.number - number) > 0.1 * number
+            and attacker.is_swap_possible(game.seen, game.known, game.owns, name)
+            for name, one in game.true.items()
+            if name not in {TARGET, *COLLUDERS}
+        )
+    round_ones, digits = game.spots, game.population.digits
+    if digits and not game.population.is_counted:
+        kept = [one for one in game.spots if one == float(f"{one:.{digits - 1}e}")]
+        round_ones = np.unique(np.array([*kept, *rounds(number, digits)]))
+    with_draws = attacker.answers(counted_as, round_ones, scheme)
+    outcome.is_round_known_with_draws = is_known(with_draws, number)
     by_answers = with_draws
     if scheme.max_move:
-        by_answers = round_ones[attacker.without_draws(seen, known, round_ones)]
-        assert mine.number in by_answers, f"seed {seed}: the attacker without the draws excludes the truth"
-    outcome.is_round_known = outcome.is_seen and is_known(by_answers, mine.number)
-    if outcome.is_number_known:
-        unknown = [name for name in true if name not in {target, *colluders}]
-        outcome.is_number_known_by_few = not any(
-            abs(true[name].number - mine.number) > 0.1 * mine.number
-            and attacker.is_swap_possible(seen, known, owns, name)
-            for name in unknown
-        )
-    reports = attacker.possible_choices(seen, known, own)
-    assert own.choice in reports, f"seed {seed}: the attacker excludes the true choice"
-    outcome.choice_certainty = attacker.choice_certainty(reports, scheme)
-    bands = attacker.possible_bands(seen, known, own, len(BANDS))
-    assert own.band in bands, f"seed {seed}: the attacker excludes the true band"
-    outcome.band_certainty = attacker.choice_certainty(bands, replace(scheme, choices=len(BANDS)))
-    return outcome
+        by_answers = round_ones[attacker.without_draws(game.seen, game.known, round_ones)]
+        assert number in by_answers, f"seed {game.seed}: the attacker without the draws excludes the truth"
+    outcome.is_round_known = is_known(by_answers, number)
+
+
+def conclude_choices(game: Game, outcome: Outcome) -> None:
+    reports = attacker.possible_choices(game.seen, game.known, game.own)
+    assert game.own.choice in reports, f"seed {game.seed}: the attacker excludes the true choice"
+    outcome.choice_certainty = attacker.choice_certainty(reports, game.scheme)
+    bands = attacker.possible_bands(game.seen, game.known, game.own, len(BANDS))
+    assert game.own.band in bands, f"seed {game.seed}: the attacker excludes the true band"
+    outcome.band_certainty = attacker.choice_certainty(bands, replace(game.scheme, choices=len(BANDS)))
 
 
 def drawing(seed: int) -> Callable[[int, str, tuple[int, ...], str], float]:
@@ -255,7 +289,9 @@ def counted_numbers(spots: attacker.Numbers, policy: Policy) -> attacker.Numbers
     if not policy.rules.max_move:
         return spots
     move = np.maximum(policy.rules.max_move * abs(spots), policy.step)
-    return np.maximum(np.concatenate([spots + share * move for share in (-1, -0.5, 0.5, 1)]), 0)
+    spread = np.concatenate([spots + share * move for share in (-1, -0.5, 0, 0.5, 1)])
+    found: attacker.Numbers = np.maximum(spread, 0)
+    return found
 
 
 def churn(
@@ -263,26 +299,22 @@ def churn(
     source: random.Random,
     true: dict[int, Company],
     draws: dict[int, Draws],
-    target: int,
-    colluders: list[int],
 ) -> None:
     """Let companies change their answers, come and leave; the target's stays, which is the attacker's best case."""
     share = source.choice([0.0, 0.05, 0.15, 0.3])
     for name in list(true):
-        if name == target or source.random() >= share:
+        if name == TARGET or source.random() >= share:
             continue
-        if name not in colluders and source.random() < 0.2:
+        if name not in COLLUDERS and source.random() < 0.2:
             del true[name], draws[name]
             name = max(true) + 1  # noqa: PLW2901
             draws[name] = population.draws()
         true[name] = population.company()
 
 
-def probe(
-    source: random.Random, true: dict[int, Company], colluders: list[int], possible: attacker.Numbers
-) -> None:
+def probe(source: random.Random, true: dict[int, Company], possible: attacker.Numbers) -> None:
     """Bisect: put the attacker's own answers, four at most, into the middle of what is still possible."""
-    for name in colluders[:4]:
+    for name in COLLUDERS:
         if name in true:
             low, high = float(possible[0]), float(possible[-1])
             middle = low + (high - low) * source.uniform(0.3, 0.7)
