@@ -216,6 +216,7 @@ MEMBER_PAGES = [
     ("Points", "gamification:overview"),
     ("History", "gamification:history"),
     ("Leaderboard", "gamification:leaderboard"),
+    ("Library", "resources:library"),
     ("Membership", "council:membership"),
 ]
 AUTH_PASSWORD_VALIDATORS = [

@@ -32,7 +32,8 @@ def lines(history: ledger.History, *, rules: Iterable[PointRule]) -> list[Line]:
     total = history.total
     found = []
     for entry in history.entries:
-        found.append(Line(entry, labels.get(entry.action) or _without_rule(entry.action), total))
+        label = _title(entry) or labels.get(entry.action) or _without_rule(entry.action)
+        found.append(Line(entry, label, total))
         total -= entry.points
     return found
 
@@ -45,6 +46,13 @@ def by_month(lines: list[Line]) -> list[Month]:
 def _month(line: Line) -> date:
     moment: datetime = line.entry.created_at
     return moment.date().replace(day=1)
+
+
+def _title(entry: PointTransaction) -> str:
+    """Name the resource that was downloaded, also where the download is taken back. The gateway's rows do not."""
+    paid = entry.reverses or entry
+    title = paid.metadata.get("title") if isinstance(paid.metadata, dict) else None
+    return title.strip() if paid.action == Action.RESOURCE_DOWNLOAD and isinstance(title, str) else ""
 
 
 def _without_rule(action: str) -> str:

@@ -5,3 +5,6 @@ from django.apps import AppConfig
 
 class ResourcesConfig(AppConfig):
     name = "resources"
+
+    def ready(self) -> None:
+        from resources import jobs, verification  # noqa: F401, PLC0415  # registers what it has; models are there only now

@@ -5,6 +5,7 @@ from typing import Self
 from django.contrib.postgres.search import SearchVector
 from django.db import models
 from django.db.models.functions import Coalesce, Left, Now
+from django.urls import reverse
 
 from council.models import Member
 from council.postgres.constraints import Action, ForeignKeyConstraint
@@ -59,6 +60,10 @@ class ResourceQuerySet(models.QuerySet["Resource"]):
     def shown(self) -> Self:
         """Leave those that members can see now: published, or scheduled for a time that has come."""
         return self.filter(LISTED, models.Q(status=Status.PUBLISHED) | models.Q(publish_at__lte=Now()))
+
+    def find(self, resource_id: str) -> "Resource | None":
+        """Find one by the id that an address has, which may be anything."""
+        return None if "\0" in resource_id else self.filter(pk=resource_id).first()
 
 
 class ResourceTag(models.Model):
@@ -162,6 +167,15 @@ class Resource(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+    def get_absolute_url(self) -> str:
+        return reverse("resources:resource", args=[self.pk])
+
+    @property
+    def thumbnail_address(self) -> str:
+        """Where this site has the picture; empty without one of our own, as the policy lets no others in."""
+        name = (self.thumbnail_path or "").rpartition("/")[2]
+        return reverse("resources:thumbnail", args=[name]) if name else ""
 
     @property
     def is_link(self) -> bool:

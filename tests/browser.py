@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -217,23 +218,32 @@ def served_database(
         database.drop()
 
 
-@pytest.fixture(scope="session")
-def server(served_database: Database) -> Iterator[str]:
-    """The address of a server process that works with that database."""
+@contextmanager
+def serving(database: Database, **environment: str) -> Iterator[str]:
+    """Serve the application from a process of its own, with that database. Yields its address."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.serve"],
         cwd=ROOT,
-        env=served_database.environment(DEBUG="false"),
+        env=database.environment(DEBUG="false", **environment),
         stdout=subprocess.PIPE,
         text=True,
     )
     assert process.stdout
     port = process.stdout.readline().strip()
     assert port, "the server did not start; its errors are above"
-    yield f"http://127.0.0.1:{port}"
-    process.terminate()
-    process.wait(30)
-    process.stdout.close()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)
+        process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def server(served_database: Database) -> Iterator[str]:
+    """The address of a server process that works with that database."""
+    with serving(served_database) as address:
+        yield address
 
 
 @pytest.fixture

@@ -7,13 +7,15 @@ from typing import Any
 import argon2
 import factory
 from django.contrib.auth.models import Permission
+from django.core.files.base import ContentFile
 
 from benchmarks.answers import BenchmarkSubmission
 from benchmarks.definitions import Category as BenchmarkCategory
 from council.accounts.models import Account
 from council.models import Admin, Member, SubscriptionStatus, Team
 from gamification.models import PointTransaction
-from resources.models import Category, Resource, ResourceDownload, Type
+from resources import storage
+from resources.models import Category, Resource, ResourceDownload, ResourceTag, ResourceVersion, Type
 
 _cheap = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
@@ -83,6 +85,44 @@ class ResourceFactory(factory.django.DjangoModelFactory[Resource]):
     category = Category.COLD_EMAIL
     type = Type.TEMPLATE
     file_url = "https://files.example.com/template.pdf"
+
+
+class ResourceTagFactory(factory.django.DjangoModelFactory[ResourceTag]):
+    class Meta:
+        model = ResourceTag
+
+    name = factory.Sequence(lambda n: f"Tag {n}")
+    slug = factory.LazyAttribute(lambda tag: tag.name.lower().replace(" ", "-"))
+
+
+def stored_resource(
+    *, content: bytes = b"%PDF-1.7 the file", file_name: str = "Playbook.pdf", **fields: Any
+) -> Resource:
+    """Make a resource with a file in the storage, as its first version."""
+    resource: Resource = ResourceFactory.create(**{"type": Type.PLAYBOOK, **fields})
+    store_version(resource, content=content, file_name=file_name)
+    return resource
+
+
+def store_version(
+    resource: Resource, *, content: bytes, file_name: str = "Playbook.pdf", **fields: Any
+) -> None:
+    """Give a resource a file, as its next version."""
+    stored = storage.save(
+        ContentFile(content), folder=storage.FILES, extension=".pdf", mime_type="application/pdf"
+    )
+    facts = {
+        "storage_path": stored.path,
+        "file_name": file_name,
+        "file_size": stored.size,
+        "mime_type": "application/pdf",
+        "sha256": stored.sha256,
+    }
+    number = (resource.current_version or 0) + 1
+    ResourceVersion.objects.create(resource=resource, number=number, **facts, **fields)
+    for name, value in {**facts, "current_version": number, "file_url": resource.get_absolute_url()}.items():
+        setattr(resource, name, value)
+    resource.save()
 
 
 class ResourceDownloadFactory(factory.django.DjangoModelFactory[ResourceDownload]):

@@ -1,5 +1,6 @@
 """Settings of the server that browser tests talk to: production's, but without TLS and without collected files."""
 
+from council import settings as production
 from council.settings import *  # noqa: F403
 from council.settings import BASE_DIR
 
@@ -16,8 +17,9 @@ WHITENOISE_USE_FINDERS = True
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
-    "library": {
-        "BACKEND": "resources.storage.Folder",
-        "OPTIONS": {"location": BASE_DIR / "build" / "library"},
-    },
+    # The bucket, where the environment names one.
+    "library": production.STORAGES.get(
+        "library",
+        {"BACKEND": "resources.storage.Folder", "OPTIONS": {"location": BASE_DIR / "build" / "library"}},
+    ),
 }

@@ -22,6 +22,13 @@ LEDGER = """
     INSERT INTO "PointTransaction" (id, "memberId", action, points, "createdAt")
     VALUES ('p1', 'm1', 'intro_completed', 25, '2026-11-20 10:00');
 """
+# A resource with one download; whoever may leave the triggers out makes its count wrong.
+LIBRARY = """
+    INSERT INTO "Member" (id, "updatedAt") VALUES ('m1', now());
+    INSERT INTO "Resource" (id, title, description, category, type, "fileUrl", "updatedAt")
+    VALUES ('r1', 'Title', 'Words', 'OPERATIONS', 'SOP', 'https://files.example.com/', now());
+    INSERT INTO "ResourceDownload" (id, "memberId", "resourceId") VALUES ('d1', 'm1', 'r1');
+"""
 DATA_API = """
     DO $$ DECLARE name text; BEGIN
       FOREACH name IN ARRAY ARRAY['anon', 'authenticated', 'service_role'] LOOP
@@ -520,6 +527,14 @@ DAMAGES: dict[str, Damage] = {
         "public.hashes() runs for anon, authenticated with its owner's rights",
     ),
     # the ledger
+    # the library
+    "a download count that is not the number of rows": Damage(
+        LIBRARY
+        + """SET LOCAL session_replication_role = replica; UPDATE "Resource" SET "downloadCount" = 7;
+        SET LOCAL session_replication_role = origin""",
+        "download counts",
+        "resource r1: downloadCount 7 → 1",
+    ),
     "a total that is not the ledger's": Damage(
         LEDGER + """UPDATE "Member" SET "totalPoints" = 99 WHERE id = 'm1'""",
         "ledger figures",

@@ -1,0 +1,316 @@
+"""What members see of the library: which resources, in which order, and what they have of it."""
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import NamedTuple, Self
+
+from django.db import models, transaction
+from django.db.models.functions import Now
+from django.utils.dateparse import parse_datetime
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+
+from council.models import Member
+from resources import search
+from resources.models import (
+    SHOWN_AT,
+    Resource,
+    ResourceDownload,
+    ResourceQuerySet,
+    ResourceTag,
+    ResourceTagging,
+    ResourceVersion,
+)
+
+PAGE_ROWS = 12
+EXCERPT_CHARACTERS = 240
+NEW_DAYS = 14
+TRENDING_DAYS = 7
+BATCH_ROWS = 500
+RECOMMENDED_ROWS = 4
+# Recommendations go by the tags of the last resources that a member downloaded, the most frequent of them.
+LATEST_DOWNLOADS = 100
+FAVOURITE_TAGS = 3
+PLACE = re.compile(r"(?P<key>[-0-9T:.]{1,32})_(?P<resource_id>[^\0]{1,200})")
+MAX_INT = 2**31 - 1
+
+
+class Refused(Exception):
+    """What was asked for is not there, for the reason that the message gives."""
+
+
+class Sort(models.TextChoices):
+    NEWEST = "newest"
+    DOWNLOADS = "downloads", "Most downloaded"
+    TRENDING = "trending"
+
+
+class State(StrEnum):
+    """What a resource is to a member who looks at it."""
+
+    NEW = "New"
+    UPDATED = "Updated since you downloaded it"
+    DOWNLOADED = "You have it"
+    OTHER = ""
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What a member looks for. With words, the best match comes first, and `sort` is not asked."""
+
+    words: str = ""
+    category: str = ""
+    type: str = ""
+    tag: str = ""
+    is_featured: bool = False
+    sort: Sort = Sort.NEWEST
+
+    @property
+    def narrows(self) -> bool:
+        """Whether anything but words leaves resources out."""
+        return bool(self.category or self.type or self.tag or self.is_featured)
+
+    @property
+    def key(self) -> str:
+        """What the page goes by, beside the id."""
+        if self.words:
+            return "rank"
+        return {
+            Sort.NEWEST: "shown_at",
+            Sort.DOWNLOADS: "ranked_downloads",
+            Sort.TRENDING: "recent_downloads",
+        }[self.sort]
+
+    def apply(self, resources: ResourceQuerySet) -> ResourceQuerySet:
+        if self.category:
+            resources = resources.filter(category=self.category)
+        if self.type:
+            resources = resources.filter(type=self.type)
+        if self.tag:
+            tagged = ResourceTagging.objects.filter(tag__slug=self.tag, resource=models.OuterRef("pk"))
+            resources = resources.filter(models.Exists(tagged))
+        if self.is_featured:
+            resources = resources.filter(is_featured=True)
+        return resources
+
+
+class Place(NamedTuple):
+    """A place in a list of resources, below one of them. Written in the address of the next page."""
+
+    key: datetime | int
+    resource_id: str
+
+    def __str__(self) -> str:
+        key = self.key if isinstance(self.key, int) else f"{self.key:%Y-%m-%dT%H:%M:%S.%f}"
+        return f"{key}_{self.resource_id}"
+
+    @classmethod
+    def read(cls, text: str, filters: Filters) -> Self:
+        """Raises Refused for what is no place in the list that the filters make."""
+        match = PLACE.fullmatch(text)
+        if match and filters.key == "shown_at":
+            try:
+                moment = parse_datetime(match["key"])
+            except ValueError:
+                moment = None
+            if moment:
+                return cls(moment.replace(tzinfo=UTC), match["resource_id"])
+        elif match and match["key"].isdecimal() and int(match["key"]) <= MAX_INT:
+            return cls(int(match["key"]), match["resource_id"])
+        raise Refused(f"{text[:60]!r} is no place in this list. Begin with its first page.")
+
+
+@dataclass(frozen=True)
+class Item:
+    """A resource as a member sees it in a list. Title and the excerpt of the description may have words marked."""
+
+    resource: Resource
+    state: State
+    tags: list[ResourceTag]
+    title: SafeString | str
+    description: SafeString | str
+    downloaded_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    items: list[Item] = field(default_factory=list)
+    next_place: Place | None = None
+    is_cut_off: bool = False  # more resources have the words than are ranked
+
+
+def browse(filters: Filters, *, member: Member, after: Place | None = None, rows: int = PAGE_ROWS) -> Page:
+    """Read a page of the resources that members can see now. The rest goes on after `next_place`."""
+    resources = filters.apply(Resource.objects.shown())
+    if filters.words:
+        return _search(resources, filters.words, member=member, after=after, rows=rows)
+    key = filters.key
+    if key == "shown_at":
+        resources = resources.annotate(shown_at=SHOWN_AT)
+    if after:
+        resources = resources.filter(
+            models.Q(**{f"{key}__lt": after.key}) | models.Q(pk__lt=after.resource_id),
+            **{f"{key}__lte": after.key},
+        )
+    found = list(resources.order_by(f"-{key}", "-pk")[: rows + 1])
+    shown = found[:rows]
+    place = Place(getattr(shown[-1], key), shown[-1].pk) if len(found) > len(shown) else None
+    return Page(items(shown, member=member), place)
+
+
+def _search(
+    resources: ResourceQuerySet, words: str, *, member: Member, after: Place | None, rows: int
+) -> Page:
+    ranked = search.ranked(resources, words)
+    rest = [one for one in ranked if one < after] if after else ranked
+    by_id = Resource.objects.in_bulk([pk for _, pk in rest[:rows]])
+    shown = [by_id[pk] for _, pk in rest[:rows] if pk in by_id]  # one may have been deleted just now
+    return Page(
+        items(shown, member=member, words=words),
+        Place(*rest[rows - 1]) if len(rest) > rows else None,
+        is_cut_off=len(ranked) == search.MAX_RANKED,
+    )
+
+
+def items(resources: Sequence[Resource], *, member: Member, words: str = "") -> list[Item]:
+    """Say of each resource what it is to the member, in as many queries for many as for one."""
+    ids = [resource.pk for resource in resources]
+    tags = _tags(ids)
+    moments = _downloaded_at(ids, member=member)
+    versions = _version_moments(resources, only=moments)
+    marked = search.mark(resources, words) if words and resources else {}
+    found = []
+    for resource in resources:
+        downloaded_at = moments.get(resource.pk)
+        title, description = marked.get(
+            resource.pk, (resource.title, Truncator(resource.description).chars(EXCERPT_CHARACTERS))
+        )
+        state = _state(resource, downloaded_at=downloaded_at, version_at=versions.get(resource.pk))
+        found.append(Item(resource, state, tags.get(resource.pk, []), title, description, downloaded_at))
+    return found
+
+
+def _state(resource: Resource, *, downloaded_at: datetime | None, version_at: datetime | None) -> State:
+    if downloaded_at:
+        return State.UPDATED if version_at and version_at > downloaded_at else State.DOWNLOADED
+    shown_at: datetime = resource.publish_at or resource.created_at
+    return State.NEW if shown_at > datetime.now(UTC) - timedelta(days=NEW_DAYS) else State.OTHER
+
+
+def _tags(ids: Collection[str]) -> dict[str, list[ResourceTag]]:
+    taggings = ResourceTagging.objects.filter(resource__in=ids).select_related("tag").order_by("tag__name")
+    found: dict[str, list[ResourceTag]] = {}
+    for tagging in taggings:
+        found.setdefault(tagging.resource_id, []).append(tagging.tag)
+    return found
+
+
+def _downloaded_at(ids: Collection[str], *, member: Member) -> dict[str, datetime]:
+    downloads = ResourceDownload.objects.filter(member=member, resource__in=ids)
+    return dict(downloads.values_list("resource").annotate(models.Max("downloaded_at")))
+
+
+def _version_moments(resources: Sequence[Resource], *, only: Collection[str]) -> dict[str, datetime]:
+    """Since when the current file of each is there. A link has none."""
+    current = {
+        resource.pk: resource.current_version
+        for resource in resources
+        if resource.pk in only and resource.current_version
+    }
+    versions = ResourceVersion.objects.filter(resource__in=current, number__in=set(current.values()))
+    moments = versions.values_list("resource", "number", "created_at")
+    return {pk: created_at for pk, number, created_at in moments if number == current[pk]}
+
+
+class Downloaded(NamedTuple):
+    """A resource in the list of a member's downloads."""
+
+    item: Item
+    times: int
+    is_shown: bool
+
+
+def downloaded(*, member: Member, after: Place | None = None) -> tuple[list[Downloaded], Place | None]:
+    """List what a member has downloaded, the latest first, each resource once; what is no longer shown, too."""
+    downloads = (
+        ResourceDownload.objects.filter(member=member)
+        .values("resource")
+        .annotate(latest=models.Max("downloaded_at"), times=models.Count("*"))
+    )
+    if after:
+        downloads = downloads.filter(
+            models.Q(latest__lt=after.key) | models.Q(resource__lt=after.resource_id), latest__lte=after.key
+        )
+    rows = list(downloads.order_by("-latest", "-resource")[: PAGE_ROWS + 1])
+    page = rows[:PAGE_ROWS]
+    ids = [row["resource"] for row in page]
+    resources = Resource.objects.in_bulk(ids)
+    shown = set(Resource.objects.shown().filter(pk__in=ids).values_list("pk", flat=True))
+    by_id = {item.resource.pk: item for item in items([resources[pk] for pk in ids], member=member)}
+    found = [
+        Downloaded(by_id[row["resource"]], row["times"], is_shown=row["resource"] in shown) for row in page
+    ]
+    last = page[-1] if len(rows) > len(page) else None
+    return found, Place(last["latest"], last["resource"]) if last else None
+
+
+def recommended(*, member: Member) -> list[Resource]:
+    """Pick what the member has not downloaded, by the tags of what they downloaded last; the most downloaded first."""
+    downloads = ResourceDownload.objects.filter(member=member)
+    latest = downloads.order_by("-downloaded_at").values("resource")[:LATEST_DOWNLOADS]
+    tags = (
+        ResourceTagging.objects.filter(resource__in=latest)
+        .values_list("tag", flat=True)
+        .annotate(uses=models.Count("*"))
+        .order_by("-uses", "tag")[:FAVOURITE_TAGS]
+    )
+    favourites = list(tags)
+    if not favourites:
+        return []
+    tagged = ResourceTagging.objects.filter(tag__in=favourites, resource=models.OuterRef("pk"))
+    downloaded = downloads.filter(resource=models.OuterRef("pk"))
+    resources = Resource.objects.shown().filter(models.Exists(tagged), ~models.Exists(downloaded))
+    return list(resources.order_by("-ranked_downloads", "-pk")[:RECOMMENDED_ROWS])
+
+
+def tags_in_use() -> list[ResourceTag]:
+    """The tags that resources have, by name, for a filter."""
+    used = ResourceTagging.objects.filter(tag=models.OuterRef("pk"))
+    return list(ResourceTag.objects.filter(models.Exists(used)).order_by("name"))
+
+
+def refresh() -> int:
+    """Count what "most downloaded" and "trending" go by. Returns how many resources changed. Run it every few minutes.
+
+    The page reads an index in that order. With `download_count` itself in an index, every download would write to all
+    of the resource's indexes, the one of its words included.
+    """
+    since = Now() - timedelta(days=TRENDING_DAYS)
+    recent = dict(
+        ResourceDownload.objects.filter(downloaded_at__gte=since)
+        .values_list("resource")
+        .annotate(downloads=models.Count("*"))
+    )
+    known = dict(Resource.objects.exclude(recent_downloads=0).values_list("pk", "recent_downloads"))
+    changed = {pk for pk in known.keys() | recent.keys() if known.get(pk, 0) != recent.get(pk, 0)}
+    behind = Resource.objects.exclude(ranked_downloads=models.F("download_count"))
+    changed |= set(behind.values_list("pk", flat=True))
+    ids = sorted(changed)
+    refreshed = 0
+    for first in range(0, len(ids), BATCH_ROWS):
+        # A resource that is being downloaded is left to the next time, so that nobody waits.
+        with transaction.atomic():
+            batch = list(
+                Resource.objects.select_for_update(no_key=True, skip_locked=True)
+                .filter(pk__in=ids[first : first + BATCH_ROWS])
+                .order_by("pk")
+            )
+            for resource in batch:
+                resource.ranked_downloads = resource.download_count
+                resource.recent_downloads = recent.get(resource.pk, 0)
+            Resource.objects.bulk_update(batch, ["ranked_downloads", "recent_downloads"])
+        refreshed += len(batch)
+    return refreshed

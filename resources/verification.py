@@ -1,0 +1,85 @@
+"""What must be so about the library: checks of `manage.py verify_schema`."""
+
+import time
+from collections.abc import Iterator
+
+from council import verification
+from council.verification import Database, Finding, failed, note
+
+SAMPLE_RESOURCES = 500
+SAMPLE_SECONDS = 1.0
+BATCH_RESOURCES = 50
+SHOWN = 5
+
+# The most downloaded, where a wrong count does most harm, and others at random.
+SAMPLE = """
+    (SELECT id FROM "Resource" ORDER BY "downloadCount" DESC LIMIT %(half)s)
+    UNION
+    (SELECT id FROM "Resource" ORDER BY random() LIMIT %(half)s)
+"""
+NEXT = 'SELECT id FROM "Resource" WHERE id > %(after)s ORDER BY id LIMIT %(rows)s'
+COMPARE = """
+    SELECT resource.id, resource."downloadCount", rows.downloads
+      FROM "Resource" AS resource
+     CROSS JOIN LATERAL (SELECT count(*) AS downloads
+                           FROM "ResourceDownload" AS download
+                          WHERE download."resourceId" = resource.id) AS rows
+     WHERE resource.id = ANY(%(ids)s)
+       AND resource."downloadCount" <> rows.downloads
+     ORDER BY resource.id
+"""
+# NULL has the trigger count the rows; any other figure it would leave out.
+CURE = 'UPDATE "Resource" SET "downloadCount" = NULL WHERE id = {};'
+
+
+@verification.register("download counts", own_transactions=True)
+def counts(database: Database) -> Iterator[Finding]:
+    """Each resource's download count is the number of its rows.
+
+    Of the most downloaded and of others at random, as many as a second allows and 500 at most; of all with `--full`.
+    A batch is a transaction, so that none is open for long.
+    """
+    compared, wrong, is_sample = 0, [], False
+    deadline = time.monotonic() + SAMPLE_SECONDS
+    for ids in _batches(database):
+        if not database.is_full and compared and time.monotonic() > deadline:
+            is_sample = True
+            break
+        with database.transaction():
+            wrong += database.rows(COMPARE, ids=ids)
+        compared += len(ids)
+    is_sample = is_sample or (not database.is_full and compared >= SAMPLE_RESOURCES // 2)
+    for resource_id, count, rows in wrong[:SHOWN]:
+        yield failed(
+            f"resource {resource_id}: downloadCount {count} → {rows}", CURE.format(_literal(resource_id))
+        )
+    if len(wrong) > SHOWN:
+        yield failed(
+            f"{len(wrong) - SHOWN} more of {compared:,} resources compared",
+            CURE.partition(" WHERE")[0]
+            + " WHERE id IN ("
+            + ", ".join(_literal(resource_id) for resource_id, *_ in wrong[SHOWN:])
+            + ");",
+        )
+    yield note(f"of {compared:,} resources, {'a sample; --full compares all' if is_sample else 'all'}")
+
+
+def _batches(database: Database) -> Iterator[list[str]]:
+    if not database.is_full:
+        with database.transaction():
+            drawn = [row[0] for row in database.rows(SAMPLE, half=SAMPLE_RESOURCES // 2)]
+        for first in range(0, len(drawn), BATCH_RESOURCES):
+            yield drawn[first : first + BATCH_RESOURCES]
+        return
+    after = ""
+    while True:
+        with database.transaction():
+            ids = [row[0] for row in database.rows(NEXT, after=after, rows=BATCH_RESOURCES)]
+        if not ids:
+            return
+        yield ids
+        after = ids[-1]
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

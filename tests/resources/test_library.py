@@ -1,0 +1,136 @@
+"""What the library lists, in which order, and what a resource is to a member."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from council.models import Member
+from resources import library, search
+from resources.library import Filters, Sort, State
+from resources.models import Resource, ResourceSearchMiss, ResourceTag, ResourceTagging
+from tests.factories import (
+    ResourceDownloadFactory,
+    ResourceFactory,
+    ResourceTagFactory,
+    store_version,
+    stored_resource,
+)
+
+NOW = datetime.now(UTC)
+
+
+def titles(member: Member, **filters: object) -> list[str]:
+    page = library.browse(Filters(**filters), member=member)  # type: ignore[arg-type]
+    return [item.resource.title for item in page.items]
+
+
+def test_the_newest_comes_first_by_the_time_when_it_was_published(mia: Member) -> None:
+    ResourceFactory.create(
+        title="Old, published late", created_at=NOW - timedelta(9), publish_at=NOW - timedelta(1)
+    )
+    ResourceFactory.create(title="New", created_at=NOW - timedelta(2))
+    ResourceFactory.create(title="Older", created_at=NOW - timedelta(5))
+
+    assert titles(mia) == ["Old, published late", "New", "Older"]
+
+
+def test_most_downloaded_and_trending_go_by_what_was_counted_last(mia: Member) -> None:
+    classic, fresh = ResourceFactory.create(title="Classic"), ResourceFactory.create(title="Fresh")
+    for resource, days, downloads in ((classic, 30, 5), (classic, 1, 1), (fresh, 2, 3)):
+        for _ in range(downloads):
+            ResourceDownloadFactory.create(
+                member=mia, resource=resource, downloaded_at=NOW - timedelta(days=days)
+            )
+
+    assert library.refresh() == 2
+    assert titles(mia, sort=Sort.DOWNLOADS) == ["Classic", "Fresh"]
+    assert titles(mia, sort=Sort.TRENDING) == ["Fresh", "Classic"]
+    assert library.refresh() == 0
+
+
+def test_downloads_that_are_a_week_old_trend_no_longer(mia: Member) -> None:
+    resource = ResourceFactory.create()
+    download = ResourceDownloadFactory.create(member=mia, resource=resource)
+    library.refresh()
+    type(download).objects.update(downloaded_at=NOW - timedelta(days=8))
+    library.refresh()
+
+    resource.refresh_from_db()
+    assert (resource.recent_downloads, resource.ranked_downloads) == (0, 1)
+
+
+def test_a_match_in_the_title_comes_before_one_in_the_description(mia: Member) -> None:
+    ResourceFactory.create(title="Other things", description="About pricing, pricing and pricing")
+    ResourceFactory.create(title="Pricing for agencies", description="Numbers")
+    ResourceFactory.create(title="Hiring", description="People")
+
+    assert titles(mia, words="pricing") == ["Pricing for agencies", "Other things"]
+    assert titles(mia, words="prices") == ["Pricing for agencies", "Other things"]  # by their stems
+    assert titles(mia, words="pricing -agencies") == ["Other things"]
+    assert titles(mia, words='"for agencies"') == ["Pricing for agencies"]
+    assert titles(mia, words="hiring or numbers") == ["Hiring", "Pricing for agencies"]
+
+
+def test_an_author_is_found(mia: Member) -> None:
+    ResourceFactory.create(title="Playbook", author="Ada Lovelace")
+
+    assert titles(mia, words="lovelace") == ["Playbook"]
+
+
+def test_of_a_word_that_is_everywhere_so_many_are_ranked(
+    mia: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "MAX_RANKED", 3)
+    for _ in range(5):
+        ResourceFactory.create(title="Pricing")
+    page = library.browse(Filters(words="pricing"), member=mia)
+
+    assert (len(page.items), page.is_cut_off) == (3, True)
+
+
+def test_what_a_resource_is_to_a_member(mia: Member, carl: Member, folder: Path) -> None:
+    before = NOW - timedelta(days=40)
+    new = ResourceFactory.create()
+    old = ResourceFactory.create(created_at=before)
+    link = ResourceFactory.create(created_at=before)
+    kept = stored_resource(created_at=before)
+    updated = stored_resource(created_at=before)
+    for resource in (link, kept, updated):
+        ResourceDownloadFactory.create(member=mia, resource=resource, downloaded_at=NOW - timedelta(days=3))
+    type(kept).objects.get(pk=kept.pk).versions.update(created_at=before)
+    store_version(updated, content=b"%PDF-1.7 new", created_at=NOW - timedelta(days=1))
+
+    resources = [new, old, link, kept, updated]
+    states = [item.state for item in library.items(resources, member=mia)]
+    assert states == [State.NEW, State.OTHER, State.DOWNLOADED, State.DOWNLOADED, State.UPDATED]
+    assert [item.state for item in library.items(resources, member=carl)] == [State.NEW] + [State.OTHER] * 4
+    ResourceDownloadFactory.create(member=mia, resource=updated)
+    assert library.items([updated], member=mia)[0].state == State.DOWNLOADED
+
+
+def test_recommendations_come_from_the_tags_that_a_member_uses(mia: Member) -> None:
+    hiring, pricing = ResourceTagFactory.create(name="Hiring"), ResourceTagFactory.create(name="Pricing")
+
+    def tagged(title: str, tag: ResourceTag, **fields: object) -> Resource:
+        resource: Resource = ResourceFactory.create(title=title, **fields)
+        ResourceTagging.objects.create(resource=resource, tag=tag)
+        return resource
+
+    had = tagged("Had", hiring)
+    tagged("Next", hiring, ranked_downloads=1)
+    tagged("Better", hiring, ranked_downloads=2)
+    tagged("Hidden", hiring, ranked_downloads=9, deleted_at=NOW)
+    tagged("Of another tag", pricing, ranked_downloads=9)
+    assert library.recommended(member=mia) == []
+
+    ResourceDownloadFactory.create(member=mia, resource=had)
+    assert [resource.title for resource in library.recommended(member=mia)] == ["Better", "Next"]
+
+
+def test_a_day_keeps_only_so_many_different_searches(mia: Member, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "MAX_MISSES_A_DAY", 2)
+    for words in ("one", "two", "three", "Two"):
+        search.count_miss(words)
+
+    assert dict(ResourceSearchMiss.objects.values_list("words", "searches")) == {"one": 1, "two": 2}

@@ -1,0 +1,16 @@
+"""Downloads from several processes, some of which are killed in the middle of one."""
+
+from tests.databases import Database
+from tests.stress_downloads import Stress
+
+
+def test_every_figure_is_right_after_downloads_that_were_killed(migrated: Database) -> None:
+    """A part of `python -m tests.stress_downloads`."""
+    stress = Stress(migrated, downloads=400, processes=4, kills=20)
+    with migrated.as_default_connection():
+        stress.run()
+
+    assert stress.faults == []
+    assert stress.done >= 400
+    assert stress.killed > 5
+    assert stress.deadlocks == 0
