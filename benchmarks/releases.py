@@ -119,12 +119,12 @@ def take(*, month: date) -> Release | None:
         release = Release(month=month, cut_off=cut_off)
         if not _claim(release):
             return None
+        cells.prepare(release=release.pk, cut_off=cut_off)
         for category in Category:
-            _add_bases(release, category)
-        groups = f"benchmark groups {month}"
+            _choose(release, category)
+        groups, rules = f"benchmark groups {month}", disclosure.RULES
         cells.set_key(key)
-        rules = disclosure.RULES
-        cells.make_groups(name=groups, release=release.pk, rules=rules)
+        cells.make_groups(name=groups, source=cells.Source(chosen=release.pk), rules=rules)
         for category in Category:
             Figure.objects.bulk_create(_Taking(release, category, key, groups, rules).figures())
     return release
@@ -152,7 +152,8 @@ def _key() -> str:
     return key
 
 
-def _add_bases(release: Release, category: Category) -> None:
+def _choose(release: Release, category: Category) -> None:
+    """Choose the versions of a category: those of the cut-off, and for pay and fees those of 90 days before."""
     numbers = definitions.number_fields(category)
     has_aged = any(number.is_pay_or_fee for number in numbers)
     has_fresh = bool(definitions.choice_fields(category)) or not all(
@@ -161,7 +162,8 @@ def _add_bases(release: Release, category: Category) -> None:
     age = timedelta(days=settings.BENCHMARK_PAY_AGE_DAYS)
     for is_aged, is_needed in ((False, has_fresh), (True, has_aged)):
         if is_needed:
-            cells.add_basis(
+            cells.choose(
+                name=cells.chosen_name(release.pk, category, is_aged=is_aged),
                 release=release.pk,
                 category=category,
                 is_aged=is_aged,
@@ -189,7 +191,7 @@ class _Taking:
         table = cells.make_table(
             name=f"benchmark {self.category} {self.release.month}",
             groups=self.groups_table,
-            release=self.release.pk,
+            source=cells.Source(chosen=self.release.pk),
             category=self.category,
             rules=self.rules,
         )
@@ -267,21 +269,15 @@ class _Taking:
     def _changes_since(self, table: Table, as_of: date) -> Mapping[str, Sequence[cells.Change]]:
         """Compare with the answers that the release of another day was made from."""
         old = Release.objects.get(cut_off=datetime.combine(as_of, datetime.min.time(), UTC))
-        companies = cells.changed_companies(old=old.pk, new=self.release.pk, category=self.category)
+        companies = tuple(cells.changed_companies(old=old.pk, new=self.release.pk, category=self.category))
         tables = []
         for release in (old, self.release):
             name = f"since {as_of} {self.category} {self.release.month} {release.month}"
-            cells.make_groups(
-                name=f"{name} groups", release=release.pk, companies=companies, rules=self.rules
-            )
+            groups, source = f"{name} groups", cells.Source(release=release.pk, companies=companies)
+            cells.make_groups(name=groups, source=source, rules=self.rules)
             tables.append(
                 cells.make_table(
-                    name=name,
-                    groups=f"{name} groups",
-                    release=release.pk,
-                    category=self.category,
-                    companies=companies,
-                    rules=self.rules,
+                    name=name, groups=groups, source=source, category=self.category, rules=self.rules
                 )
             )
         return cells.changes(*tables)

@@ -110,11 +110,12 @@ def take(month: date) -> Release:
     """Take the release of OPERATIONAL alone, by the steps of releases.take."""
     release = Release(month=month, cut_off=releases.cut_off_of(month))
     assert releases._claim(release)
+    cells.prepare(release=release.pk, cut_off=release.cut_off)
     for category in (Category.BUSINESS, Category.OPERATIONAL):
-        releases._add_bases(release, category)
+        releases._choose(release, category)
     groups = f"groups {month}"
     cells.set_key(settings.BENCHMARK_KEY)
-    cells.make_groups(name=groups, release=release.pk)
+    cells.make_groups(name=groups, source=cells.Source(chosen=release.pk))
     taking = releases._Taking(release, Category.OPERATIONAL, settings.BENCHMARK_KEY, groups, disclosure.RULES)
     Figure.objects.bulk_create(taking.figures())
     return release
