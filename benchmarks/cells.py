@@ -35,38 +35,37 @@ HAVING max(2 * id + (state = 'RECEIVED')::int) %% 2 = 1
 
 # The newest accepted version of each member, unless the answers were withdrawn since; of companies that count.
 # `place` says who speaks for a company: its owner, else who answered last.
-# Most versions are a member's first, so that what came later is few rows, and so are withdrawals.
+# Most versions are a member's first, so that what came later is few rows, and so are withdrawals; and most authors are
+# active, so that nothing else is looked up for their companies.
 # People's standing has no history: it is as it is when the release is taken.
 CHOSEN = """
-CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS
-WITH accepted AS MATERIALIZED (
-    SELECT version.id, "memberId", number, "companyKey" AS company, "recordedAt", data
-      FROM "BenchmarkVersion" AS version
-      JOIN {reviewed} AS reviewed ON reviewed."versionId" = version.id
-     WHERE category = %(category)s::"BenchmarkCategory" AND NOT "isWithdrawn" AND "recordedAt" < %(as_of)s
-), later AS MATERIALIZED (
-    SELECT "memberId", number FROM accepted WHERE number > 1
-    UNION ALL
+WITH later AS MATERIALIZED (
     SELECT "memberId", number
-      FROM "BenchmarkVersion"
-     WHERE category = %(category)s::"BenchmarkCategory" AND "isWithdrawn" AND "recordedAt" < %(cut_off)s
-), candidates AS MATERIALIZED (
-    SELECT accepted.id AS version, "memberId", accepted.company, data,
-           CASE WHEN "isPrimaryOwner" THEN -1e9 ELSE 0 END - extract(epoch FROM "recordedAt") AS place,
-           "subscriptionStatus" = 'ACTIVE' AND "createdAt" <= %(joined_by)s AS is_active
-      FROM accepted
-      JOIN "Member" AS member ON member.id = "memberId"
-     WHERE NOT EXISTS (
-             SELECT FROM later WHERE later."memberId" = accepted."memberId" AND later.number > accepted.number)
+      FROM "BenchmarkVersion" AS version
+     WHERE category = %(category)s::"BenchmarkCategory"
+       AND (number > 1 AND "recordedAt" < %(as_of)s AND id IN (SELECT "versionId" FROM {reviewed})
+            OR "isWithdrawn" AND "recordedAt" < %(cut_off)s)
 )
-SELECT version, "memberId", company, data, place::float8
-  FROM candidates
- WHERE is_active
-    OR company IN (SELECT company FROM candidates WHERE is_active)
-    OR company IN (
-         SELECT coalesce('team:' || "teamId", 'customer:' || "stripeCustomerId", 'member:' || id)
-           FROM "Member"
-          WHERE "subscriptionStatus" = 'ACTIVE' AND "createdAt" <= %(joined_by)s)
+SELECT version.id AS version, "memberId", "companyKey" AS company, data,
+       (CASE WHEN "isPrimaryOwner" THEN -1e10 ELSE 0 END - extract(epoch FROM "recordedAt"))::float8 AS place
+  FROM "BenchmarkVersion" AS version
+  JOIN {reviewed} AS reviewed ON reviewed."versionId" = version.id
+  JOIN "Member" AS member ON member.id = "memberId"
+ WHERE category = %(category)s::"BenchmarkCategory" AND NOT "isWithdrawn" AND "recordedAt" < %(as_of)s
+   AND NOT EXISTS (SELECT FROM later WHERE later."memberId" = version."memberId" AND later.number > version.number)
+   AND ("subscriptionStatus" = 'ACTIVE' AND member."createdAt" <= %(joined_by)s
+        OR "companyKey" IN (
+             SELECT coalesce('team:' || "teamId", 'customer:' || "stripeCustomerId", 'member:' || id)
+               FROM "Member"
+              WHERE "subscriptionStatus" = 'ACTIVE' AND "createdAt" <= %(joined_by)s)
+        OR "companyKey" IN (
+             SELECT other."companyKey"
+               FROM "BenchmarkVersion" AS other
+               JOIN "Member" AS author ON author.id = other."memberId"
+              WHERE other.category = %(category)s::"BenchmarkCategory"
+                AND other."recordedAt" < %(as_of)s
+                AND author."subscriptionStatus" = 'ACTIVE'
+                AND author."createdAt" <= %(joined_by)s))
 """
 
 BASIS = """
@@ -112,9 +111,15 @@ def _reviewed(release: str) -> str:
 
 
 def choose(
-    *, name: str, release: str, category: Category, is_aged: bool, cut_off: datetime, as_of: datetime
+    *,
+    release: str,
+    category: Category,
+    is_aged: bool,
+    cut_off: datetime,
+    as_of: datetime,
+    rules: disclosure.Rules = disclosure.RULES,
 ) -> None:
-    """Choose the versions that a release is made from, into a temporary table and the release's basis."""
+    """Choose the versions that a release is made from: read them into a temporary table, and note them as its basis."""
     values: dict[str, Any] = {
         "id": cuid(),
         "release": release,
@@ -124,9 +129,18 @@ def choose(
         "as_of": as_of.replace(tzinfo=None),
         "joined_by": (cut_off - timedelta(days=JOINED_BEFORE_DAYS)).replace(tzinfo=None),
     }
+    name = _quoted(_chosen(release, category, is_aged=is_aged))
+    versions = CHOSEN.format(reviewed=_reviewed(release))
+    answers = _answers(versions, fields(category, is_aged=is_aged), rules)
     with connection.cursor() as cursor:
-        for statement in (CHOSEN, BASIS):
-            cursor.execute(statement.format(name=_quoted(name), reviewed=_reviewed(release)), values)
+        cursor.execute(f"CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS {answers}", values)
+        cursor.execute(BASIS.format(name=name), values)
+
+
+def fields(category: Category, *, is_aged: bool) -> list[NumberField | ChoiceField]:
+    """List the fields that are taken from answers of the cut-off, or from those that are 90 days old."""
+    numbers = [number for number in definitions.number_fields(category) if number.is_pay_or_fee == is_aged]
+    return [*numbers, *(() if is_aged else definitions.choice_fields(category))]
 
 
 @dataclass(frozen=True)
@@ -140,10 +154,18 @@ class Source:
     release: str = ""
     companies: tuple[str, ...] = ()
 
-    def sql(self, category: Category, *, is_aged: bool) -> str:
+    def answers(
+        self,
+        asked: Sequence[NumberField | ChoiceField],
+        category: Category,
+        *,
+        is_aged: bool,
+        rules: disclosure.Rules,
+    ) -> str:
+        """Write SQL for the answers: company, place, and a column for each field."""
         if self.chosen:
-            return f"SELECT * FROM {_quoted(chosen_name(self.chosen, category, is_aged=is_aged))}"
-        return f"""
+            return f"SELECT * FROM {_quoted(_chosen(self.chosen, category, is_aged=is_aged))}"
+        versions = f"""
             SELECT chosen.version, "memberId", "companyKey" AS company, data, place::float8
               FROM "BenchmarkBasis", unnest(versions) WITH ORDINALITY AS chosen (version, place)
               JOIN "BenchmarkVersion" AS version ON version.id = chosen.version
@@ -151,13 +173,14 @@ class Source:
                AND "BenchmarkBasis".category = '{category.value}'
                AND "isAged" = {is_aged}
                AND "companyKey" = ANY (%(companies)s::text[])"""
+        return _answers(versions, asked, rules)
 
     @property
     def values(self) -> dict[str, Any]:
         return {} if self.chosen else {"release": self.release, "companies": list(self.companies)}
 
 
-def chosen_name(release: str, category: Category, *, is_aged: bool) -> str:
+def _chosen(release: str, category: Category, *, is_aged: bool) -> str:
     return f"chosen {category.value}{' aged' if is_aged else ''} {release}"
 
 
@@ -294,27 +317,31 @@ def _expression(asked: NumberField | ChoiceField, rules: disclosure.Rules) -> st
     return _number(asked, rules) if isinstance(asked, NumberField) else _choice_counted(asked, rules)
 
 
-def _one_row_a_company(
-    fields: Sequence[NumberField | ChoiceField], versions: str, rules: disclosure.Rules
-) -> str:
-    """Read versions into a row for each company.
+def _answers(versions: str, asked: Sequence[NumberField | ChoiceField], rules: disclosure.Rules) -> str:
+    """Write SQL that reads versions: each stored answer once, and then as it is counted."""
+    stored = ", ".join(f"{_read(one)} AS {_quoted(one.name)}" for one in asked)
+    counted = ", ".join(f"{_expression(one, rules)} AS {_quoted(one.name)}" for one in asked)
+    return f"""
+SELECT version, company, place, {counted}
+  FROM (SELECT version, company, place, {MEMBER_DRAW} AS draw, {stored}
+          FROM ({versions}) AS versions
+        OFFSET 0) AS stored"""
+
+
+def _one_row_a_company(answers: str, asked: Sequence[NumberField | ChoiceField]) -> str:
+    """Write SQL for a row for each company.
 
     Where several members of a company answered, the first who has an answer speaks for it, field by field.
     """
-    stored = ", ".join(f"{_read(asked)} AS {_quoted(asked.name)}" for asked in fields)
-    counted = ", ".join(f"{_expression(asked, rules)} AS {_quoted(asked.name)}" for asked in fields)
-    names = ", ".join(_quoted(asked.name) for asked in fields)
+    names = ", ".join(_quoted(one.name) for one in asked)
     first = ", ".join(
-        f"(min(ARRAY[place, {_quoted(asked.name)}]) FILTER (WHERE {_quoted(asked.name)} IS NOT NULL))[2]"
-        for asked in fields
+        f"(min(ARRAY[place, {_quoted(one.name)}]) FILTER (WHERE {_quoted(one.name)} IS NOT NULL))[2]"
+        for one in asked
     )
     return f"""
-(WITH versions AS MATERIALIZED ({versions}
-), answers AS MATERIALIZED (
-    SELECT company, place, {counted}
-      FROM (SELECT company, place, {MEMBER_DRAW} AS draw, {stored} FROM versions OFFSET 0) AS stored
+(WITH answers AS ({answers}
 ), several AS (
-    SELECT company FROM versions WHERE company NOT LIKE 'member:%%' GROUP BY company HAVING count(*) > 1
+    SELECT company FROM answers WHERE company NOT LIKE 'member:%%' GROUP BY company HAVING count(*) > 1
 )
 SELECT company, {names} FROM answers WHERE company NOT IN (SELECT company FROM several)
 UNION ALL
@@ -324,7 +351,8 @@ SELECT company, {first} FROM answers WHERE company IN (SELECT company FROM sever
 def make_groups(*, name: str, source: Source, rules: disclosure.Rules = disclosure.RULES) -> None:
     """Make a temporary table of companies and their groups, which BUSINESS tells."""
     dimensions = [_choice(dimension) for dimension in definitions.GROUPINGS]
-    rows = _one_row_a_company(dimensions, source.sql(Category.BUSINESS, is_aged=False), rules)
+    answers = source.answers(dimensions, Category.BUSINESS, is_aged=False, rules=rules)
+    rows = _one_row_a_company(answers, dimensions)
     statement = f"CREATE TEMPORARY TABLE {_quoted(name)} ON COMMIT DROP AS SELECT * FROM {rows} AS companies"
     with connection.cursor() as cursor:
         cursor.execute(statement, source.values)
@@ -335,12 +363,10 @@ def make_table(
 ) -> Table:
     """Make the temporary table of a category's answers."""
     table = Table(name, category)
-    aged = [number for number in table.numbers if number.is_pay_or_fee]
-    fresh = [asked for asked in table.fields if asked not in aged]
     sides = [
-        _one_row_a_company(fields, source.sql(category, is_aged=is_aged), rules)
-        for fields, is_aged in ((fresh, False), (aged, True))
-        if fields
+        _one_row_a_company(source.answers(asked, category, is_aged=is_aged, rules=rules), asked)
+        for is_aged in (False, True)
+        if (asked := fields(category, is_aged=is_aged))
     ]
     joined = sides[0] + " AS one"
     if len(sides) == 2:

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, transaction
 
-from benchmarks import cells, definitions, disclosure
+from benchmarks import cells, disclosure
 from benchmarks.cells import Place, Table, Wanted
 from benchmarks.definitions import Category, ChoiceField, NumberField
 from benchmarks.figures import Figure, Release, Rule
@@ -120,10 +120,10 @@ def take(*, month: date) -> Release | None:
         if not _claim(release):
             return None
         cells.prepare(release=release.pk, cut_off=cut_off)
-        for category in Category:
-            _choose(release, category)
-        groups, rules = f"benchmark groups {month}", disclosure.RULES
         cells.set_key(key)
+        groups, rules = f"benchmark groups {month}", disclosure.RULES
+        for category in Category:
+            _choose(release, category, rules)
         cells.make_groups(name=groups, source=cells.Source(chosen=release.pk), rules=rules)
         for category in Category:
             Figure.objects.bulk_create(_Taking(release, category, key, groups, rules).figures())
@@ -152,23 +152,18 @@ def _key() -> str:
     return key
 
 
-def _choose(release: Release, category: Category) -> None:
+def _choose(release: Release, category: Category, rules: disclosure.Rules) -> None:
     """Choose the versions of a category: those of the cut-off, and for pay and fees those of 90 days before."""
-    numbers = definitions.number_fields(category)
-    has_aged = any(number.is_pay_or_fee for number in numbers)
-    has_fresh = bool(definitions.choice_fields(category)) or not all(
-        number.is_pay_or_fee for number in numbers
-    )
     age = timedelta(days=settings.BENCHMARK_PAY_AGE_DAYS)
-    for is_aged, is_needed in ((False, has_fresh), (True, has_aged)):
-        if is_needed:
+    for is_aged in (False, True):
+        if cells.fields(category, is_aged=is_aged):
             cells.choose(
-                name=cells.chosen_name(release.pk, category, is_aged=is_aged),
                 release=release.pk,
                 category=category,
                 is_aged=is_aged,
                 cut_off=release.cut_off,
                 as_of=release.cut_off - age if is_aged else release.cut_off,
+                rules=rules,
             )
 
 

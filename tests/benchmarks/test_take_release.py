@@ -83,7 +83,7 @@ def test_a_run_that_is_killed_leaves_nothing_and_the_next_takes_the_release(
         os.kill(machine.pid, signal.SIGKILL)
         machine.communicate()
         holder.execute("ROLLBACK")
-    database_with_answers.manage("take_release", "--month", "2026-09", **KEY)
+    database_with_answers.manage("take_release", "--month", "2026-09", check=True, **KEY)
     assert database_with_answers.fetch(RELEASES) == [("2026-09-01",)]
     assert database_with_answers.fetch('SELECT DISTINCT p50 FROM "BenchmarkFigure" WHERE p50 IS NOT NULL')
 
@@ -91,10 +91,9 @@ def test_a_run_that_is_killed_leaves_nothing_and_the_next_takes_the_release(
 @pytest.mark.skipif(not PROGRAM, reason="pgbouncer is not installed")
 def test_a_transaction_pooler_is_no_obstacle(database_with_answers: Database) -> None:
     with pgbouncer(database_with_answers, mode="transaction") as url:
-        done = database_with_answers.manage(
-            "take_release", "--month", "2026-09", DATABASE_URL=url, DIRECT_URL=url, **KEY
-        )
-        again = database_with_answers.manage("take_release", "--month", "2026-09", DATABASE_URL=url, **KEY)
+        pooled = Database(database_with_answers.name, server=url)
+        done = pooled.manage("take_release", "--month", "2026-09", check=True, **KEY)
+        again = pooled.manage("take_release", "--month", "2026-09", check=True, **KEY)
     assert done.stdout.startswith("September 2026: ")
     assert again.stdout == "The release of September 2026 is out already.\n"
 
