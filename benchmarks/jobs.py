@@ -1,11 +1,17 @@
-"""What must happen to benchmarks by the clock."""
+"""What happens to benchmarks by the clock."""
 
 from datetime import time
 
 from django.conf import settings
 
-from benchmarks import releases
+from benchmarks import releases, review
 from council import jobs
+
+
+@jobs.register("receive_benchmarks", jobs.Every(minutes=15))
+def receive_benchmarks(run: jobs.Run) -> jobs.Counts:
+    """Flag the answers that the gateway wrote, or receive them: without a state they are in no release."""
+    return {"states": review.receive_waiting()}
 
 
 @jobs.register("take_release", jobs.Daily(at=time(1, 0)), is_on=lambda: bool(settings.BENCHMARK_KEY))

@@ -12,8 +12,10 @@ from council.models import AdminRole
 GROUPS = {AdminRole.ADMIN: "Admins", AdminRole.SUPER_ADMIN: "Super admins"}
 
 _ADMIN = {
-    "benchmarks.view_benchmarksubmission",
+    "benchmarks.add_benchmarkreview",
+    "benchmarks.view_benchmarkreview",
     "council.view_auditlog",
+    "council.view_figuretable",
     "council.view_jobrun",
     "council.view_member",
     "council.view_team",

@@ -41,7 +41,16 @@ class Migrate:
         self.output: list[str] = []
         self._lines: queue.SimpleQueue[tuple[float, str] | None] = queue.SimpleQueue()
         self.process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-u", "manage.py", "migrate", "--no-input", "--no-color", *arguments],
+            [
+                sys.executable,
+                "-u",
+                "manage.py",
+                "migrate",
+                "--no-input",
+                "--no-color",
+                "--accept-risks",
+                *arguments,
+            ],
             cwd=PROJECT,
             env=environment(url),
             stdin=subprocess.DEVNULL,

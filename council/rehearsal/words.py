@@ -23,16 +23,16 @@ def seconds(value: float | None) -> str:
 
 
 def size(count: float | None) -> str:
-    """Write bytes in thousands, as disks and clouds are counted."""
+    """Write bytes as PostgreSQL and the plan count them: a kB has 1,024."""
     if count is None:
         return NONE
     sign, count = ("-" if count < 0 else ""), abs(count)
     for unit in UNITS[:-1]:
-        if count < 1000:
+        if count < 1024:
             return (
                 f"{sign}{count:,.0f} {unit}" if unit == "B" or count >= 100 else f"{sign}{count:.1f} {unit}"
             )
-        count /= 1000
+        count /= 1024
     return f"{sign}{count:,.1f} {UNITS[-1]}"
 
 

@@ -8,6 +8,7 @@ from council.postgres.facts import Difference, Fact
 from council.verification import cures, manifest
 from council.verification.checks import Finding, failed, note, register, warning
 from council.verification.database import Database
+from council.zero_downtime import row_level_security
 
 SHOWN = 5  # of migrations that are not applied
 NOT_VALID, INVALID = " NOT VALID", " INVALID"  # each has a check of its own, in leftovers
@@ -205,11 +206,23 @@ def functions(database: Database) -> Iterator[Finding]:
 
 @register("row level security")
 def row_security(database: Database) -> Iterator[Finding]:
-    """On for our tables, and forced on none: the owner, whom everything connects as, would see no row."""
+    """On for our tables, and forced on none: the owner, whom everything connects as, would see no row.
+
+    For the tables of other apps it is on where there is a data API, and as it comes elsewhere.
+    """
     gateways = manifest.gateway_tables()
     for difference in database.differences("row security"):
-        if difference.found == "forced" or difference.name not in gateways:
+        is_ours = difference.name not in gateways and difference.expected == "on"
+        if difference.found == "forced" or is_ours:
             yield fault(database, difference)
+    if row_level_security.data_api_roles(database.connection):
+        left_open = gateways | row_level_security.excepted_tables()
+        others = {
+            name for kind, name, state in database.expected if kind == "row security" and state == "off"
+        }
+        for name, state in sorted(database.definitions("row security").items()):
+            if state == "off" and name in others - left_open:
+                yield fault(database, Difference("row security", name, "on", "off"))
     off = sorted(
         name
         for name, state in database.definitions("row security").items()

@@ -11,6 +11,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.operations.base import Operation, OperationCategory
 
 BATCH_ROWS = 1_000
+HELD_SECONDS = 0.010
+FIRST_ROWS = 10
 PAUSE_SECONDS = 0.5
 PATIENCE_SECONDS = 600.0
 
@@ -22,9 +24,10 @@ LOCK = "SELECT {key} FROM {table} WHERE {key} = ANY(%(keys)s) ORDER BY {key} FOR
 class UpdateInBatches(Operation):
     """Run a statement over all rows of a table, a batch at a time, each in a transaction of its own.
 
-    `sql` gets the keys of a batch as %(keys)s, when their rows are locked: the slower it is, the fewer a batch should
-    have. It has to leave a row alone that needs nothing, since whoever was cut short begins anew. Rows that somebody
-    else has locked come later: nobody waits for more than a batch, and the batch for nobody. Reversing does nothing.
+    `sql` gets the keys of a batch as %(keys)s, when their rows are locked. Batches are sized by the clock, so that
+    each holds its rows for about 10 ms whatever they cost; `batch_rows` is the most that one has. The statement has to
+    leave a row alone that needs nothing, since a run that was cut short begins anew. Rows that somebody else has locked
+    come later: nobody waits for more than a batch, and the batch for nobody. Reversing does nothing.
     """
 
     atomic = False
@@ -44,7 +47,7 @@ class UpdateInBatches(Operation):
         return type(self).__name__, [], kwargs
 
     def describe(self) -> str:
-        return f"Update {self.model_name} in batches of {self.batch_rows:,} rows"
+        return f"Update {self.model_name} in batches of {self.batch_rows:,} rows at most"
 
     @property
     def migration_name_fragment(self) -> str:
@@ -77,15 +80,17 @@ class UpdateInBatches(Operation):
                     f"(pg_stat_activity), then run migrate again."
                 )
             time.sleep(PAUSE_SECONDS)
-            left = [key for some in _batched(left, self.batch_rows) for key in self._update(table, some)]
+            left = [key for some in table.batched(left) for key in self._update(table, some)]
 
     def _update(self, table: "_Table", keys: list[Any]) -> list[Any]:
         """Update a batch. Returns the keys that were left out, as somebody else has locked them."""
         with transaction.atomic(using=table.connection.alias):
+            began = time.monotonic()
             locked = table.lock(keys)
             if locked:
                 with table.connection.cursor() as cursor:
                     cursor.execute(self.sql, {"keys": locked})
+                table.adapt(len(locked), time.monotonic() - began)
         return [key for key in keys if key not in set(locked)]
 
     def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
@@ -100,7 +105,9 @@ class UpdateInBatches(Operation):
 class _Table:
     def __init__(self, connection: BaseDatabaseWrapper, model: Any, batch_rows: int) -> None:
         self.connection = connection
-        self.batch_rows = batch_rows
+        self.most_rows = batch_rows
+        self.rows = min(FIRST_ROWS, batch_rows)
+        self.round_trip_seconds = min(self._round_trip() for _ in range(3))
         quote = connection.ops.quote_name
         self.names = {"table": quote(model._meta.db_table), "key": quote(model._meta.pk.column)}
 
@@ -109,18 +116,33 @@ class _Table:
             cursor.execute(query.format(**self.names), params)
             return [key for (key,) in cursor.fetchall()]
 
+    def _round_trip(self) -> float:
+        began = time.monotonic()
+        with self.connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        return time.monotonic() - began
+
+    def adapt(self, rows: int, took: float) -> None:
+        """Size the next batch by what one has taken: at most twice as large, as fewer rows tell less.
+
+        The way to the server and back does not count, twice, as it takes as long for one row.
+        """
+        work = max(took - 2 * self.round_trip_seconds, 1e-6)
+        wanted = int(rows * HELD_SECONDS / work)
+        self.rows = max(1, min(wanted, 2 * rows, self.most_rows))
+
     def batches(self) -> Iterator[list[Any]]:
         """Yield the keys of all rows, in order."""
-        keys = self._keys(FIRST_KEYS, rows=self.batch_rows)
+        keys = self._keys(FIRST_KEYS, rows=self.rows)
         while keys:
             yield keys
-            keys = self._keys(NEXT_KEYS, after=keys[-1], rows=self.batch_rows)
+            keys = self._keys(NEXT_KEYS, after=keys[-1], rows=self.rows)
+
+    def batched(self, keys: Iterable[Any]) -> Iterator[list[Any]]:
+        """Yield the keys that are given."""
+        iterator = iter(keys)
+        while some := list(itertools.islice(iterator, self.rows)):
+            yield some
 
     def lock(self, keys: list[Any]) -> list[Any]:
         return self._keys(LOCK, keys=keys)
-
-
-def _batched(keys: Iterable[Any], rows: int) -> Iterator[list[Any]]:
-    iterator = iter(keys)
-    while some := list(itertools.islice(iterator, rows)):
-        yield some

@@ -18,6 +18,7 @@ from council.zero_downtime.baseline import AdoptBaseline
 from council.zero_downtime.observer import Observer
 from council.zero_downtime.patience import Patience
 from council.zero_downtime.planning import plan as planning
+from council.zero_downtime.planning import refusal
 
 
 class Executor(MigrationExecutor):
@@ -30,8 +31,10 @@ class Executor(MigrationExecutor):
         *,
         observer: Observer,
         patience: Patience,
+        accepts_risks: bool = False,
     ) -> None:
         super().__init__(connection, progress_callback)
+        self.accepts_risks = accepts_risks
         self.observer = observer
         self.patience = patience
 
@@ -43,9 +46,9 @@ class Executor(MigrationExecutor):
         fake: bool = False,  # noqa: FBT001, FBT002
         fake_initial: bool = False,  # noqa: FBT001, FBT002
     ) -> ProjectState:
-        """Run a plan, after a look at the database that it begins with.
+        """Run a plan, after a look at the database that it begins with, and at what the plan would do to it.
 
-        Raises BaselineMismatch before anything is written, Django's own table of migrations included.
+        Raises BaselineMismatch and Refused before anything is written, Django's own table of migrations included.
         """
         if plan is None:
             plan = self.migration_plan(targets)
@@ -54,7 +57,13 @@ class Executor(MigrationExecutor):
                 if isinstance(operation, AdoptBaseline) and not backwards and not fake:
                     operation.is_adoption(self.connection)
         self.planned, self.finished = len(plan), 0
-        self.wanted = {} if fake else planning.wanted(self.connection, plan)
+        foretold = [] if fake else planning.of_operations(self.connection, plan)
+        if not self.accepts_risks:
+            refusal.refuse([step for _, step in foretold], limit_seconds=self.patience.lock_seconds)
+        self.wanted = {
+            operation: {held.lock for held in step.locks if held.lock.mode in planning.FELT}
+            for operation, step in foretold
+        }
         return super().migrate(targets, plan, state, fake, fake_initial)
 
     def apply_migration(

@@ -34,6 +34,9 @@ DATA_API = """
       FOREACH name IN ARRAY ARRAY['anon', 'authenticated', 'service_role'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN EXECUTE 'CREATE ROLE ' || name; END IF;
       END LOOP;
+      FOR name IN SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ '^(auth|council|django)_' LOOP
+        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);  -- as migrate does where there are such roles
+      END LOOP;
     END $$;
     GRANT USAGE ON SCHEMA public TO anon, authenticated;
 """
@@ -337,7 +340,7 @@ DAMAGES: dict[str, Damage] = {
         "PointTransaction is off, expected on",
     ),
     "row level security that is off for a table of Django's": Damage(
-        "ALTER TABLE django_session DISABLE ROW LEVEL SECURITY",
+        DATA_API + "ALTER TABLE django_session DISABLE ROW LEVEL SECURITY",
         "row level security",
         "django_session is off, expected on",
     ),

@@ -38,7 +38,14 @@ class Command(BaseCommand):
 
     def _remove(self, server: Server, *, interactive: bool) -> None:
         question = f"Delete {server.home} with all of its databases? Type 'yes' to continue: "
-        if interactive and input(question) != "yes":
+        try:
+            is_wanted = not interactive or input(question) == "yes"
+        except EOFError as error:
+            raise CommandError(
+                "Nothing is removed, as there is no terminal to ask at. "
+                "`manage.py embedded remove --no-input` removes without asking."
+            ) from error
+        if not is_wanted:
             raise CommandError("Nothing is removed.")
         server.remove()
 
@@ -47,7 +54,7 @@ class Command(BaseCommand):
         state = f"running, pid {pid}" if pid else "stopped" if home.exists() else "not made yet"
         rows = {"state": state, "version": server.version, "folder": home}
         if home.exists():
-            rows |= {"size": f"{size_bytes(home) / 2**20:.0f} MiB", "log": home / "server.log"}
+            rows |= {"size": f"{size_bytes(home) / 1024**2:.0f} MB", "log": home / "server.log"}
         if pid:
             psql = "psql" if shutil.which("psql") else str(server.found_binaries / "psql")
             database = settings.DATABASES["default"]["NAME"]

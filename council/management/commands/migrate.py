@@ -28,7 +28,7 @@ from council.zero_downtime.derivation.autodetector import Autodetector
 from council.zero_downtime.executor import Executor
 from council.zero_downtime.observer import Observer
 from council.zero_downtime.patience import Patience, persist
-from council.zero_downtime.planning import plan
+from council.zero_downtime.planning import plan, refusal
 from council.zero_downtime.planning import report as plan_report
 from council.zero_downtime.planning.effects import ACCESS_EXCLUSIVE, Lock
 from council.zero_downtime.report import Report
@@ -62,6 +62,11 @@ class Command(migrate.Command):
             type=seconds,
             default=os.environ.get("MIGRATE_PATIENCE", "10min"),
             help="How long a migration tries to get its locks, and another migrate is waited for (default: 10min).",
+        )
+        parser.add_argument(
+            "--accept-risks",
+            action="store_true",
+            help="Go on where the plan says that reads or writes will wait for longer than --lock-timeout.",
         )
         parser.add_argument(
             "--format",
@@ -104,7 +109,10 @@ class Command(migrate.Command):
             Observer(connection, self.report) as observer,
             locks.short_waits(connection, patience.lock_seconds),
         ):
-            with executed_by(functools.partial(Executor, observer=observer, patience=patience)):
+            executor = functools.partial(
+                Executor, observer=observer, patience=patience, accepts_risks=options["accept_risks"]
+            )
+            with executed_by(executor):
                 super().handle(*args, **options)
             self.secure(connection, observer, patience)
 
@@ -115,10 +123,19 @@ class Command(migrate.Command):
             cursor.execute("SET LOCAL transaction_read_only = on")
             cursor.execute(f"SET LOCAL lock_timeout = '{options['lock_timeout'] * 1000:.0f}ms'")
             steps = plan.of(connection, self.planned(*args, **options))
+            shut = row_level_security.open_tables_after(
+                connection,
+                [sql for step in steps for sql in step.sql],
+                except_tables=baseline_tables(connection),
+            )
         if options["format"] == "json":
-            self.stdout.write(json.dumps(plan_report.as_json(steps), indent=2, ensure_ascii=False))
+            told = {**plan_report.as_json(steps), "row_level_security": shut}
+            self.stdout.write(json.dumps(told, indent=2, ensure_ascii=False))
         else:
-            self.write_plan(steps, verbosity=options["verbosity"])
+            self.write_plan(steps, shut, verbosity=options["verbosity"])
+            if harms := list(refusal.harms(steps, limit_seconds=options["lock_timeout"])):
+                many = plan_report.count(len(harms), "operation")
+                self.stdout.write(self.style.WARNING(f"migrate refuses {many} of it without --accept-risks."))
         if any(step.warnings for step in steps) or (options["check_unapplied"] and steps):
             sys.exit(1)
 
@@ -131,7 +148,7 @@ class Command(migrate.Command):
                 return planned.migrations
         raise AssertionError("Django's migrate made no plan.")
 
-    def write_plan(self, steps: list[plan.Step], *, verbosity: int) -> None:
+    def write_plan(self, steps: list[plan.Step], shut: list[str], *, verbosity: int) -> None:
         shown = steps if verbosity else []
         for migration, own in itertools.groupby(shown, key=operator.attrgetter("migration")):
             self.stdout.write(self.style.MIGRATE_HEADING(migration))
@@ -147,21 +164,23 @@ class Command(migrate.Command):
                     self.stdout.write(f"    {style(word)}: {risk.fault} {accepted or risk.cure}")
                 for sql in step.sql:
                     self.stdout.write(textwrap.indent(sql, "      "))
+        if shut and verbosity:
+            self.stdout.write(self.style.MIGRATE_HEADING("After the migrations"))
+            self.stdout.write(
+                f"  Enable row level security on {', '.join(shut)}\n"
+                f"    ACCESS EXCLUSIVE on each for an instant: reads, writes and DDL wait\n"
+                f"    as the server has the data API's roles; ROW_LEVEL_SECURITY_EXCEPT_APPS leaves apps open"
+            )
         is_risky = any(step.warnings for step in steps)
         self.stdout.write(
             (self.style.WARNING if is_risky else self.style.SUCCESS)(plan_report.summary(steps))
         )
 
     def secure(self, connection: BaseDatabaseWrapper, observer: Observer, patience: Patience) -> None:
-        """Shut Django's tables to the data API; the gateway's are its own matter."""
-        baseline = {
-            table
-            for migration in migrate.MigrationExecutor(connection).loader.disk_migrations.values()  # type: ignore[attr-defined]
-            for operation in migration.operations
-            if isinstance(operation, AdoptBaseline)
-            for table in operation.tables
-        }
-        for table in row_level_security.open_tables(connection, except_tables=baseline):
+        """Shut other apps' tables to the data API; the gateway's are its own matter."""
+        if not row_level_security.data_api_roles(connection):
+            return
+        for table in row_level_security.open_tables(connection, except_tables=baseline_tables(connection)):
             persist(
                 functools.partial(row_level_security.enable, connection, table),
                 connection=connection,
@@ -212,6 +231,17 @@ def executed_by(executor: Any) -> Iterator[None]:
         yield
     finally:
         migrate.MigrationExecutor = stock  # type: ignore[attr-defined]
+
+
+def baseline_tables(connection: BaseDatabaseWrapper) -> set[str]:
+    """Name the gateway's tables."""
+    return {
+        table
+        for migration in migrate.MigrationExecutor(connection).loader.disk_migrations.values()  # type: ignore[attr-defined]
+        for operation in migration.operations
+        if isinstance(operation, AdoptBaseline)
+        for table in operation.tables
+    }
 
 
 def use_direct_connection(alias: str) -> None:

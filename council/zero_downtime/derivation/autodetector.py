@@ -14,7 +14,7 @@ from django.db import migrations, models
 from django.db.migrations import autodetector
 from django.db.migrations.autodetector import OperationDependency  # type: ignore[attr-defined]  # not in the stubs
 from django.db.migrations.graph import MigrationGraph
-from django.db.migrations.migration import Migration, SwappableTuple
+from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.questioner import MigrationQuestioner
 from django.db.migrations.state import ModelState, ProjectState
@@ -107,7 +107,7 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
     def _detect_changes(
         self, convert_apps: set[str] | None = None, graph: MigrationGraph | None = None
     ) -> dict[str, list[Migration]]:
-        assert self.to_state.apps  # rendered before Django takes the models' options apart
+        self.to_state.apps  # noqa: B018  # Django's property renders the models, before their options are taken apart
         self.history = History(graph)
         found: dict[str, list[Migration]] = super()._detect_changes(convert_apps, graph)  # type: ignore[no-untyped-call]
         return found
@@ -160,8 +160,6 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
                     if app == "__setting__":
                         app, name = self._migration_of_user_model()  # noqa: PLW2901
                     step.dependencies.append(names.get((app, name)) or newest.get(app) or (app, name))
-                if graph and any(_makes_the_user_model(app_label, one) for one in step.operations):
-                    step.run_before = _waiting_for_the_user_model(graph, app_label)
                 built[app_label].append(step)
 
     def _migration_of_user_model(self) -> tuple[str, str]:
@@ -271,18 +269,4 @@ def _makes_the_user_model(app_label: str, operation: Operation) -> bool:
     return (
         isinstance(operation, migrations.CreateModel)
         and f"{app_label}.{operation.name}".lower() == settings.AUTH_USER_MODEL.lower()
-    )
-
-
-def _waiting_for_the_user_model(graph: MigrationGraph, app_label: str) -> list[tuple[str, str]]:
-    """Name the migrations that take the first migration of the user model's app for the one that makes it."""
-    return sorted(
-        node
-        for node, migration in graph.nodes.items()
-        if migration
-        and node[0] != app_label
-        and any(
-            isinstance(dependency, SwappableTuple) and dependency.setting == settings.AUTH_USER_MODEL
-            for dependency in migration.dependencies
-        )
     )

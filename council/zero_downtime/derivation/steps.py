@@ -188,7 +188,6 @@ class Step(Migration):
     initial: bool | None  # type: ignore[misc]
     operations: list[Operation]  # type: ignore[misc]
     dependencies: list[tuple[str, str]]  # type: ignore[misc]
-    run_before: list[tuple[str, str]]  # type: ignore[misc]
 
     def __init__(self, stage: Stage, name: str, app_label: str) -> None:
         super().__init__(name, app_label)

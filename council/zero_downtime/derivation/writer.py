@@ -65,10 +65,6 @@ def _with_attributes(text: str, migration: Migration) -> str:
     if not migration.atomic:
         attributes += "    atomic = False\n"
     text = text.replace("    dependencies = [", f"{attributes}    dependencies = [", 1)
-    if migration.run_before:
-        comment = "    # They depend on the first migration of the app that holds the user model.\n"
-        run_before = f"{comment}    run_before = {migration.run_before!r}\n"
-        text = text.replace("    operations = [", f"{run_before}    operations = [", 1)
     text = re.sub(
         r"(    dependencies = \[)\n(.*?),\n    \]\n",
         lambda match: f"{match[1]}{' '.join(match[2].split())}]\n",
@@ -78,9 +74,7 @@ def _with_attributes(text: str, migration: Migration) -> str:
     )
     # No blank lines between attributes.
     head, body = text.split("class Migration(migrations.Migration):\n", 1)
-    body = re.sub(
-        r"\n\n(?=    (?:initial|dependencies|operations|atomic|run_before|#))", "\n", body.lstrip("\n")
-    )
+    body = re.sub(r"\n\n(?=    (?:initial|dependencies|operations|atomic|#))", "\n", body.lstrip("\n"))
     return f"{head}class Migration(migrations.Migration):\n{body}"
 
 

@@ -74,6 +74,7 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
         return
     inventory.new_tables.add(name)
     found = inventory[name]
+    found.is_in_use = False
     constraints = [("", part) for part in node.tableElts or () if statements.kind(part) == "Constraint"]
     for part in node.tableElts or ():
         if statements.kind(part) == "ColumnDef":
@@ -336,6 +337,7 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
     into = node.into.rel if statements.kind(node) == "CreateTableAsStmt" else node.view
     name = table(into, inventory)
     inventory.new_tables.add(name)
+    inventory[name].is_in_use = False
     yield from _reads(node, inventory, but=name)
 
 

@@ -42,6 +42,8 @@ CONCURRENT_SECONDS = 0.02  # three transactions, each written to disk
 REWRITE_SECONDS = 1.3e-6
 CHANGE_SECONDS = CHANGE_INDEX_SECONDS = 3e-6
 # A transaction, and its rows: each is found by its key, with what belongs to it, and its pages are written anew.
+# Of a row that Python reads, changes and sends back by itself.
+ROW_BY_ROW_SECONDS = 0.1e-3
 BATCH_SECONDS, BATCH_CHANGE_SECONDS = 0.0015, 0.05e-3
 
 

@@ -45,6 +45,7 @@ class Table:
     rows: int = 0
     bytes: int = 0
     is_partitioned: bool = False
+    is_in_use: bool = True  # False where this very run makes it
     is_counted: bool = True  # False where nobody has analysed it, so that its rows are not known
     columns: dict[str, Column] = field(default_factory=dict)
     indexes: dict[str, Index] = field(default_factory=dict)
@@ -183,7 +184,7 @@ def read(connection: BaseDatabaseWrapper) -> Inventory:
 
         # Others make and drop tables between two of these queries.
         for name, count, pages, is_partitioned, is_counted in rows(TABLES):
-            found.tables[name] = Table(count, pages * PAGE_BYTES, is_partitioned, is_counted)
+            found.tables[name] = Table(count, pages * PAGE_BYTES, is_partitioned, is_counted=is_counted)
         for table, name, *facts in rows(COLUMNS):
             found[table].columns[name] = Column(*facts)
         for table, name, *facts in rows(INDEXES):

@@ -19,7 +19,7 @@ from django.db.migrations.state import ProjectState
 from council.postgres import statements
 from council.zero_downtime import failures
 from council.zero_downtime.baseline import AdoptBaseline
-from council.zero_downtime.batch_operations import UpdateInBatches
+from council.zero_downtime.batch_operations import HELD_SECONDS, UpdateInBatches
 from council.zero_downtime.planning import commands, durations, introspection, inventory
 from council.zero_downtime.planning.effects import MODES, SHARE, Break, Effect, Kind, Lock, Risk, Work
 from council.zero_downtime.planning.inventory import Inventory
@@ -30,6 +30,8 @@ FELT = MODES[MODES.index(SHARE) :]
 
 LOCK_NOT_AVAILABLE = "55P03"
 
+# Their risks say that nobody can tell how long a step takes.
+BLIND = {"unknown-operation", "unknown-statement"}
 UNKNOWN = Risk(
     "unknown-operation",
     "It is no SQL: what it locks, and for how long, is not known.",
@@ -45,6 +47,10 @@ IN_TRANSACTION = Risk(
     "Set `atomic = False` on the migration.",
 )
 
+ROWS_LOCKED = Risk(
+    "rows-locked", "", "Use zero_downtime.UpdateInBatches, in a migration with `atomic = False`."
+)
+
 NOT_COMPARED = Risk(
     "not-compared",
     "Somebody holds a table of the baseline locked whole, so that it could not be compared.",
@@ -53,10 +59,16 @@ NOT_COMPARED = Risk(
 
 
 class Held(NamedTuple):
-    """A lock on a table that is in use, and how long it is held: to the end of its transaction."""
+    """A lock, and how long it is held: to the end of its transaction. `is_in_use` is False for a table of this run."""
 
     lock: Lock
     seconds: float
+    is_in_use: bool = True
+
+    @property
+    def is_felt(self) -> bool:
+        """Whether anybody's reads or writes wait for it."""
+        return self.is_in_use and self.lock.mode in FELT
 
 
 @dataclass(frozen=True)
@@ -74,6 +86,13 @@ class Step:
     risks: list[Risk]
     accepted: Mapping[str, str]
     locks: list[Held]
+    # At the worst, of what is not known: that it changes each row of its app's tables, one by one.
+    blind_seconds: float = 0.0
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether nobody can tell what it locks, nor for how long, and nobody has said that it does no harm."""
+        return any(risk.rule in BLIND for risk in self.warnings)
 
     @property
     def warnings(self) -> list[Risk]:
@@ -92,18 +111,18 @@ def of(connection: BaseDatabaseWrapper, migrations: MigrationPlan) -> list[Step]
     return steps(connection, migrations, state=state, there=inventory.read(connection), pace=pace)
 
 
-def wanted(connection: BaseDatabaseWrapper, migrations: MigrationPlan) -> dict[Operation, set[Lock]]:
-    """List the locks that each operation of a plan takes and that readers or writers would wait for.
+def of_operations(connection: BaseDatabaseWrapper, migrations: MigrationPlan) -> list[tuple[Operation, Step]]:
+    """Plan the step of each operation of a plan.
 
     In a database without tables nobody waits, and nothing is planned.
     """
     there = inventory.read(connection)
-    if there.tables.keys() <= {MigrationRecorder.Migration._meta.db_table}:
-        return {}
+    if not migrations or there.tables.keys() <= {MigrationRecorder.Migration._meta.db_table}:
+        return []
     executor: Any = MigrationExecutor(connection)
     state = executor._create_project_state(with_applied_migrations=True)
-    found = _foretell(connection, migrations, state=state, there=there)
-    return {change.operation: {lock for lock, _ in step.locks if lock.mode in FELT} for change, step in found}
+    found = _foretell(connection, migrations, state=state, there=there, pace=durations.pace(connection))
+    return [(change.operation, step) for change, step in found]
 
 
 def steps(
@@ -211,6 +230,7 @@ class _Foretold:
         operation = change.operation
         self.met.clear()
         sql = self.sql(change)
+        held = list(self.locked)
         effects = [*self.of_operation(change), *itertools.chain.from_iterable(map(self.of_sql, sql))]
         work = [
             _batched(effect, operation)._replace(is_counted=self.there[effect.table].is_counted)
@@ -220,6 +240,8 @@ class _Foretold:
         if self.migration.atomic and any(piece.is_concurrent or piece.batches for piece in work):
             effects.append(IN_TRANSACTION)
         seconds = sum(durations.seconds(piece, self.pace) for piece in work)
+        if not any(isinstance(effect, Risk) and effect.rule == "scan-under-lock" for effect in effects):
+            effects += self.rows_locked(work)
         locks = _strongest(effect for effect in effects if isinstance(effect, Lock))
         return Step(
             migration=str(self.migration),
@@ -230,15 +252,51 @@ class _Foretold:
             is_atomic=self.migration.atomic or bool(operation.atomic),
             is_reversible=bool(operation.reversible),
             breaks=list(dict.fromkeys(effect.words for effect in effects if isinstance(effect, Break))),
-            risks=list(dict.fromkeys(effect for effect in effects if isinstance(effect, Risk))),
+            risks=list(
+                dict.fromkeys(_behind(effect, held) for effect in effects if isinstance(effect, Risk))
+            ),
             accepted=self.accepted,
             # A batch is a transaction of its own.
             locks=[
-                Held(lock, seconds / max([1, *(piece.batches for piece in work)]))
+                Held(
+                    lock,
+                    seconds / max([1, *(piece.batches for piece in work)]),
+                    is_in_use=self.there[lock.table].is_in_use,
+                )
                 for lock in locks
                 if lock.table not in self.there.new_tables
             ],
+            blind_seconds=self.blind_seconds(change, effects),
         )
+
+    def rows_locked(self, work: list[Work]) -> Iterator[Risk]:
+        """Warn of rows that a statement changes at once, for longer than an instant."""
+        for piece in work:
+            took = durations.seconds(piece, self.pace)
+            is_in_use = self.there[piece.table].is_in_use
+            if (
+                piece.kind is Kind.CHANGE
+                and is_in_use
+                and not piece.batches
+                and took > durations.INSTANT_SECONDS
+            ):
+                yield ROWS_LOCKED._replace(
+                    fault=f'{piece.entries:,} rows of "{piece.table}" are changed by one statement, and stay locked '
+                    f"until its transaction ends: whoever writes to one of them waits."
+                )
+
+    def blind_seconds(self, change: _Change, effects: list[Effect]) -> float:
+        """Estimate the worst that an operation may do whose work is not known."""
+        if not any(isinstance(effect, Risk) and effect.rule in BLIND for effect in effects):
+            return 0.0
+        names = {lock.table for lock in self.locked} | {
+            model.options.get("db_table") or f"{app_label}_{name}"
+            for (app_label, name), model in change.before.models.items()
+            if app_label == self.migration.app_label
+        }
+        tables = [self.there.tables[name] for name in names if name in self.there.tables]
+        rows = sum(table.rows for table in tables if table.is_in_use)
+        return rows * durations.ROW_BY_ROW_SECONDS * self.pace
 
     def sql(self, change: _Change) -> list[str]:
         """Have an operation print its SQL, as sqlmigrate does, where it can."""
@@ -343,9 +401,24 @@ class _Foretold:
         ]
 
 
+def _behind(risk: Risk, held: list[Lock]) -> Risk:
+    """Have a risk of what is not known say which locks are held meanwhile."""
+    if risk.rule not in BLIND or not held:
+        return risk
+    strongest = _strongest(held)
+    names = " and ".join(f'"{lock.table}" ({lock.mode})' for lock in strongest)
+    stays = "stays" if len(strongest) == 1 else "stay"
+    who = max(held, key=lambda lock: MODES.index(lock.mode)).blocks
+    return risk._replace(
+        fault=f"{risk.fault} Until it is through, {names} {stays} locked: {who} wait.",
+        cure=f"Put it into a migration of its own. {risk.cure}",
+    )
+
+
 def _batched(work: Work, operation: Operation) -> Work:
     if isinstance(operation, UpdateInBatches) and work.kind is Kind.CHANGE:
-        return work._replace(batches=max(1, math.ceil(work.rows / operation.batch_rows)))
+        rows = min(operation.batch_rows, round(HELD_SECONDS / durations.BATCH_CHANGE_SECONDS))
+        return work._replace(batches=max(1, math.ceil(work.rows / rows)))
     return work
 
 
@@ -362,7 +435,10 @@ def _until_the_end(made: list[Step]) -> list[Step]:
     """Have the locks of a transaction's steps held until it ends."""
     return [
         replace(
-            step, locks=[Held(lock, sum(later.seconds for later in made[number:])) for lock, _ in step.locks]
+            step,
+            locks=[
+                held._replace(seconds=sum(later.seconds for later in made[number:])) for held in step.locks
+            ],
         )
         for number, step in enumerate(made)
     ]

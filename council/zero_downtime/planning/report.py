@@ -30,7 +30,16 @@ def count(number: int, noun: str) -> str:
 
 def longest_wait(steps: list[Step]) -> float:
     """Give the longest time for which anybody's reads or writes wait for a lock that a plan holds, in seconds."""
-    return max((held.seconds for step in steps for held in step.locks if held.lock.mode in FELT), default=0.0)
+    return max((held.seconds for step in steps for held in step.locks if held.is_felt), default=0.0)
+
+
+def waits(steps: list[Step]) -> str:
+    """Say for how long reads and writes wait, as far as that is known."""
+    blind = sum(step.is_blind for step in steps)
+    known = f"reads and writes wait for {span(longest_wait(steps))} at most"
+    if not blind:
+        return known
+    return f"{known}, but for {count(blind, 'operation')} of which nobody can tell"
 
 
 def summary(steps: list[Step]) -> str:
@@ -42,14 +51,14 @@ def summary(steps: list[Step]) -> str:
     return (
         f"{count(migrations, 'migration')}, {count(len(steps), 'operation')}: "
         f"{span(sum(step.seconds for step in steps))} in all; "
-        f"reads and writes wait for {span(longest_wait(steps))} at most; {count(warnings, 'warning')}."
+        f"{waits(steps)}; {count(warnings, 'warning')}."
     )
 
 
 def lines(step: Step) -> Iterator[str]:
     """Tell one step, without its migration's name and its warnings."""
     for held in step.locks:
-        yield _lock(held)
+        yield lock(held)
     for work in step.work:
         yield _work(work)
     yield f"{'reversible' if step.is_reversible else 'cannot be reversed'}; " + (
@@ -57,7 +66,7 @@ def lines(step: Step) -> Iterator[str]:
     )
 
 
-def _lock(held: Held) -> str:
+def lock(held: Held) -> str:
     waits = "waits" if held.lock.mode not in FELT and "," not in held.lock.blocks else "wait"
     return f'{held.lock.mode} on "{held.lock.table}" for {span(held.seconds)}: {held.lock.blocks} {waits}'
 

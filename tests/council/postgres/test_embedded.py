@@ -497,7 +497,9 @@ def test_the_command_asks_before_it_removes(servers: Servers) -> None:
     server = servers()
     server.start()
     process = python(COMMAND, server.folder, "remove", stdin=subprocess.DEVNULL)
-    assert f"Delete {server.home} with all of its databases?" in process.communicate()[0]
+    text = process.communicate()[0]
+    assert f"Delete {server.home} with all of its databases?" in text
+    assert "`manage.py embedded remove --no-input` removes without asking." in text
     assert server.is_running()
 
 

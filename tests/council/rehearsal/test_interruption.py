@@ -12,6 +12,7 @@ import pytest
 
 from council.rehearsal import target
 from tests.council.rehearsal.rehearsing import THINGS, environment, nothing_left, processes
+from tests.council.zero_downtime.test_deploy import as_from_a_terminal
 from tests.databases import ROOT, Database
 
 DEADLINE_SECONDS = 120
@@ -30,6 +31,7 @@ class Rehearsal:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=as_from_a_terminal,  # noqa: PLW1509  # it calls nothing that takes a lock
             )
 
     @property

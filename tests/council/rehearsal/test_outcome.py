@@ -175,7 +175,7 @@ def test_the_table_tells_all_of_it_to_a_log() -> None:
     table.write(outcome(*SOUND, sample(11, 0.4), left_out=["extension vault: not there"]), stream)
 
     written = stream.getvalue()
-    assert re.search(r"council\.0005_first +2\.0 s +about 1\.5 s +400 ms +20\.0 ms +\+2\.5 MB", written)
+    assert re.search(r"council\.0005_first +2\.0 s +about 1\.5 s +400 ms +20\.0 ms +\+2\.4 MB", written)
     assert "\n   ACCESS EXCLUSIVE on Member" in written
     assert "\n   SHARE on Team (predicted, not seen)" in written
     assert "Note: not in the copy: extension vault: not there." in written
@@ -188,15 +188,15 @@ def test_the_table_tells_all_of_it_to_a_log() -> None:
     ("count", "written"),
     [
         (0, "0 B"),
-        (999, "999 B"),
-        (1500, "1.5 kB"),
-        (150_000, "150 kB"),
-        (2_500_000, "2.5 MB"),
-        (-3e9, "-3.0 GB"),
-        (4e15, "4,000.0 TB"),
+        (1023, "1,023 B"),
+        (1536, "1.5 kB"),
+        (150 * 1024, "150 kB"),
+        (2.5 * 1024**2, "2.5 MB"),
+        (-3 * 1024**3, "-3.0 GB"),
+        (4000 * 1024**4, "4,000.0 TB"),
     ],
 )
-def test_sizes_are_written_in_thousands(count: float, written: str) -> None:
+def test_sizes_are_counted_as_the_plan_counts_them(count: float, written: str) -> None:
     assert words.size(count) == written
 
 

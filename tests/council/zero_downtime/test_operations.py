@@ -643,6 +643,34 @@ def test_batches_leave_rows_that_others_have_locked_for_later_and_wait_for_nobod
     assert numbers(runner.connection) == [10, 10, 30]
 
 
+@pytest.mark.parametrize(
+    ("seconds_a_row", "fewest", "most"),
+    [(0.002, 2, 6), (0.02, 1, 1), (0.0, 80, 500)],
+)
+def test_batches_are_sized_so_that_each_holds_its_rows_for_about_10_ms(
+    runner: Runner, seconds_a_row: float, fewest: int, most: int
+) -> None:
+    """Rows of a batch have the same transaction's number. Batches are smaller where the machine is busy with others."""
+    rows = 3_000 if seconds_a_row == 0 else 30
+    runner.execute(
+        f"""INSERT INTO "Child" SELECT 'c' || lpad(n::text, 5, '0'), 0, 'x' FROM generate_series(1, {rows}) AS n"""
+    )
+    runner.forwards(
+        zero_downtime.UpdateInBatches(
+            "child",
+            f"""UPDATE "Child" SET "Number" = txid_current()::integer
+                 FROM (SELECT pg_sleep({seconds_a_row} * cardinality(%(keys)s::text[]))) AS cost
+                 WHERE id = ANY (%(keys)s)""",
+            batch_rows=500,
+        )
+    )
+    with runner.connection.cursor() as cursor:
+        cursor.execute('SELECT count(*) FROM "Child" GROUP BY "Number" ORDER BY "Number"')
+        sizes = [size for (size,) in cursor.fetchall()]
+    assert sizes[0] == 10
+    assert fewest <= max(sizes[1:]) <= most, sizes
+
+
 def test_batches_give_up_with_the_rows_that_stay_locked(
     runner: Runner, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,10 +57,9 @@ def test_two_texts_of_one_name_are_two_constants() -> None:
 
 
 def test_what_django_s_template_has_no_place_for_is_written() -> None:
-    text, migration = written(atomic=False, run_before=[("admin", "0001_initial")], initial=True)
+    text, migration = written(atomic=False, initial=True)
 
     assert migration.atomic is False
-    assert migration.run_before == [("admin", "0001_initial")]
     assert migration.initial is True
     assert migration.dependencies == [("council", "0010_sign_in_failures")]
     assert text.startswith('"""What it does.')

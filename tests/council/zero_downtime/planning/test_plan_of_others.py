@@ -192,7 +192,7 @@ def test_what_is_in_the_database_and_not_ours_stops_no_migrate(database: Databas
 
 def test_nothing_is_planned_for_a_database_without_tables(database: Database, scratch: Any) -> None:
     migration: Migration = type("Migration", (Migration,), {"operations": [PAGE]})("0001", "app")
-    assert plan.wanted(scratch, [(migration, False)]) == {}
+    assert plan.of_operations(scratch, [(migration, False)]) == []
 
     database.execute("CREATE TABLE numbers (id integer)")
-    assert plan.wanted(scratch, [(migration, False)]) == {PAGE: set()}
+    assert [operation for operation, _ in plan.of_operations(scratch, [(migration, False)])] == [PAGE]

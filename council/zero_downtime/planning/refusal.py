@@ -1,0 +1,87 @@
+"""What migrate refuses before it writes anything: what keeps others waiting for longer than it waits for a lock."""
+
+import itertools
+import operator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from django.core.management import CommandError
+
+from council.zero_downtime.blockers import duration
+from council.zero_downtime.planning import report
+from council.zero_downtime.planning.effects import Risk
+from council.zero_downtime.planning.plan import BLIND, ROWS_LOCKED, Held, Step
+
+# The rules that tell why somebody waits. The others tell what fails, or what code before the migration trips over.
+WAITING = {
+    *("plain-index", "rewrite", "scan-under-lock", "validated-key", "volatile-default"),
+    ROWS_LOCKED.rule,
+    *BLIND,
+}
+GO_ON = (
+    "To go on in spite of it, when nobody uses these tables: `manage.py migrate --accept-risks`. For good: write the "
+    "rule and the reason into the migration's `accepts`, or for other people's into ACCEPTED_MIGRATION_RISKS."
+)
+
+
+class Harm(NamedTuple):
+    """What one step does to those who use the database: the locks that are held for too long meanwhile, and why."""
+
+    step: Step
+    locks: list[Held]
+    risks: list[Risk]
+
+
+class Refused(CommandError):
+    """The plan would keep others waiting. Nothing was written."""
+
+    def __init__(self, harms: Sequence[Harm], *, limit_seconds: float) -> None:
+        steps = f"{len(harms)} operation{'' if len(harms) == 1 else 's'}"
+        super().__init__(
+            f"{steps} would keep those who use the database waiting for longer than {duration(limit_seconds)}. "
+            f"Nothing was changed.\n" + "\n".join(lines(harms)) + f"\n{GO_ON}"
+        )
+
+
+def refuse(steps: Sequence[Step], *, limit_seconds: float) -> None:
+    """Refuse a plan that does harm. Raises Refused."""
+    if found := list(harms(steps, limit_seconds=limit_seconds)):
+        raise Refused(found, limit_seconds=limit_seconds)
+
+
+def harms(steps: Sequence[Step], *, limit_seconds: float) -> Iterator[Harm]:
+    """Find the steps that keep others waiting for longer than a limit, and whose risks nobody has accepted."""
+    for _, own in itertools.groupby(steps, key=operator.attrgetter("migration")):
+        pieces = list(own)
+        for together in [pieces] if all(step.is_atomic for step in pieces) else [[step] for step in pieces]:
+            yield from _of_transaction(together, limit_seconds)
+
+
+def _of_transaction(steps: list[Step], limit_seconds: float) -> Iterator[Harm]:
+    longest: dict[str, Held] = {}
+    for held in (held for step in steps for held in step.locks):
+        if held.is_felt and held.seconds > limit_seconds:
+            longest[held.lock.table] = max(
+                held, longest.get(held.lock.table, held), key=lambda one: one.seconds
+            )
+    too_long = list(longest.values())
+    for number, step in enumerate(steps):
+        left = sum(later.seconds for later in steps[number:])
+        is_blind = step.blind_seconds > limit_seconds and step.is_atomic
+        applies = {
+            **dict.fromkeys(WAITING, bool(too_long)),
+            **dict.fromkeys(BLIND, is_blind),
+            ROWS_LOCKED.rule: left > limit_seconds,
+        }
+        if risks := [risk for risk in step.warnings if applies.get(risk.rule)]:
+            yield Harm(step, too_long, risks)
+
+
+def lines(harms: Sequence[Harm]) -> Iterator[str]:
+    """Tell it in the words of the plan."""
+    for migration, own in itertools.groupby(harms, key=lambda harm: harm.step.migration):
+        yield migration
+        for harm in own:
+            yield f"  {harm.step.operation}"
+            yield from (f"    {report.lock(held)}" for held in harm.locks)
+            yield from (f"    {risk.rule}: {risk.fault} {risk.cure}" for risk in harm.risks)
