@@ -8,7 +8,7 @@ from council.postgres.facts import Difference, Fact
 from council.verification import cures, manifest
 from council.verification.checks import Finding, failed, note, register, warning
 from council.verification.database import Database
-from council.zero_downtime import row_level_security
+from council.zero_downtime import progress, row_level_security
 
 SHOWN = 5  # of migrations that are not applied
 NOT_VALID, INVALID = " NOT VALID", " INVALID"  # each has a check of its own, in leftovers
@@ -95,7 +95,11 @@ def migrations(database: Database) -> Iterator[Finding]:
         more = f" and {len(pending) - SHOWN} more" if len(pending) > SHOWN else ""
         yield failed(f"not applied: {listed(pending[:SHOWN])}{more}", cures.MIGRATE)
     replaced = {key for migration in loader.disk_migrations.values() for key in migration.replaces}
-    for app, name in sorted(loader.applied_migrations.keys() - loader.disk_migrations.keys() - replaced):
+    unknown = sorted(loader.applied_migrations.keys() - loader.disk_migrations.keys() - replaced)
+    for app, name in unknown:
+        if progress.is_row(name):
+            yield failed(f"half-way through {app}.{name}", cures.MIGRATE)
+            continue
         yield failed(
             f"{app}.{name} is applied, and not in this code: the database is ahead of it",
             "deploy the code that has it; or, with that code, manage.py migrate to what comes before it",
