@@ -7,7 +7,7 @@ forms are read from the pages: so new pages are tried without a word here. The d
 written: dates without end, deep JSON, a name of a megabyte. The limits on attempts and forms are lifted, so that
 requests get further. A seed makes the same requests again.
 """
-# ruff: noqa: E501, T201  # lists of junk, and a command
+# ruff: noqa: E501, PLR0912, T201  # lists of junk, and a command
 
 import argparse
 import random
