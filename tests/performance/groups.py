@@ -9,6 +9,7 @@ else a private one serves.
 import argparse
 import os
 import statistics
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -49,7 +50,7 @@ def row(group: str, place: Place, *, runs: int) -> list[str]:
         return [group, f"FAILED: {error}"[:400]]
     first = turns[0]
     for line in (*first.differences, *first.plan["unplanned"]):
-        print(f"  {group}: {line}")
+        sys.stdout.write(f"  {group}: {line}" + "\n")
 
     def seconds(how: str) -> float:
         took: list[float] = [getattr(turn, how)["process_seconds"] for turn in turns]
@@ -82,10 +83,10 @@ def main() -> None:
     with server() as address:
         place = Place(address, folder)
         rows = [row(group, place, runs=options.runs) for group in options.groups]
-    print("| " + " | ".join(HEADINGS) + " |")
-    print("|" + "---|" * len(HEADINGS))
+    sys.stdout.write("| " + " | ".join(HEADINGS) + " |" + "\n")
+    sys.stdout.write("|" + "---|" * len(HEADINGS) + "\n")
     for cells in rows:
-        print("| " + " | ".join(cells) + " |")
+        sys.stdout.write("| " + " | ".join(cells) + " |" + "\n")
 
 
 if __name__ == "__main__":
