@@ -19,7 +19,8 @@ SELECT coalesce(jsonb_object_agg(key, answer), '{}')
                     THEN to_jsonb(trim_scale(round(text::numeric, 6)))
                END AS answer
           FROM jsonb_each(CASE WHEN jsonb_typeof(data) = 'object' THEN data ELSE '{}' END),
-               LATERAL (SELECT CASE WHEN jsonb_typeof(value) IN ('string', 'number') THEN value #>> '{}' END AS text) AS one
+               LATERAL (SELECT CASE WHEN jsonb_typeof(value) IN ('string', 'number') THEN value #>> '{}' END AS text)
+               AS written
          WHERE key ~ '^[a-z][a-z0-9_]{0,62}$'
          LIMIT 200) AS readable
  WHERE answer IS NOT NULL
