@@ -538,6 +538,15 @@ DAMAGES: dict[str, Damage] = {
         "download counts",
         "resource r1: downloadCount 7 → 1",
     ),
+    "a file that is not in the storage": Damage(
+        LIBRARY
+        + """INSERT INTO "ResourceVersion" (id, "resourceId", number, "storagePath", "fileName", "fileSize", "mimeType",
+                                            sha256)
+        VALUES ('v1', 'r1', 1, 'files/gone.pdf', 'gone.pdf', 1, 'application/pdf', '0')""",
+        "library files",
+        "files/gone.pdf is missing: version 1 of resource r1",
+        is_curable=False,
+    ),
     "a total that is not the ledger's": Damage(
         LEDGER + """UPDATE "Member" SET "totalPoints" = 99 WHERE id = 'm1'""",
         "ledger figures",
