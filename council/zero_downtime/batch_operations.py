@@ -62,7 +62,10 @@ class UpdateInBatches(Operation):
         if not self.allow_migrate_model(connection.alias, model):
             return
         if schema_editor.collect_sql:
-            schema_editor.execute(self.sql % {"keys": f"'{{{self.batch_rows} keys}}'"}, params=None)
+            keys = {"keys": f"'{{{self.batch_rows} keys}}'"}
+            lock = LOCK.format(**_Table(connection, model, self.batch_rows).names)
+            for statement in (lock, self.sql):
+                schema_editor.execute(statement % keys, params=None)
             return
         if connection.in_atomic_block:
             raise NotSupportedError(

@@ -140,6 +140,17 @@ def foretold(step: plan.Step) -> dict[str, str]:
     return strongest(held.lock for held in step.locks)
 
 
+# Rows for what later migrations fill, as written before there were triggers: an update of no rows takes fewer locks.
+ROWS_BEFORE = {
+    "accounts.0001_account": """INSERT INTO "Member" (id, "updatedAt") VALUES ('m1', now())""",
+    "benchmarks.0012_fill_history": """
+        SET session_replication_role TO replica;
+        INSERT INTO "BenchmarkSubmission" (id, "memberId", category, data, "updatedAt")
+        VALUES ('s1', 'm1', 'BUSINESS', '{"annual_revenue_band": "1m_2m"}', now())
+    """,
+}
+
+
 @pytest.mark.django_db
 def test_every_operation_of_the_project_takes_the_locks_that_its_plan_foretells(
     database: Database, scratch: BaseDatabaseWrapper
@@ -150,8 +161,8 @@ def test_every_operation_of_the_project_takes_the_locks_that_its_plan_foretells(
     compared = 0
     with watch(database, scratch) as watching:
         for migration, _ in whole:
-            if (migration.app_label, migration.name) == ("accounts", "0001_account"):
-                database.execute("""INSERT INTO "Member" (id, "updatedAt") VALUES ('m1', now())""")
+            if rows := ROWS_BEFORE.get(str(migration)):
+                database.execute(rows)
             there = inventory.read(scratch)
             tables = set(there.tables)
             steps = plan.steps(scratch, [(migration, False)], state=state.clone(), there=there)
