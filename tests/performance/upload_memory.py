@@ -184,22 +184,21 @@ def main() -> None:
         session = made.stdout.partition("session:")[2].strip()
         print("folder")  # noqa: T201
         measure(server, "uploads", session, files, LIBRARY_FOLDER=str(folder / "library"))
-        s3 = S3Server(folder / "s3")
-        s3.new_bucket()
         print("bucket")  # noqa: T201
-        options = s3.options
-        measure(
-            server,
-            "uploads",
-            session,
-            files,
-            S3_ENDPOINT_URL=options["endpoint_url"],
-            S3_REGION=options["region_name"],
-            S3_BUCKET=options["bucket_name"],
-            S3_ACCESS_KEY_ID=options["access_key"],
-            S3_SECRET_ACCESS_KEY=options["secret_key"],
-        )
-        s3.stop()
+        s3 = S3Server(folder / "s3")
+        try:
+            s3.new_bucket()
+            options = s3.options
+            bucket = {
+                "S3_ENDPOINT_URL": options["endpoint_url"],
+                "S3_REGION": options["region_name"],
+                "S3_BUCKET": options["bucket_name"],
+                "S3_ACCESS_KEY_ID": options["access_key"],
+                "S3_SECRET_ACCESS_KEY": options["secret_key"],
+            }
+            measure(server, "uploads", session, files, **bucket)
+        finally:
+            s3.stop()
 
 
 if __name__ == "__main__":
