@@ -197,6 +197,8 @@ def main() -> None:
                 "S3_SECRET_ACCESS_KEY": options["secret_key"],
             }
             measure(server, "uploads", session, files, **bucket)
+            stored = sum(path.stat().st_size for path in s3.files.rglob("*") if path.is_file())
+            assert stored > 198 * MIB, f"the bucket has {stored:,} bytes"
         finally:
             s3.stop()
 
