@@ -310,6 +310,14 @@ def test_nobody_else_can_send_files(
     assert not Resource.objects.exists()
 
 
+def test_staff_without_the_second_factor_can_send_no_files(
+    sams_browser: Client, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    monkeypatch.setattr(uploads.UploadHandler, "receive_data_chunk", mock.Mock(side_effect=AssertionError))
+    settings.STAFF_SECOND_FACTOR = True
+    assert sams_browser.post(ADD, {"title": "x", "file": sent()}).status_code == 302
+
+
 def test_staff_who_curate_can_send_no_other_field(
     sams_browser: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
