@@ -86,24 +86,13 @@ class ResourceAdmin(ResourcePages):
     form = ResourceForm
     change_form_template = "resources/admin_resource.html"
     view_on_site = False  # the members' page is none of staff's; the preview is
-    list_display = (
-        "title",
-        "category",
-        "type",
-        "state",
-        "is_featured",
-        "downloads",
-        "members",
-        "last_week",
-        "week_before",
-        "created_at",
-    )
+    list_display = ("title", "category", "state", "is_featured", "downloads", "members", "last_week")
     list_filter = (StateFilter, "category", "type", "is_featured", "tags")
     list_per_page = 50
     search_fields = ("title", "description", "author", "file_name", "tags__name")
     search_help_text = "Title, description, author, file name or tag."
     ordering = ("-created_at",)
-    sortable_by = ("title", "category", "type", "downloads", "created_at")
+    sortable_by = ("title", "category", "downloads")
     actions = ("publish", "feature", "no_longer_feature", "delete", "restore")
     readonly_fields = (
         "stored_file",
@@ -201,11 +190,8 @@ class ResourceAdmin(ResourcePages):
 
     @admin.display(description="last 7 days")
     def last_week(self, resource: Any) -> str:
-        return f"{resource.last_week_counted:,}"
-
-    @admin.display(description="7 days before")
-    def week_before(self, resource: Any) -> str:
-        return f"{resource.week_before_counted:,}"
+        """Beside the 7 days before."""
+        return f"{resource.last_week_counted:,} ({resource.week_before_counted:,} before)"
 
     @admin.display(description="state")
     def state(self, resource: Resource) -> str:

@@ -174,7 +174,7 @@ class ResourcePages(NeverDeleted, ModelAdmin):
     def preview_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Show the page as a member would see it, whether it is published or not."""
         resource = self._resource(request, object_id, "view")
-        member = Member(subscription_status=SubscriptionStatus.ACTIVE)
+        member = Member(first_name="A member", subscription_status=SubscriptionStatus.ACTIVE)
         is_shown = Resource.objects.shown().filter(pk=resource.pk).exists()
         context = {
             **views.page_of(resource, member),

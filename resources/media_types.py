@@ -100,7 +100,7 @@ def recognise(file: IO[bytes], *, size: int) -> MediaType:
     if head.startswith(b"PK\3\4"):
         with archives.open_checked(file, size=size) as archive:
             return _packed(archive)
-    raise Refused(f"This is {_what(head)}. {TAKEN}")
+    raise Refused(f"The file is of another kind: {_what(head)}. {TAKEN}")
 
 
 def _what(head: bytes) -> str:
@@ -108,7 +108,7 @@ def _what(head: bytes) -> str:
     try:
         match = puremagic.magic_stream(BytesIO(head))[0]
     except (puremagic.PureError, ValueError, IndexError):
-        return "no kind of file that we know"
+        return "none that we know"
     return f"{match.name} ({match.extension})" if match.extension else str(match.name)
 
 

@@ -14,7 +14,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.core.files.uploadhandler import FileUploadHandler, StopUpload
 from django.http import HttpRequest
 
-from council import throttle
+from council import second_factor, throttle
 from council.accounts.models import Account
 from resources import file_names, media_types, scanner, storage, thumbnails
 from resources.media_types import MediaType
@@ -52,13 +52,12 @@ class UploadHandler(FileUploadHandler):
     def new_file(self, *args: Any, **kwargs: Any) -> None:
         super().new_file(*args, **kwargs)
         self.limit = LIMITS.get(str(self.field_name), 0)
-        account = getattr(self.request, "user", None)
-        if not self.limit or not isinstance(account, Account) or not may_upload(account):
+        if not self.limit or self.request is None or not may_upload(self.request):
             raise StopUpload(connection_reset=True)
         self.received, self.fault = 0, ""
         self.file = tempfile.TemporaryFile()  # noqa: SIM115  # it is closed with the request
         try:
-            throttle.count("uploads", str(account.pk), limit=UPLOADS_PER_HOUR, window_seconds=3600)
+            throttle.count("uploads", str(self.request.user.pk), limit=UPLOADS_PER_HOUR, window_seconds=3600)
         except throttle.TooMany as error:
             self.fault = (
                 f"{UPLOADS_PER_HOUR} files an hour are as many as an account may upload. "
@@ -92,8 +91,16 @@ class UploadHandler(FileUploadHandler):
             self.file.close()
 
 
-def may_upload(account: Account) -> bool:
-    return account.is_active and account.is_staff and any(account.has_perm(name) for name in MAY_UPLOAD)
+def may_upload(request: HttpRequest) -> bool:
+    """Tell whether somebody is staff who may change resources, and has given the second factor."""
+    account = getattr(request, "user", None)
+    return (
+        isinstance(account, Account)
+        and account.is_active
+        and account.is_staff
+        and not second_factor.is_missing(request)
+        and any(account.has_perm(name) for name in MAY_UPLOAD)
+    )
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ def zipped(entries: Mapping[str, bytes | str], compression: int = zipfile.ZIP_DE
     file = BytesIO()
     with zipfile.ZipFile(file, "w", compression) as archive:
         for name, content in entries.items():
-            archive.writestr(name, content)
+            # Without the time of day: tests are named by what they are given, in each process alike.
+            archive.writestr(zipfile.ZipInfo(name), content, compress_type=compression)
     return file.getvalue()
 
 

@@ -138,7 +138,7 @@ def test_a_link_is_added_without_a_file(folder: Path, sams_browser: Client, ente
     ("changes", "words"),
     [
         ({}, "Choose a file, or enter the address of a link below."),
-        ({"file": ("plan.pdf", b"MZ" + b"\0" * 200)}, "This is Windows Executable"),
+        ({"file": ("plan.pdf", b"MZ" + b"\0" * 200)}, "The file is of another kind: Windows Executable"),
         ({"file": ("plan.pdf", b"")}, "The file is empty."),
         ({"file": ("plan.docx", pdf())}, "This is a PDF document, but it is named .docx."),
         ({"file": ("plan.exe.pdf", pdf())}, "two extensions, .exe among them"),
@@ -186,7 +186,7 @@ def test_a_fault_is_said_beside_the_field_and_nothing_is_lost_or_left(
     assert audited() == []
     if (
         "file" in files
-        and words not in {"This is Windows Executable"}
+        and words not in {"The file is of another kind: Windows Executable"}
         and changes["file"][1] == pdf()
         and changes["file"][0] == "plan.pdf"
     ):
@@ -310,6 +310,14 @@ def test_nobody_else_can_send_files(
     assert not Resource.objects.exists()
 
 
+def test_staff_without_the_second_factor_can_send_no_files(
+    sams_browser: Client, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    monkeypatch.setattr(uploads.UploadHandler, "receive_data_chunk", mock.Mock(side_effect=AssertionError))
+    settings.STAFF_SECOND_FACTOR = True
+    assert sams_browser.post(ADD, {"title": "x", "file": sent()}).status_code == 302
+
+
 def test_staff_who_curate_can_send_no_other_field(
     sams_browser: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -413,7 +421,7 @@ def test_a_file_is_replaced_and_the_old_one_kept(
     [
         ({}, "Choose the new file."),
         ({"file": ("plan.pdf", pdf())}, "the file that the resource has already"),
-        ({"file": ("plan.pdf", b"text")}, "no kind of file that we know"),
+        ({"file": ("plan.pdf", b"text")}, "none that we know"),
         ({"file": ("plan.pdf", pdf(b"new")), "note": " "}, "Say what is new."),
         ({"file": ("plan.pdf", pdf(b"new")), "note": "x" * 501}, "at most 500 characters"),
         ({"file": ("plan.pdf", pdf(b"new")), "seen": "x"}, "This file is in order"),
@@ -588,6 +596,7 @@ def test_the_list_has_figures_without_a_query_for_each_row(sams_browser: Client,
             connection,
         ) as captured:
             page = sams_browser.get(RESOURCES)
+        assert "3 (2 before)" in page.content.decode()
         row = next(r for r in page.context["cl"].result_list if r.pk == resources[0].pk)
         assert (row.download_count, row.members_counted, row.last_week_counted, row.week_before_counted) == (
             6,

@@ -7,7 +7,7 @@ import pytest
 
 from council.accounts.models import Account
 from resources.models import Resource, ResourceTag
-from tests.browser import Visitor
+from tests.browser import PHONE, Visitor
 from tests.factories import AccountFactory, MemberFactory, ResourceDownloadFactory
 from tests.resources.samples import pdf, picture
 
@@ -38,7 +38,7 @@ def test_staff_add_replace_preview_and_delete_a_file(
     page.locator("#id_file").set_input_files(str(tmp_path / "wrong.pdf"))
     visitor.picture("staff-resource-add")
     page.get_by_role("button", name="Save", exact=True).click()
-    page.get_by_text("This is Windows Executable").wait_for()
+    page.get_by_text("The file is of another kind: Windows Executable").wait_for()
     visitor.picture("staff-resource-fault")
     assert page.get_by_label("Title").input_value() == "Cold email playbook"
     assert page.get_by_label("Cold calls").is_checked()
@@ -58,6 +58,8 @@ def test_staff_add_replace_preview_and_delete_a_file(
 
     page.get_by_role("link", name="Versions").click()
     page.get_by_text("Members get this one").wait_for()
+    visitor.resize(PHONE)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     visitor.picture("staff-versions")
     with page.expect_download() as download:
         page.get_by_role("link", name="playbook-2.pdf").click()
