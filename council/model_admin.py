@@ -16,14 +16,14 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import flatten_fieldsets
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.admin.widgets import AdminTextareaWidget, AdminTextInputWidget
-from django.core.exceptions import FieldError, ValidationError
+from django.core.exceptions import PermissionDenied, SuspiciousOperation, ValidationError
 from django.core.paginator import Paginator
-from django.db import DataError, NotSupportedError, ProgrammingError, models, transaction
+from django.db import InterfaceError, OperationalError, models, transaction
 from django.db.models.fields import NOT_PROVIDED
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.html import format_html
 
-from council import audit
+from council import audit, logs
 from council.accounts.models import Account
 
 MAX_LINE_LENGTH = 500
@@ -77,14 +77,15 @@ class TolerantChangeList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         try:
             super().get_results(request)
-        except (DataError, ProgrammingError, NotSupportedError, FieldError) as error:
-            self._blame(error)
-        except (ValueError, TypeError, OverflowError) as error:
+        except (OperationalError, InterfaceError, SuspiciousOperation, PermissionDenied):
+            raise
+        except Exception as error:
             self._blame(error)
 
     def _blame(self, error: Exception) -> None:
         if not self.params:
             raise error  # nobody asked for anything
+        logs.LOGGER.warning("A list cannot be made with the conditions in the address.", exc_info=error)
         raise IncorrectLookupParameters(error) from error
 
 

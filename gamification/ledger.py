@@ -141,6 +141,10 @@ def _refusals_in_words() -> Iterator[None]:
             raise Refused(
                 f"{gone} no longer exists: {diagnosis.message_detail} Nothing was written."
             ) from error
+        if diagnosis and diagnosis.sqlstate == "23514":  # triggers.LIMITS, in its own words
+            raise Refused(
+                f"{diagnosis.message_primary} {diagnosis.message_hint or ''} Nothing was written."
+            ) from error
         raise
     except DataError as error:
         if getattr(error.__cause__, "sqlstate", None) == "22003":

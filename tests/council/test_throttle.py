@@ -1,4 +1,5 @@
 """Failed sign-ins: what is counted, when the door closes, for whom, and for how long."""
+# ruff: noqa: E501  # names, in one line each
 
 import re
 import subprocess
@@ -13,8 +14,9 @@ from django.http import HttpResponse
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
-from council import passwords, throttle
+from council import auth, passwords, throttle
 from council import settings as council_settings
+from council.accounts.models import Account
 from council.models import Admin, Member, SignInFailures
 from tests.databases import ROOT, Database
 from tests.factories import AdminFactory, MemberFactory, hashed
@@ -253,7 +255,7 @@ import sys, threading, django
 django.setup()
 from django.db import connection
 from django.test import RequestFactory
-from council import passwords, throttle
+from council import auth, passwords, throttle
 
 allowed = []
 
@@ -299,3 +301,110 @@ def test_processes_that_try_all_at_once_try_no_more_between_them(
         process.stdin.flush()
     allowed = [int(process.communicate(timeout=120)[0]) for process in processes]
     assert sum(allowed) == limit
+
+
+def test_no_spelling_of_a_name_gives_more_guesses(ada: Admin) -> None:
+    """The dotless i is upper() of neither in Python's folding, and of the same in PostgreSQL's."""
+    names = ["ada@council.example", "ADA@COUNCIL.EXAMPLE", "ada@counc\u0131l.example", "ADA@COUNC\u0131L.EXAMPLE", "\uff41da@council.example",
+             " ada@council.example ", "aDa@council.example", "ada@counci\uff4c.example"]  # fmt: skip
+    found = [name for name in names if auth.StaffBackend().authenticate(None, name.strip(), PASSWORD)]
+    assert len(found) >= 3
+    looked_at = [
+        name
+        for number in range(80)
+        if staff_door(email=(name := names[number % len(names)])).status_code == 200
+    ]
+    assert sum(name in found for name in looked_at) <= 5
+
+
+def test_names_that_nobody_has_are_counted_by_the_same_rule(db: None) -> None:
+    names = ["nob\u0131dy@x.example", "NOBIDY@X.EXAMPLE", "nobidy@x.example", "Nob\u0131dy@x.example"]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(DISTINCT upper(name)) FROM unnest(%s::text[]) AS name", [names])
+        [(different,)] = cursor.fetchall()
+    looked_at = sum(staff_door(email=names[number % 4]).status_code == 200 for number in range(40))
+    assert looked_at == 5 * different
+
+
+def test_the_limit_holds_across_the_edge_of_any_window(mia: Member) -> None:
+    assert [member_door().status_code for _ in range(5)] == [200] * 5
+    # As if they had been made at the end of a window: the first four leave it, the last does not.
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """UPDATE council_signinfailures SET failed_at = ARRAY(
+                 SELECT moment - interval '14 minutes' - CASE WHEN place < 5 THEN interval '2 minutes' ELSE '0' END
+                   FROM unnest(failed_at) WITH ORDINALITY AS u (moment, place))"""
+        )
+    assert [member_door().status_code for _ in range(6)] == [200] * 4 + [429] * 2
+
+
+@pytest.mark.parametrize(
+    ("door", "url", "field"), [(member_door, "/sign-in/", "email"), (staff_door, "/admin/login/", "username")]
+)
+def test_an_attempt_costs_one_hash_whoever_it_names(
+    door: Door, url: str, field: str, mia: Member, ada: Admin, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.PASSWORD_HASHERS = ["council.passwords.Argon2Hasher"]
+    Account.objects.create_superuser("sam", "a horse of sam's")
+    hashes = 0
+    verify = passwords._hasher.verify
+
+    def counted(*given: Any) -> bool:
+        nonlocal hashes
+        hashes += 1
+        return verify(*given)
+
+    monkeypatch.setattr(passwords, "_hasher", type("Counted", (), {"verify": staticmethod(counted)}))
+    monkeypatch.setattr("django.contrib.auth.hashers.verify_password", counted)
+    for name in ("mia@acme.example", "ada@council.example", "sam", "nobody@x.example", "\0", "x" * 200):
+        hashes = 0
+        Client().post(url, {field: name, "password": "wrong"})
+        assert hashes <= 1, name
+        if name != "\0":
+            assert hashes == 1, name
+
+
+def test_more_than_a_few_at_once_are_told_to_come_back(mia: Member, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throttle, "_places", throttle.Places(1))
+    monkeypatch.setattr(throttle, "WAIT_FOR_A_PLACE_SECONDS", 0.01)
+    with throttle.place():
+        response = member_door(PASSWORD)
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+    assert "Many people are signing in just now" in response.content.decode()
+    assert not SignInFailures.objects.exists()
+    assert member_door(PASSWORD).status_code == 302
+
+
+def test_an_account_sends_so_many_forms_a_minute(mia: Member) -> None:
+    browser = Client()
+    member_door(PASSWORD, browser=browser)
+    answers = [browser.post("/leaderboard/privacy/", {"listed": "yes"}).status_code for _ in range(62)]
+    assert answers[60:] == [429] * 2
+    assert set(answers[:60]) == {302}
+    assert browser.get("/membership/").status_code == 200
+
+
+def test_guesses_at_the_old_password_are_counted(settings: Any) -> None:
+    sam = Account.objects.create_superuser("sam", "a horse of sam's")
+    browser = Client()
+    browser.force_login(sam)
+    form = {"old_password": "wrong", "new_password1": "battery staple", "new_password2": "battery staple"}
+    answers = [browser.post("/admin/password_change/", form).status_code for _ in range(7)]
+    assert answers == [200] * 5 + [429] * 2
+
+
+@pytest.mark.parametrize(
+    ("remote", "network"),
+    [
+        ("203.0.113.9:4711", "203.0.113.9"),
+        ("[2001:db8:1:2::1]:443", "2001:db8:1:2::/64"),
+        ("[2001:db8:1:2::1]", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("2002:c000:0201::1", "192.0.2.1"),
+        ("64:ff9b::192.0.2.1", "192.0.2.1"),
+        ("192.0.2.1:", "unknown"),
+    ],
+)
+def test_an_address_is_read_in_every_spelling(remote: str, network: str, settings: Any) -> None:
+    settings.PROXY_COUNT = 0
+    assert throttle.client_network(RequestFactory().get("/", REMOTE_ADDR=remote)) == network

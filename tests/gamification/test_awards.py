@@ -194,3 +194,13 @@ def test_many_awards_of_one_member_add_up(db: None) -> None:
         [Award(member.pk, DOWNLOAD, f"r{n}") for n in range(40) for member in members[: 1 + n % 3]]
     )
     assert [total(member) for member in members] == [200, 130, 65]
+
+
+@pytest.mark.django_db
+def test_metadata_that_the_ledger_does_not_take_is_refused_in_words(mia: Member) -> None:
+    given = Award(mia.pk, Action.INTRO_COMPLETED, metadata={"text": "x" * 20_000})
+    with (
+        pytest.raises(ledger.Refused, match="metadata of more than 16,384 bytes.* Nothing was written"),
+        transaction.atomic(),
+    ):
+        ledger.award(given)
