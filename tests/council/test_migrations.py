@@ -49,7 +49,7 @@ def without_leeway(lines: set[str]) -> set[str]:
 
 # What ours adds to the contract's tables.
 ADDED_KINDS = {
-    *("COLUMN", "FKACTION", "FOREIGNKEY", "FUNCTION", "FUNCTIONBODY", "FUNCTIONMD5"),
+    *("CHECK", "COLUMN", "ENUM", "FKACTION", "FOREIGNKEY", "FUNCTION", "FUNCTIONBODY", "FUNCTIONMD5"),
     *("INDEX", "INDEXCOLUMN", "INDEXSTATE", "UNIQUEINDEX"),
 }
 
