@@ -121,9 +121,11 @@ class _Look:
         self.result.differences.append(Difference(kind, name, want, have))
 
     def _owners(self) -> None:
+        """Name what is altered on the way to the second manifest, and cannot be by this role."""
+        altered = {name.partition(".")[0] for _, name in self.second.keys() - self.first.keys()}
         functions = [function for function, _ in self._trigger_functions()]
         for kind, name, owner, role in catalog.owned_by_others(
-            self.connection, tables=self.tables, functions=functions
+            self.connection, tables=self.tables & altered, functions=functions
         ):
             self.result.faults.append(
                 f"owner      {kind} {name}: it belongs to {owner}, and this role, {role}, is no member of that"

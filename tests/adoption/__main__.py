@@ -1,6 +1,6 @@
 """Take over from wherever production may stand, in every state, and see that migrate finishes.
 
-    python -m tests.adoption [--every 4 [--first 3]] [--only states builds variants refused] [--lanes 2]
+    python -m tests.adoption [--every 4 [--first 3]] [--only states builds variants refused killed]
 
 Each state has a database of its own, with rows in every table. After migrate its catalogue, its record of
 migrations and its rows must be those of an undisturbed run; what is refused must be as before, and go through once it
@@ -11,12 +11,14 @@ states      after each statement of the gateway's plan (tests/schema/plan.sql)
 builds      an index INVALID, or the copy that an interrupted REINDEX leaves
 variants    what means the same as the contract, and is brought to it
 refused     what is not, with every difference listed
+killed      migrate is killed by SIGKILL at a point drawn at random, every other time beside a writer; the next finishes
 
 `COUNCIL_POSTGRES_BIN=/usr/lib/postgresql/15/bin` does it on another PostgreSQL.
 """
 
 import argparse
 import os
+import random
 import sys
 import time
 from functools import partial
@@ -31,7 +33,9 @@ PARTS = {
     "builds": states.interrupted_builds,
     "variants": states.variants,
     "refused": states.refused,
+    "killed": states.to_be_killed,
 }
+POINTS = 2_000  # about as many as a migrate has
 DAY_SECONDS = 24 * 3600
 
 
@@ -53,10 +57,16 @@ def run_lane(lane: int, chosen: list[tuple[str, states.State]]) -> int:
     walk = Walk(f"adoption_{os.getpid()}_{lane}")
     failed = 0
     try:
-        for part, state in chosen:
-            if fault := walk.try_state(state):
+        for number, (part, state) in enumerate(chosen):
+            if part == "killed":
+                at = random.randrange(POINTS)
+                fault = walk.try_killed(state, at=at, has_writer=number % 2 == 0)
+                place = f" at point {at}{', beside a writer' if number % 2 == 0 else ''}"
+            else:
+                fault, place = walk.try_state(state), ""
+            if fault:
                 failed += 1
-                print(f"FAILED {part}, {state.name}\n    {fault}", flush=True)
+                print(f"FAILED {part}, {state.name}{place}\n    {fault}", flush=True)
     finally:
         walk.close()
     return failed

@@ -1,22 +1,26 @@
 """Make each state, with rows in every table, and see what migrate makes of it."""
 
 import io
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 
 from django.core.management import CommandError, call_command
 
 from tests.adoption import states
 from tests.adoption.states import State
 from tests.databases import SCRATCH, Database, catalog_query
+from tests.faults import points, processes
 from tests.faults.facts import MORE_FACTS
+from tests.faults.writer import Written, writing
 
 HAS = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
 COLUMNS = """
 SELECT relname, array_agg(attname::text)
   FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
  WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
-   AND attname NOT IN ('totalPoints', 'currentStreak', 'lastActiveAt', 'downloadCount')
+   AND attname NOT IN ('jobTitle', 'totalPoints', 'currentStreak', 'lastActiveAt', 'downloadCount')
  GROUP BY relname
 """
 ROWS_OF = """
@@ -99,6 +103,34 @@ class Walk:
         try:
             with self.state(state) as database:
                 (self._see_refused if state.refused else self._see_adopted)(state, database)
+        except Fault as fault:
+            return str(fault)
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return None
+
+    def try_killed(self, state: State, *, at: int, has_writer: bool) -> str | None:
+        """Kill a migrate at a point, and have the next one finish, beside a writer or alone. Returns the fault."""
+        try:
+            with self.state(state) as database:
+                columns = columns_of(database)
+                before = rows(database, columns)
+                ((points_before,),) = database.fetch(
+                    'SELECT coalesce(sum(points), 0) FROM "PointTransaction"'
+                )
+                beside = (
+                    writing(database, points_before=int(str(points_before)))
+                    if has_writer
+                    else nullcontext(Written())
+                )
+                with beside as written:
+                    killed = processes.fork(partial(points.migrate, database, at=at, act=processes.die))
+                    status = processes.status_of(killed)
+                    require(status in {-signal.SIGKILL, 0}, f"it was not killed, but ended with {status}")
+                    status = processes.status_of(processes.fork(partial(points.migrate, database)))
+                    require(status == 0, f"the next migrate ended with {status}")
+                require(not written.fault, str(written.fault))
+                self.compare(database, before, columns)
         except Fault as fault:
             return str(fault)
         except Exception as error:

@@ -27,8 +27,11 @@ class Written:
 
 
 @contextmanager
-def writing(database: Database) -> Iterator[Written]:
-    """Write all the while, then look whether all of it succeeded and stayed. What went wrong is the fault."""
+def writing(database: Database, *, points_before: int = 0) -> Iterator[Written]:
+    """Write all the while, then look whether all of it succeeded and stayed. What went wrong is the fault.
+
+    `points_before` are the ledger's when it begins.
+    """
     written = Written()
     writer = Reporter(partial(_write, database), seconds=3 * HUNG_SECONDS)
     try:
@@ -43,11 +46,12 @@ def writing(database: Database) -> Iterator[Written]:
         written.fault = "the writer failed"
         return
     rounds, points, written.longest_seconds = report
+    points += points_before
     members = database.fetch("""SELECT count(*) FROM "Member" WHERE id ~ '^written'""")
     total = database.fetch('SELECT coalesce(sum(points), 0) FROM "PointTransaction"')
     if members != [(rounds,)]:
         written.fault = f"{members} of {rounds} new members are there"
-    elif points == 0 or total != [(points,)]:
+    elif points == points_before or total != [(points,)]:
         written.fault = f"{total} of {points} points are there"
     elif unequal := database.fetch(UNEQUAL_TOTALS):
         written.fault = f"totals that differ from the ledger: {unequal[:5]}"
