@@ -58,7 +58,8 @@ UPDATE_MEMBER_POINTS = Trigger(
                           THEN member."currentStreak"
                           WHEN added.first_day <= @extschema@.next_weekday(member."lastActiveAt"::date)
                           THEN member."currentStreak" + 1
-                          ELSE 1 END
+                          ELSE 1 END,
+                   "updatedAt" = CURRENT_TIMESTAMP AT TIME ZONE 'UTC'
              WHERE member.id = added.member_id
             RETURNING added.first_day < member."lastActiveAt"::date INTO fills_gap;
             IF fills_gap THEN
@@ -117,8 +118,43 @@ REVERSAL = Trigger(
     """,
 )
 
+# The gateway pays without keys. A row of its own gets the key of what it pays for, where it is the first of it: so
+# Django does not pay that again. The members are locked by then, as this trigger's name comes after the other's, and
+# whoever pays with a key locks them first (ledger.AWARD): nobody else can be adding the same key.
+KEYS = Trigger(
+    name="trg_update_point_transaction_keys",
+    function="update_point_transaction_keys",
+    level=pgtrigger.Statement,
+    when=pgtrigger.After,
+    operation=pgtrigger.Insert,
+    referencing=pgtrigger.Referencing(new="new_rows"),
+    settings={"enable_seqscan": "off", "jit": "off"},
+    func="""
+        BEGIN
+          IF EXISTS (SELECT FROM new_rows
+                      WHERE "idempotencyKey" IS NULL
+                        AND action IN ('intro_completed', 'benchmark_submission', 'resource_download')) THEN
+            UPDATE @extschema@."PointTransaction" AS entry
+               SET "idempotencyKey" = paid.key
+              FROM (SELECT DISTINCT ON (key) id, key
+                      FROM (SELECT id,
+                                   "createdAt" AS created_at,
+                                   @extschema@.point_transaction_key(action, "memberId", metadata) AS key
+                              FROM new_rows
+                             WHERE "idempotencyKey" IS NULL AND "reversesId" IS NULL AND points > 0) AS entries
+                     WHERE key IS NOT NULL
+                     ORDER BY key, created_at, id) AS paid
+             WHERE entry.id = paid.id
+               AND NOT EXISTS (SELECT FROM @extschema@."PointTransaction" AS other
+                                WHERE other."idempotencyKey" = paid.key);
+          END IF;
+          RETURN NULL;
+        END
+    """,
+)
+
 # A row goes only with its member, whose row is gone by the time the cascade arrives here; a row changes only
-# when its member got another id.
+# when its member got another id, or when it gets the key of what it pays for.
 APPEND_ONLY = Trigger(
     name="trg_point_transaction_append_only",
     function="refuse_point_transaction_change",
@@ -127,6 +163,13 @@ APPEND_ONLY = Trigger(
     operation=pgtrigger.Update | pgtrigger.Delete,
     func="""
         BEGIN
+          IF TG_OP = 'UPDATE' THEN
+            IF OLD."idempotencyKey" IS NULL
+               AND NEW."idempotencyKey" = @extschema@.point_transaction_key(OLD.action, OLD."memberId", OLD.metadata)
+               AND to_jsonb(NEW) - 'idempotencyKey' = to_jsonb(OLD) - 'idempotencyKey' THEN
+              RETURN NEW;
+            END IF;
+          END IF;
           IF NOT EXISTS (SELECT FROM @extschema@."Member" AS member WHERE member.id = OLD."memberId") THEN
             IF TG_OP = 'DELETE' THEN
               RETURN OLD;
