@@ -8,3 +8,6 @@ from benchmarks import functions
 class BenchmarksConfig(AppConfig):
     name = "benchmarks"
     functions = functions.ALL
+
+    def ready(self) -> None:
+        from benchmarks import staff_figures  # noqa: F401, PLC0415  # registers what it has; models are there only now

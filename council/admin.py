@@ -10,7 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse
 
-from council import throttle
+from council import figure_admin, throttle  # noqa: F401  # the first registers its page
 from council.accounts.models import Account
 from council.forms import StaffSignInForm
 from council.model_admin import (
@@ -389,6 +389,7 @@ def is_superuser(request: HttpRequest) -> bool:
 class JobRunAdmin(LogAdmin):
     list_display = ("started_at", "job", "result", "took", "host")
     list_filter = ("job", "outcome")
+    search_fields = ("job", "host", "error")
     ordering = ("-started_at",)
     sortable_by = ("started_at",)
     fields = (

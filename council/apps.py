@@ -9,7 +9,8 @@ class CouncilConfig(AppConfig):
     default = True
 
     def ready(self) -> None:
-        from council import checks, jobs, verification  # noqa: F401, PLC0415  # registers them; models are there only now
+        # They register what they have; models are there only now.
+        from council import checks, figures, jobs, verification  # noqa: F401, PLC0415
 
 
 class AdminConfig(admin_apps.AdminConfig):

@@ -402,6 +402,21 @@ class JobRun(models.Model):
         return (self.ended_at - self.started_at).total_seconds() if self.ended_at else None
 
 
+class FigureTable(models.Model):
+    """A figure for staff (council.figures), as it was last computed."""
+
+    figure = models.TextField(primary_key=True)
+    computed_at = TimestampField(db_column="computedAt")
+    table = models.JSONField()
+
+    class Meta:
+        db_table = "FigureTable"
+        verbose_name = "figure"
+
+    def __str__(self) -> str:
+        return self.figure
+
+
 class SignInFailures(models.Model):
     """What counts against an address, a name or an account that the key stands for (throttle.py): the moments."""
 

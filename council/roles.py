@@ -14,6 +14,7 @@ GROUPS = {AdminRole.ADMIN: "Admins", AdminRole.SUPER_ADMIN: "Super admins"}
 _ADMIN = {
     "benchmarks.view_benchmarksubmission",
     "council.view_auditlog",
+    "council.view_figuretable",
     "council.view_jobrun",
     "council.view_member",
     "council.view_team",

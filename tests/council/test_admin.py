@@ -21,6 +21,7 @@ from council.models import (
     AuditLog,
     EmailTemplate,
     FeatureFlag,
+    FigureTable,
     JobRun,
     Member,
     PendingInvite,
@@ -56,6 +57,9 @@ ROWS: dict[type[Any], Callable[[], Any]] = {
     ),
     EmailTemplate: lambda: EmailTemplate.objects.create(name=cuid(), subject="Hello", body="Dear member"),
     FeatureFlag: lambda: FeatureFlag.objects.create(key=cuid()),
+    FigureTable: lambda: FigureTable.objects.create(
+        figure=cuid(), computed_at=NOW, table={"columns": [], "rows": [], "chart": "none"}
+    ),
     JobRun: lambda: JobRun.objects.create(
         job="made", started_at=NOW, ended_at=NOW, lease_until=NOW, outcome="DONE", counts={}, notes=[]
     ),
@@ -74,7 +78,7 @@ ROWS: dict[type[Any], Callable[[], Any]] = {
     Team: lambda: MemberFactory.create(team=TeamFactory.create()).team,
 }
 EDITABLE = {Account, EmailTemplate, FeatureFlag, PointRule, Resource}
-FIXED = {PointRule}  # edited, and neither added nor searched
+FIXED = {PointRule, FigureTable}  # neither added nor searched
 DELETABLE = {EmailTemplate, FeatureFlag}
 ENUM_FILTERS = [
     (Team, "subscription_status"),
