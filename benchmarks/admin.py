@@ -1,34 +1,226 @@
-"""The admin page of benchmark answers: without the member, by name or by id."""
+"""The review of benchmark answers by staff: without the member, the company, the day, or a way to search for them.
 
-from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest
-from django.utils.html import format_html, format_html_join
+The pages are our own throughout, and none of Django's for the model's rows: no query string leads to a filter.
+"""
 
-from benchmarks.answers import BenchmarkSubmission
-from council.model_admin import ReadOnlyAdmin, pretty
+import uuid
+from typing import Any, cast
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+
+from benchmarks import chart, definitions, review, written
+from benchmarks.definitions import Category, ChoiceField, NumberField
+from benchmarks.models import BenchmarkReview, State
+from council.accounts.models import Account
+from council.model_admin import MultilineField, NeverDeleted
+
+LIST = "admin:benchmarks_benchmarkreview_changelist"
+# In the order of the tabs.
+STATES = (State.FLAGGED, State.RECEIVED, State.REJECTED)
 
 
-@admin.register(BenchmarkSubmission)
-class BenchmarkSubmissionAdmin(ReadOnlyAdmin):
-    list_display = ("id", "category", "submitted_at", "is_valid")
-    list_filter = ("category", "is_valid", "submitted_at")
-    ordering = ("-submitted_at",)
-    fields = ("id", "category", "submitted_at", "updated_at", "is_valid", "answers")
-    secret_fields = ("member", "member_id")
+class DecisionForm(forms.Form):
+    """Versions, and what is decided about them. The reason is read by the member where the answers are rejected."""
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[BenchmarkSubmission]:
-        return super().get_queryset(request).defer("member", "data")
+    number = forms.TypedMultipleChoiceField(coerce=uuid.UUID, widget=forms.MultipleHiddenInput)
+    reason = MultilineField(
+        required=False,
+        max_length=review.MAX_REASON_LENGTH,
+        help_text="Needed to reject: the member reads it. Do not write whose answers you think they are.",
+    )
 
-    @admin.display
-    def answers(self, submission: BenchmarkSubmission) -> str | None:
-        if not isinstance(submission.data, dict):
-            return pretty(submission.data)
-        rows = format_html_join(
-            "", '<tr><th scope="row">{}</th><td>{}</td></tr>', sorted(submission.data.items())
+
+class CountForm(forms.Form):
+    """A question, and the exact answer that is counted."""
+
+    question = forms.ChoiceField(
+        choices=[
+            (
+                category.label,
+                [(f"{category.value}.{field.name}", field.label) for field in definitions.FIELDS[category]],
+            )
+            for category in Category
+        ]
+    )
+    answer = forms.CharField(max_length=definitions.MAX_TEXT_LENGTH)
+
+    def clean(self) -> dict[str, Any]:
+        given = self.cleaned_data
+        if self.errors:
+            return given
+        category, _, name = given["question"].partition(".")
+        given["category"], given["field"] = Category(category), definitions.field(Category(category), name)
+        try:
+            given["stored"] = _stored(given["field"], given["answer"])
+        except (written.Unclear, ValueError) as error:
+            self.add_error("answer", str(error))
+        return given
+
+
+def _stored(field: definitions.Field, text: str) -> Any:
+    """Read an answer as it is stored. Raises ValueError."""
+    if isinstance(field, NumberField):
+        number = written.number(text, field=field)
+        return int(number) if number == number.to_integral_value() else float(number)
+    if isinstance(field, ChoiceField):
+        choice = field.read({field.name: text})
+        if choice is None or (choice == definitions.OTHER and text.casefold() != definitions.OTHER):
+            raise ValueError(
+                f"{text!r} is not on the list: {', '.join(label for _, label in field.all_choices)}."
+            )
+        return choice
+    return text
+
+
+@admin.register(BenchmarkReview)
+class BenchmarkReviewAdmin(NeverDeleted, admin.ModelAdmin):
+    """Entry and permissions: to view is to see answers, to add is to decide about them."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_urls(self) -> list[URLPattern]:
+        view, name = self.admin_site.admin_view, "benchmarks_benchmarkreview"
+        return [
+            path("", view(self.queue), name=f"{name}_changelist"),
+            path("answers/", view(self.several), name=f"{name}_several"),
+            path("answers/<uuid:number>/", view(self.one), name=f"{name}_change"),
+            path("decisions/", view(self.decisions), name=f"{name}_decisions"),
+            path("count/", view(self.count), name=f"{name}_count"),
+        ]
+
+    def may_decide(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("benchmarks.add_benchmarkreview")
+
+    def _respond(self, request: HttpRequest, template: str, title: str, **context: Any) -> HttpResponse:
+        request.current_app = self.admin_site.name
+        everywhere = {
+            **self.admin_site.each_context(request),
+            "title": title,
+            "opts": self.opts,
+            "may_decide": self.may_decide(request),
+        }
+        return TemplateResponse(request, f"benchmarks/review/{template}.html", {**everywhere, **context})
+
+    def _check(self, request: HttpRequest) -> None:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+
+    def queue(self, request: HttpRequest) -> HttpResponse:
+        """List the answers in force that have a state, flagged ones first."""
+        self._check(request)
+        asked, page = request.GET.get("state", State.FLAGGED.value), request.GET.get("page", "1")
+        if (
+            asked not in State
+            or not page.isascii()
+            or not page.isdecimal()
+            or not 0 < int(page[:9]) <= 10_000
+        ):
+            raise Http404("There is no such list.")
+        entries, has_more = review.queue(state=State(asked), page=int(page))
+        return self._respond(
+            request,
+            "queue",
+            "Benchmark answers",
+            entries=entries,
+            state=State(asked),
+            states=STATES,
+            page=int(page),
+            next_page=int(page) + 1 if has_more else None,
         )
-        return format_html(
-            '<table><thead><tr><th scope="col">Field</th><th scope="col">Answer</th></tr></thead>'
-            "<tbody>{}</tbody></table>",
-            rows,
+
+    def one(self, request: HttpRequest, number: uuid.UUID) -> HttpResponse:
+        """Show an answer."""
+        self._check(request)
+        if request.method not in {"GET", "HEAD"}:
+            return redirect("admin:benchmarks_benchmarkreview_change", number)
+        return self._show(request, [number], DecisionForm())
+
+    def several(self, request: HttpRequest) -> HttpResponse:
+        """Show the chosen answers, or decide about them."""
+        self._check(request)
+        if request.method != "POST":
+            return redirect(LIST)
+        try:
+            numbers = [uuid.UUID(text) for text in request.POST.getlist("number")]
+        except ValueError as error:
+            raise Http404("There is no such answer.") from error
+        if not numbers:
+            self.message_user(request, "Choose one answer at least.", messages.WARNING)
+            return redirect(LIST)
+        decide = {"publish": review.publish, "reject": review.reject}.get(request.POST.get("decision", ""))
+        form = DecisionForm(request.POST if decide else None)
+        if decide is None:
+            return self._show(request, numbers, form)
+        if not self.may_decide(request):
+            raise PermissionDenied
+        form.fields["number"].choices = [(str(number), "") for number in numbers]  # type: ignore[attr-defined]
+        if form.is_valid():
+            try:
+                decided = decide(
+                    numbers=numbers,
+                    reason=form.cleaned_data["reason"],
+                    reviewer=cast(Account, request.user),
+                )
+            except review.Refused as error:
+                form.add_error(None, str(error))
+            else:
+                what = "published" if decide is review.publish else "rejected"
+                self.message_user(
+                    request, f"{decided} answer{'' if decided == 1 else 's'} {what}.", messages.SUCCESS
+                )
+                return redirect(LIST)
+        return self._show(request, numbers, form)
+
+    def _show(self, request: HttpRequest, numbers: list[uuid.UUID], form: DecisionForm) -> HttpResponse:
+        try:
+            looks = review.look(numbers=numbers, viewer=cast(Account, request.user))
+        except review.Refused as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return redirect(LIST)
+        if not looks:
+            raise Http404("These answers no longer exist.")
+        return self._respond(
+            request,
+            "answers",
+            "Review benchmark answers",
+            looks=[(look, [(line, _chart(line)) for line in look.lines]) for look in looks],
+            form=form,
+            is_open=any(look.is_current for look in looks),
         )
+
+    def decisions(self, request: HttpRequest) -> HttpResponse:
+        """List what staff decided, newest first."""
+        self._check(request)
+        return self._respond(
+            request, "decisions", "Decisions about benchmark answers", decisions=review.decisions()
+        )
+
+    def count(self, request: HttpRequest) -> HttpResponse:
+        """Count the submissions with an exact answer: copies and made-up numbers come in numbers."""
+        self._check(request)
+        form, found = CountForm(request.POST if request.method == "POST" else None), None
+        if form.is_valid():
+            given = form.cleaned_data
+            found = review.count(
+                category=given["category"],
+                field=given["field"],
+                answer=given["stored"],
+                viewer=cast(Account, request.user),
+            )
+        return self._respond(request, "count", "Count exact answers", form=form, found=found)
+
+
+def _chart(line: review.Line) -> chart.Chart | None:
+    if line.band is None or not isinstance(line.field, NumberField):
+        return None
+    return chart.draw(field=line.field, band=line.band, own=cast(Any, line.answer), whose="This answer")

@@ -1,4 +1,4 @@
-"""The raw answers: what members say about their companies, every version of it, and what staff decided about it.
+"""The raw answers: what members say about their companies, and every version of it.
 
 Nobody's answers are shown to anybody else. So only the modules that pyproject.toml names may import this one, and
 none of them is a view: members see releases, and staff see answers without the member.
@@ -101,48 +101,3 @@ class BenchmarkVersion(models.Model):
 
     def __str__(self) -> str:
         return str(self.category)
-
-
-class State(models.TextChoices):
-    """What becomes of a version: received ones are in releases, flagged and rejected ones are not."""
-
-    RECEIVED = "RECEIVED"
-    FLAGGED = "FLAGGED"
-    REJECTED = "REJECTED"
-
-
-class BenchmarkReview(models.Model):
-    """A version got a state: added, and never changed. The newest of a version, by `id`, is in force.
-
-    The first is the computer's, without `reviewed_by`, and has the version's own moment. A version that has none yet
-    waits for it, as those that the gateway wrote do.
-    """
-
-    version = models.ForeignKey(
-        BenchmarkVersion,
-        on_delete=models.DO_NOTHING,
-        db_constraint=False,
-        db_index=False,
-        db_column="versionId",
-        related_name="reviews",
-    )
-    state = EnumField(enum="BenchmarkState", choices=State)
-    reason = models.TextField(db_default="")
-    reviewed_by = models.TextField(db_column="reviewedBy", null=True, blank=True)
-    created_at = TimestampField(db_column="createdAt", editable=False)
-
-    class Meta:
-        db_table = "BenchmarkReview"
-        constraints = [
-            ForeignKeyConstraint(
-                name="BenchmarkReview_versionId_fkey",
-                field="version",
-                on_delete=Action.CASCADE,
-                on_update=Action.CASCADE,
-            ),
-        ]
-        indexes = [Index(name="BenchmarkReview_versionId_id_idx", fields=["version", "id"])]
-        triggers = [triggers.REVIEW_APPEND_ONLY, triggers.NO_REVIEW_TRUNCATE]
-
-    def __str__(self) -> str:
-        return str(self.state)

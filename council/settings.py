@@ -216,6 +216,7 @@ MEMBER_PAGES = [
     ("Points", "gamification:overview"),
     ("History", "gamification:history"),
     ("Leaderboard", "gamification:leaderboard"),
+    ("Benchmarks", "benchmarks:overview"),
     ("Library", "resources:library"),
     ("Membership", "council:membership"),
 ]
@@ -321,6 +322,10 @@ if library := library_storage():
 # and its schema editor, which drops triggers while a column is altered, too.
 PGTRIGGER_SCHEMA_EDITOR = False
 PGTRIGGER_INSTALL_ON_MIGRATE = False
+
+# Apps whose tables `migrate` leaves open to the data API. Those of other apps than ours it shuts by row level security
+# where the server has the data API's roles (anon, authenticated).
+ROW_LEVEL_SECURITY_EXCEPT_APPS: list[str] = []
 
 # What third parties' migrations do that `migrate --plan` would warn of. Our own say so themselves, by `accepts`.
 ACCEPTED_MIGRATION_RISKS = {

@@ -17,6 +17,7 @@ handler500 = views.server_error
 urlpatterns = [
     path("", include((pages, "council"))),
     path("", include("gamification.urls")),
+    path("", include("benchmarks.urls")),
     path("", include("resources.urls")),
     path("admin/", admin.site.urls),
 ]

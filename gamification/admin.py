@@ -96,6 +96,10 @@ class MemberWithPointsAdmin(MemberAdmin):
         return TemplateResponse(request, "gamification/adjust_points.html", context)
 
 
+# Staff review benchmark answers without knowing whose they are; the moments of these rows would tell.
+CONFIDENTIAL = (Action.BENCHMARK_SUBMISSION,)
+
+
 class ActionFilter(admin.SimpleListFilter):
     """The known actions; a DISTINCT would read the whole ledger."""
 
@@ -103,7 +107,7 @@ class ActionFilter(admin.SimpleListFilter):
     parameter_name = "action"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(action.value, str(action.label)) for action in Action]
+        return [(action.value, str(action.label)) for action in Action if action not in CONFIDENTIAL]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(action=self.value()) if self.value() else queryset
@@ -111,13 +115,16 @@ class ActionFilter(admin.SimpleListFilter):
 
 @admin.register(PointTransaction)
 class PointTransactionAdmin(LogAdmin):
-    """The ledger, read-only, with a page to reverse an entry."""
+    """The ledger, read-only, with a page to reverse an entry. Points for benchmark answers are left out."""
 
     list_display = ("created_at", "member", "action", "points", "reason", "reverses")
     list_select_related = ("member", "reverses")
     list_filter = (ActionFilter, "created_at")
     search_fields = ("member__email",)  # shows the box; what it finds is below
-    search_help_text = f"A member's exact email or id, or an entry's id. {LogAdmin.search_help_text}"
+    search_help_text = (
+        "A member's exact email or id, or an entry's id. Points for benchmark answers are not listed: they would tell "
+        f"whose answers are whose. {LogAdmin.search_help_text}"
+    )
     ordering = ("-created_at",)
     sortable_by = ("created_at",)
     fields = (
@@ -131,6 +138,9 @@ class PointTransactionAdmin(LogAdmin):
         "pretty_metadata",
     )
     change_form_template = "gamification/entry.html"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[PointTransaction]:
+        return super().get_queryset(request).exclude(action__in=CONFIDENTIAL)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

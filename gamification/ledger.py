@@ -206,11 +206,12 @@ def adjust(
     return rows
 
 
-def reverse(*, entry_id: str, reason: str, performed_by: Account) -> PointTransaction:
+def reverse(*, entry_id: str, reason: str, performed_by: Account | None) -> PointTransaction:
     """Take an entry back, once, by a row of the opposite points that names it.
 
-    Writes a POINTS_REVERSED row of the audit log in the same transaction. The total may go below 0: what was given
-    may have been taken away before. Raises AlreadyReversed, Refused.
+    Writes a POINTS_REVERSED row of the audit log in the same transaction. Without `performed_by` neither that row nor
+    the entry says who did it, and the caller keeps the record: as where the member is not to be known. The total may go
+    below 0: what was given may have been taken away before. Raises AlreadyReversed, Refused.
     """
     reason = _checked(reason)
     with transaction.atomic(), _refusals_in_words():
@@ -228,11 +229,12 @@ def reverse(*, entry_id: str, reason: str, performed_by: Account) -> PointTransa
             member=member,
             action=entry.action,
             points=-entry.points,
-            metadata={"reason": reason, "adminId": performed_by.staff_id},
+            metadata={"reason": reason, **({"adminId": performed_by.staff_id} if performed_by else {})},
             idempotency_key=_key("reversal", entry.pk, ""),
             reverses=entry,
         )
-        _log("POINTS_REVERSED", [row], performed_by=performed_by, totals={member.pk: member.total_points})
+        if performed_by:
+            _log("POINTS_REVERSED", [row], performed_by=performed_by, totals={member.pk: member.total_points})
     return row
 
 

@@ -11,12 +11,15 @@ from django.utils.safestring import SafeString
 from council.forms import Form
 from resources import library, search
 from resources.library import Filters, Sort
-from resources.models import MAX_SEARCH_LENGTH, Category, Type
+from resources.models import MAX_SEARCH_LENGTH, Category, ResourceTag, Type
 
 NO_WORDS = (
     "There is nothing to search for in this. Enter at least one word that says what you are looking for, such as "
     "“pricing”."
 )
+
+
+MAX_NAMED_TAGS = 5
 
 
 class Select(forms.Select):
@@ -62,14 +65,20 @@ class LibraryForm(Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        tag: Any = self.fields["tag"]
-        tag.choices = [("", "All tags"), *((tag.slug, tag.name) for tag in library.tags_in_use())]
+        self.tags = library.tags_in_use()
+        field: Any = self.fields["tag"]
+        field.choices = [("", "All tags"), *((tag.slug, tag.name) for tag in self.tags)]
 
     def clean_q(self) -> str:
         words: str = self.cleaned_data["q"]
         if words and not search.has_words(words):
             raise forms.ValidationError(NO_WORDS, code="no_words")
         return words
+
+    def named_tags(self) -> list[ResourceTag]:
+        """The tags that the search names, whole or in part: the texts that are searched do not hold them."""
+        words = self.cleaned_data["q"].casefold()
+        return [tag for tag in self.tags if words and words in tag.name.casefold()][:MAX_NAMED_TAGS]
 
     def filters(self) -> Filters:
         """What the form asks for, once it is valid."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple, Self
 
-from django.db import models, transaction
+from django.db import connection, models
 from django.db.models.functions import Now
 from django.utils.dateparse import parse_datetime
 from django.utils.safestring import SafeString
@@ -36,6 +36,16 @@ LATEST_DOWNLOADS = 100
 FAVOURITE_TAGS = 3
 PLACE = re.compile(r"(?P<key>[-0-9T:.]{1,32})_(?P<resource_id>[^\0]{1,200})")
 MAX_INT = 2**31 - 1
+# A resource that is being downloaded is left to the next time, so that nobody waits for this.
+REFRESH = """
+    WITH free AS (
+        SELECT id FROM "Resource" WHERE id = ANY(%(ids)s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+    )
+    UPDATE "Resource" AS resource
+       SET "rankedDownloads" = resource."downloadCount", "recentDownloads" = given.recent
+      FROM free JOIN unnest(%(ids)s::text[], %(recent)s::int[]) AS given (id, recent) USING (id)
+     WHERE resource.id = free.id
+"""
 
 
 class Refused(Exception):
@@ -301,16 +311,8 @@ def refresh() -> int:
     ids = sorted(changed)
     refreshed = 0
     for first in range(0, len(ids), BATCH_ROWS):
-        # A resource that is being downloaded is left to the next time, so that nobody waits.
-        with transaction.atomic():
-            batch = list(
-                Resource.objects.select_for_update(no_key=True, skip_locked=True)
-                .filter(pk__in=ids[first : first + BATCH_ROWS])
-                .order_by("pk")
-            )
-            for resource in batch:
-                resource.ranked_downloads = resource.download_count
-                resource.recent_downloads = recent.get(resource.pk, 0)
-            Resource.objects.bulk_update(batch, ["ranked_downloads", "recent_downloads"])
-        refreshed += len(batch)
+        batch = ids[first : first + BATCH_ROWS]
+        with connection.cursor() as cursor:
+            cursor.execute(REFRESH, {"ids": batch, "recent": [recent.get(pk, 0) for pk in batch]})
+            refreshed += cursor.rowcount
     return refreshed

@@ -43,6 +43,7 @@ def index(request: MemberRequest) -> HttpResponse:
     context |= {
         "page": page,
         "filters": filters,
+        "named_tags": form.named_tags(),
         "is_first": is_first,
         "asked": _asked(request),
         "max_ranked": search.MAX_RANKED,

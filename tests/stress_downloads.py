@@ -33,7 +33,7 @@ from tests.databases import Database, migrate
 from tests.faults.processes import fork, status_of
 
 MEMBERS, RESOURCES = 40, 15
-STATEMENTS = 9  # of a download, BEGIN and COMMIT apart
+STATEMENTS = 5  # of a download, BEGIN and COMMIT apart
 ROWS = """
 INSERT INTO "Member" (id, "subscriptionStatus", "updatedAt")
 SELECT 'm' || n, 'ACTIVE', now() FROM generate_series(0, %(members)s - 1) AS n;

@@ -1,7 +1,9 @@
 """The nine tables of the gateway: taken over where they are, built where there is nothing.
 
-Locks: none on tables that are there. Safe with the code before it: yes, nothing changes. Way back: drops the
-tables, and refuses while they hold rows.
+What its own tool has made of version 2 is taken over with them; what differs, and means the same, is replaced.
+Locks: none on tables that are there, unless something is replaced: then SHARE UPDATE EXCLUSIVE while an index is built,
+and ACCESS EXCLUSIVE for an instant where a constraint or a key gives way.
+Safe with the code before it: yes, nothing changes. Way back: drops the tables, and refuses while they hold rows.
 """
 
 from pathlib import Path
@@ -14,9 +16,21 @@ from council.postgres import constraints, fields, indexes
 
 # What 0001 builds, and finds where the gateway built it, as `zero_downtime.baseline.format_manifest` writes it.
 MANIFEST = Path(__file__).with_name("v1.catalog")
+# What the gateway's own tool makes of it by the plan for version 2, any part of which may be there.
+TOWARDS = Path(__file__).with_name("v2.catalog")
+
+OVERFLOWING = """
+SELECT "memberId", coalesce(to_char("createdAt", ' in YYYY-MM'), ''), sum(points)
+  FROM (SELECT "memberId", date_trunc('month', "createdAt") AS "createdAt", points FROM "PointTransaction") AS entries
+ GROUP BY GROUPING SETS (("memberId"), ("memberId", "createdAt"))
+HAVING sum(points) NOT BETWEEN -2147483648 AND 2147483647
+ ORDER BY 1, 2
+ LIMIT 10
+"""
 
 
 class Migration(migrations.Migration):
+    atomic = False
     initial = True
     dependencies = []
     # Nothing is written, by Django's apps either, before the database is known to be the right one.
@@ -24,6 +38,14 @@ class Migration(migrations.Migration):
     operations = [
         zero_downtime.AdoptBaseline(
             manifest=MANIFEST.read_text(),
+            towards=TOWARDS.read_text(),
+            row_rules=[
+                zero_downtime.RowRule(
+                    tables=["PointTransaction"],
+                    query=OVERFLOWING,
+                    line='overflow   column Member.totalPoints: {2} points of member "{0}"{1} are beyond an integer',
+                ),
+            ],
             operations=[
                 zero_downtime.CreateEnum(
                     name="AdminRole",

@@ -5,7 +5,7 @@ every name in them is qualified, and then without the name of the schema they li
 same in each. PostgreSQL 15 to 18 print them alike.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -89,6 +89,13 @@ def ask(connection: BaseDatabaseWrapper, query: str, params: dict[str, Any]) -> 
         names = {"schema": schema, "prefix": prefix, "current_prefix": current_prefix}
         cursor.execute(query, {**params, **names})
         return list(cursor.fetchall())
+
+
+def quoted(connection: BaseDatabaseWrapper, names: Iterable[str]) -> list[str]:
+    """Quote names where PostgreSQL does, as it prints them in definitions."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT array_agg(quote_ident(name)) FROM unnest(%s::text[]) AS name", [list(names)])
+        return list(cursor.fetchone()[0] or ())
 
 
 RELATION_KIND = """
@@ -325,6 +332,57 @@ def function(connection: BaseDatabaseWrapper, name: str, arguments: str = "") ->
     """Look a function up by its name and arguments, spelled `member_ids text[]`, in the current schema."""
     rows = ask(connection, FUNCTION, {"name": name, "arguments": arguments})
     return Function(*rows[0]) if rows else None
+
+
+@dataclass(frozen=True)
+class TriggerFunction:
+    """What a function returns, and which triggers call it, as `Table.trigger`."""
+
+    returns: str
+    triggers: list[str]
+
+
+TRIGGER_FUNCTION = """
+    SELECT format_type(p.prorettype, NULL),
+           ARRAY(SELECT t.relname || '.' || g.tgname
+                   FROM pg_trigger g
+                   JOIN pg_class t ON t.oid = g.tgrelid
+                  WHERE g.tgfoid = p.oid AND NOT g.tgisinternal
+                  ORDER BY 1)
+      FROM pg_proc p
+      JOIN pg_namespace n ON n.oid = p.pronamespace
+     WHERE n.nspname = %(schema)s AND p.proname = %(name)s AND p.pronargs = 0
+"""
+
+
+def trigger_function(connection: BaseDatabaseWrapper, name: str) -> TriggerFunction | None:
+    """Look up a function without arguments in the current schema, and who calls it."""
+    rows = ask(connection, TRIGGER_FUNCTION, {"name": name})
+    return TriggerFunction(*rows[0]) if rows else None
+
+
+OWNED_BY_OTHERS = """
+    SELECT 'table', c.relname, c.relowner::regrole::text, current_user::text
+      FROM pg_class c
+      JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE n.nspname = %(schema)s AND c.relname = ANY(%(tables)s)
+       AND NOT pg_has_role(c.relowner, 'USAGE')
+    UNION ALL
+    SELECT 'function', p.proname || '()', p.proowner::regrole::text, current_user::text
+      FROM pg_proc p
+      JOIN pg_namespace n ON n.oid = p.pronamespace
+     WHERE n.nspname = %(schema)s AND p.proname = ANY(%(functions)s) AND p.pronargs = 0
+       AND NOT pg_has_role(p.proowner, 'USAGE')
+     ORDER BY 1 DESC, 2
+"""
+
+
+def owned_by_others(
+    connection: BaseDatabaseWrapper, *, tables: Iterable[str], functions: Iterable[str]
+) -> list[tuple[str, str, str, str]]:
+    """List kind, name, owner and the current role of what the current role may not alter."""
+    rows = ask(connection, OWNED_BY_OTHERS, {"tables": list(tables), "functions": list(functions)})
+    return [(kind, name, owner, role) for kind, name, owner, role in rows]
 
 
 ROW_SECURITY = """

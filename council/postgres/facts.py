@@ -103,9 +103,15 @@ OF_TABLES = """
 """
 
 
-def of_tables(connection: BaseDatabaseWrapper, *, tables: Iterable[str], enums: Iterable[str]) -> set[Fact]:
-    """Describe tables and enums of the current schema; those that do not exist are left out."""
-    params = {"tables": list(tables), "enums": list(enums)}
+def of_tables(
+    connection: BaseDatabaseWrapper,
+    *,
+    tables: Iterable[str],
+    enums: Iterable[str],
+    schema: str | None = None,
+) -> set[Fact]:
+    """Describe tables and enums of a schema (the current one if not given); those that do not exist are left out."""
+    params = {"tables": list(tables), "enums": list(enums), "schema": schema}
     return {Fact(*row) for row in catalog.ask(connection, OF_TABLES, params)}
 
 

@@ -23,8 +23,14 @@ class DatabaseSchemaEditor(schema.DatabaseSchemaEditor):
     def execute(self, sql: Any, params: Any = ()) -> None:
         """Run SQL, with the current schema where it says @extschema@."""
         if triggers.SCHEMA in str(sql):
-            sql = triggers.in_schema(self.connection, str(sql))
+            sql = self.in_schema(str(sql))
         super().execute(sql, params)
+
+    def in_schema(self, sql: str) -> str:
+        return triggers.in_schema(self.connection, sql)
+
+    def tell(self, text: str) -> None:
+        """Say what was found, and what is done about it, to whoever looks on: here nobody."""
 
     def flush_deferred_sql(self) -> None:
         """Run what Django keeps for after the last operation, so that it can share that transaction."""

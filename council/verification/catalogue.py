@@ -8,6 +8,7 @@ from council.postgres.facts import Difference, Fact
 from council.verification import cures, manifest
 from council.verification.checks import Finding, failed, note, register, warning
 from council.verification.database import Database
+from council.zero_downtime import progress, row_level_security
 
 SHOWN = 5  # of migrations that are not applied
 NOT_VALID, INVALID = " NOT VALID", " INVALID"  # each has a check of its own, in leftovers
@@ -94,7 +95,11 @@ def migrations(database: Database) -> Iterator[Finding]:
         more = f" and {len(pending) - SHOWN} more" if len(pending) > SHOWN else ""
         yield failed(f"not applied: {listed(pending[:SHOWN])}{more}", cures.MIGRATE)
     replaced = {key for migration in loader.disk_migrations.values() for key in migration.replaces}
-    for app, name in sorted(loader.applied_migrations.keys() - loader.disk_migrations.keys() - replaced):
+    unknown = sorted(loader.applied_migrations.keys() - loader.disk_migrations.keys() - replaced)
+    for app, name in unknown:
+        if progress.is_row(name):
+            yield failed(f"half-way through {app}.{name}", cures.MIGRATE)
+            continue
         yield failed(
             f"{app}.{name} is applied, and not in this code: the database is ahead of it",
             "deploy the code that has it; or, with that code, manage.py migrate to what comes before it",
@@ -205,11 +210,23 @@ def functions(database: Database) -> Iterator[Finding]:
 
 @register("row level security")
 def row_security(database: Database) -> Iterator[Finding]:
-    """On for our tables, and forced on none: the owner, whom everything connects as, would see no row."""
+    """On for our tables, and forced on none: the owner, whom everything connects as, would see no row.
+
+    For the tables of other apps it is on where there is a data API, and as it comes elsewhere.
+    """
     gateways = manifest.gateway_tables()
     for difference in database.differences("row security"):
-        if difference.found == "forced" or difference.name not in gateways:
+        is_ours = difference.name not in gateways and difference.expected == "on"
+        if difference.found == "forced" or is_ours:
             yield fault(database, difference)
+    if row_level_security.data_api_roles(database.connection):
+        left_open = gateways | row_level_security.excepted_tables()
+        others = {
+            name for kind, name, state in database.expected if kind == "row security" and state == "off"
+        }
+        for name, state in sorted(database.definitions("row security").items()):
+            if state == "off" and name in others - left_open:
+                yield fault(database, Difference("row security", name, "on", "off"))
     off = sorted(
         name
         for name, state in database.definitions("row security").items()

@@ -12,6 +12,7 @@ from django.db.migrations.loader import MigrationLoader
 from council.postgres import catalog, facts
 from council.postgres.facts import Difference, Fact
 from council.verification import manifest
+from council.zero_downtime.baseline import AdoptBaseline
 
 LOCK_TIMEOUT, STATEMENT_TIMEOUT = "250ms", "10s"
 
@@ -94,6 +95,17 @@ class Database:
         return sorted(
             f"{app}.{name}" for app, name in self.migrations.graph.nodes if (app, name) not in applied
         )
+
+    @cached_property
+    def standing(self) -> str | None:
+        """Say which state it is in that a baseline will be compared with; None once that is applied."""
+        applied = self.migrations.applied_migrations
+        for key, migration in sorted(self.migrations.disk_migrations.items()):
+            for operation in migration.operations:
+                if key not in applied and isinstance(operation, AdoptBaseline):
+                    with self.transaction():
+                        return operation.words(self.connection)
+        return None
 
     @cached_property
     def takes_writes(self) -> bool:

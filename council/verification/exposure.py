@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from council.verification import cures, manifest
 from council.verification.checks import Finding, failed, note, register, warning
 from council.verification.database import Database
+from council.zero_downtime import row_level_security
 
-ROLES = ["anon", "authenticated"]
+ROLES = list(row_level_security.DATA_API_ROLES)
 NO_ROLES = "no data API: there is neither anon nor authenticated"
 
 EXISTING = "SELECT rolname FROM pg_roles WHERE rolname = ANY(%(roles)s) ORDER BY 1"

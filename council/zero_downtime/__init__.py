@@ -3,7 +3,7 @@
 Migrations say `from council import zero_downtime` and `zero_downtime.AddIndexConcurrently(…)`.
 """
 
-from council.zero_downtime.baseline import AdoptBaseline
+from council.zero_downtime.baseline import AdoptBaseline, RowRule
 from council.zero_downtime.batch_operations import UpdateInBatches
 from council.zero_downtime.check_operations import AddCheckNotValid, AddFilledCheck, SetNotNull
 from council.zero_downtime.index_operations import (
@@ -46,6 +46,7 @@ __all__ = [
     "RemoveUniqueIndexConcurrently",
     "ReplaceFunction",
     "ReplaceTrigger",
+    "RowRule",
     "SetNotNull",
     "UpdateInBatches",
     "ValidateConstraint",

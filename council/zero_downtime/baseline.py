@@ -1,15 +1,23 @@
 """The first migration of a database that is there already."""
 
+import functools
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.core.management import CommandError
+from django.db import NotSupportedError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.operations.base import Operation, OperationCategory
 from django.db.migrations.state import ProjectState
+from django.utils.deconstruct import deconstructible
 
-from council.postgres import facts
-from council.postgres.facts import Fact
+from council.postgres import statements
+from council.postgres.facts import Difference, Fact
+from council.zero_downtime import adoption, index_builds, locks
+from council.zero_downtime.adoption import Adoption
+
+SHOWN = 5  # differences, in a paragraph
 
 
 class BaselineMismatch(CommandError):
@@ -37,41 +45,68 @@ def format_manifest(described: Iterable[Fact]) -> str:
     )
 
 
-def differences(*, expected: Iterable[Fact], found: Iterable[Fact]) -> list[str]:
-    """Say in words, one line a thing, how what was found differs from what was expected."""
-    lines = []
-    for kind, name, want, have in facts.compare(expected=expected, found=found):
-        if have is None:
-            lines.append(f"missing    {kind} {name}: expected {want}")
-        elif want is None:
-            lines.append(f"extra      {kind} {name}: found {have}")
-        else:
-            lines.append(f"different  {kind} {name}: expected {want}; found {have}")
-    return lines
+def line(difference: Difference) -> str:
+    """Say in one line how something differs from what is expected."""
+    kind, name, want, have = difference
+    if have is None:
+        return f"missing    {kind} {name}: expected {want}"
+    if want is None:
+        return f"extra      {kind} {name}: found {have}"
+    return f"different  {kind} {name}: expected {want}; found {have}"
+
+
+@deconstructible(path="council.zero_downtime.RowRule")
+@dataclass
+class RowRule:
+    """A query for rows that a later migration could not go on with, when its tables are there.
+
+    Each row of its answer gives the values for `line`, which says what is wrong.
+    """
+
+    tables: Sequence[str]
+    query: str
+    line: str
 
 
 class AdoptBaseline(Operation):
-    """Build a schema where there is nothing of it, or take over one that equals a manifest.
+    """Build a schema where there is nothing of it, or take over one that equals a manifest or is on the way to another.
 
     `operations` build the schema and define its state. `manifest` is the text that `format_manifest` makes of
-    `facts.of_tables` for what they build. On a database that holds all of it, and equal, nothing is run; on
-    anything in between BaselineMismatch lists every difference, and nothing is changed.
-    Takes no lock on tables that are there.
+    `facts.of_tables` for what they build. On a database that holds all of it, nothing is built. It may also hold any
+    part of `towards`, which another tool has begun to build and later operations find. What means the same as a thing
+    of that is replaced, a step at a time, each under the usual limits; the migration is not atomic for its sake.
+    Anything else is refused: BaselineMismatch lists every difference, with the rows that `row_rules` find, and nothing
+    is changed. Takes no lock on tables that are there unless it replaces something.
     """
 
+    atomic = False
     category = OperationCategory.ADDITION
     reversible = True
     serialization_expand_args = ["operations"]
 
-    def __init__(self, *, manifest: str, operations: Sequence[Operation]) -> None:
+    def __init__(
+        self,
+        *,
+        manifest: str,
+        operations: Sequence[Operation],
+        towards: str | None = None,
+        row_rules: Sequence[RowRule] = (),
+    ) -> None:
         self.manifest = manifest
         self.operations = list(operations)
-        self.expected = parse_manifest(manifest)
+        self.towards = towards
+        self.row_rules = list(row_rules)
+        self.expected = frozenset(parse_manifest(manifest))
+        self.wanted = frozenset(parse_manifest(towards)) if towards else self.expected
         self.tables = frozenset(fact.name for fact in self.expected if fact.kind == "table")
-        self.enums = frozenset(fact.name for fact in self.expected if fact.kind == "enum")
 
     def deconstruct(self) -> tuple[str, Sequence[Any], dict[str, Any]]:
-        return type(self).__name__, [], {"manifest": self.manifest, "operations": self.operations}
+        kwargs: dict[str, Any] = {"manifest": self.manifest, "operations": self.operations}
+        if self.towards is not None:
+            kwargs["towards"] = self.towards
+        if self.row_rules:
+            kwargs["row_rules"] = self.row_rules
+        return type(self).__name__, [], kwargs
 
     def describe(self) -> str:
         return f"Adopt, or build, the {len(self.tables)} tables of the baseline"
@@ -84,32 +119,106 @@ class AdoptBaseline(Operation):
         for operation in self.operations:
             operation.state_forwards(app_label, state)
 
-    def is_adoption(self, connection: BaseDatabaseWrapper) -> bool:
-        """Tell a database to adopt (True) from one to build (False). Raises BaselineMismatch."""
-        found = facts.of_tables(connection, tables=self.tables, enums=self.enums)
-        if not found:
-            return False
-        lines = differences(expected=self.expected, found=found)
-        if not lines:
-            return True
-        raise BaselineMismatch(
-            f"This database is not the one that these migrations begin with: {len(lines)} "
-            f"difference{'s' if len(lines) > 1 else ''}. Nothing was changed.\n  "
-            + "\n  ".join(lines)
-            + "\nAsk who changed it, and make each line true (manage.py verify_schema writes the SQL); then run "
-            "migrate again. Never use --fake here."
-        )
+    def look(self, connection: BaseDatabaseWrapper, *, with_rows: bool) -> Adoption | None:
+        """Tell what is there to adopt; None where there is nothing, so that all is built.
+
+        `with_rows` also reads the rows that a later migration could stumble over. Raises BaselineMismatch.
+        """
+        found = adoption.look(connection, first=self.expected, second=self.wanted, with_rows=with_rows)
+        if not found.there:
+            return None
+        lines = [*map(line, found.differences), *found.faults]
+        if with_rows and not lines:
+            lines += self._broken_rules(connection, found)
+        if lines:
+            raise BaselineMismatch(
+                f"This database is not the one that these migrations begin with: {len(lines)} "
+                f"difference{'s' if len(lines) > 1 else ''}. Nothing was changed.\n  "
+                + "\n  ".join(lines)
+                + "\nAsk who changed it, and make each line true (manage.py verify_schema writes the SQL); then run "
+                "migrate again. Never use --fake here."
+            )
+        return found
+
+    def words(self, connection: BaseDatabaseWrapper) -> str:
+        """Say in one paragraph which state a database is in, and what migrate does about it. Reads no rows."""
+        try:
+            found = self.look(connection, with_rows=False)
+        except BaselineMismatch as error:
+            listed = [text.strip() for text in str(error).splitlines() if text.startswith("  ")]
+            more = f"; and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
+            return (
+                f"No migration has run here. The {len(self.tables)} tables of the baseline are not as it has them, or "
+                f"what is there of the schema after it is another: {'; '.join(listed[:SHOWN])}{more}. migrate refuses "
+                f"this, and changes nothing."
+            )
+        if found is None:
+            return (
+                f"No migration has run here, and none of the {len(self.tables)} tables of the baseline is there: "
+                f"migrate builds everything."
+            )
+        counts = adoption.counts(found.there, first=self.expected, second=self.wanted)
+        text = f"No migration has run here. The {len(self.tables)} tables of the baseline are there, as it has them."
+        if self.wanted == self.expected:
+            return f"{text} migrate takes them over, and goes on from there."
+        text += f" Of the schema after it there are {counts}"
+        text += f"; not finished: {', '.join(found.unfinished)}." if found.unfinished else "."
+        text += " migrate takes over what is there, and makes what is missing; no row is lost."
+        return " ".join([text, *(f"It replaces one thing: {one}." for one in found.replacements)])
+
+    def _broken_rules(self, connection: BaseDatabaseWrapper, found: Adoption) -> list[str]:
+        tables = {fact.name for fact in found.there if fact.kind == "table"}
+        lines = []
+        for rule in self.row_rules:
+            if tables.issuperset(rule.tables):
+                with locks.session_settings(connection, statement_timeout="0"), connection.cursor() as cursor:
+                    cursor.execute(rule.query)
+                    lines += [rule.line.format(*row) for row in cursor.fetchall()]
+        return lines
 
     def database_forwards(
         self, app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
     ) -> None:
-        if not schema_editor.collect_sql and self.is_adoption(schema_editor.connection):
+        if schema_editor.collect_sql:
+            self._build(app_label, schema_editor, from_state)
             return
+        found = self.look(schema_editor.connection, with_rows=False)
+        if found is None:
+            with transaction.atomic(using=schema_editor.connection.alias):
+                self._build(app_label, schema_editor, from_state)
+                schema_editor.flush_deferred_sql()
+            return
+        for replacement in found.replacements:
+            schema_editor.tell(str(replacement))
+        for step in found.steps:
+            self._take(schema_editor, step)
+
+    def _build(self, app_label: str, schema_editor: Any, from_state: ProjectState) -> None:
         for operation in self.operations:
             to_state = from_state.clone()
             operation.state_forwards(app_label, to_state)
             operation.database_forwards(app_label, schema_editor, from_state, to_state)
             from_state = to_state
+
+    def _take(self, schema_editor: Any, step: str) -> None:
+        connection = schema_editor.connection
+        if connection.in_atomic_block and " CONCURRENTLY " in step:
+            raise NotSupportedError(
+                f"{type(self).__name__} has to replace something, and cannot do so in a transaction. "
+                f"Set `atomic = False` on the migration."
+            )
+        if not step.startswith("CREATE "):
+            schema_editor.execute(step, params=None)
+            return
+        [statement] = statements.read(step)
+        index_builds.build(
+            connection,
+            functools.partial(schema_editor.execute, params=None),
+            table=statement.node.relation.relname,
+            name=statement.node.idxname,
+            create_sql=step,
+            plain_sql=step.replace(" CONCURRENTLY ", " ", 1),
+        )
 
     def database_backwards(
         self, app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
@@ -118,8 +227,14 @@ class AdoptBaseline(Operation):
 
         from_state is the one with the tables in it, to_state the one without.
         """
-        if not schema_editor.collect_sql:
+        if schema_editor.collect_sql:
+            self._remove(app_label, schema_editor, to_state)
+            return
+        with transaction.atomic(using=schema_editor.connection.alias):
             self._refuse_if_rows(schema_editor)
+            self._remove(app_label, schema_editor, to_state)
+
+    def _remove(self, app_label: str, schema_editor: Any, to_state: ProjectState) -> None:
         states = [to_state]
         for operation in self.operations:
             state = states[-1].clone()

@@ -3,18 +3,21 @@
 import copy
 import functools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
+from django.core.management import CommandError
 from django.db import Error, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.exceptions import IrreversibleError
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
+from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
-from council.zero_downtime import failures, patience
+from council.zero_downtime import failures, patience, progress
 from council.zero_downtime.baseline import AdoptBaseline
+from council.zero_downtime.editor import SchemaEditor
 from council.zero_downtime.observer import Observer
 from council.zero_downtime.patience import Patience
 from council.zero_downtime.planning import plan as planning
@@ -55,7 +58,8 @@ class Executor(MigrationExecutor):
         for migration, backwards in plan:
             for operation in migration.operations:
                 if isinstance(operation, AdoptBaseline) and not backwards and not fake:
-                    operation.is_adoption(self.connection)
+                    operation.look(self.connection, with_rows=True)
+        self._refuse_if_half_reversed(plan)
         self.planned, self.finished = len(plan), 0
         foretold = [] if fake else planning.of_operations(self.connection, plan)
         if not self.accepts_risks:
@@ -65,6 +69,16 @@ class Executor(MigrationExecutor):
             for operation, step in foretold
         }
         return super().migrate(targets, plan, state, fake, fake_initial)
+
+    def _refuse_if_half_reversed(self, plan: Any) -> None:
+        """Refuse to go on while a migration is half there, which its record does not say."""
+        going_back = {(migration.app_label, migration.name) for migration, backwards in plan if backwards}
+        for app, name, note in progress.being_reversed(self.recorder):
+            if (app, name) not in going_back:
+                raise CommandError(
+                    f"The reversal of {app}.{name} was cut short: {note.removeprefix(name).strip(' []')}. Nothing was "
+                    f"changed. Finish it first: manage.py migrate {app} and the name of the migration before it."
+                )
 
     def apply_migration(
         self,
@@ -91,28 +105,47 @@ class Executor(MigrationExecutor):
         self._report("apply_success", migration)
         return state
 
+    def _editor(self, *, atomic: bool) -> SchemaEditor:
+        return SchemaEditor(
+            self.connection, atomic=atomic, tell=lambda text: self.observer.report.line(f"    {text}")
+        )
+
     def _apply_atomically(self, state: ProjectState, migration: Migration) -> ProjectState:
-        with self.connection.schema_editor(atomic=True) as schema_editor:
+        with self._editor(atomic=True) as schema_editor:
             after = migration.apply(state.clone(), schema_editor)
-            schema_editor.flush_deferred_sql()  # type: ignore[attr-defined]
+            schema_editor.flush_deferred_sql()
             self.record_migration(migration)
         return after
 
     def _apply_step_by_step(self, state: ProjectState, migration: Migration) -> ProjectState:
-        """Run the operations of a migration that is not atomic, each until it is through.
-
-        Begun anew as a whole, it would trip over what its first operations have done.
-        """
-        for operation in migration.operations:
-            step = copy.copy(migration)
-            step.operations = [operation]  # type: ignore[misc]  # as Migration.__init__ does
-            state = self._with_locks(step, functools.partial(self._apply_step, state, step))
-        self.record_migration(migration)
+        """Run the operations of a migration that is not atomic, each until it is through, and none a second time."""
+        done = progress.count(self.recorder, migration, backwards=False)
+        if done == len(migration.operations):
+            self._finish(migration)
+        for number, operation in enumerate(migration.operations, start=1):
+            step = _alone(migration, operation)
+            if number <= done:
+                state = step.mutate_state(state, preserve=False)
+                continue
+            is_last = number == len(migration.operations)
+            note = functools.partial(progress.note, self.recorder, migration, number, backwards=False)
+            ended = functools.partial(self._finish, migration) if is_last else note
+            state = self._with_locks(step, functools.partial(self._apply_step, state, step, ended))
         return state
 
-    def _apply_step(self, state: ProjectState, step: Migration) -> ProjectState:
-        with self.connection.schema_editor(atomic=False) as schema_editor:
-            return step.apply(state.clone(), schema_editor)
+    def _apply_step(self, state: ProjectState, step: Migration, ended: Callable[[], object]) -> ProjectState:
+        """Run one operation, and note that it is through; both or nothing where it is a transaction."""
+        is_whole = bool(step.operations[0].atomic)
+        with transaction.atomic(using=self.connection.alias) if is_whole else nullcontext():
+            with self._editor(atomic=False) as schema_editor:
+                after = step.apply(state.clone(), schema_editor)
+            ended()
+        return after
+
+    def _finish(self, migration: Migration) -> None:
+        with transaction.atomic(using=self.connection.alias):
+            progress.forget(self.recorder, migration)
+            self.record_migration(migration)
 
     def unapply_migration(
         self,
@@ -134,9 +167,9 @@ class Executor(MigrationExecutor):
         return state
 
     def _unapply_atomically(self, state: ProjectState, migration: Migration) -> ProjectState:
-        with self.connection.schema_editor(atomic=True) as schema_editor:
+        with self._editor(atomic=True) as schema_editor:
             before = migration.unapply(state.clone(), schema_editor)
-            schema_editor.flush_deferred_sql()  # type: ignore[attr-defined]
+            schema_editor.flush_deferred_sql()
             self._record_unapplied(migration)
         return before
 
@@ -146,18 +179,27 @@ class Executor(MigrationExecutor):
         for operation in migration.operations:
             if not operation.reversible:
                 raise IrreversibleError(f"Operation {operation} in {migration} is not reversible")
-            step = copy.copy(migration)
-            step.operations = [operation]  # type: ignore[misc]  # as Migration.__init__ does
+            step = _alone(migration, operation)
             steps.append((step, state))
             state = step.mutate_state(state)
-        for step, before in reversed(steps):
-            act = functools.partial(self._unapply_step, before, step)
-            self._with_locks(step, act)
-        self._record_unapplied(migration)
+        undone = progress.count(self.recorder, migration, backwards=True)
+        for number, (step, before) in enumerate(reversed(steps), start=1):
+            if number > undone:
+                note = functools.partial(progress.note, self.recorder, migration, number, backwards=True)
+                self._with_locks(step, functools.partial(self._unapply_step, before, step, note))
+        with transaction.atomic(using=self.connection.alias):
+            progress.forget(self.recorder, migration)
+            self._record_unapplied(migration)
 
-    def _unapply_step(self, before: ProjectState, step: Migration) -> ProjectState:
-        with self.connection.schema_editor(atomic=False) as schema_editor:
-            return step.unapply(before.clone(), schema_editor)
+    def _unapply_step(
+        self, before: ProjectState, step: Migration, ended: Callable[[], object]
+    ) -> ProjectState:
+        is_whole = bool(step.operations[0].atomic)
+        with transaction.atomic(using=self.connection.alias) if is_whole else nullcontext():
+            with self._editor(atomic=False) as schema_editor:
+                after = step.unapply(before.clone(), schema_editor)
+            ended()
+        return after
 
     def record_migration(self, migration: Migration) -> None:
         """Record a migration, and those that it replaces. Django records such a one itself only at the end of a run."""
@@ -218,3 +260,10 @@ class Executor(MigrationExecutor):
     def _report(self, event: str, migration: Migration) -> None:
         if self.progress_callback:
             self.progress_callback(event, migration, False)  # noqa: FBT003  # Django's signature
+
+
+def _alone(migration: Migration, operation: Operation) -> Migration:
+    """Make a migration of one operation of another."""
+    step = copy.copy(migration)
+    step.operations = [operation]  # type: ignore[misc]  # as Migration.__init__ does
+    return step

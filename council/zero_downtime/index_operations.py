@@ -1,55 +1,45 @@
 """Migration operations on indexes of tables that are in use."""
 
 from collections.abc import Sequence
-from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from django.core.management import CommandError
-from django.db import Error, IntegrityError, NotSupportedError, models, transaction
+from django.db import IntegrityError, NotSupportedError, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.operations import AddConstraint, AddIndex, RemoveConstraint, RemoveIndex
 from django.db.migrations.operations.base import Operation, OperationCategory
-from psycopg import sql
 
-from council.postgres import catalog, indexes
-from council.zero_downtime import locks
+from council.postgres import indexes
+from council.zero_downtime import index_builds, rows
 from council.zero_downtime.failures import DefinitionConflict
-
-# How long a migration that is interrupted goes on clearing up.
-CLEARING_SECONDS = 5
 
 
 class DuplicateKeys(CommandError):
     """Rows stand in the way of a unique index."""
 
-    LISTED = 10
-
     def __init__(self, connection: BaseDatabaseWrapper, model: Any, index: indexes.UniqueIndex) -> None:
-        rows = model._base_manager.using(connection.alias).filter(index.condition or models.Q())
+        there = model._base_manager.using(connection.alias).filter(index.condition or models.Q())
         if index.nulls_distinct is not False:
-            rows = rows.filter(**{f"{field}__isnull": False for field in index.fields})
+            there = there.filter(**{f"{field}__isnull": False for field in index.fields})
         keys = (
-            rows.values(*index.fields).annotate(rows=models.Count("*")).filter(rows__gt=1).order_by("-rows")
+            there.values(*index.fields).annotate(rows=models.Count("*")).filter(rows__gt=1).order_by("-rows")
         )
         lines = [
-            f"  {key.pop('rows')} rows with {_condition(connection, model, key)}"
-            for key in keys[: self.LISTED]
+            f"  {key.pop('rows')} rows with {rows.condition(connection, columns_of(model, key))}"
+            for key in keys[: rows.LISTED]
         ]
         super().__init__(
             f'Unique index "{index.name}" cannot be built: "{model._meta.db_table}" holds duplicates'
-            f" (at most {self.LISTED} keys are listed).\n"
+            f" (at most {rows.LISTED} keys are listed).\n"
             + "\n".join(lines)
             + "\nNothing is left of the index. Merge or remove the duplicates, then run migrate again."
         )
 
 
-def _condition(connection: BaseDatabaseWrapper, model: Any, values: dict[str, Any]) -> str:
-    """Write the values of fields as a WHERE clause, for an operator to paste."""
-    return " AND ".join(
-        connection.ops.quote_name(model._meta.get_field(field).column)
-        + (" IS NULL" if value is None else f" = {sql.Literal(value).as_string(connection.connection)}")
-        for field, value in values.items()
-    )
+def columns_of(model: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """Name values by the columns of their fields."""
+    return {model._meta.get_field(field).column: value for field, value in values.items()}
 
 
 class ConcurrentIndexMixin:
@@ -75,47 +65,26 @@ class ConcurrentIndexMixin:
             schema_editor.execute(create_sql, params=None)
             return
         connection = schema_editor.connection
-        if catalog.index_builder(connection, index.name):
-            self._let_finish(schema_editor, model._meta.db_table)
-        self._drop_remains(schema_editor, index.name)
-        if found := self._look_up(connection, index.name):
-            expected = catalog.index_as_created(
+        try:
+            is_built = index_builds.build(
                 connection,
+                partial(schema_editor.execute, params=None),
                 table=model._meta.db_table,
                 name=index.name,
-                create_sql=str(index.create_sql(model, schema_editor)),
+                create_sql=create_sql,
+                plain_sql=str(index.create_sql(model, schema_editor)),
             )
-            if found.definition != expected:
-                raise DefinitionConflict(f'Index "{index.name}"', found=found.definition, expected=expected)
-            return
-        # A time-out in the middle of a build would leave an INVALID index.
-        with locks.session_settings(connection, lock_timeout="0", statement_timeout="0"):
-            try:
-                schema_editor.execute(create_sql, params=None)
-            except KeyboardInterrupt:
-                # Dropping waits for whoever has the table in use, and must not keep an operator who wants to leave.
-                with suppress(Error), locks.session_settings(connection, lock_timeout=f"{CLEARING_SECONDS}s"):
-                    self._drop_remains(schema_editor, index.name)
-                raise
-            except Error as error:
-                # An INVALID unique index rejects duplicates all the same.
-                if connection.is_usable():
-                    self._drop_remains(schema_editor, index.name)
-                if isinstance(error, IntegrityError) and isinstance(index, indexes.UniqueIndex):
-                    raise DuplicateKeys(connection, model, index) from error
-                raise
-
-    def _let_finish(self, schema_editor: Any, table: str) -> None:
-        """Wait for another session's build as for any lock: timed out, named, and tried again by the executor."""
-        with transaction.atomic(using=schema_editor.connection.alias):
-            schema_editor.execute(
-                f"LOCK TABLE {schema_editor.quote_name(table)} IN SHARE UPDATE EXCLUSIVE MODE", params=None
-            )
+        except IntegrityError as error:
+            if isinstance(index, indexes.UniqueIndex):
+                raise DuplicateKeys(connection, model, index) from error
+            raise
+        if not is_built:
+            schema_editor.tell(f'Index "{index.name}" is there already.')
 
     def _drop(self, schema_editor: Any, model: Any, name: str) -> None:
         self._ensure_not_in_transaction(schema_editor)
         if not schema_editor.collect_sql:
-            found = self._look_up(schema_editor.connection, name)
+            found = index_builds.look_up(schema_editor.connection, name)
             if found is None:
                 return
             if found.table != model._meta.db_table:
@@ -124,27 +93,7 @@ class ConcurrentIndexMixin:
                     found=found.definition,
                     expected=f'an index on "{model._meta.db_table}"',
                 )
-        self._execute_drop(schema_editor, name)
-
-    def _look_up(self, connection: BaseDatabaseWrapper, name: str) -> catalog.Index | None:
-        kind = catalog.relation_kind(connection, name)
-        if kind not in {None, "index"}:
-            raise DefinitionConflict(f'"{name}"', found=f"a {kind}", expected="an index")
-        return catalog.index(connection, name)
-
-    def _drop_remains(self, schema_editor: Any, name: str) -> None:
-        """Drop what interrupted builds left: the index itself where it is INVALID, and REINDEX's copies."""
-        connection = schema_editor.connection
-        found = self._look_up(connection, name)
-        if found and not found.is_valid:
-            self._execute_drop(schema_editor, name)
-        for leftover in catalog.interrupted_rebuilds(connection, name):
-            self._execute_drop(schema_editor, leftover)
-
-    def _execute_drop(self, schema_editor: Any, name: str) -> None:
-        schema_editor.execute(
-            f"DROP INDEX CONCURRENTLY IF EXISTS {schema_editor.quote_name(name)}", params=None
-        )
+        schema_editor.execute(index_builds.drop_sql(schema_editor.connection, name), params=None)
 
 
 class AddIndexConcurrently(ConcurrentIndexMixin, AddIndex):

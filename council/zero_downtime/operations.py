@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.core.management import CommandError
-from django.db import router
+from django.db import IntegrityError, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.operations import AddConstraint
 from django.db.migrations.operations.base import Operation, OperationCategory
 
 from council.postgres import catalog, constraints
-from council.zero_downtime import locks
+from council.zero_downtime import locks, rows
 from council.zero_downtime.failures import DefinitionConflict
 
 
@@ -62,6 +62,9 @@ class AddForeignKeyNotValid(AddConstraint):
             if found.definition != expected:
                 thing = f'Constraint "{self.constraint.name}" of "{model._meta.db_table}"'
                 raise DefinitionConflict(thing, found=found.definition, expected=expected)
+            schema_editor.tell(
+                f'Constraint "{self.constraint.name}" of "{model._meta.db_table}" is there already.'
+            )
             return
         schema_editor.execute(self.constraint.create_sql(model, schema_editor, not_valid=True), params=None)
 
@@ -75,6 +78,22 @@ class AddForeignKeyNotValid(AddConstraint):
 
     def _look_up(self, connection: BaseDatabaseWrapper, model: Any) -> catalog.Constraint | None:
         return catalog.constraint(connection, model._meta.db_table, self.constraint.name)
+
+
+class OrphanRows(CommandError):
+    """Rows stand in the way of a foreign key."""
+
+    def __init__(self, connection: BaseDatabaseWrapper, table: str, name: str, definition: str) -> None:
+        try:
+            lines = rows.orphans(connection, rows.Key.read(table, definition))
+        except ValueError:  # a key of several columns
+            lines = [f"rows without a parent by {definition}"]
+        super().__init__(
+            f'Foreign key "{name}" of "{table}" cannot be validated: rows have no parent.\n  '
+            + "\n  ".join(lines)
+            + "\nNo row was changed, and no new row without a parent is accepted. Give them a parent or remove them, "
+            "then run migrate again."
+        )
 
 
 class ValidateConstraint(Operation):
@@ -124,9 +143,17 @@ class ValidateConstraint(Operation):
         if schema_editor.collect_sql:
             schema_editor.execute(sql, params=None)
             return
+        connection = schema_editor.connection
         # It reads the whole table, which a role's time-out for queries is not meant for.
-        with locks.session_settings(schema_editor.connection, statement_timeout="0"):
-            schema_editor.execute(sql, params=None)
+        with locks.session_settings(connection, statement_timeout="0"):
+            try:
+                with transaction.atomic(using=connection.alias):
+                    schema_editor.execute(sql, params=None)
+            except IntegrityError as error:
+                assert found is not None
+                if not found.definition.startswith("FOREIGN KEY "):
+                    raise
+                raise OrphanRows(connection, table, self.name, found.definition) from error
 
     def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         """Leave the constraint valid."""

@@ -37,7 +37,10 @@ class AddTrigger(pgtrigger.migrations.AddTrigger):
         sql = self.trigger.sql
         found = catalog.trigger(connection, model._meta.db_table, sql.pgid)
         if found is None:
-            if function := catalog.function(connection, sql.function):
+            used = catalog.trigger_function(connection, sql.function)
+            function = catalog.function(connection, sql.function)
+            # One that no trigger calls was made for the trigger that is missing.
+            if used and function and (used.returns != "trigger" or used.triggers):
                 thing = f'Function "{sql.function}"'
                 raise DefinitionConflict(thing, found=function.definition, expected=str(sql))
             return False

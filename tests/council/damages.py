@@ -34,6 +34,9 @@ DATA_API = """
       FOREACH name IN ARRAY ARRAY['anon', 'authenticated', 'service_role'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN EXECUTE 'CREATE ROLE ' || name; END IF;
       END LOOP;
+      FOR name IN SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ '^(auth|council|django)_' LOOP
+        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);  -- as migrate does where there are such roles
+      END LOOP;
     END $$;
     GRANT USAGE ON SCHEMA public TO anon, authenticated;
 """
@@ -337,7 +340,7 @@ DAMAGES: dict[str, Damage] = {
         "PointTransaction is off, expected on",
     ),
     "row level security that is off for a table of Django's": Damage(
-        "ALTER TABLE django_session DISABLE ROW LEVEL SECURITY",
+        DATA_API + "ALTER TABLE django_session DISABLE ROW LEVEL SECURITY",
         "row level security",
         "django_session is off, expected on",
     ),
@@ -534,6 +537,15 @@ DAMAGES: dict[str, Damage] = {
         SET LOCAL session_replication_role = origin""",
         "download counts",
         "resource r1: downloadCount 7 → 1",
+    ),
+    "a file that is not in the storage": Damage(
+        LIBRARY
+        + """INSERT INTO "ResourceVersion" (id, "resourceId", number, "storagePath", "fileName", "fileSize", "mimeType",
+                                            sha256)
+        VALUES ('v1', 'r1', 1, 'files/gone.pdf', 'gone.pdf', 1, 'application/pdf', '0')""",
+        "library files",
+        "files/gone.pdf is missing: version 1 of resource r1",
+        is_curable=False,
     ),
     "a total that is not the ledger's": Damage(
         LEDGER + """UPDATE "Member" SET "totalPoints" = 99 WHERE id = 'm1'""",

@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import random
+import re
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ if __name__ == "__main__":
 from django.db import connection, connections
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, override_settings
+from django.test.utils import CaptureQueriesContext
 from django.urls import include, path
 
 from council.accounts.models import Account
@@ -46,6 +48,7 @@ DOWNLOADS_A_MEMBER = 500
 BATCH_DOWNLOADS = 1_000_000
 MAX_GROWTH, MAX_TIMES_BASE = 1.5, 5.0
 BASE = "a row by its key"
+GROWING = ["Resource", "ResourceDownload", "ResourceTagging", "ResourceVersion", "Member", "PointTransaction"]
 TABLES = ["Resource", "ResourceDownload", "ResourceTagging", "ResourceVersion"]
 
 # A few words are everywhere, most are rare: the cube of chance picks from 3,000. The first is in nearly every text.
@@ -97,9 +100,9 @@ COUNTS = """
 """
 
 
-def fill(server: Server, database: str, *, resources: int) -> None:
+def fill(server: Server, database: str, *, resources: int, downloads: int | None = None) -> None:
     """Fill a migrated database with triggers and indexes off."""
-    downloads = resources * DOWNLOADS_A_RESOURCE
+    downloads = downloads or resources * DOWNLOADS_A_RESOURCE
     given = {"resources": resources, "members": members_of(resources)}
     with server.connect(database) as session:
         with generator.without_indexes(session, TABLES):
@@ -138,6 +141,7 @@ class Contestant:
     resources: int
     figures: dict[str, list[float]] = field(default_factory=dict)
     queries: dict[str, int] = field(default_factory=dict)
+    scans: dict[str, list[str]] = field(default_factory=dict)
     addresses: dict[str, Callable[[random.Random], str]] = field(default_factory=dict)
 
     @property
@@ -219,6 +223,22 @@ class Contestant:
                 took.append((time.perf_counter() - began) * 1000)
 
 
+def look(browser: Client, address: str) -> tuple[int, list[str]]:
+    """Count the queries of a page, and list their sequential scans of tables that grow."""
+    with CaptureQueriesContext(connection) as captured:
+        assert browser.get(address).status_code == 200, address
+    scans = []
+    with connection.cursor() as cursor:
+        for query in captured.captured_queries:
+            if query["sql"].startswith("SELECT"):
+                cursor.execute(f"EXPLAIN {query['sql']}")
+                lines = [line.strip() for (line,) in cursor.fetchall()]
+                scans += [
+                    line for line in lines if re.search(rf'Seq Scan on "?({"|".join(GROWING)})"?\b', line)
+                ]
+    return len(captured), scans
+
+
 def p95(values: list[float]) -> float:
     return statistics.quantiles(values, n=20)[18]
 
@@ -240,6 +260,10 @@ def measure(server: Server, sizes: list[int], *, rounds: int, calls: int) -> lis
             with contestant.in_django() as browser:
                 contestant.ask(browser, random.Random(number), calls=calls)
         log.info("round %d of %d", number + 1, rounds)
+    for contestant in contestants:
+        with contestant.in_django() as browser:
+            for what, address in contestant.addresses.items():
+                contestant.queries[what], contestant.scans[what] = look(browser, address(random.Random(1)))
     return contestants
 
 
@@ -264,6 +288,10 @@ def report(contestants: list[Contestant]) -> str:
 def bars(contestants: list[Contestant]) -> dict[str, bool]:
     """Hold browse and search against what was promised."""
     judged = {}
+    for what, scans in contestants[-1].scans.items():
+        judged[f"{what}: no sequential scan of a table that grows {scans or ''}"] = not scans
+        few, many = (contestant.queries[what] for contestant in (contestants[0], contestants[-1]))
+        judged[f"{what}: {many} queries, as many as in the small library ({few})"] = many == few
     small, large = contestants[0].figures, contestants[-1].figures
     for what in contestants[0].addresses:
         if what == BASE:

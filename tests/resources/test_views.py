@@ -300,6 +300,15 @@ def test_nothing_found_is_said_and_counted_without_the_member(mias_browser: Clie
     assert list(ResourceSearchMiss.objects.values_list("words", "searches")) == [("cold calls", 3)]
 
 
+def test_a_search_for_a_tag_leads_to_what_has_it(mias_browser: Client, playbook: Resource) -> None:
+    ResourceTagging.objects.create(resource=playbook, tag=ResourceTagFactory.create(name="Hiring people"))
+    page = mias_browser.get(f"{LIBRARY}?q=hiring")
+
+    assert "Tags with this name: Hiring people" in words(page)
+    assert 'href="?tag=hiring-people"' in page.content.decode()
+    assert "Tags with this name" not in words(mias_browser.get(LIBRARY))
+
+
 def test_empty_lists_say_so(mias_browser: Client, mia: Member) -> None:
     assert "The library is empty." in words(mias_browser.get(LIBRARY))
     assert "Nothing is in this part of the library yet." in words(mias_browser.get(f"{LIBRARY}?type=SOP"))

@@ -123,10 +123,16 @@ class Command(migrate.Command):
             cursor.execute("SET LOCAL transaction_read_only = on")
             cursor.execute(f"SET LOCAL lock_timeout = '{options['lock_timeout'] * 1000:.0f}ms'")
             steps = plan.of(connection, self.planned(*args, **options))
+            shut = row_level_security.open_tables_after(
+                connection,
+                [sql for step in steps for sql in step.sql],
+                except_tables=baseline_tables(connection),
+            )
         if options["format"] == "json":
-            self.stdout.write(json.dumps(plan_report.as_json(steps), indent=2, ensure_ascii=False))
+            told = {**plan_report.as_json(steps), "row_level_security": shut}
+            self.stdout.write(json.dumps(told, indent=2, ensure_ascii=False))
         else:
-            self.write_plan(steps, verbosity=options["verbosity"])
+            self.write_plan(steps, shut, verbosity=options["verbosity"])
             if harms := list(refusal.harms(steps, limit_seconds=options["lock_timeout"])):
                 many = plan_report.count(len(harms), "operation")
                 self.stdout.write(self.style.WARNING(f"migrate refuses {many} of it without --accept-risks."))
@@ -142,7 +148,7 @@ class Command(migrate.Command):
                 return planned.migrations
         raise AssertionError("Django's migrate made no plan.")
 
-    def write_plan(self, steps: list[plan.Step], *, verbosity: int) -> None:
+    def write_plan(self, steps: list[plan.Step], shut: list[str], *, verbosity: int) -> None:
         shown = steps if verbosity else []
         for migration, own in itertools.groupby(shown, key=operator.attrgetter("migration")):
             self.stdout.write(self.style.MIGRATE_HEADING(migration))
@@ -158,21 +164,23 @@ class Command(migrate.Command):
                     self.stdout.write(f"    {style(word)}: {risk.fault} {accepted or risk.cure}")
                 for sql in step.sql:
                     self.stdout.write(textwrap.indent(sql, "      "))
+        if shut and verbosity:
+            self.stdout.write(self.style.MIGRATE_HEADING("After the migrations"))
+            self.stdout.write(
+                f"  Enable row level security on {', '.join(shut)}\n"
+                f"    ACCESS EXCLUSIVE on each for an instant: reads, writes and DDL wait\n"
+                f"    as the server has the data API's roles; ROW_LEVEL_SECURITY_EXCEPT_APPS leaves apps open"
+            )
         is_risky = any(step.warnings for step in steps)
         self.stdout.write(
             (self.style.WARNING if is_risky else self.style.SUCCESS)(plan_report.summary(steps))
         )
 
     def secure(self, connection: BaseDatabaseWrapper, observer: Observer, patience: Patience) -> None:
-        """Shut Django's tables to the data API; the gateway's are its own matter."""
-        baseline = {
-            table
-            for migration in migrate.MigrationExecutor(connection).loader.disk_migrations.values()  # type: ignore[attr-defined]
-            for operation in migration.operations
-            if isinstance(operation, AdoptBaseline)
-            for table in operation.tables
-        }
-        for table in row_level_security.open_tables(connection, except_tables=baseline):
+        """Shut other apps' tables to the data API; the gateway's are its own matter."""
+        if not row_level_security.data_api_roles(connection):
+            return
+        for table in row_level_security.open_tables(connection, except_tables=baseline_tables(connection)):
             persist(
                 functools.partial(row_level_security.enable, connection, table),
                 connection=connection,
@@ -223,6 +231,17 @@ def executed_by(executor: Any) -> Iterator[None]:
         yield
     finally:
         migrate.MigrationExecutor = stock  # type: ignore[attr-defined]
+
+
+def baseline_tables(connection: BaseDatabaseWrapper) -> set[str]:
+    """Name the gateway's tables."""
+    return {
+        table
+        for migration in migrate.MigrationExecutor(connection).loader.disk_migrations.values()  # type: ignore[attr-defined]
+        for operation in migration.operations
+        if isinstance(operation, AdoptBaseline)
+        for table in operation.tables
+    }
 
 
 def use_direct_connection(alias: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import textwrap
 import time
 from argparse import ArgumentParser
 from typing import Any
@@ -15,6 +16,7 @@ from council.zero_downtime import failures
 from council.zero_downtime.blockers import duration
 
 NAME_WIDTH = 25
+PARAGRAPH_WIDTH = 118
 INDENT = " " * 11
 
 
@@ -40,6 +42,8 @@ class Command(BaseCommand):
             database = verification.Database(connection, is_full=full)
             if format == "table":
                 self.stdout.write(self.style.MIGRATE_HEADING(self.place()))
+                if database.standing:
+                    self.stdout.write(textwrap.fill(database.standing, PARAGRAPH_WIDTH))
             for result in run(database):
                 results.append(result)
                 if format == "table":
@@ -50,7 +54,9 @@ class Command(BaseCommand):
             raise failures.DatabaseUnusable(error, connection, command="verify_schema") from error
         except LookupError as error:  # no schema
             raise CommandError(str(error)) from error
-        summary = Summary(results, seconds=time.monotonic() - began, is_strict=strict)
+        summary = Summary(
+            results, seconds=time.monotonic() - began, is_strict=strict, standing=database.standing
+        )
         if format == "json":
             self.stdout.write(json.dumps(summary.as_json(), indent=2, ensure_ascii=False))
         else:
@@ -89,8 +95,11 @@ class Command(BaseCommand):
 
 
 class Summary:
-    def __init__(self, results: list[Result], *, seconds: float, is_strict: bool) -> None:
+    def __init__(
+        self, results: list[Result], *, seconds: float, is_strict: bool, standing: str | None = None
+    ) -> None:
         self.results = results
+        self.standing = standing
         self.seconds = seconds
         self.failed = sum(result.level is Level.FAILED for result in results)
         self.warnings = sum(result.level is Level.WARNING for result in results)
@@ -107,6 +116,7 @@ class Summary:
             "failed": self.failed,
             "warnings": self.warnings,
             "seconds": round(self.seconds, 3),
+            "before_the_first_migrate": self.standing,
             "checks": [
                 {
                     "name": result.name,

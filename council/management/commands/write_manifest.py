@@ -4,10 +4,11 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
 from council.verification import manifest
+from council.zero_downtime import row_level_security
 
 
 class Command(BaseCommand):
@@ -21,6 +22,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, file: Path, **options: Any) -> None:
         """Use what makes Django's test databases: it migrates the new one as `migrate` would."""
+        if roles := row_level_security.data_api_roles(connection):
+            raise CommandError(
+                f"The server has the data API's roles ({', '.join(roles)}), so that migrate shuts other apps' tables. "
+                f"Use a server without them, such as the embedded one."
+            )
         name = connection.settings_dict["NAME"]
         connection.settings_dict["TEST"]["NAME"] = f"{name}_manifest"
         made = connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)

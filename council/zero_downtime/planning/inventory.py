@@ -64,6 +64,8 @@ class Inventory:
 
     schema: str = "public"
     tables: dict[str, Table] = field(default_factory=dict)
+    enums: set[str] = field(default_factory=set)
+    invalid_indexes: set[str] = field(default_factory=set)
     volatile_functions: frozenset[str] = frozenset()
     # What functions in SQL read, by their names.
     function_tables: dict[str, list[str]] = field(default_factory=dict)
@@ -159,6 +161,19 @@ CONSTRAINTS = """
       JOIN pg_namespace n ON n.oid = t.relnamespace
      WHERE n.nspname = %(schema)s AND t.relkind IN ('r', 'p', 'm', 'f') AND k.contype IN ('c', 'f', 'p', 'u', 'x')
 """
+ENUMS = """
+    SELECT y.typname
+      FROM pg_type y
+      JOIN pg_namespace n ON n.oid = y.typnamespace
+     WHERE n.nspname = %(schema)s AND y.typtype = 'e'
+"""
+INVALID_INDEXES = """
+    SELECT x.relname
+      FROM pg_index i
+      JOIN pg_class x ON x.oid = i.indexrelid
+      JOIN pg_namespace n ON n.oid = x.relnamespace
+     WHERE n.nspname = %(schema)s AND NOT (i.indisvalid AND i.indisready)
+"""
 VOLATILE_FUNCTIONS = "SELECT DISTINCT proname FROM pg_proc WHERE provolatile = 'v'"
 
 
@@ -191,6 +206,8 @@ def read(connection: BaseDatabaseWrapper) -> Inventory:
             found[table].indexes[name] = Index(*facts)
         for table, name, *facts in rows(CONSTRAINTS):
             found[table].constraints[name] = Constraint(*facts)
+        found.enums = {name for (name,) in rows(ENUMS)}
+        found.invalid_indexes = {name for (name,) in rows(INVALID_INDEXES)}
         for name, body in rows(FUNCTION_BODIES):
             found.function_tables[name] = statements.tables(body)
         found.volatile_functions = frozenset(name for (name,) in rows(VOLATILE_FUNCTIONS))

@@ -1,6 +1,5 @@
 """What pending migrations will do to a database that is in use, told before they run."""
 
-import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,9 +17,10 @@ from django.db.migrations.state import ProjectState
 
 from council.postgres import statements
 from council.zero_downtime import failures
+from council.zero_downtime.adoption import Adoption
 from council.zero_downtime.baseline import AdoptBaseline
 from council.zero_downtime.batch_operations import HELD_SECONDS, UpdateInBatches
-from council.zero_downtime.planning import commands, durations, introspection, inventory
+from council.zero_downtime.planning import commands, durations, introspection, inventory, presence
 from council.zero_downtime.planning.effects import MODES, SHARE, Break, Effect, Kind, Lock, Risk, Work
 from council.zero_downtime.planning.inventory import Inventory
 
@@ -77,6 +77,7 @@ class Step:
 
     migration: str
     operation: str
+    found: list[str]
     sql: list[str]
     work: list[Work]
     seconds: float
@@ -224,14 +225,23 @@ class _Foretold:
             **getattr(migration, "accepts", {}),
         }
         self.met: list[Risk] = []  # on the way to an operation's SQL
+        self.found: list[str] = []  # that is there already, or is replaced
         self.locked: list[Lock] = []  # by statements before, until the transaction ends
 
     def step(self, change: _Change) -> Step:
         operation = change.operation
         self.met.clear()
-        sql = self.sql(change)
-        held = list(self.locked)
-        effects = [*self.of_operation(change), *itertools.chain.from_iterable(map(self.of_sql, sql))]
+        self.found.clear()
+        texts = self.sql(change)
+        before = list(self.locked)
+        effects: list[Effect] = list(self.of_operation(change))
+        sql, locks = [], []
+        for text in texts:
+            if not self.is_there(text):
+                sql.append(text)
+                own = list(self.of_sql(text))
+                effects += own
+                locks += self.held(own, operation)
         work = [
             _batched(effect, operation)._replace(is_counted=self.there[effect.table].is_counted)
             for effect in effects
@@ -242,10 +252,12 @@ class _Foretold:
         seconds = sum(durations.seconds(piece, self.pace) for piece in work)
         if not any(isinstance(effect, Risk) and effect.rule == "scan-under-lock" for effect in effects):
             effects += self.rows_locked(work)
-        locks = _strongest(effect for effect in effects if isinstance(effect, Lock))
+        if self.migration.atomic or operation.atomic:
+            locks = [held._replace(seconds=seconds) for held in locks]
         return Step(
             migration=str(self.migration),
             operation=f"Undo: {operation.describe()}" if change.backwards else operation.describe(),
+            found=list(self.found),
             sql=sql,
             work=[piece for piece in work if piece.table not in self.there.new_tables],
             seconds=seconds,
@@ -253,21 +265,27 @@ class _Foretold:
             is_reversible=bool(operation.reversible),
             breaks=list(dict.fromkeys(effect.words for effect in effects if isinstance(effect, Break))),
             risks=list(
-                dict.fromkeys(_behind(effect, held) for effect in effects if isinstance(effect, Risk))
+                dict.fromkeys(_behind(effect, before) for effect in effects if isinstance(effect, Risk))
             ),
             accepted=self.accepted,
             # A batch is a transaction of its own.
             locks=[
-                Held(
-                    lock,
-                    seconds / max([1, *(piece.batches for piece in work)]),
-                    is_in_use=self.there[lock.table].is_in_use,
-                )
-                for lock in locks
-                if lock.table not in self.there.new_tables
+                held._replace(seconds=held.seconds / max([1, *(piece.batches for piece in work)]))
+                for held in _strongest(locks)
+                if held.lock.table not in self.there.new_tables
             ],
             blind_seconds=self.blind_seconds(change, effects),
         )
+
+    def held(self, effects: list[Effect], operation: Operation) -> list[Held]:
+        """Give the locks of a statement, held for as long as itself takes."""
+        work = [_batched(effect, operation) for effect in effects if isinstance(effect, Work)]
+        seconds = sum(durations.seconds(piece, self.pace) for piece in work)
+        return [
+            Held(effect, seconds, is_in_use=self.there[effect.table].is_in_use)
+            for effect in effects
+            if isinstance(effect, Lock)
+        ]
 
     def rows_locked(self, work: list[Work]) -> Iterator[Risk]:
         """Warn of rows that a statement changes at once, for longer than an instant."""
@@ -303,8 +321,9 @@ class _Foretold:
         operation = change.operation
         if not operation.reduces_to_sql or (change.backwards and not operation.reversible):
             return []
-        if self.is_adoption(change):
-            return []
+        if adopted := self.adopted(change):
+            self.found += map(str, adopted.replacements)
+            return [f"{step};" for step in adopted.steps]
         states = (change.after, change.before) if change.backwards else (change.before, change.after)
         run = operation.database_backwards if change.backwards else operation.database_forwards
         editor: Any = self.connection.schema_editor(collect_sql=True, atomic=False)
@@ -337,25 +356,34 @@ class _Foretold:
                 self.connection.in_atomic_block = True
             transaction.set_rollback(True, using=self.connection.alias)
 
-    def is_adoption(self, change: _Change) -> bool:
-        """Tell a baseline whose tables are there. Raises BaselineMismatch where they are others.
+    def adopted(self, change: _Change) -> Adoption | None:
+        """Tell what a baseline adopts, where its tables are there. Raises BaselineMismatch where they are others.
 
         PostgreSQL takes a reader's lock to print a definition, from 17 on. Where it does not get that, they are taken
         for the right ones: migrate compares them itself.
         """
         operation = change.operation
         if not isinstance(operation, AdoptBaseline) or change.backwards:
-            return False
+            return None
         if not operation.tables & self.there.tables.keys():
-            return False
+            return None
         try:
             with transaction.atomic(using=self.connection.alias):
-                return operation.is_adoption(self.connection)
+                return operation.look(self.connection, with_rows=False)
         except OperationalError as error:
             if failures.sqlstate(error) != LOCK_NOT_AVAILABLE:
                 raise
             self.met.append(NOT_COMPARED)
-            return True
+            return Adoption(frozenset())
+
+    def is_there(self, text: str) -> bool:
+        """Tell whether what a statement makes is there already; migrate compares it with what it should be."""
+        try:
+            things = presence.of_statement(text, self.there)
+        except statements.Unreadable:
+            return False
+        self.found += [f"{thing} is there already" for thing in things or ()]
+        return bool(things)
 
     def of_operation(self, change: _Change) -> Iterator[Risk]:
         if change.backwards and not change.operation.reversible:
@@ -405,7 +433,7 @@ def _behind(risk: Risk, held: list[Lock]) -> Risk:
     """Have a risk of what is not known say which locks are held meanwhile."""
     if risk.rule not in BLIND or not held:
         return risk
-    strongest = _strongest(held)
+    strongest = [one.lock for one in _strongest(Held(lock, 0.0) for lock in held)]
     names = " and ".join(f'"{lock.table}" ({lock.mode})' for lock in strongest)
     stays = "stays" if len(strongest) == 1 else "stay"
     who = max(held, key=lambda lock: MODES.index(lock.mode)).blocks
@@ -422,12 +450,12 @@ def _batched(work: Work, operation: Operation) -> Work:
     return work
 
 
-def _strongest(locks: Iterable[Lock]) -> list[Lock]:
-    """Keep the strongest lock of each table."""
-    found: dict[str, Lock] = {}
-    for lock in locks:
-        other = found.get(lock.table, lock)
-        found[lock.table] = max(lock, other, key=lambda one: MODES.index(one.mode))
+def _strongest(locks: Iterable[Held]) -> list[Held]:
+    """Keep the strongest lock of each table, and of equal ones that which is held longest."""
+    found: dict[str, Held] = {}
+    for held in locks:
+        other = found.get(held.lock.table, held)
+        found[held.lock.table] = max(held, other, key=lambda one: (MODES.index(one.lock.mode), one.seconds))
     return list(found.values())
 
 

@@ -57,6 +57,7 @@ def summary(steps: list[Step]) -> str:
 
 def lines(step: Step) -> Iterator[str]:
     """Tell one step, without its migration's name and its warnings."""
+    yield from step.found
     for held in step.locks:
         yield lock(held)
     for work in step.work:
@@ -93,6 +94,7 @@ def as_json(steps: list[Step]) -> dict[str, Any]:
             {
                 "migration": step.migration,
                 "operation": step.operation,
+                "found": step.found,
                 "sql": step.sql,
                 "seconds": round(step.seconds, 3),
                 "in_transaction": step.is_atomic,

@@ -111,19 +111,6 @@ def test_a_session_is_not_ended_for_being_idle_while_it_waits(
     assert run.finish() == 0, run.output
 
 
-def test_row_level_security_waits_for_its_lock_like_a_migration(
-    v1: Database, deploy: Callable[..., Deploy]
-) -> None:
-    assert v1.manage("migrate").returncode == 0
-    v1.execute("ALTER TABLE django_session DISABLE ROW LEVEL SECURITY")
-    with open_transaction(v1, "SELECT * FROM django_session"):
-        assert deploy(v1, "--patience", "300ms").finish() == 1
-        run = deploy(v1)
-        run.wait_for("waiting, .*django_session")
-    assert run.finish() == 0, run.output
-    assert v1.fetch("SELECT relrowsecurity FROM pg_class WHERE relname = 'django_session'") == [(True,)]
-
-
 def test_fake_initial_is_as_patient(v1: Database, deploy: Callable[..., Deploy]) -> None:
     with open_transaction(v1, READ):
         run = deploy(v1, "--fake-initial")

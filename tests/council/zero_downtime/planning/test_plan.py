@@ -165,8 +165,36 @@ def test_locks_are_held_until_the_transaction_ends(foretell: Foretell) -> None:
     assert [lock.seconds for lock in together.locks] == [update_step.seconds] * 2
     assert update_step.seconds > 1
 
-    [apart, _] = foretell(key, update, atomic=False)
+
+def test_locks_outside_of_a_transaction_are_held_by_their_statement(foretell: Foretell) -> None:
+    key = zero_downtime.AddForeignKeyNotValid("child", KEY)
+    [apart, _] = foretell(key, """UPDATE "Child" SET "Number" = 1""", atomic=False)
     assert [lock.seconds for lock in apart.locks] == [0, 0]
+
+    [several] = foretell(
+        """UPDATE "Child" SET "Number" = 1; ALTER TABLE "Child" ADD COLUMN later text""", atomic=False
+    )
+    assert [(held.lock.mode, held.seconds > 1) for held in several.locks] == [("ACCESS EXCLUSIVE", True)]
+
+
+def test_what_is_there_already_is_named_and_locks_nothing(foretell: Foretell) -> None:
+    key = zero_downtime.AddForeignKeyNotValid("child", KEY)
+    for statement in (
+        key,
+        """ALTER TABLE "Child" ADD COLUMN note text""",
+        'CREATE INDEX child_note ON "Child" (note)',
+    ):
+        [made] = foretell(statement)
+        assert made.sql
+        assert not made.found
+        [found] = foretell(statement)
+        assert found.found
+        assert found.found[0].endswith(" is there already")
+        assert not found.sql
+        assert not found.locks
+
+    [gone] = foretell('ALTER TABLE "Child" DROP COLUMN note; ALTER TABLE "Child" ADD COLUMN note text')
+    assert gone.sql
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,466 @@
+"""What becomes of answers: flagged by what the last release says, published or rejected by staff.
+
+Staff see an answer without the member, the company and the moment, under the random number of its version.
+"""
+
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.db import connection, transaction
+
+from benchmarks import definitions, results
+from benchmarks.answers import BenchmarkSubmission, BenchmarkVersion
+from benchmarks.definitions import Category, ChoiceField, Field, NumberField
+from benchmarks.models import BenchmarkReview, State
+from benchmarks.results import Band
+from council.accounts.models import Account
+from council.models import AuditLog, Member
+from council.postgres.fields import CurrentTimestamp
+from gamification import ledger
+from gamification.models import Action, PointTransaction
+
+ENTITY = "BenchmarkVersion"
+FAR_OUT = 3  # times the distance of the quartiles
+MIN_REASON_LENGTH, MAX_REASON_LENGTH = ledger.MIN_REASON_LENGTH, 400
+MAX_AT_ONCE = 50
+BATCH_ROWS = 500
+RESUBMITTED = "Sent again after a rejection."
+MARKED_BY_GATEWAY = "The gateway marked it as not valid."
+
+
+class Refused(Exception):
+    """Nothing was decided, for the reason that the message gives."""
+
+
+# Flags ---------------------------------------------------------------------------------------------------------------
+
+
+def flags(*, category: Category, answers: Mapping[str, Any], bands: Mapping[str, Band]) -> dict[str, str]:
+    """Say which numbers staff should look at before they count, and why, by field.
+
+    Compares with the last release, never with live answers.
+    """
+    read = definitions.read(category, answers)
+    found = {}
+    for field in definitions.number_fields(category):
+        answer = read.get(field.name)
+        if isinstance(answer, Decimal) and (fault := _fault(field, answer, bands.get(field.name))):
+            found[field.name] = fault
+    return found
+
+
+def _fault(field: NumberField, answer: Decimal, band: Band | None) -> str:
+    low, high = field.plausible
+    if not low <= answer <= high:
+        return f"Outside of what is plausible: {field.unit.show_short(low)} to {field.unit.show(high)}."
+    if band:
+        lower, upper = Decimal(str(band.p25)), Decimal(str(band.p75))
+        reach = FAR_OUT * (upper - lower)
+        if not lower - reach <= answer <= upper + reach:
+            return "Far outside of the quartiles of the last release."
+    return ""
+
+
+def receive(*, version: BenchmarkVersion, is_rejection_standing: bool, is_valid: bool = True) -> None:
+    """Give a version its first state, as of its own moment: flagged, or received."""
+    bands = results.last_bands(Category(version.category))
+    faults = flags(category=Category(version.category), answers=version.data, bands=bands)
+    fields = {field.name: field for field in definitions.FIELDS[Category(version.category)]}
+    reasons = [f"{fields[name].label}: {fault}" for name, fault in faults.items()]
+    if is_rejection_standing:
+        reasons.append(RESUBMITTED)
+    if not is_valid:
+        reasons.append(MARKED_BY_GATEWAY)
+    BenchmarkReview.objects.create(
+        version=version,
+        state=State.FLAGGED if reasons else State.RECEIVED,
+        reason=" ".join(reasons),
+        created_at=version.recorded_at,
+    )
+
+
+def receive_waiting() -> int:
+    """Give the versions that the gateway wrote their first state, and flag what it marked as not valid since.
+
+    Returns how many states were given. Any number of processes may do it at once.
+    """
+    given = 0
+    while numbers := list(
+        BenchmarkVersion.objects.filter(reviews__isnull=True, is_withdrawn=False).values_list(
+            "pk", flat=True
+        )[:BATCH_ROWS]
+    ):
+        with transaction.atomic():
+            given += _receive_batch(numbers)
+    return given + _flag_marked()
+
+
+def _receive_batch(numbers: Sequence[uuid.UUID]) -> int:
+    locked = list(BenchmarkVersion.objects.select_for_update().filter(pk__in=numbers).order_by("pk"))
+    # In a statement of its own: past the locks, another process may have committed.
+    done = set(BenchmarkReview.objects.filter(version__in=numbers).values_list("version_id", flat=True))
+    waiting = [version for version in locked if version.pk not in done]
+    marked = {
+        (row.member_id, row.category)
+        for row in BenchmarkSubmission.objects.filter(
+            member__in=[version.member_id for version in waiting], is_valid=False
+        ).only("member_id", "category")
+    }
+    for version in waiting:
+        receive(
+            version=version,
+            is_rejection_standing=is_rejection_standing(
+                member=version.member, category=Category(version.category)
+            ),
+            is_valid=(version.member_id, version.category) not in marked,
+        )
+    return len(waiting)
+
+
+MARKED = """
+SELECT version.id
+  FROM "BenchmarkSubmission" AS submission
+  JOIN LATERAL (SELECT id FROM "BenchmarkVersion" AS version
+                 WHERE version."memberId" = submission."memberId" AND version.category = submission.category
+                 ORDER BY number DESC LIMIT 1) AS version ON true
+  JOIN LATERAL (SELECT state FROM "BenchmarkReview" AS review
+                 WHERE review."versionId" = version.id
+                 ORDER BY id DESC LIMIT 1) AS review ON true
+ WHERE NOT submission."isValid" AND review.state = 'RECEIVED'
+"""
+
+
+def _flag_marked() -> int:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(MARKED)
+        numbers = [row[0] for row in cursor.fetchall()]
+        BenchmarkReview.objects.bulk_create(
+            BenchmarkReview(
+                version_id=number,
+                state=State.FLAGGED,
+                reason=MARKED_BY_GATEWAY,
+                created_at=CurrentTimestamp(),
+            )
+            for number in numbers
+        )
+    return len(numbers)
+
+
+def standing_rejection(*, member: Member, category: Category) -> str | None:
+    """Give staff's reason for rejecting a member's answers in a category; None where they do not reject them."""
+    last = (
+        BenchmarkReview.objects.filter(
+            version__member=member, version__category=category, reviewed_by__isnull=False
+        )
+        .order_by("-pk")
+        .first()
+    )
+    return last.reason if last and last.state == State.REJECTED else None
+
+
+def is_rejection_standing(*, member: Member, category: Category) -> bool:
+    """Whether staff's last decision about a member's answers in a category was to reject them."""
+    return standing_rejection(member=member, category=category) is not None
+
+
+# What staff see ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the list: a version by its random number, and the week in which it came in."""
+
+    number: uuid.UUID
+    category: Category
+    week: date
+    state: State
+
+
+# By week and then by the random number: so the order tells nothing more than the week does.
+QUEUE = """
+SELECT version.id, version.category::text, date_trunc('week', version."recordedAt")::date AS week
+  FROM "BenchmarkReview" AS review
+  JOIN "BenchmarkVersion" AS version ON version.id = review."versionId"
+ WHERE review.state = %(state)s::"BenchmarkState"
+   AND NOT EXISTS (SELECT FROM "BenchmarkReview" AS later
+                    WHERE later."versionId" = review."versionId" AND later.id > review.id)
+   AND NOT EXISTS (SELECT FROM "BenchmarkVersion" AS newer
+                    WHERE newer."memberId" = version."memberId" AND newer.category = version.category
+                      AND newer.number > version.number)
+ ORDER BY week DESC, version.id
+ LIMIT %(rows)s OFFSET %(skipped)s
+"""
+
+
+def queue(*, state: State, page: int = 1) -> tuple[list[Entry], bool]:
+    """List a page of the versions in force that have a state. Returns them, and whether there are more."""
+    skipped = (max(page, 1) - 1) * MAX_AT_ONCE
+    with connection.cursor() as cursor:
+        cursor.execute(QUEUE, {"state": state.value, "rows": MAX_AT_ONCE + 1, "skipped": skipped})
+        rows = cursor.fetchall()
+    entries = [
+        Entry(number, Category(category), week, state) for number, category, week in rows[:MAX_AT_ONCE]
+    ]
+    return entries, len(rows) > MAX_AT_ONCE
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided about a version by staff, or found by the computer, which has neither name nor moment."""
+
+    state: State
+    reason: str
+    reviewed_by: str
+    decided_at: datetime | None
+    number: uuid.UUID
+    category: Category
+
+
+@dataclass(frozen=True)
+class Line:
+    """An answer of a version, with the band of the last release and what is odd about it."""
+
+    field: Field
+    answer: Decimal | str
+    other: str
+    band: Band | None
+    fault: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """A version as staff see it."""
+
+    number: uuid.UUID
+    category: Category
+    week: date
+    state: State
+    is_current: bool
+    lines: list[Line]
+    decisions: list[Decision]
+
+
+def look(*, numbers: Collection[uuid.UUID], viewer: Account) -> list[Look]:
+    """Show versions to a member of staff, and record each look in the audit log.
+
+    In the order of their numbers; those that are gone are left out. Raises Refused where they are too many.
+    """
+    if len(numbers) > MAX_AT_ONCE:
+        raise Refused(f"{len(numbers)} answers are too many at once. Choose at most {MAX_AT_ONCE}.")
+    with transaction.atomic():
+        versions = list(BenchmarkVersion.objects.filter(pk__in=numbers, is_withdrawn=False).order_by("pk"))
+        _log("BENCHMARK_SEEN", versions, by=viewer)
+        return [_look(version) for version in versions]
+
+
+def _look(version: BenchmarkVersion) -> Look:
+    category = Category(version.category)
+    bands = results.last_bands(category)
+    faults = flags(category=category, answers=version.data, bands=bands)
+    read = definitions.read(category, version.data)
+    lines = [
+        Line(
+            field=field,
+            answer=read[field.name],
+            other=field.read_other(version.data) if isinstance(field, ChoiceField) else "",
+            band=bands.get(field.name),
+            fault=faults.get(field.name, ""),
+        )
+        for field in definitions.FIELDS[category]
+        if field.name in read
+    ]
+    decisions = [_decision(row, category) for row in version.reviews.order_by("-pk")]
+    return Look(
+        number=version.pk,
+        category=category,
+        week=_week(version.recorded_at),
+        state=decisions[0].state if decisions else State.RECEIVED,
+        is_current=_is_current(version),
+        lines=lines,
+        decisions=decisions,
+    )
+
+
+def _decision(row: BenchmarkReview, category: Category) -> Decision:
+    is_staff_s = row.reviewed_by is not None
+    return Decision(
+        state=State(row.state),
+        reason=row.reason,
+        reviewed_by=row.reviewed_by or "",
+        decided_at=row.created_at if is_staff_s else None,
+        number=row.version_id,
+        category=category,
+    )
+
+
+def _week(moment: datetime) -> date:
+    return moment.date() - timedelta(days=moment.weekday())
+
+
+def _is_current(version: BenchmarkVersion) -> bool:
+    return not BenchmarkVersion.objects.filter(
+        member=version.member_id, category=version.category, number__gt=version.number
+    ).exists()
+
+
+def decisions(*, rows: int = 100) -> list[Decision]:
+    """List staff's newest decisions. The computer's states are left out: they have the moments of the answers."""
+    found = (
+        BenchmarkReview.objects.filter(reviewed_by__isnull=False)
+        .select_related("version")
+        .defer("version__data")
+        .order_by("-pk")[:rows]
+    )
+    return [_decision(row, Category(row.version.category)) for row in found]
+
+
+def count(*, category: Category, field: Field, answer: Any, viewer: Account) -> int:
+    """Count the submissions that have exactly this answer, as for finding copies. Records the look in the audit log.
+
+    Goes by the GIN index on the stored JSON. Answers that the gateway stored as texts are not among them.
+    """
+    AuditLog.objects.create(
+        action="BENCHMARK_COUNTED",
+        entity_type="BenchmarkSubmission",
+        entity_id=f"{category.value}.{field.name}",
+        details={"answer": answer},
+        performed_by=viewer.staff_id,
+    )
+    found: int = exact(category=category, answers={field.name: answer}).count()
+    return found
+
+
+def exact(*, category: Category, answers: Mapping[str, Any]) -> Any:
+    """Select the submissions that have exactly these answers."""
+    return BenchmarkSubmission.objects.filter(data__contains=dict(answers), category=category)
+
+
+# What staff decide ---------------------------------------------------------------------------------------------------
+
+
+def publish(*, numbers: Collection[uuid.UUID], reason: str, reviewer: Account) -> int:
+    """Let versions into the releases; of a company that was rejected, lift that and pay again.
+
+    All of them or none. Returns how many were not published before. Raises Refused.
+    """
+    return _decide(State.RECEIVED, numbers=numbers, reason=reason.strip(), reviewer=reviewer)
+
+
+def reject(*, numbers: Collection[uuid.UUID], reason: str, reviewer: Account) -> int:
+    """Keep versions out of the releases, and take back the points that were paid for the category.
+
+    All of them or none, in one transaction with the points. The member reads the reason. Returns how many were not
+    rejected before. Raises Refused.
+    """
+    return _decide(State.REJECTED, numbers=numbers, reason=reason.strip(), reviewer=reviewer)
+
+
+def _decide(state: State, *, numbers: Collection[uuid.UUID], reason: str, reviewer: Account) -> int:
+    if not 0 < len(set(numbers)) <= MAX_AT_ONCE:
+        raise Refused(f"Choose 1 to {MAX_AT_ONCE} answers, not {len(set(numbers))}.")
+    is_optional = state == State.RECEIVED and not reason
+    if not is_optional and not MIN_REASON_LENGTH <= len(reason) <= MAX_REASON_LENGTH:
+        raise Refused(
+            f"The reason has {len(reason)} characters. "
+            f"Give one of {MIN_REASON_LENGTH} to {MAX_REASON_LENGTH} characters."
+        )
+    with transaction.atomic():
+        members = BenchmarkVersion.objects.filter(pk__in=numbers).values("member")
+        # In the order of the ledger's trigger, and before the versions: as a member who is sending answers does.
+        list(Member.objects.select_for_update(no_key=True).filter(pk__in=members).order_by("pk").values("pk"))
+        versions = list(
+            BenchmarkVersion.objects.select_for_update(of=("self",))
+            .filter(pk__in=numbers)
+            .select_related("member")
+            .order_by("pk")
+        )
+        if len(versions) < len(set(numbers)):
+            raise Refused("Some of these answers no longer exist: the member is gone. Choose again.")
+        decided = [version for version in versions if _decide_one(state, version, reason, reviewer)]
+        _log(
+            f"BENCHMARK_{'PUBLISHED' if state == State.RECEIVED else 'REJECTED'}",
+            decided,
+            by=reviewer,
+            reason=reason,
+        )
+    return len(decided)
+
+
+def _decide_one(state: State, version: BenchmarkVersion, reason: str, reviewer: Account) -> bool:
+    """Decide about a version. Returns whether that was new. Raises Refused."""
+    if version.is_withdrawn or not _is_current(version):
+        raise Refused(
+            f"Answer {version.pk} was changed or withdrawn since you looked at it. Nothing was decided: "
+            f"look at what is there now."
+        )
+    last = version.reviews.order_by("-pk").first()
+    if last and last.reviewed_by and last.state == state:
+        return False
+    category = Category(version.category)
+    was_standing = is_rejection_standing(member=version.member, category=category)
+    BenchmarkReview.objects.create(
+        version=version,
+        state=state,
+        reason=reason,
+        reviewed_by=reviewer.staff_id,
+        created_at=CurrentTimestamp(),
+    )
+    BenchmarkSubmission.objects.filter(member=version.member_id, category=category).update(
+        is_valid=state == State.RECEIVED
+    )
+    if state == State.REJECTED:
+        _take_points_back(version.member, category, reason)
+    elif was_standing:
+        _pay_again(version.member, category)
+    return True
+
+
+def _paid(member: Member, category: Category) -> Any:
+    return PointTransaction.objects.filter(
+        member=member,
+        action=Action.BENCHMARK_SUBMISSION,
+        metadata__category=category.value,
+        reverses__isnull=True,
+    )
+
+
+def _take_points_back(member: Member, category: Category, reason: str) -> None:
+    for entry in _paid(member, category).filter(reversals__isnull=True):
+        ledger.reverse(
+            entry_id=entry.pk,
+            reason=f"Your answers about {category.label.lower()} were not accepted: {reason}",
+            performed_by=None,
+        )
+
+
+def _pay_again(member: Member, category: Category) -> None:
+    """Pay what a rejection took back; where it took nothing, there is nothing to pay."""
+    entries = _paid(member, category)
+    last = entries.order_by("-created_at", "-pk").first()
+    if last is None or entries.filter(reversals__isnull=True).exists():
+        return
+    ledger.award(
+        ledger.Award(
+            member_id=member.pk,
+            action=Action.BENCHMARK_SUBMISSION,
+            subject=f"{category.value}:{last.pk}",
+            metadata={"category": category.value},
+        )
+    )
+
+
+def _log(action: str, versions: Sequence[BenchmarkVersion], *, by: Account, reason: str = "") -> None:
+    AuditLog.objects.bulk_create(
+        AuditLog(
+            action=action,
+            entity_type=ENTITY,
+            entity_id=str(version.pk),
+            details={"reason": reason} if reason else None,
+            performed_by=by.staff_id,
+        )
+        for version in versions
+    )

@@ -1,0 +1,76 @@
+"""How an index is built while its table is in use, whatever an earlier build has left."""
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from django.db import Error, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from council.postgres import catalog
+from council.zero_downtime import locks
+from council.zero_downtime.failures import DefinitionConflict
+
+# How long a migration that is interrupted goes on clearing up.
+CLEARING_SECONDS = 5
+
+Run = Callable[[str], None]
+
+
+def look_up(connection: BaseDatabaseWrapper, name: str) -> catalog.Index | None:
+    """Find an index by its name. Raises DefinitionConflict where the name is a table's or a view's."""
+    kind = catalog.relation_kind(connection, name)
+    if kind not in {None, "index"}:
+        raise DefinitionConflict(f'"{name}"', found=f"a {kind}", expected="an index")
+    return catalog.index(connection, name)
+
+
+def build(
+    connection: BaseDatabaseWrapper, run: Run, *, table: str, name: str, create_sql: str, plain_sql: str
+) -> bool:
+    """Build an index concurrently, unless it is there. Returns whether it was built.
+
+    `plain_sql` is the same without CONCURRENTLY, to compare with what is there. A build of another session is waited
+    for, and what an interrupted one left is dropped. Raises DefinitionConflict.
+    """
+    if catalog.index_builder(connection, name):
+        _let_finish(connection, run, table)
+    drop_remains(connection, run, name)
+    if found := look_up(connection, name):
+        expected = catalog.index_as_created(connection, table=table, name=name, create_sql=plain_sql)
+        if found.definition != expected:
+            raise DefinitionConflict(f'Index "{name}"', found=found.definition, expected=expected)
+        return False
+    # A time-out in the middle of a build would leave an INVALID index.
+    with locks.session_settings(connection, lock_timeout="0", statement_timeout="0"):
+        try:
+            run(create_sql)
+        except KeyboardInterrupt:
+            # Dropping waits for whoever has the table in use, and must not keep an operator who wants to leave.
+            with suppress(Error), locks.session_settings(connection, lock_timeout=f"{CLEARING_SECONDS}s"):
+                drop_remains(connection, run, name)
+            raise
+        except Error:
+            # An INVALID unique index rejects duplicates all the same.
+            if connection.is_usable():
+                drop_remains(connection, run, name)
+            raise
+    return True
+
+
+def _let_finish(connection: BaseDatabaseWrapper, run: Run, table: str) -> None:
+    """Wait for another session's build as for any lock: timed out, named, and tried again by the executor."""
+    with transaction.atomic(using=connection.alias):
+        run(f"LOCK TABLE {connection.ops.quote_name(table)} IN SHARE UPDATE EXCLUSIVE MODE")
+
+
+def drop_remains(connection: BaseDatabaseWrapper, run: Run, name: str) -> None:
+    """Drop what interrupted builds left: the index itself where it is INVALID, and REINDEX's copies."""
+    found = look_up(connection, name)
+    if found and not found.is_valid:
+        run(drop_sql(connection, name))
+    for leftover in catalog.interrupted_rebuilds(connection, name):
+        run(drop_sql(connection, leftover))
+
+
+def drop_sql(connection: BaseDatabaseWrapper, name: str) -> str:
+    return f"DROP INDEX CONCURRENTLY IF EXISTS {connection.ops.quote_name(name)}"

@@ -1,0 +1,51 @@
+"""What a statement would make that is there already, by the inventory of a plan."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from council.postgres import statements
+from council.zero_downtime.planning.inventory import Inventory
+
+
+def of_statement(sql: str, there: Inventory) -> list[str]:
+    """Name what the one statement of a text makes, if all of it is there. Raises Unreadable."""
+    read = statements.read(sql)
+    if len(read) != 1:
+        return []
+    node = read[0].node
+    match statements.kind(node):
+        case "CreateStmt":
+            table = there.name(node.relation.schemaname, node.relation.relname)
+            return [f'table "{table}"'] if table in there.tables else []
+        case "CreateEnumStmt":
+            name = statements.name(node.typeName)
+            return [f'type "{name}"'] if name in there.enums else []
+        case "IndexStmt":
+            is_there = there.table_of_index(node.idxname) if node.idxname else None
+            return (
+                [f'index "{node.idxname}"'] if is_there and node.idxname not in there.invalid_indexes else []
+            )
+        case "AlterTableStmt":
+            things = list(_of_commands(node, there))
+            return [thing for thing in things if thing] if all(things) else []
+    return []
+
+
+def _of_commands(node: Any, there: Inventory) -> Iterator[str | None]:
+    """Name what each command of ALTER TABLE makes; None for one that has something to do."""
+    name = there.name(node.relation.schemaname, node.relation.relname)
+    table = there.tables.get(name)
+    for command in node.cmds:
+        thing = command.def_
+        match command.subtype.name:
+            case "AT_AddColumn" if table and thing.colname in table.columns:
+                yield f'column "{thing.colname}" of "{name}"'
+            case "AT_AddConstraint" if table and thing.conname in table.constraints:
+                is_done = thing.skip_validation or table.constraints[thing.conname].is_validated
+                yield f'constraint "{thing.conname}" of "{name}"' if is_done else None
+            case "AT_ValidateConstraint" if (
+                table and command.name in table.constraints and table.constraints[command.name].is_validated
+            ):
+                yield f'constraint "{command.name}" of "{name}", validated,'
+            case _:
+                yield None

@@ -1,0 +1,98 @@
+"""Rows that stand in the way of a rule: listed, and never touched."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg import sql
+
+from council.zero_downtime import locks
+
+LISTED = 10  # keys, those with the most rows first
+
+ORPHANS = """
+SELECT c.{column}, count(*), count(*) OVER (), sum(count(*)) OVER ()
+  FROM {table} c
+ WHERE c.{column} IS NOT NULL AND {has_no_parent}
+ GROUP BY c.{column}
+ ORDER BY 2 DESC, 1
+ LIMIT {listed}
+"""
+HAS_NO_PARENT = "NOT EXISTS (SELECT FROM {to_table} p WHERE p.{to_column} = c.{column})"
+DUPLICATES = """
+SELECT {columns}, count(*), count(*) OVER (), sum(count(*)) OVER ()
+  FROM {table}
+ WHERE {filled}
+ GROUP BY {columns}
+HAVING count(*) > 1
+ ORDER BY count(*) DESC, {columns}
+ LIMIT {listed}
+"""
+
+
+@dataclass(frozen=True)
+class Key:
+    """A foreign key of one column."""
+
+    table: str
+    column: str
+    to_table: str
+    to_column: str
+
+    @classmethod
+    def read(cls, table: str, definition: str) -> "Key":
+        """Read what pg_get_constraintdef prints."""
+        match = re.match(r'FOREIGN KEY \("?([^",]+)"?\) REFERENCES "?([^"(]+)"?\("?([^",]+)"?\)', definition)
+        if match is None:
+            raise ValueError(f"Not a foreign key of one column: {definition}")
+        return cls(table, *match.groups())
+
+
+def condition(connection: BaseDatabaseWrapper, values: dict[str, Any]) -> str:
+    """Write the values of columns as a WHERE clause, for an operator to paste."""
+    return " AND ".join(
+        connection.ops.quote_name(column)
+        + (" IS NULL" if value is None else f" = {sql.Literal(value).as_string(connection.connection)}")
+        for column, value in values.items()
+    )
+
+
+def orphans(connection: BaseDatabaseWrapper, key: Key, *, parent_is_there: bool = True) -> list[str]:
+    """Say which rows have no parent, one line a key."""
+    quote = connection.ops.quote_name
+    names = {
+        "table": quote(key.table),
+        "column": quote(key.column),
+        "to_table": quote(key.to_table),
+        "to_column": quote(key.to_column),
+    }
+    has_no_parent = HAS_NO_PARENT.format(**names) if parent_is_there else "true"
+    query = ORPHANS.format(**names, has_no_parent=has_no_parent, listed=LISTED)
+    return list(_lines(connection, query, [key.column]))
+
+
+def duplicates(connection: BaseDatabaseWrapper, table: str, columns: Sequence[str]) -> list[str]:
+    """Say which values of columns are there more than once, one line a key."""
+    quoted = [connection.ops.quote_name(column) for column in columns]
+    query = DUPLICATES.format(
+        table=connection.ops.quote_name(table),
+        columns=", ".join(quoted),
+        filled=" AND ".join(f"{column} IS NOT NULL" for column in quoted),
+        listed=LISTED,
+    )
+    return list(_lines(connection, query, columns))
+
+
+def _lines(connection: BaseDatabaseWrapper, query: str, columns: Sequence[str]) -> Iterator[str]:
+    # It reads whole tables, which a role's time-out for queries is not meant for.
+    with locks.session_settings(connection, statement_timeout="0"), connection.cursor() as cursor:
+        cursor.execute(query)
+        found = cursor.fetchall()
+    for *values, count, keys, rows in found:
+        pairs = dict(zip(columns, values, strict=True))
+        yield f"{count} row{'s' if count > 1 else ''} with {condition(connection, pairs)}"
+        shown = (keys, rows)
+    if found and shown[0] > LISTED:
+        yield f"{shown[1]} rows of {shown[0]} keys in all, of which {LISTED} are listed"

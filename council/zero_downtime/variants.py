@@ -1,0 +1,73 @@
+"""What means the same as another definition, though it is written otherwise: of indexes, keys and triggers.
+
+Definitions are those that PostgreSQL prints, without schemas.
+"""
+
+import re
+from dataclasses import dataclass
+
+from council.postgres import statements
+
+NOT_VALID, INVALID = " NOT VALID", " INVALID"
+MAX_NAME_BYTES = 63
+
+
+def successor(index: str) -> str:
+    """Name the index that is built to take the place of another; as REINDEX CONCURRENTLY names it."""
+    return f"{index[: MAX_NAME_BYTES - len('_ccnew')]}_ccnew"
+
+
+def renamed(definition: str, name: str, new: str) -> str:
+    return definition.replace(f' INDEX "{name}" ON ', f' INDEX "{new}" ON ', 1)
+
+
+def concurrently(definition: str) -> str:
+    return definition.replace(" INDEX ", " INDEX CONCURRENTLY ", 1)
+
+
+def without_on_update(definition: str) -> str:
+    """Leave out of a key's definition that it hands on, or refuses, a change of the parent's id."""
+    return re.sub(r" ON UPDATE (CASCADE|RESTRICT)", "", definition)
+
+
+def is_same_event(want: str, have: str) -> bool:
+    """Compare two triggers by name, moment, table and function; rows or statements are a matter of how."""
+    pattern = re.compile(r"(REFERENCING .*)?FOR EACH (ROW|STATEMENT) EXECUTE")
+    return pattern.sub("EXECUTE", want) == pattern.sub("EXECUTE", have)
+
+
+@dataclass(frozen=True)
+class Index:
+    """An index by its definition, as far as it decides whether two mean the same."""
+
+    rest: tuple[object, ...]  # table, method, uniqueness, and what no variant may have
+    columns: tuple[str, ...]
+    is_plain: bool
+    is_unique: bool
+    operator_classes: tuple[object, ...]
+
+    @classmethod
+    def read(cls, definition: str) -> "Index":
+        [statement] = statements.read(definition.removesuffix(INVALID))
+        node = statement.node
+        parts = list(node.indexParams)
+        return cls(
+            rest=(node.relation.relname, node.accessMethod, bool(node.unique), bool(node.nulls_not_distinct)),
+            columns=tuple(str(part.name) for part in parts),
+            is_plain=not node.whereClause
+            and not node.indexIncludingParams
+            and not node.options
+            and all(part.name and not part.collation and not part.opclassopts for part in parts),
+            is_unique=bool(node.unique),
+            operator_classes=tuple(statements.name(part.opclass) if part.opclass else None for part in parts),
+        )
+
+    def means_the_same_as(self, other: "Index") -> bool:
+        """Tell an index that serves or forbids the same, in another order or by other operators."""
+        return (
+            self.is_plain
+            and other.is_plain
+            and self.rest == other.rest
+            and sorted(self.columns) == sorted(other.columns)
+            and not (self.is_unique and any(self.operator_classes))
+        )

@@ -1,0 +1,85 @@
+"""Take over from wherever production may stand, in every state, and see that migrate finishes.
+
+    python -m tests.adoption [--every 4 [--first 3]] [--only states builds variants refused] [--lanes 2]
+
+Each state has a database of its own, with rows in every table. After migrate its catalogue, its record of
+migrations and its rows must be those of an undisturbed run; what is refused must be as before, and go through once it
+is put right.
+Prints how many were tried, and each failure; exit status 1 if any.
+
+states      after each statement of the gateway's plan (tests/schema/plan.sql)
+builds      an index INVALID, or the copy that an interrupted REINDEX leaves
+variants    what means the same as the contract, and is brought to it
+refused     what is not, with every difference listed
+
+`COUNCIL_POSTGRES_BIN=/usr/lib/postgresql/15/bin` does it on another PostgreSQL.
+"""
+
+import argparse
+import os
+import sys
+import time
+from functools import partial
+
+from tests.adoption import states
+from tests.adoption.walk import Walk
+from tests.faults.__main__ import prepare
+from tests.faults.processes import Reporter
+
+PARTS = {
+    "states": states.on_the_way,
+    "builds": states.interrupted_builds,
+    "variants": states.variants,
+    "refused": states.refused,
+}
+DAY_SECONDS = 24 * 3600
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.adoption",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--every", type=int, default=1, help="try every n-th only")
+    parser.add_argument("--first", type=int, default=0, help="the first to be tried, counted from 0")
+    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="some parts only")
+    parser.add_argument("--named", help="only those whose name contains this")
+    parser.add_argument("--lanes", type=int, default=2, help="how many at a time")
+    return parser.parse_args()
+
+
+def run_lane(lane: int, chosen: list[tuple[str, states.State]]) -> int:
+    walk = Walk(f"adoption_{os.getpid()}_{lane}")
+    failed = 0
+    try:
+        for part, state in chosen:
+            if fault := walk.try_state(state):
+                failed += 1
+                print(f"FAILED {part}, {state.name}\n    {fault}", flush=True)
+    finally:
+        walk.close()
+    return failed
+
+
+def main() -> int:
+    options = arguments()
+    began = time.monotonic()
+    prepare()
+    chosen = [(part, state) for part in options.only for state in PARTS[part]()]
+    chosen = [one for one in chosen if not options.named or options.named in one[1].name]
+    chosen = chosen[options.first :: options.every]
+    lanes = [
+        Reporter(partial(run_lane, lane, chosen[lane :: options.lanes]), seconds=DAY_SECONDS)
+        for lane in range(options.lanes)
+    ]
+    reports = [lane.report() for lane in lanes]
+    counts = ", ".join(f"{sum(one == part for one, _ in chosen)} {part}" for part in options.only)
+    failed = sum(report for report in reports if report)
+    print(f"Tried {len(chosen)}: {counts}. It took {(time.monotonic() - began) / 60:.1f} min.")
+    print(f"{failed} failed{'' if None not in reports else ', and a lane died'}.")
+    return 0 if None not in reports and not failed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

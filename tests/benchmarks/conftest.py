@@ -1,0 +1,46 @@
+"""A release to compare with, and answers to send."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from benchmarks import definitions
+from benchmarks.definitions import Category
+from benchmarks.figures import Figure, Release
+
+# Answers that are right, by category: as submissions take them.
+ANSWERS: dict[Category, dict[str, Any]] = {
+    Category.COMPENSATION: {"gtm_engineer_us": 120_000, "sdr_bdr_us_commission": "$100 a meeting"},
+    Category.INFRASTRUCTURE: {"cost_per_domain": 12, "domain_vendor": "porkbun"},
+    Category.BUSINESS: {"annual_revenue_band": "500k_1m", "gross_margin_percent": 55.5},
+    Category.OPERATIONAL: {"domains_per_client": 6, "average_reply_rate_percent": 3.2},
+}
+TakeRelease = Callable[..., Release]
+
+
+def take_release(month: date = date(2026, 9, 1), **bands: tuple[float, float, float]) -> Release:
+    """Put a release there, with the quartiles of some fields for all companies."""
+    cut_off = datetime.combine((month + timedelta(days=32)).replace(day=1), datetime.min.time(), UTC)
+    release = Release.objects.create(month=month, cut_off=cut_off)
+    fields = {field.name: category for category in Category for field in definitions.number_fields(category)}
+    for name, (p25, p50, p75) in bands.items():
+        add_figure(release, fields[name], name, p25=p25, p50=p50, p75=p75)
+    return release
+
+
+def add_figure(release: Release, category: Category, name: str, **values: Any) -> Figure:
+    """Publish a cell of a release that is just being taken."""
+    return Figure.objects.create(
+        release=release,
+        category=category,
+        field=name,
+        **{"as_of": release.cut_off.date(), "companies_at_least": 10, **values},
+    )
+
+
+@pytest.fixture
+def release(db: None) -> Release:
+    """The newest release: GTM engineers in the United States have quartiles of 100, 120 and 140 thousand dollars."""
+    return take_release(gtm_engineer_us=(100_000, 120_000, 140_000))

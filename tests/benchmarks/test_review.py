@@ -1,0 +1,392 @@
+"""Flags, decisions of staff, and the points that go and come with them."""
+
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from benchmarks import definitions, results, review, submissions
+from benchmarks.answers import BenchmarkSubmission, BenchmarkVersion
+from benchmarks.definitions import Category
+from benchmarks.figures import Release
+from benchmarks.models import BenchmarkReview, State
+from benchmarks.review import Refused
+from council.accounts.models import Account
+from council.models import AuditLog, Member
+from gamification import ledger
+from gamification.models import PointTransaction
+from tests.benchmarks.conftest import ANSWERS, take_release
+from tests.databases import Database
+from tests.factories import AccountFactory, BenchmarkSubmissionFactory, MemberFactory
+
+PAY = Category.COMPENSATION
+REASON = "This is not a salary but a company's revenue."
+
+
+def submit(member: Member, category: Category = PAY, **changes: Any) -> uuid.UUID:
+    """Send answers. Returns the number of their version."""
+    submissions.submit(member=member, category=category, answers={**ANSWERS[category], **changes})
+    return newest(member, category).pk
+
+
+def newest(member: Member, category: Category = PAY) -> BenchmarkVersion:
+    return BenchmarkVersion.objects.filter(member=member, category=category).latest("number")
+
+
+def state(number: uuid.UUID) -> str:
+    return str(BenchmarkReview.objects.filter(version=number).latest("pk").state)
+
+
+def points(member: Member) -> int:
+    member.refresh_from_db()
+    return member.total_points
+
+
+# Flags ---------------------------------------------------------------------------------------------------------------
+
+
+def flags(**answers: Any) -> dict[str, str]:
+    return review.flags(category=PAY, answers=answers, bands=results.last_bands(PAY))
+
+
+@pytest.mark.parametrize(
+    ("pay", "is_flagged"),
+    [(40_000, False), (39_999, True), (400_000, False), (400_001, True), (0, True), (2_000_000, True)],
+)
+def test_a_number_beyond_what_is_plausible_is_flagged_without_a_release(
+    pay: int, is_flagged: bool, db: None
+) -> None:
+    assert list(flags(gtm_engineer_us=pay)) == (["gtm_engineer_us"] if is_flagged else [])
+
+
+def test_the_quartiles_of_the_last_release_are_what_flags_go_by(db: None) -> None:
+    take_release(date(2026, 9, 1), gtm_engineer_us=(100_000, 110_000, 120_000))
+    assert list(flags(gtm_engineer_us=181_000)) == ["gtm_engineer_us"]
+    assert list(flags(gtm_engineer_us=180_000)) == []
+    assert list(flags(gtm_engineer_us=40_000)) == []
+    take_release(date(2026, 10, 1), gtm_engineer_us=(170_000, 180_000, 190_000))
+    assert list(flags(gtm_engineer_us=181_000)) == []
+    assert list(flags(gtm_engineer_us=109_000)) == ["gtm_engineer_us"]
+
+
+def test_flags_do_not_depend_on_live_answers(release: Release) -> None:
+    before = flags(gtm_engineer_us=250_000)
+    for _ in range(12):
+        submit(MemberFactory.create(), gtm_engineer_us=250_000)
+    assert flags(gtm_engineer_us=250_000) == before
+
+
+def test_every_number_has_a_plausible_range_that_is_not_flagged(db: None) -> None:
+    for category in Category:
+        for field in definitions.number_fields(category):
+            for number, is_flagged in (
+                (field.plausible[0], False),
+                (field.plausible[1], False),
+                (field.maximum, field.maximum > field.plausible[1]),
+            ):
+                found = review.flags(category=category, answers={field.name: number}, bands={})
+                assert bool(found) == is_flagged, f"{field.name} {number}"
+
+
+def test_a_first_state_has_the_version_s_own_moment(mia: Member) -> None:
+    number = submit(mia, gtm_engineer_us=1_000_000)
+    found = BenchmarkReview.objects.get(version=number)
+    assert found.created_at == newest(mia).recorded_at
+    assert found.reviewed_by is None
+    assert found.reason == (
+        "GTM engineer, United States: Outside of what is plausible: $40,000 to $400,000 a year."
+    )
+
+
+def test_what_the_gateway_wrote_gets_its_state_once(mia: Member, carl: Member) -> None:
+    BenchmarkSubmissionFactory.create(member=mia, data={"cost_per_domain": "12"})
+    BenchmarkSubmissionFactory.create(member=carl, data={"cost_per_domain": 5_000})
+    BenchmarkSubmissionFactory.create(data={"cost_per_domain": 12}, is_valid=False)
+    BenchmarkSubmissionFactory.create(data=["nonsense"])
+
+    assert review.receive_waiting() == 4
+    assert review.receive_waiting() == 0
+    found = {row.version.member_id: row for row in BenchmarkReview.objects.select_related("version")}
+    assert found[mia.pk].state == State.RECEIVED
+    assert found[carl.pk].state == State.FLAGGED
+    assert sorted(row.state for row in found.values()) == ["FLAGGED", "FLAGGED", "RECEIVED", "RECEIVED"]
+    assert all(row.created_at == row.version.recorded_at for row in found.values())
+
+    BenchmarkSubmission.objects.filter(member=mia).update(is_valid=False)
+    assert review.receive_waiting() == 1
+    assert review.receive_waiting() == 0
+    assert state(newest(mia, Category.INFRASTRUCTURE).pk) == State.FLAGGED
+
+
+# Decisions -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_rejection_takes_the_points_back_and_its_lifting_pays_again(mia: Member, sam: Account) -> None:
+    number = submit(mia)
+    assert points(mia) == 50
+    for _ in range(2):
+        assert review.reject(numbers=[number], reason=REASON, reviewer=sam) == 1
+        assert review.reject(numbers=[number], reason=REASON, reviewer=sam) == 0
+        assert (points(mia), state(number)) == (0, State.REJECTED)
+        assert not BenchmarkSubmission.objects.get().is_valid
+        assert review.publish(numbers=[number], reason="", reviewer=sam) == 1
+        assert review.publish(numbers=[number], reason="", reviewer=sam) == 0
+        assert (points(mia), state(number)) == (50, State.RECEIVED)
+        assert BenchmarkSubmission.objects.get().is_valid
+    rows = PointTransaction.objects.filter(member=mia).order_by("created_at", "pk")
+    assert [row.points for row in rows] == [50, -50, 50, -50, 50]
+    assert rows[1].reason == f"Your answers about pay were not accepted: {REASON}"
+    assert BenchmarkVersion.objects.count() == 1
+
+
+def test_what_the_gateway_paid_is_taken_back_too(mia: Member, sam: Account) -> None:
+    PointTransaction.objects.create(
+        member=mia, action="benchmark_submission", points=40, metadata={"category": "COMPENSATION"}
+    )
+    PointTransaction.objects.create(
+        member=mia, action="benchmark_submission", points=40, metadata={"category": "BUSINESS"}
+    )
+    BenchmarkSubmissionFactory.create(member=mia, category=PAY, data={"gtm_engineer_us": 120_000})
+    review.receive_waiting()
+    number = newest(mia).pk
+    review.reject(numbers=[number], reason=REASON, reviewer=sam)
+    assert points(mia) == 40
+    review.publish(numbers=[number], reason="", reviewer=sam)
+    assert points(mia) == 90
+
+
+def test_publishing_what_was_flagged_pays_nothing_again(mia: Member, sam: Account) -> None:
+    number = submit(mia, gtm_engineer_us=1_000_000)
+    assert (state(number), points(mia)) == (State.FLAGGED, 50)
+    review.publish(numbers=[number], reason="", reviewer=sam)
+    assert (state(number), points(mia)) == (State.RECEIVED, 50)
+
+
+def test_a_resubmission_clears_no_rejection_by_itself(mia: Member, sam: Account) -> None:
+    review.reject(numbers=[submit(mia)], reason=REASON, reviewer=sam)
+    again = submit(mia, gtm_engineer_us=130_000)
+    assert (state(again), points(mia)) == (State.FLAGGED, 0)
+    assert BenchmarkReview.objects.get(version=again).reason == review.RESUBMITTED
+    assert not BenchmarkSubmission.objects.get().is_valid
+
+    submissions.withdraw(member=mia, category=PAY)
+    anew = submit(mia, gtm_engineer_us=131_000)
+    assert (state(anew), points(mia)) == (State.FLAGGED, 0)
+    assert not BenchmarkSubmission.objects.get().is_valid
+    assert review.standing_rejection(member=mia, category=PAY) == REASON
+    assert submit(mia, Category.BUSINESS) and points(mia) == 50
+
+    review.publish(numbers=[anew], reason="Now it is right.", reviewer=sam)
+    assert (state(anew), points(mia)) == (State.RECEIVED, 100)
+    assert review.standing_rejection(member=mia, category=PAY) is None
+    assert state(submit(mia, gtm_engineer_us=132_000)) == State.RECEIVED
+
+
+def test_what_was_changed_or_withdrawn_meanwhile_is_not_decided(mia: Member, sam: Account) -> None:
+    former = submit(mia)
+    submit(mia, gtm_engineer_us=130_000)
+    other = submit(MemberFactory.create())
+    for decide in (review.publish, review.reject):
+        with pytest.raises(Refused, match="was changed or withdrawn since you looked at it"):
+            decide(numbers=[other, former], reason=REASON, reviewer=sam)
+    assert state(other) == State.RECEIVED
+    assert points(mia) == 50
+    current = newest(mia).pk
+    submissions.withdraw(member=mia, category=PAY)
+    with pytest.raises(Refused, match="was changed or withdrawn"):
+        review.reject(numbers=[current], reason=REASON, reviewer=sam)
+    withdrawal = newest(mia).pk
+    with pytest.raises(Refused, match="was changed or withdrawn"):
+        review.reject(numbers=[withdrawal], reason=REASON, reviewer=sam)
+
+
+def test_many_are_decided_at_once_all_or_none(sam: Account, db: None) -> None:
+    members = [MemberFactory.create() for _ in range(5)]
+    numbers = [submit(member) for member in members]
+    with pytest.raises(Refused, match="no longer exist"):
+        review.reject(numbers=[*numbers, uuid.uuid4()], reason=REASON, reviewer=sam)
+    assert {state(number) for number in numbers} == {State.RECEIVED}
+    assert review.reject(numbers=numbers, reason=REASON, reviewer=sam) == 5
+    assert {points(member) for member in members} == {0}
+    assert {state(number) for number in numbers} == {State.REJECTED}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "reason", "message"),
+    [
+        (1, "", "The reason has 0 characters"),
+        (1, "   too short", "The reason has 9 characters"),
+        (1, "x" * 401, "The reason has 401 characters. Give one of 10 to 400"),
+        (0, REASON, "Choose 1 to 50 answers, not 0"),
+        (51, REASON, "Choose 1 to 50 answers, not 51"),
+    ],
+)
+def test_a_decision_that_cannot_be_is_refused(
+    numbers: int, reason: str, message: str, mia: Member, sam: Account
+) -> None:
+    own = submit(mia)
+    given = [own, *(uuid.uuid4() for _ in range(numbers - 1))] if numbers else []
+    with pytest.raises(Refused, match=message):
+        review.reject(numbers=given, reason=reason, reviewer=sam)
+    assert points(mia) == 50
+
+
+def test_a_rejection_and_its_points_are_one_transaction(
+    mia: Member, sam: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = submit(mia)
+
+    def fail(**_: Any) -> None:
+        raise ledger.Refused("no")
+
+    monkeypatch.setattr(ledger, "reverse", fail)
+    with pytest.raises(ledger.Refused):
+        review.reject(numbers=[number], reason=REASON, reviewer=sam)
+    assert state(number) == State.RECEIVED
+    assert BenchmarkSubmission.objects.get().is_valid
+    assert not AuditLog.objects.filter(action="BENCHMARK_REJECTED").exists()
+
+
+# What staff see ------------------------------------------------------------------------------------------------------
+
+
+def test_the_queue_holds_versions_in_force_by_state(mia: Member, carl: Member, sam: Account) -> None:
+    former = submit(mia, gtm_engineer_us=1_000_000)
+    odd = submit(mia, gtm_engineer_us=1_000_001)
+    plain = submit(carl)
+    gone = MemberFactory.create()
+    submit(gone, gtm_engineer_us=1_000_000)
+    submissions.withdraw(member=gone, category=PAY)
+    rejected = submit(MemberFactory.create())
+    review.reject(numbers=[rejected], reason=REASON, reviewer=sam)
+
+    def numbers(state: State) -> list[uuid.UUID]:
+        entries, has_more = review.queue(state=state)
+        assert not has_more
+        assert {entry.week for entry in entries} <= {
+            datetime.now(UTC).date() - timedelta(datetime.now(UTC).weekday())
+        }
+        return [entry.number for entry in entries]
+
+    assert numbers(State.FLAGGED) == [odd]
+    assert numbers(State.RECEIVED) == [plain]
+    assert numbers(State.REJECTED) == [rejected]
+    assert former not in numbers(State.FLAGGED)
+
+
+def test_the_order_of_the_queue_tells_the_week_and_nothing_else(db: None) -> None:
+    numbers = [submit(MemberFactory.create(), gtm_engineer_us=500_000 + n) for n in range(12)]
+    [*entries], _ = review.queue(state=State.FLAGGED)
+    assert [entry.number for entry in entries] == sorted(numbers)
+
+
+def test_the_queue_has_pages(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(review, "MAX_AT_ONCE", 2)
+    numbers = {submit(MemberFactory.create()) for _ in range(3)}
+    first, has_more = review.queue(state=State.RECEIVED)
+    second, has_still_more = review.queue(state=State.RECEIVED, page=2)
+    assert (has_more, has_still_more) == (True, False)
+    assert {entry.number for entry in (*first, *second)} == numbers
+
+
+def test_a_look_shows_the_answers_and_is_recorded(mia: Member, sam: Account, release: Release) -> None:
+    number = submit(mia, gtm_engineer_us=399_000)
+    [look] = review.look(numbers=[number], viewer=sam)
+    assert look.number == number
+    assert look.state == State.FLAGGED
+    [pay, text] = look.lines
+    assert (pay.field.name, int(pay.answer), pay.fault) == (
+        "gtm_engineer_us", 399_000, "Far outside of the quartiles of the last release.",
+    )  # fmt: skip
+    assert pay.band
+    assert (pay.band.p25, pay.band.p75) == (100_000, 140_000)
+    assert text.answer == "$100 a meeting"
+    assert [(decision.decided_at, decision.reviewed_by) for decision in look.decisions] == [(None, "")]
+    seen = AuditLog.objects.get(action="BENCHMARK_SEEN")
+    assert (seen.entity_type, seen.entity_id, seen.details, seen.performed_by) == (
+        "BenchmarkVersion", str(number), None, "sam",
+    )  # fmt: skip
+
+
+def test_every_look_is_a_row(sam: Account, db: None) -> None:
+    numbers = [submit(MemberFactory.create()) for _ in range(3)]
+    review.look(numbers=numbers, viewer=sam)
+    review.look(numbers=numbers[:1], viewer=sam)
+    assert AuditLog.objects.filter(action="BENCHMARK_SEEN").count() == 4
+    with pytest.raises(Refused, match="51 answers are too many at once"):
+        review.look(numbers=[uuid.uuid4() for _ in range(51)], viewer=sam)
+
+
+def test_exact_answers_are_counted_and_the_count_recorded(sam: Account, db: None) -> None:
+    for price in (12, 12, 12.5):
+        BenchmarkSubmissionFactory.create(data={"cost_per_domain": price, "domain_vendor": "porkbun"})
+    price_field = definitions.field(Category.INFRASTRUCTURE, "cost_per_domain")
+    found = review.count(category=Category.INFRASTRUCTURE, field=price_field, answer=12, viewer=sam)
+    assert found == 2
+    [row] = AuditLog.objects.filter(action="BENCHMARK_COUNTED")
+    assert (row.entity_id, row.details) == ("INFRASTRUCTURE.cost_per_domain", {"answer": 12})
+
+
+def test_the_count_goes_through_the_gin_index_at_200_000_rows(db: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role TO replica")  # no triggers, and no members
+        cursor.execute(
+            """INSERT INTO "BenchmarkSubmission" (id, "memberId", category, data, "updatedAt")
+               SELECT 's' || n, 'g' || n, 'INFRASTRUCTURE',
+                      jsonb_build_object('version', 1, 'cost_per_domain', n % 997, 'domain_vendor', 'porkbun'), now()
+                 FROM generate_series(1, 200000) AS n"""
+        )
+        cursor.execute('ANALYZE "BenchmarkSubmission"')
+    rows = review.exact(category=Category.INFRASTRUCTURE, answers={"cost_per_domain": 12})
+    assert "BenchmarkSubmission_data_idx" in rows.explain()
+    assert rows.count() == 201
+
+
+# At once -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def committing(migrated: Database, django_db_blocker: Any) -> Iterator[Database]:
+    with django_db_blocker.unblock(), migrated.as_default_connection():
+        yield migrated
+
+
+def test_decisions_submissions_and_first_states_at_once_keep_the_points_right(committing: Database) -> None:
+    staff = [AccountFactory.create(username=f"staff{n}", is_staff=True) for n in range(2)]
+    members = [MemberFactory.create() for _ in range(4)]
+    for member in members:
+        submit(member)
+
+    def work(worker: int) -> None:
+        try:
+            for n in range(15):
+                member = members[(worker + n) % 4]
+                try:
+                    if worker == 0:
+                        submit(member, gtm_engineer_us=100_000 + n)
+                    elif worker == 1:
+                        BenchmarkSubmission.objects.filter(member=member).update(
+                            data={"gtm_engineer_us": 90_000 + n}
+                        )
+                        review.receive_waiting()
+                    else:
+                        decide = (review.reject, review.publish)[n % 2]
+                        numbers = [newest(one).pk for one in members[n % 3 :]]
+                        decide(numbers=numbers, reason=REASON, reviewer=staff[worker - 2])
+                except Refused:
+                    continue
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    review.receive_waiting()
+    for member in members:
+        rejected = review.is_rejection_standing(member=member, category=PAY)
+        assert points(member) == (0 if rejected else 50)
+        firsts = BenchmarkReview.objects.filter(version__member=member, reviewed_by=None)
+        assert firsts.count() == BenchmarkVersion.objects.filter(member=member).count()

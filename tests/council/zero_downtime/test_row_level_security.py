@@ -1,0 +1,71 @@
+"""Tables of other apps are shut to the data API where there is one, and nowhere else."""
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.council.zero_downtime.test_deploy import V1_SQL, Deploy, deploy, open_transaction
+from tests.databases import Database, server_of_its_own
+
+__all__ = ["deploy"]
+
+OPEN = """
+    SELECT relname FROM pg_class
+     WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND NOT relrowsecurity
+       AND relname ~ '^(auth|council|django)_'
+     ORDER BY relname
+"""
+SHUT_AFTER = [
+    "auth_group",
+    "auth_group_permissions",
+    "auth_permission",
+    "council_account_groups",
+    "council_account_user_permissions",
+    "django_admin_log",
+    "django_content_type",
+    "django_migrations",
+    "django_session",
+]
+
+
+@pytest.fixture
+def supabase() -> Iterator[Database]:
+    """The gateway's database on a server with the data API's roles, which no other test is to see."""
+    with server_of_its_own() as (_, database):
+        database.execute(V1_SQL + "CREATE ROLE anon; CREATE ROLE authenticated")
+        yield database
+
+
+def test_where_there_is_no_data_api_their_tables_stay_as_they_come(migrated: Database) -> None:
+    assert [table for (table,) in migrated.fetch(OPEN)] == SHUT_AFTER
+
+
+def test_where_there_is_one_they_are_shut_which_the_plan_tells_and_the_settings_except(
+    supabase: Database, deploy: Callable[..., Deploy]
+) -> None:
+    refused = supabase.manage("write_manifest", "--file", "/dev/null", check=False)
+    assert "The server has the data API's roles (anon, authenticated)" in refused.stderr
+
+    planned = supabase.manage("migrate", "--plan", check=False).stdout
+    assert f"After the migrations\n  Enable row level security on {', '.join(SHUT_AFTER)}\n" in planned
+
+    supabase.manage("migrate")
+
+    assert supabase.fetch(OPEN) == []
+    assert supabase.manage("verify_schema").returncode == 0
+
+    supabase.execute("ALTER TABLE django_session DISABLE ROW LEVEL SECURITY; DROP TABLE django_admin_log")
+    verified = supabase.manage("verify_schema", check=False).stdout
+    assert "django_session is off, expected on" in verified
+    planned = supabase.manage("migrate", "--plan", "--format", "json", check=False).stdout
+    assert json.loads(planned)["row_level_security"] == ["django_session"]
+
+    with open_transaction(supabase, "SELECT * FROM django_session"):
+        assert deploy(supabase, "--patience", "300ms").finish() == 1
+        excepting = {"DJANGO_SETTINGS_MODULE": "tests.settings_that_except"}
+        assert deploy(supabase, **excepting).finish() == 0
+        run = deploy(supabase)
+        run.wait_for("waiting, .*django_session")
+    assert run.finish() == 0, run.output
+    assert supabase.fetch(OPEN) == []
