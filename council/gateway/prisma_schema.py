@@ -131,7 +131,7 @@ def _type(field: Any) -> str:
         return f"{_type(field.base_field)}[]"
     if isinstance(field, models.DecimalField):
         return f"Decimal @db.Decimal({field.max_digits}, {field.decimal_places})"
-    if isinstance(field, models.CharField) and not isinstance(field, models.TextField):
+    if isinstance(field, models.CharField):
         return f"String @db.VarChar({field.max_length})"
     return next((name for kind, name in TYPES if isinstance(field, kind)), 'Unsupported("tsvector")')
 
@@ -171,7 +171,8 @@ def _keys(model: Model, found: Sequence[Model]) -> list[ForeignKeyConstraint]:
 
 def key_parent(model: Model, key: ForeignKeyConstraint) -> Model:
     field: Any = model._meta.get_field(key.field)
-    return field.related_model  # type: ignore[no-any-return]
+    parent: Model = field.related_model
+    return parent
 
 
 def _relation(model: Model, key: ForeignKeyConstraint, named: set[str]) -> str:
@@ -221,7 +222,8 @@ def _single_unique(model: Model, field: Any) -> Iterator[str]:
 def _unique(model: Model) -> Iterator[str]:
     for index in _unique_indexes(model):
         if len(index.fields) > 1:
-            columns = ", ".join(model._meta.get_field(name).column for name in index.fields)  # type: ignore[union-attr]
+            fields: list[Any] = [model._meta.get_field(name) for name in index.fields]
+            columns = ", ".join(field.column for field in fields)
             yield f"@@unique([{columns}], map: {json.dumps(index.name)})"
 
 
