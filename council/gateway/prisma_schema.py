@@ -123,8 +123,8 @@ def _field(model: Model, field: Any) -> str:
 
 
 def _type(field: Any) -> str:
-    if isinstance(field, models.ForeignKey | models.GeneratedField):
-        return _type(getattr(field, "target_field", None) or field.output_field)
+    if target := getattr(field, "target_field", None) or getattr(field, "output_field", None):
+        return _type(target)
     if isinstance(field, EnumField):
         return str(field.enum)
     if isinstance(field, ArrayField):
