@@ -54,19 +54,14 @@ class Award:
         return _key(self.action, self.member_id, self.subject)
 
 
-# By key, so that two statements with the same keys wait for each other, and never both ways. Before that, the members
-# are locked in the order of the ledger's triggers, which give the gateway's rows the same keys behind that lock.
+# By key, so that two statements with the same keys wait for each other, and never both ways.
 AWARD = """
-      WITH locked AS MATERIALIZED (
-             SELECT id FROM "Member" WHERE id = ANY (%(member_ids)s::text[]) ORDER BY id FOR NO KEY UPDATE
-           )
     INSERT INTO "PointTransaction" (id, "memberId", action, points, metadata, "idempotencyKey")
     SELECT given.id, given.member_id, given.action, rule.points * given.times, given.metadata::jsonb, given.key
       FROM unnest(%(ids)s::text[], %(member_ids)s::text[], %(actions)s::text[], %(times)s::int[],
                   %(metadata)s::text[], %(keys)s::text[])
            WITH ORDINALITY AS given (id, member_id, action, times, metadata, key, place)
       JOIN "PointRule" AS rule ON rule.action = given.action AND rule.enabled AND rule.points > 0
-     CROSS JOIN (SELECT count(*) FROM locked) AS all_locked
      ORDER BY given.key, given.place
         ON CONFLICT ("idempotencyKey") WHERE "idempotencyKey" IS NOT NULL DO NOTHING
     RETURNING *

@@ -119,8 +119,9 @@ REVERSAL = Trigger(
 )
 
 # The gateway pays without keys. A row of its own gets the key of what it pays for, where it is the first of it: so
-# Django does not pay that again. The members are locked by then, as this trigger's name comes after the other's, and
-# whoever pays with a key locks them first (ledger.AWARD): nobody else can be adding the same key.
+# Django does not pay that again. The members are locked by then, as this trigger's name comes after the other's, so two
+# rows without keys never ask for the same one. Whoever pays with a key has it before the member is locked: where
+# one is at it at the same moment, the row stays without, and the gateway neither waits for long nor fails.
 KEYS = Trigger(
     name="trg_update_point_transaction_keys",
     function="update_point_transaction_keys",
@@ -128,26 +129,34 @@ KEYS = Trigger(
     when=pgtrigger.After,
     operation=pgtrigger.Insert,
     referencing=pgtrigger.Referencing(new="new_rows"),
-    settings={"enable_seqscan": "off", "jit": "off"},
+    settings={"enable_seqscan": "off", "jit": "off", "lock_timeout": "50ms"},
     func="""
+        DECLARE
+          paid record;
         BEGIN
-          IF EXISTS (SELECT FROM new_rows
-                      WHERE "idempotencyKey" IS NULL
-                        AND action IN ('intro_completed', 'benchmark_submission', 'resource_download')) THEN
-            UPDATE @extschema@."PointTransaction" AS entry
-               SET "idempotencyKey" = paid.key
-              FROM (SELECT DISTINCT ON (key) id, key
-                      FROM (SELECT id,
-                                   "createdAt" AS created_at,
-                                   @extschema@.point_transaction_key(action, "memberId", metadata) AS key
-                              FROM new_rows
-                             WHERE "idempotencyKey" IS NULL AND "reversesId" IS NULL AND points > 0) AS entries
-                     WHERE key IS NOT NULL
-                     ORDER BY key, created_at, id) AS paid
-             WHERE entry.id = paid.id
+          FOR paid IN
+            SELECT DISTINCT ON (key) id, key
+              FROM (SELECT id,
+                           "createdAt" AS created_at,
+                           @extschema@.point_transaction_key(action, "memberId", metadata) AS key
+                      FROM new_rows
+                     WHERE "idempotencyKey" IS NULL
+                       AND "reversesId" IS NULL
+                       AND points > 0
+                       AND action IN ('intro_completed', 'benchmark_submission', 'resource_download')) AS entries
+             WHERE key IS NOT NULL
                AND NOT EXISTS (SELECT FROM @extschema@."PointTransaction" AS other
-                                WHERE other."idempotencyKey" = paid.key);
-          END IF;
+                                WHERE other."idempotencyKey" = entries.key)
+             ORDER BY key, created_at, id
+          LOOP
+            BEGIN
+              UPDATE @extschema@."PointTransaction" AS entry
+                 SET "idempotencyKey" = paid.key
+               WHERE entry.id = paid.id;
+            EXCEPTION WHEN unique_violation OR lock_not_available THEN
+              NULL;
+            END;
+          END LOOP;
           RETURN NULL;
         END
     """,

@@ -61,24 +61,32 @@ BEGIN
 END"""
 
 UPDATE_POINT_TRANSACTION_KEYS = """\
+DECLARE
+  paid record;
 BEGIN
-  IF EXISTS (SELECT FROM new_rows
-              WHERE "idempotencyKey" IS NULL
-                AND action IN ('intro_completed', 'benchmark_submission', 'resource_download')) THEN
-    UPDATE @extschema@."PointTransaction" AS entry
-       SET "idempotencyKey" = paid.key
-      FROM (SELECT DISTINCT ON (key) id, key
-              FROM (SELECT id,
-                           "createdAt" AS created_at,
-                           @extschema@.point_transaction_key(action, "memberId", metadata) AS key
-                      FROM new_rows
-                     WHERE "idempotencyKey" IS NULL AND "reversesId" IS NULL AND points > 0) AS entries
-             WHERE key IS NOT NULL
-             ORDER BY key, created_at, id) AS paid
-     WHERE entry.id = paid.id
+  FOR paid IN
+    SELECT DISTINCT ON (key) id, key
+      FROM (SELECT id,
+                   "createdAt" AS created_at,
+                   @extschema@.point_transaction_key(action, "memberId", metadata) AS key
+              FROM new_rows
+             WHERE "idempotencyKey" IS NULL
+               AND "reversesId" IS NULL
+               AND points > 0
+               AND action IN ('intro_completed', 'benchmark_submission', 'resource_download')) AS entries
+     WHERE key IS NOT NULL
        AND NOT EXISTS (SELECT FROM @extschema@."PointTransaction" AS other
-                        WHERE other."idempotencyKey" = paid.key);
-  END IF;
+                        WHERE other."idempotencyKey" = entries.key)
+     ORDER BY key, created_at, id
+  LOOP
+    BEGIN
+      UPDATE @extschema@."PointTransaction" AS entry
+         SET "idempotencyKey" = paid.key
+       WHERE entry.id = paid.id;
+    EXCEPTION WHEN unique_violation OR lock_not_available THEN
+      NULL;
+    END;
+  END LOOP;
   RETURN NULL;
 END"""
 
@@ -105,10 +113,7 @@ END"""
 
 
 class Migration(migrations.Migration):
-    dependencies = [
-        ("council", "0014_like_indexes"),
-        ("gamification", "0022_point_transaction_key"),
-    ]
+    dependencies = [("council", "0015_figure_table"), ("gamification", "0022_point_transaction_key")]
     operations = [
         zero_downtime.ReplaceTrigger(
             model_name="pointtransaction",
@@ -135,12 +140,17 @@ class Migration(migrations.Migration):
                 sql=triggers.TriggerSqlV1(
                     body=UPDATE_POINT_TRANSACTION_KEYS,
                     function="update_point_transaction_keys",
-                    hash="b73a32530da90a1eb0d31f30d62a3f63b8c9c6e2",
+                    hash="cfc3e308d2979ad7894ff8813cc8b1a5b2548c99",
                     level="STATEMENT",
                     name="trg_update_point_transaction_keys",
                     operation="INSERT",
                     referencing="REFERENCING NEW TABLE AS new_rows",
-                    settings={"enable_seqscan": "off", "jit": "off", "search_path": ""},
+                    settings={
+                        "enable_seqscan": "off",
+                        "jit": "off",
+                        "lock_timeout": "50ms",
+                        "search_path": "",
+                    },
                     table="PointTransaction",
                     when="AFTER",
                 ),
