@@ -126,7 +126,9 @@ if not DEBUG:
 SECRET_KEY_FALLBACKS = [key for key in os.environ.get("SECRET_KEY_FALLBACKS", "").split(",") if key]
 # Where whoever finds a hole reports it: an address of mail or of a page, as a URI. Unset: security@ the site's name.
 SECURITY_CONTACT = os.environ.get("SECURITY_CONTACT", "")
-LOGGING = logs.configuration(level=os.environ.get("LOG_LEVEL", "WARNING").upper())
+LOGGING = logs.configuration(level=os.environ.get("LOG_LEVEL", "WARNING").upper(), is_json=not DEBUG)
+# Sentry, or a service that speaks its protocol: gets what the log gets of an error, and no more.
+SENTRY_DSN = text("SENTRY_DSN")
 SESSION_COOKIE_AGE = 7 * 24 * 3600
 CSRF_COOKIE_HTTPONLY = True
 # How many proxies add to X-Forwarded-For. In production one at least, the one that ends TLS.
