@@ -149,6 +149,9 @@ CONTENT_SECURITY_POLICY = {
 }
 
 INSTALLED_APPS = [
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
     "benchmarks",
     "resources",
     "gamification",
@@ -177,7 +180,8 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "council.sessions.Authentication",
+    "django_otp.middleware.OTPMiddleware",
     "council.throttle.Throttle",
     "council.access.MembersOnly",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -211,6 +215,9 @@ AUTHENTICATION_BACKENDS = [
 PASSWORD_HASHERS = ["council.passwords.Argon2Hasher", "django.contrib.auth.hashers.PBKDF2PasswordHasher"]
 # How many passwords a process looks at in one moment; as many again wait a second, and the rest is told to come back.
 SIGN_INS_AT_ONCE = number("SIGN_INS_AT_ONCE", default=2)
+# Whether staff give a code of an authenticator app after their password.
+STAFF_SECOND_FACTOR = flag("STAFF_SECOND_FACTOR", default=not DEBUG)
+OTP_TOTP_ISSUER = "Revenue Council"
 LOGIN_URL = "council:sign-in"
 LOGIN_REDIRECT_URL = "gamification:overview"  # where a member goes who asked for no page
 # What the header of every page shows to members: the name, and the page's URL name.

@@ -7,7 +7,7 @@ NEXT_WEEKDAY = Function(
     name="next_weekday",
     arguments="day date",
     definition="""\
-RETURNS date LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURNS date LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path TO ''
 RETURN day + CASE extract(isodow FROM day) WHEN 5 THEN 3 WHEN 6 THEN 2 ELSE 1 END""",
 )
 
@@ -59,7 +59,7 @@ POINT_TRANSACTION_KEY = Function(
     name="point_transaction_key",
     arguments="action text, member_id text, metadata jsonb",
     definition="""\
-RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path TO ''
 RETURN substring(
     CASE action
     WHEN 'intro_completed' THEN action || ':' || member_id

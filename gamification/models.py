@@ -101,6 +101,8 @@ class PointTransaction(models.Model):
             triggers.UPDATE_MEMBER_POINTS,
             triggers.KEYS,
             triggers.APPEND_ONLY,
+            triggers.LIMITS,
+            triggers.WITH_ITS_MEMBER,
             triggers.NO_TRUNCATE,
             triggers.IN_UTC,
             triggers.REVERSAL,

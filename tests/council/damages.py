@@ -634,6 +634,17 @@ DAMAGES: dict[str, Damage] = {
         "a member's rows stayed when the member went, expected none",
         is_curable=False,
     ),
+    "a child table of the ledger": Damage(
+        'CREATE TABLE child () INHERITS ("PointTransaction")',
+        "ways past the points triggers",
+        "public.child inherits from public.PointTransaction: its rows are read as those of PointTransaction",
+    ),
+    "triggers that are off from the start": Damage(
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET session_replication_role TO replica', "
+        "current_database()); END $$",
+        "ways past the points triggers",
+        "sessions begin with triggers off: DATABASE ",
+    ),
     "a column that no row can be added without": Damage(
         'ALTER TABLE "Member" ADD "taxNumber" text NOT NULL',
         "points trigger, tried",

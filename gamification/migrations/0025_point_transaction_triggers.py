@@ -1,8 +1,8 @@
-"""The gateway's rows get the keys of what they pay for; `updatedAt` moves when a member's points do.
+"""Triggers: trg_update_member_points, trg_update_point_transaction_keys and trg_point_transaction_append_only.
 
 Locks: SHARE ROW EXCLUSIVE on PointTransaction, for an instant; writing waits.
-Safe with the code before it: yes, it reads no key of the gateway's rows. Way back: puts back the triggers before
-these (ACCESS EXCLUSIVE for an instant where one goes); keys that were given stay.
+Safe with the code before it: yes, unless it writes what they refuse.
+Way back: puts back what was there before (ACCESS EXCLUSIVE for an instant where a trigger goes).
 """
 
 from django.db import migrations
@@ -49,6 +49,12 @@ BEGIN
            "updatedAt" = CURRENT_TIMESTAMP AT TIME ZONE 'UTC'
      WHERE member.id = added.member_id
     RETURNING added.first_day < member."lastActiveAt"::date INTO fills_gap;
+    IF NOT FOUND THEN
+      RAISE EXCEPTION 'The points of member % cannot be added up: the row is not to be changed by %.',
+        added.member_id, current_user
+        USING ERRCODE = 'insufficient_privilege',
+              HINT = 'Row level security or a trigger on "Member" is in the way.';
+    END IF;
     IF fills_gap THEN
       UPDATE @extschema@."Member" AS member
          SET "currentStreak" = ledger.streak,
@@ -99,7 +105,8 @@ BEGIN
       RETURN NEW;
     END IF;
   END IF;
-  IF NOT EXISTS (SELECT FROM @extschema@."Member" AS member WHERE member.id = OLD."memberId") THEN
+  IF pg_trigger_depth() > 1
+     AND NOT EXISTS (SELECT FROM @extschema@."Member" AS member WHERE member.id = OLD."memberId") THEN
     IF TG_OP = 'DELETE' THEN
       RETURN OLD;
     ELSIF to_jsonb(NEW) - 'memberId' = to_jsonb(OLD) - 'memberId' THEN
@@ -113,7 +120,7 @@ END"""
 
 
 class Migration(migrations.Migration):
-    dependencies = [("council", "0015_figure_table"), ("gamification", "0022_point_transaction_key")]
+    dependencies = [("council", "0015_figure_table"), ("gamification", "0024_point_transaction_key")]
     operations = [
         zero_downtime.ReplaceTrigger(
             model_name="pointtransaction",
@@ -122,7 +129,7 @@ class Migration(migrations.Migration):
                 sql=triggers.TriggerSqlV1(
                     body=UPDATE_MEMBER_POINTS,
                     function="update_member_total_points",
-                    hash="ffad3226b57f5514557e0ea0463497265a1a1baf",
+                    hash="284139ed351941f8b6b4f96ef49f53f618050390",
                     level="STATEMENT",
                     name="trg_update_member_points",
                     operation="INSERT",
@@ -163,7 +170,7 @@ class Migration(migrations.Migration):
                 sql=triggers.TriggerSqlV1(
                     body=POINT_TRANSACTION_APPEND_ONLY,
                     function="refuse_point_transaction_change",
-                    hash="68b9dad1cf706ad8b3ad990f5721357611af3556",
+                    hash="88c2d632040c12570b7409a5e82176d9b414f8fc",
                     level="ROW",
                     name="trg_point_transaction_append_only",
                     operation="DELETE OR UPDATE",

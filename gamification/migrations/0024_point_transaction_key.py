@@ -8,7 +8,7 @@ from django.db import migrations
 from council import zero_downtime
 
 POINT_TRANSACTION_KEY = """\
-RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path TO ''
 RETURN substring(
     CASE action
     WHEN 'intro_completed' THEN action || ':' || member_id
@@ -18,7 +18,7 @@ RETURN substring(
 
 
 class Migration(migrations.Migration):
-    dependencies = [("council", "0014_like_indexes"), ("gamification", "0021_like_index")]
+    dependencies = [("council", "0014_like_indexes"), ("gamification", "0023_whole_ledger_triggers")]
     operations = [
         zero_downtime.CreateFunction(
             name="point_transaction_key",
