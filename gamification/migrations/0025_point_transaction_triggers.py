@@ -1,8 +1,8 @@
-"""Triggers: trg_update_member_points, trg_update_point_transaction_keys and trg_point_transaction_append_only.
+"""The gateway's rows get the keys of what they pay for; `updatedAt` moves when a member's points do.
 
 Locks: SHARE ROW EXCLUSIVE on PointTransaction, for an instant; writing waits.
-Safe with the code before it: yes, unless it writes what they refuse.
-Way back: puts back what was there before (ACCESS EXCLUSIVE for an instant where a trigger goes).
+Safe with the code before it: yes, it reads no key of the gateway's rows. Way back: puts back the triggers before
+these (ACCESS EXCLUSIVE for an instant where one goes); keys that were given stay.
 """
 
 from django.db import migrations
