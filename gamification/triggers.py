@@ -253,7 +253,12 @@ WITH_ITS_MEMBER = Trigger(
     referencing=pgtrigger.Referencing(old="old_rows", new="new_rows"),
     func="""
         BEGIN
-          IF NOT EXISTS (SELECT FROM new_rows) THEN
+          -- A key alone: each row was looked at before it was changed.
+          IF NOT EXISTS (
+            SELECT FROM new_rows
+              FULL JOIN old_rows USING (id)
+             WHERE to_jsonb(new_rows) - 'idempotencyKey' IS DISTINCT FROM to_jsonb(old_rows) - 'idempotencyKey'
+          ) THEN
             RETURN NULL;
           END IF;
           IF EXISTS (

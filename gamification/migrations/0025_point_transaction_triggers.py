@@ -7,6 +7,8 @@ these (ACCESS EXCLUSIVE for an instant where one goes); keys that were given sta
 
 from django.db import migrations
 
+from django.db import migrations
+
 from council import zero_downtime
 from council.postgres import triggers
 
@@ -118,6 +120,42 @@ BEGIN
           HINT = 'Add a row that reverses it.';
 END"""
 
+POINT_TRANSACTION_WITH_ITS_MEMBER = """\
+BEGIN
+  -- A key alone: each row was looked at before it was changed.
+  IF NOT EXISTS (
+    SELECT FROM new_rows
+      FULL JOIN old_rows USING (id)
+     WHERE to_jsonb(new_rows) - 'idempotencyKey' IS DISTINCT FROM to_jsonb(old_rows) - 'idempotencyKey'
+  ) THEN
+    RETURN NULL;
+  END IF;
+  IF EXISTS (
+    SELECT FROM new_rows
+      FULL JOIN old_rows USING (id)
+     WHERE to_jsonb(new_rows) - 'memberId' IS DISTINCT FROM to_jsonb(old_rows) - 'memberId'
+  ) OR EXISTS (
+    SELECT FROM @extschema@."PointTransaction" AS entry
+     WHERE entry."memberId" IN (SELECT "memberId" FROM new_rows)
+       AND entry.id NOT IN (SELECT id FROM new_rows)
+  ) OR EXISTS (
+    SELECT FROM (SELECT DISTINCT "memberId" AS id FROM new_rows) AS moved
+      LEFT JOIN @extschema@."Member" AS member ON member.id = moved.id
+      LEFT JOIN @extschema@.points_by_ledger(ARRAY(SELECT "memberId" FROM new_rows)) AS ledger
+             ON ledger.member_id = moved.id
+     WHERE (member."totalPoints", member."pointsMonth", member."monthPoints",
+            member."lastActiveAt", member."currentStreak")
+           IS DISTINCT FROM
+           (ledger.total_points, ledger.points_month, ledger.month_points,
+            ledger.last_active_at, ledger.streak)
+  ) THEN
+    RAISE EXCEPTION 'The points ledger is append-only: rows of a member were to become those of another.'
+      USING ERRCODE = 'restrict_violation',
+            HINT = 'A member may get another id. Are the figures right? See manage.py reconcile_points.';
+  END IF;
+  RETURN NULL;
+END"""
+
 
 class Migration(migrations.Migration):
     dependencies = [("council", "0015_figure_table"), ("gamification", "0024_point_transaction_key")]
@@ -177,6 +215,24 @@ class Migration(migrations.Migration):
                     settings={"search_path": ""},
                     table="PointTransaction",
                     when="BEFORE",
+                ),
+            ),
+        ),
+        zero_downtime.ReplaceTrigger(
+            model_name="pointtransaction",
+            trigger=triggers.CompiledTrigger(
+                name="trg_point_transaction_with_its_member",
+                sql=triggers.TriggerSqlV1(
+                    body=POINT_TRANSACTION_WITH_ITS_MEMBER,
+                    function="check_point_transaction_member_change",
+                    hash="986b9fc4ffd62405436749b3c71c16b641d6a263",
+                    level="STATEMENT",
+                    name="trg_point_transaction_with_its_member",
+                    operation="UPDATE",
+                    referencing="REFERENCING OLD TABLE AS old_rows  NEW TABLE AS new_rows",
+                    settings={"search_path": ""},
+                    table="PointTransaction",
+                    when="AFTER",
                 ),
             ),
         ),
