@@ -7,8 +7,6 @@ these (ACCESS EXCLUSIVE for an instant where one goes); keys that were given sta
 
 from django.db import migrations
 
-from django.db import migrations
-
 from council import zero_downtime
 from council.postgres import triggers
 
