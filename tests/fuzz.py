@@ -7,7 +7,7 @@ forms are read from the pages: so new pages are tried without a word here. The d
 written: dates without end, deep JSON, a name of a megabyte. The limits on attempts and forms are lifted, so that
 requests get further. A seed makes the same requests again.
 """
-# ruff: noqa: E501, T201  # lists of junk, and a command
+# ruff: noqa: E501, PLR0912, T201  # lists of junk, and a command
 
 import argparse
 import random
@@ -208,6 +208,9 @@ class Fuzzer:
     def one(self) -> Found | None:
         address = self.random.choice(self.addresses)
         who, browser = self.random.choice(list(self.browsers.items()))
+        if address.name.startswith("admin:") and self.random.random() < 0.8:
+            who = self.random.choice(["admin", "superuser", "superuser"])  # others are led away from most
+            browser = self.browsers[who]
         method = self.random.choice(METHODS)
         with suppress(ValueError):
             path = self.path(address)
@@ -251,7 +254,8 @@ class Fuzzer:
             status, self.error = 500, f"{type(error).__name__}: {error} ({where})"
         self.statuses[status] += 1
         self.reached[address.name or address.format] += 1
-        if saved != browser.cookies.output() and who != "stranger":
+        # Signed out, or another account by now.
+        if browser.account and (saved != browser.cookies.output() or method == "POST" or status == 302):
             browser.renew()
         if status >= 500:
             shown = {name: each for name, each in extra.items() if name != "QUERY_STRING"}
@@ -316,6 +320,11 @@ def prepare(connection: Any) -> Fuzzer:
             """Sign in anew, after a request that may have signed out."""
             self.cookies.clear()
             if self.account:
+                kept = {
+                    name: getattr(self.account, name) for name in ("is_active", "is_staff", "is_superuser")
+                }
+                type(self.account).objects.filter(pk=self.account.pk).update(**kept)
+                self.account.refresh_from_db(fields=["password", "session_generation"])
                 self.force_login(self.account)
 
     poisoned = Member.objects.order_by("pk").first()
