@@ -274,7 +274,10 @@ EQUALS = "SELECT count(*) FROM submissions WHERE data -> 'cost_per_inbox' = '{nu
 TWO_FIELDS = """
     SELECT count(*) FROM submissions WHERE data @> '{{"cost_per_inbox": {number}, "domain_vendor": "porkbun"}}'
 """
-ADD = "INSERT INTO submissions SELECT id, data FROM submissions WHERE id = {number}"
+ADD = """
+    INSERT INTO submissions VALUES (
+        {number}, '{{"version": 1, "cost_per_domain": 12, "cost_per_inbox": {number}, "domain_vendor": "porkbun"}}')
+"""
 
 
 def compare_indexes(server: Server, *, rows: int, calls: int) -> tuple[str, dict[str, Any]]:
