@@ -54,5 +54,19 @@ SELECT member_id,
 $function$""",
 )
 
+# The key of what is paid once, as ledger.Award makes it; NULL where the row does not say what it is for.
+POINT_TRANSACTION_KEY = Function(
+    name="point_transaction_key",
+    arguments="action text, member_id text, metadata jsonb",
+    definition="""\
+RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path TO ''
+RETURN substring(
+    CASE action
+    WHEN 'intro_completed' THEN action || ':' || member_id
+    WHEN 'benchmark_submission' THEN action || ':' || member_id || ':' || nullif(metadata ->> 'category', '')
+    WHEN 'resource_download' THEN action || ':' || member_id || ':' || nullif(metadata ->> 'resourceId', '')
+    END FROM '^.{1,200}$')""",
+)
+
 # In the order in which they are made: one may call those before it.
-ALL = [NEXT_WEEKDAY, POINTS_BY_LEDGER]
+ALL = [NEXT_WEEKDAY, POINTS_BY_LEDGER, POINT_TRANSACTION_KEY]

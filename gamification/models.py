@@ -99,6 +99,7 @@ class PointTransaction(models.Model):
         ]
         triggers = [
             triggers.UPDATE_MEMBER_POINTS,
+            triggers.KEYS,
             triggers.APPEND_ONLY,
             triggers.LIMITS,
             triggers.WITH_ITS_MEMBER,

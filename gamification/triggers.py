@@ -58,7 +58,8 @@ UPDATE_MEMBER_POINTS = Trigger(
                           THEN member."currentStreak"
                           WHEN added.first_day <= @extschema@.next_weekday(member."lastActiveAt"::date)
                           THEN member."currentStreak" + 1
-                          ELSE 1 END
+                          ELSE 1 END,
+                   "updatedAt" = CURRENT_TIMESTAMP AT TIME ZONE 'UTC'
              WHERE member.id = added.member_id
             RETURNING added.first_day < member."lastActiveAt"::date INTO fills_gap;
             IF NOT FOUND THEN
@@ -162,9 +163,54 @@ LIMITS = Trigger(
     """,
 )
 
+# The gateway pays without keys. A row of its own gets the key of what it pays for, where it is the first of it: so
+# Django does not pay that again. The members are locked by then, as this trigger's name comes after the other's, so two
+# rows without keys never ask for the same one. Whoever pays with a key has it before the member is locked: where
+# one is at it at the same moment, the row stays without, and the gateway neither waits for long nor fails.
+KEYS = Trigger(
+    name="trg_update_point_transaction_keys",
+    function="update_point_transaction_keys",
+    level=pgtrigger.Statement,
+    when=pgtrigger.After,
+    operation=pgtrigger.Insert,
+    referencing=pgtrigger.Referencing(new="new_rows"),
+    settings={"enable_seqscan": "off", "jit": "off", "lock_timeout": "50ms"},
+    func="""
+        DECLARE
+          paid record;
+        BEGIN
+          FOR paid IN
+            SELECT DISTINCT ON (key) id, key
+              FROM (SELECT id,
+                           "createdAt" AS created_at,
+                           @extschema@.point_transaction_key(action, "memberId", metadata) AS key
+                      FROM new_rows
+                     WHERE "idempotencyKey" IS NULL
+                       AND "reversesId" IS NULL
+                       AND points > 0
+                       AND action IN ('intro_completed', 'benchmark_submission', 'resource_download')) AS entries
+             WHERE key IS NOT NULL
+               AND NOT EXISTS (SELECT FROM @extschema@."PointTransaction" AS other
+                                WHERE other."idempotencyKey" = entries.key)
+             ORDER BY key, created_at, id
+          LOOP
+            BEGIN
+              UPDATE @extschema@."PointTransaction" AS entry
+                 SET "idempotencyKey" = paid.key
+               WHERE entry.id = paid.id;
+            EXCEPTION WHEN unique_violation OR lock_not_available THEN
+              NULL;
+            END;
+          END LOOP;
+          RETURN NULL;
+        END
+    """,
+)
+
 # A row goes only with its member, whose row is gone by the time the cascade arrives here; a row changes only when its
 # member got another id. Both come from the foreign key's own trigger, never from a statement of somebody's: one that
 # removes the member and changes the rows in the same breath finds the member gone as well.
+# A row also changes when it gets the key of what it pays for.
 APPEND_ONLY = Trigger(
     name="trg_point_transaction_append_only",
     function="refuse_point_transaction_change",
@@ -173,6 +219,13 @@ APPEND_ONLY = Trigger(
     operation=pgtrigger.Update | pgtrigger.Delete,
     func="""
         BEGIN
+          IF TG_OP = 'UPDATE' THEN
+            IF OLD."idempotencyKey" IS NULL
+               AND NEW."idempotencyKey" = @extschema@.point_transaction_key(OLD.action, OLD."memberId", OLD.metadata)
+               AND to_jsonb(NEW) - 'idempotencyKey' = to_jsonb(OLD) - 'idempotencyKey' THEN
+              RETURN NEW;
+            END IF;
+          END IF;
           IF pg_trigger_depth() > 1
              AND NOT EXISTS (SELECT FROM @extschema@."Member" AS member WHERE member.id = OLD."memberId") THEN
             IF TG_OP = 'DELETE' THEN
@@ -200,7 +253,12 @@ WITH_ITS_MEMBER = Trigger(
     referencing=pgtrigger.Referencing(old="old_rows", new="new_rows"),
     func="""
         BEGIN
-          IF NOT EXISTS (SELECT FROM new_rows) THEN
+          -- A key alone: each row was looked at before it was changed.
+          IF NOT EXISTS (
+            SELECT FROM new_rows
+              FULL JOIN old_rows USING (id)
+             WHERE to_jsonb(new_rows) - 'idempotencyKey' IS DISTINCT FROM to_jsonb(old_rows) - 'idempotencyKey'
+          ) THEN
             RETURN NULL;
           END IF;
           IF EXISTS (

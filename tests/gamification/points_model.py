@@ -29,6 +29,12 @@ class Entry:
         )
 
     @property
+    def own_key(self) -> str | None:
+        """The key of what a row of the gateway's pays for. Without metadata that is an introduction alone."""
+        is_payment = self.points > 0 and self.reverses is None
+        return f"{self.action}:{self.member}" if is_payment and self.action == "intro_completed" else None
+
+    @property
     def is_activity(self) -> bool:
         return self.points > 0 and self.action != "admin_adjustment" and self.reverses is None
 

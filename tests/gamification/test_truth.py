@@ -302,6 +302,23 @@ class Truth(RuleBasedStateMachine):
             stored.append(entry)
         return stored
 
+    def with_keys(self, entries: list[Entry], session: psycopg.Connection) -> list[Entry]:
+        """Take over the keys that rows without one were given: the first row for what is paid once has it.
+
+        While other transactions are open, a row may stay without.
+        """
+        ids = [entry.id for entry in entries]
+        query = 'SELECT id, "idempotencyKey" FROM "PointTransaction" WHERE id = ANY (%s)'
+        keys = dict(session.execute(query.encode(), [ids]).fetchall())
+        stored = [replace(entry, key=keys[entry.id]) for entry in entries]
+        taken = self.model.once.union(*(entry.once for entry in stored))
+        for entry, now in zip(entries, stored, strict=True):
+            if now.key != entry.key:
+                assert (entry.key, now.key) == (None, entry.own_key)
+            elif entry.key is None and entry.own_key and not self.open:
+                assert entry.own_key in taken
+        return stored
+
     @contextmanager
     def refused(self, *kinds: type[Exception], when: bool) -> Iterator[list[bool]]:
         """Hold that a block fails when it has to, and only then."""
@@ -516,7 +533,7 @@ class Truth(RuleBasedStateMachine):
             done.append(True)
             assert ids == [entry.id for entry in kept]
             givens = [one for entry, one in zip(entries, given, strict=True) if entry in kept]
-            self.model.add(self.as_stored(kept, givens, session))
+            self.model.add(self.with_keys(self.as_stored(kept, givens, session), session))
 
     @rule(given=ROWS, zone=st.sampled_from(ZONES))
     def copy_rows(self, given: list[Given], zone: str) -> None:
@@ -530,7 +547,7 @@ class Truth(RuleBasedStateMachine):
                 for e in entries:
                     copy.write_row((e.id, e.member, e.action, e.points, e.key, e.reverses, e.created_at))
             done.append(True)
-            self.model.add(entries)
+            self.model.add(self.with_keys(entries, session))
 
     @rule(first=SMALL_ROWS, second=SMALL_ROWS)
     def insert_twice_in_one_statement(self, first: list[Given], second: list[Given]) -> None:
@@ -552,7 +569,7 @@ class Truth(RuleBasedStateMachine):
                 [v for half in values for row in half for v in row],
             )
             done.append(True)
-            self.model.add(entries)
+            self.model.add(self.with_keys(entries, self.gateway))
 
     @precondition(lambda self: self.model.entries)
     @rule(
@@ -595,7 +612,7 @@ class Truth(RuleBasedStateMachine):
             view = self._view_of(mine)
             assert self.is_in_the_way(members) or view.refuses(entries) or not mine.reads_committed
             return None
-        return entries
+        return self.with_keys(entries, mine.session)
 
     def _view_of(self, mine: Open) -> Model:
         members = {id: dict(entries) for id, entries in self.model.members.items() if id not in mine.deleted}

@@ -1,0 +1,161 @@
+"""The gateway's schema file, as the models write it, read by Prisma itself."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from council.gateway import prisma_schema
+from tests.databases import ROOT, Database
+
+# .ci/run installs the same.
+PACKAGES = ["prisma@7.10.1", "@prisma/client@7.10.1", "@prisma/adapter-pg@7.10.1"]
+FOLDER = ROOT / "build" / "prisma"
+HEAD = """\
+generator client {
+  provider = "prisma-client-js"
+  output   = "./client"
+}
+
+datasource db {
+  provider = "postgresql"
+}
+
+"""
+INSTALL = "npm install --ignore-scripts --no-package-lock --no-audit --no-fund --silent --prefix"
+
+
+@pytest.fixture
+def prisma() -> Path:
+    """A folder with Prisma, the schema file and the client that is generated from it."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        pytest.skip("node and npm are not installed")
+    if not (FOLDER / "node_modules" / "prisma").exists():
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        (FOLDER / "package.json").write_text('{"private": true}\n')
+        install = subprocess.run(
+            [*INSTALL.split(), str(FOLDER), *PACKAGES], capture_output=True, text=True, check=False
+        )
+        if install.returncode:
+            pytest.skip(f"Prisma could not be installed: {install.stderr.strip()[:300]}")
+    (FOLDER / "schema.prisma").write_text(HEAD + prisma_schema.write())
+    for act in ("validate", "generate"):
+        run(FOLDER, str(FOLDER / "node_modules" / ".bin" / "prisma"), act, "--schema", "schema.prisma")
+    return FOLDER
+
+
+def run(folder: Path, *command: str, **environment: str) -> str:
+    """Run a command of Prisma's. No engine is needed, so none is downloaded: any program stands for it."""
+    result = subprocess.run(
+        command,
+        cwd=folder,
+        env={
+            **os.environ,
+            "PRISMA_SCHEMA_ENGINE_BINARY": str(shutil.which("true")),
+            "CHECKPOINT_DISABLE": "1",
+            "PRISMA_HIDE_UPDATE_MESSAGE": "1",
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def test_prisma_s_client_writes_and_reads_each_table_by_our_schema_file(
+    migrated: Database, prisma: Path
+) -> None:
+    script = str(Path(__file__).with_name("prisma_round.cjs"))
+
+    told = json.loads(run(prisma, "node", script, str(prisma), DATABASE_URL=migrated.url))
+
+    assert told == {
+        "id": told["id"],
+        "jobTitle": "Founder",
+        "totalPoints": 0,
+        "notifications": [],
+        "moved": True,
+        "paymentFailedAt": "2026-03-04T05:06:07.089Z",
+        "invite": "secret",
+        "points": [25, -25],
+        "reversals": 1,
+        "key": f"intro_completed:{told['id']}",
+        "downloads": ["Guide"],
+        "status": "PUBLISHED",
+        "submission": {"gtm_engineer_us": 100000},
+        "activities": 1,
+        "counts": {
+            **dict.fromkeys(["admin", "featureFlag", "emailTemplate", "stripeEvent", "reconciliationRun"], 1),
+            "auditLog": 1,
+        },
+    }
+
+
+def test_every_table_and_column_of_both_is_in_it(migrated: Database) -> None:
+    blocks = prisma_schema._lines(prisma_schema.write())
+    columns = {
+        (f"model {table}", column)
+        for table, column in migrated.fetch(
+            """SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'"""
+        )
+        if table in prisma_schema.TABLES
+    }
+
+    told = {(block, line.split(" ")[0]) for block, lines in blocks.items() for line in lines}
+
+    assert len({block for block, _ in columns}) == len(prisma_schema.TABLES)
+    assert columns <= told
+
+
+CHANGES: list[Any] = [
+    ("  jobTitle String?\n", "", "model Member: missing jobTitle String?"),
+    (
+        "  points Int\n",
+        "  points BigInt\n",
+        "model PointTransaction: not in the database's schema points BigInt",
+    ),
+    ("  OWNER\n", "", "enum SeatTier: missing OWNER"),
+    ("model Admin {", "model Administrator {", "model Admin is missing"),
+    (
+        ", type: Gin",
+        "",
+        'model BenchmarkSubmission: missing @@index([data(ops: JsonbPathOps)], map: "Benchmark',
+    ),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "words"), CHANGES)
+def test_check_lists_what_differs(old: str, new: str, words: str, tmp_path: Path) -> None:
+    text = prisma_schema.write()
+    assert old in text
+    file = tmp_path / "schema.prisma"
+    file.write_text(text.replace(old, new, 1))
+
+    with pytest.raises(CommandError) as refused:
+        call_command("prisma_schema", check=file)
+
+    assert words in str(refused.value)
+
+
+def test_check_minds_neither_spaces_nor_order_nor_what_else_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = prisma_schema.write().replace("  points Int\n", "    points    Int   // how many\n")
+    file = tmp_path / "schema.prisma"
+    file.write_text(f"{HEAD}// ours\nmodel Session {{\n  id String @id\n}}\n\n{text}")
+
+    call_command("prisma_schema", check=file)
+
+    assert "says what the database's schema is." in capsys.readouterr().out
+
+
+def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="cannot be read: .* Give the path of a schema.prisma."):
+        call_command("prisma_schema", check=tmp_path / "nowhere")

@@ -1,0 +1,178 @@
+"""What the gateway paid counts as paid: its rows get the keys that Django's awards have."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+from django.db import connection
+
+from council.models import Member
+from gamification import ledger
+from gamification.models import Action, PointTransaction
+from tests.databases import Database, migrate
+
+INSERT = """
+INSERT INTO "PointTransaction" (id, "memberId", action, points, metadata) VALUES (%s, %s, %s, %s, %s::jsonb)
+"""
+KEYS = 'SELECT id, "idempotencyKey" FROM "PointTransaction" ORDER BY id'
+MEMBERS = """INSERT INTO "Member" (id, "updatedAt") SELECT 'm' || n, '2026-01-01' FROM generate_series(1, 40) AS n"""
+OLD_ROWS = """
+INSERT INTO "PointTransaction" (id, "memberId", action, points, metadata, "createdAt")
+SELECT 'e' || m || '-' || n, 'm' || m, 'resource_download', 5, jsonb_build_object('resourceId', 'r' || n %% 3),
+       timestamp '2026-01-05' + n * interval '7 hours'
+  FROM generate_series(1, 40) AS m, generate_series(1, 6) AS n
+""".replace("%%", "%")
+DRIFT = """
+SELECT member.id FROM "Member" AS member
+  JOIN points_by_ledger(ARRAY(SELECT id FROM "Member")) AS ledger ON ledger.member_id = member.id
+ WHERE (member."totalPoints", member."pointsMonth", member."monthPoints", member."lastActiveAt", member."currentStreak")
+       IS DISTINCT FROM
+       (ledger.total_points, ledger.points_month, ledger.month_points, ledger.last_active_at, ledger.streak)
+"""
+TWICE = """
+SELECT "memberId", metadata ->> 'resourceId', count("idempotencyKey") FROM "PointTransaction"
+ WHERE action = 'resource_download' GROUP BY 1, 2 HAVING count("idempotencyKey") <> 1
+"""
+LONG = "x" * 200
+ROWS = {
+    "an introduction": (("intro_completed", 25, None), "intro_completed:{member}"),
+    "a submission": (
+        ("benchmark_submission", 50, '{"category": "COMPENSATION"}'),
+        "benchmark_submission:{member}:COMPENSATION",
+    ),
+    "a download": (("resource_download", 5, '{"resourceId": "r1"}'), "resource_download:{member}:r1"),
+    "a download of nothing": (("resource_download", 5, '{"resourceId": ""}'), None),
+    "a download that does not say of what": (("resource_download", 5, "[1]"), None),
+    "another action": (("discord_activity", 5, '{"resourceId": "r1"}'), None),
+    "0 points": (("intro_completed", 0, None), None),
+    "points taken": (("intro_completed", -25, None), None),
+    "a key that is too long": (("resource_download", 5, f'{{"resourceId": "{LONG}"}}'), None),
+}
+
+
+@pytest.mark.parametrize(("row", "key"), ROWS.values(), ids=ROWS)
+def test_a_row_of_the_gateway_gets_the_key_of_what_it_pays_for(
+    row: tuple[str, int, str | None], key: str | None, mia: Member
+) -> None:
+    with connection.cursor() as cursor:
+        action, points, metadata = row
+        cursor.execute(INSERT, ["e1", mia.pk, action, points, metadata])
+        cursor.execute(INSERT, ["e2", mia.pk, action, points, metadata])
+        cursor.execute(KEYS)
+        assert cursor.fetchall() == [("e1", key and key.format(member=mia.pk)), ("e2", None)]
+
+
+def test_two_rows_of_one_statement_get_one_key(mia: Member) -> None:
+    PointTransaction.objects.bulk_create(
+        PointTransaction(pk=f"e{n}", member=mia, action=Action.INTRO_COMPLETED, points=25) for n in (2, 1)
+    )
+    keys = dict(PointTransaction.objects.values_list("pk", "idempotency_key"))
+    assert keys == {"e1": f"intro_completed:{mia.pk}", "e2": None}
+
+
+def test_django_pays_nothing_that_the_gateway_paid(mia: Member) -> None:
+    PointTransaction.objects.create(
+        member=mia, action=Action.RESOURCE_DOWNLOAD, points=7, metadata={"resourceId": "r1"}
+    )
+
+    assert ledger.award(ledger.Award(mia.pk, Action.RESOURCE_DOWNLOAD, "r1")) is None
+    assert ledger.award(ledger.Award(mia.pk, Action.RESOURCE_DOWNLOAD, "r2")) is not None
+
+
+def test_only_the_key_of_the_row_itself_can_be_given(migrated: Database) -> None:
+    with migrated.connect() as session:
+        session.execute(MEMBERS.encode())
+        session.execute('ALTER TABLE "PointTransaction" DISABLE TRIGGER trg_update_point_transaction_keys')
+        session.execute(INSERT.encode(), ["e1", "m1", "intro_completed", 25, None])
+        for change in (
+            "\"idempotencyKey\" = 'another'",
+            "\"idempotencyKey\" = 'intro_completed:m1', points = 26",
+            "points = 26",
+        ):
+            with pytest.raises(psycopg.Error, match="append-only"):
+                session.execute(f'UPDATE "PointTransaction" SET {change}'.encode())
+        session.execute("""UPDATE "PointTransaction" SET "idempotencyKey" = 'intro_completed:m1'""")
+        with pytest.raises(psycopg.Error, match="append-only"):
+            session.execute('UPDATE "PointTransaction" SET "idempotencyKey" = NULL')
+
+
+def test_both_applications_at_once_pay_under_one_key_and_neither_fails(migrated: Database) -> None:
+    migrated.execute(MEMBERS)
+    rounds = 25
+
+    def gateway(start: threading.Barrier) -> None:
+        with migrated.connect() as session:
+            for n in range(rounds):
+                start.wait(30)
+                session.execute(
+                    INSERT.encode(), [f"g{n}", "m1", "resource_download", 5, f'{{"resourceId": "r{n}"}}']
+                )
+
+    with migrated.as_default_connection(), ThreadPoolExecutor(1) as pool:
+        start = threading.Barrier(2)
+        paying = pool.submit(gateway, start)
+        for n in range(rounds):
+            start.wait(30)
+            ledger.award_many(
+                [
+                    ledger.Award(member, Action.RESOURCE_DOWNLOAD, f"r{n}", metadata={"resourceId": f"r{n}"})
+                    for member in ("m2", "m1")
+                ]
+            )
+        paying.result()
+
+    assert migrated.fetch(TWICE) == []
+    assert migrated.fetch(DRIFT) == []
+
+
+def test_the_gateway_s_clock_of_changes_moves_with_points(migrated: Database) -> None:
+    migrated.execute(MEMBERS)
+    with migrated.connect(options="-c TimeZone=Asia/Tokyo") as session:
+        session.execute(INSERT.encode(), ["e1", "m1", "discord_activity", 5, None])
+
+    ((moved, other),) = migrated.fetch(
+        """SELECT (SELECT abs(extract(epoch FROM "updatedAt" - now() AT TIME ZONE 'UTC')) < 60
+                     FROM "Member" WHERE id = 'm1'),
+                  (SELECT max("updatedAt")::text FROM "Member" WHERE id <> 'm1')"""
+    )
+    assert moved is True
+    assert other == "2026-01-01 00:00:00"
+
+
+def test_what_was_in_the_ledger_before_is_filled_while_the_gateway_writes(database: Database) -> None:
+    """Rows that nothing counted, rows that are added meanwhile, and the keys of both."""
+    with database.as_django_connection():
+        migrate("gamification", "0004")
+        database.execute(MEMBERS + ";" + OLD_ROWS)
+        done = threading.Event()
+
+        def gateway() -> int:
+            written = 0
+            with database.connect() as session:
+                while not done.is_set():
+                    member, resource = f"m{written % 40 + 1}", f"s{written % 7}"
+                    session.execute(
+                        INSERT.encode(),
+                        [f"w{written}", member, "resource_download", 5, f'{{"resourceId": "{resource}"}}'],
+                    )
+                    written += 1
+                    time.sleep(0.002)
+            return written
+
+        with ThreadPoolExecutor(1) as pool:
+            writing = pool.submit(gateway)
+            try:
+                migrate()
+                time.sleep(0.3)
+            finally:
+                done.set()
+            assert writing.result() > 50
+
+    assert database.fetch(DRIFT) == []
+    assert database.fetch(TWICE) == []
+    assert database.fetch("""SELECT "idempotencyKey" FROM "PointTransaction" WHERE id = 'e7-1'""") == [
+        ("resource_download:m7:r1",)
+    ]
+    assert database.fetch('SELECT min("totalPoints") >= 30 FROM "Member"') == [(True,)]
