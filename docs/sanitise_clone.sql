@@ -59,9 +59,9 @@ UPDATE "EmailTemplate" SET "updatedBy" = NULL;
 DO $$
 BEGIN
   IF to_regclass('"PointTransaction"') IS NOT NULL THEN
-    ALTER TABLE "PointTransaction" DISABLE TRIGGER trg_point_transaction_append_only;
+    ALTER TABLE "PointTransaction" DISABLE TRIGGER USER;
     UPDATE "PointTransaction" SET metadata = NULL WHERE metadata IS NOT NULL;
-    ALTER TABLE "PointTransaction" ENABLE TRIGGER trg_point_transaction_append_only;
+    ALTER TABLE "PointTransaction" ENABLE TRIGGER USER;
     UPDATE "DiscordActivity" SET "discordId" = 'discord-' || "memberId";
     UPDATE "PointRule" SET "updatedBy" = NULL;
     UPDATE "BenchmarkSubmission" SET data = '{}';
@@ -84,6 +84,29 @@ BEGIN
     ALTER TABLE "BenchmarkVersion" ENABLE TRIGGER trg_benchmark_version_append_only;
     ALTER TABLE "BenchmarkReview" ENABLE TRIGGER trg_benchmark_review_append_only;
   END IF;
+END
+$$;
+
+-- What came later, table by table: a clone may be older.
+DO $$
+DECLARE
+  statement text;
+  found text;
+BEGIN
+  FOR found, statement IN VALUES
+    ('"DiscordStanding"', $s$UPDATE "DiscordStanding" SET "discordId" = 'discord-' || "memberId"$s$),
+    ('"FigureTable"', 'DELETE FROM "FigureTable"'),
+    ('"JobRun"', $s$UPDATE "JobRun" SET error = NULL, notes = '[]', host = ''$s$),
+    ('"ResourceSearchMiss"', 'DELETE FROM "ResourceSearchMiss"'),
+    ('council_accountsession', 'DELETE FROM council_accountsession'),
+    ('otp_static_statictoken', 'DELETE FROM otp_static_statictoken'),
+    ('otp_static_staticdevice', 'DELETE FROM otp_static_staticdevice'),
+    ('otp_totp_totpdevice', 'DELETE FROM otp_totp_totpdevice')
+  LOOP
+    IF to_regclass(found) IS NOT NULL THEN
+      EXECUTE statement;
+    END IF;
+  END LOOP;
 END
 $$;
 

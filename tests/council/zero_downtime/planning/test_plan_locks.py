@@ -148,6 +148,11 @@ ROWS_BEFORE = {
         INSERT INTO "BenchmarkSubmission" (id, "memberId", category, data, "updatedAt")
         VALUES ('s1', 'm1', 'BUSINESS', '{"annual_revenue_band": "1m_2m"}', now())
     """,
+    "resources.0013_count_downloads": """
+        SET session_replication_role TO replica;
+        INSERT INTO "Resource" (id, title, description, category, type, "fileUrl", "updatedAt")
+        VALUES ('r1', 'A', 'B', 'OPERATIONS', 'SOP', 'https://files.example.com/a', now())
+    """,
 }
 
 
