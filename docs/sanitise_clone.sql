@@ -97,6 +97,8 @@ BEGIN
     ('"DiscordStanding"', $s$UPDATE "DiscordStanding" SET "discordId" = 'discord-' || "memberId"$s$),
     ('"FigureTable"', 'DELETE FROM "FigureTable"'),
     ('"JobRun"', $s$UPDATE "JobRun" SET error = NULL, notes = '[]', host = ''$s$),
+    ('"ResourceVersion"', $s$UPDATE "ResourceVersion" SET "uploadedBy" = ''$s$),
+    ('"ResourceVersion"', 'UPDATE "Resource" SET "uploadedBy" = NULL'),
     ('"ResourceSearchMiss"', 'DELETE FROM "ResourceSearchMiss"'),
     ('council_accountsession', 'DELETE FROM council_accountsession'),
     ('otp_static_statictoken', 'DELETE FROM otp_static_statictoken'),
