@@ -422,11 +422,6 @@ class Bookmark(models.Model):
 
 class ResourceDownload(models.Model):""",
             ),
-            (
-                "resources/models.py",
-                "from council.postgres.indexes import Index\n",
-                "from council.postgres.indexes import Index, UniqueIndex\n",
-            ),
         ],
         {
             "resources/+1_bookmark": [
