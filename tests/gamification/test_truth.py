@@ -309,7 +309,7 @@ class Truth(RuleBasedStateMachine):
         """
         ids = [entry.id for entry in entries]
         query = 'SELECT id, "idempotencyKey" FROM "PointTransaction" WHERE id = ANY (%s)'
-        keys = dict(session.execute(query.encode(), [ids]).fetchall())
+        keys: dict[str, str | None] = dict(session.execute(query.encode(), [ids]).fetchall())
         stored = [replace(entry, key=keys[entry.id]) for entry in entries]
         taken = self.model.once.union(*(entry.once for entry in stored))
         for entry, now in zip(entries, stored, strict=True):
