@@ -55,6 +55,7 @@ WITHOUT_EFFECT = {
     "AlterDefaultPrivilegesStmt",
     "AlterFunctionStmt",
     "AlterObjectSchemaStmt",
+    "ConstraintsSetStmt",
     "CreateDomainStmt",
     "CreateExtensionStmt",
     "CreateSchemaStmt",

@@ -41,6 +41,7 @@ ALLOWED: list[Any] = [
     ([zero_downtime.UpdateInBatches("child", UPDATE)], {"atomic": False}),
     (["CREATE TABLE made (id integer)", "CREATE INDEX i ON made (id)", "UPDATE made SET id = 1"], {}),
     ([PYTHON], {"atomic": False}),
+    (["SET CONSTRAINTS ALL IMMEDIATE"], {}),
 ]
 
 
