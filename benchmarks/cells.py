@@ -10,7 +10,7 @@ import hmac
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection
@@ -22,51 +22,66 @@ from council.postgres.fields import cuid
 BAND, TYPE = definitions.GROUPINGS
 JOINED_BEFORE_DAYS = 30
 
-# The newest version of each member that was accepted by the cut-off, unless the answers were withdrawn since; of
-# companies that count. The order says who speaks for a company: its owner, else who answered last.
+# The versions whose newest review by the cut-off accepts them. The newest has the largest id; its state rides along in
+# the same number, so that one pass finds it.
+REVIEWED = """
+CREATE TEMPORARY TABLE {reviewed} ON COMMIT DROP AS
+SELECT "versionId"
+  FROM "BenchmarkReview"
+ WHERE "createdAt" < %(cut_off)s
+ GROUP BY "versionId"
+HAVING max(2 * id + (state = 'RECEIVED')::int) %% 2 = 1
+"""
+
+# The newest accepted version of each member, unless the answers were withdrawn since; of companies that count.
+# `place` says who speaks for a company: its owner, else who answered last.
+# Most versions are a member's first, so that what came later is few rows, and so are withdrawals; and most authors are
+# active, so that nothing else is looked up for their companies.
 # People's standing has no history: it is as it is when the release is taken.
+CHOSEN = """
+WITH later AS MATERIALIZED (
+    SELECT "memberId", number
+      FROM "BenchmarkVersion" AS version
+     WHERE category = %(category)s::"BenchmarkCategory"
+       AND (number > 1 AND "recordedAt" < %(as_of)s AND id IN (SELECT "versionId" FROM {reviewed})
+            OR "isWithdrawn" AND "recordedAt" < %(cut_off)s)
+)
+SELECT version.id AS version, "memberId", "companyKey" AS company, data,
+       (CASE WHEN "isPrimaryOwner" THEN -1e10 ELSE 0 END - extract(epoch FROM "recordedAt"))::float8 AS place
+  FROM "BenchmarkVersion" AS version
+  JOIN {reviewed} AS reviewed ON reviewed."versionId" = version.id
+  JOIN "Member" AS member ON member.id = "memberId"
+ WHERE category = %(category)s::"BenchmarkCategory" AND NOT "isWithdrawn" AND "recordedAt" < %(as_of)s
+   AND NOT EXISTS (SELECT FROM later WHERE later."memberId" = version."memberId" AND later.number > version.number)
+   AND ("subscriptionStatus" = 'ACTIVE' AND member."createdAt" <= %(joined_by)s
+        OR "companyKey" IN (
+             SELECT coalesce('team:' || "teamId", 'customer:' || "stripeCustomerId", 'member:' || id)
+               FROM "Member"
+              WHERE "subscriptionStatus" = 'ACTIVE' AND "createdAt" <= %(joined_by)s)
+        OR "companyKey" IN (
+             SELECT other."companyKey"
+               FROM "BenchmarkVersion" AS other
+               JOIN "Member" AS author ON author.id = other."memberId"
+              WHERE other.category = %(category)s::"BenchmarkCategory"
+                AND other."recordedAt" < %(as_of)s
+                AND author."subscriptionStatus" = 'ACTIVE'
+                AND author."createdAt" <= %(joined_by)s))
+"""
+
 BASIS = """
 INSERT INTO "BenchmarkBasis" (id, "releaseId", category, "isAged", versions)
-WITH active AS MATERIALIZED (
-    SELECT id,
-           coalesce('team:' || "teamId", 'customer:' || "stripeCustomerId", 'member:' || id) AS company
-      FROM "Member"
-     WHERE "subscriptionStatus" = 'ACTIVE'
-       AND "createdAt" <= %(cut_off)s::timestamp - make_interval(days => %(joined_before_days)s)
-), reviewed AS MATERIALIZED (
-    SELECT "versionId", max(id) AS id
-      FROM "BenchmarkReview"
-     WHERE "createdAt" < %(cut_off)s
-     GROUP BY "versionId"
-), withdrawn AS (
-    SELECT "memberId", max(number) AS number
-      FROM "BenchmarkVersion"
-     WHERE category = %(category)s::"BenchmarkCategory" AND "isWithdrawn" AND "recordedAt" < %(cut_off)s
-     GROUP BY "memberId"
-), accepted AS MATERIALIZED (
-    SELECT version.id, version."memberId", version.number, version."companyKey", version."recordedAt"
-      FROM "BenchmarkVersion" AS version
-      JOIN reviewed ON reviewed."versionId" = version.id
-      JOIN "BenchmarkReview" AS review ON review.id = reviewed.id AND review.state = 'RECEIVED'
-      LEFT JOIN withdrawn ON withdrawn."memberId" = version."memberId"
-     WHERE version.category = %(category)s::"BenchmarkCategory"
-       AND NOT version."isWithdrawn"
-       AND version."recordedAt" < %(as_of)s
-       AND version.number > coalesce(withdrawn.number, 0)
-), newest AS (
-    SELECT "memberId", max(number) AS number FROM accepted GROUP BY "memberId"
-), candidates AS MATERIALIZED (
-    SELECT accepted.* FROM accepted JOIN newest USING ("memberId", number)
-), companies AS (
-    SELECT company FROM active
-    UNION ALL
-    SELECT "companyKey" FROM candidates JOIN active ON active.id = "memberId"
-)
 SELECT %(id)s, %(release)s, %(category)s::"BenchmarkCategory", %(is_aged)s,
-       coalesce(array_agg(candidates.id ORDER BY member."isPrimaryOwner" DESC, candidates."recordedAt" DESC), '{}')
-  FROM candidates
-  JOIN "Member" AS member ON member.id = "memberId"
- WHERE "companyKey" IN (SELECT company FROM companies)
+       coalesce(array_agg(version ORDER BY place), '{{}}')
+  FROM {name}
+"""
+
+# For a hundred thousand companies; the default would put each step on disk. Temporary tables have no statistics, so the
+# planner might go through one of them again for each row of another. Parallel workers would each do the same sums.
+SETTINGS = """
+SET LOCAL work_mem = '64MB';
+SET LOCAL enable_nestloop = off;
+SET LOCAL max_parallel_workers_per_gather = 0;
+SET LOCAL jit = off
 """
 
 # Which companies may have changed between two releases: those with a version that only one of them was made from.
@@ -83,15 +98,28 @@ SELECT DISTINCT "companyKey" FROM changed JOIN "BenchmarkVersion" ON id = versio
 """
 
 
-def add_basis(
+def prepare(*, release: str, cut_off: datetime) -> None:
+    """Set the transaction up for large steps, and find the versions that were accepted by the cut-off."""
+    reviewed = REVIEWED.format(reviewed=_reviewed(release))
+    with connection.cursor() as cursor:
+        cursor.execute(SETTINGS)
+        cursor.execute(reviewed, {"cut_off": cut_off.replace(tzinfo=None)})
+
+
+def _reviewed(release: str) -> str:
+    return _quoted(f"reviewed {release}")
+
+
+def choose(
     *,
     release: str,
     category: Category,
     is_aged: bool,
     cut_off: datetime,
     as_of: datetime,
+    rules: disclosure.Rules = disclosure.RULES,
 ) -> None:
-    """Choose the versions that a release is made from."""
+    """Choose the versions that a release is made from: read them into a temporary table, and note them as its basis."""
     values: dict[str, Any] = {
         "id": cuid(),
         "release": release,
@@ -99,10 +127,61 @@ def add_basis(
         "is_aged": is_aged,
         "cut_off": cut_off.replace(tzinfo=None),
         "as_of": as_of.replace(tzinfo=None),
-        "joined_before_days": JOINED_BEFORE_DAYS,
+        "joined_by": (cut_off - timedelta(days=JOINED_BEFORE_DAYS)).replace(tzinfo=None),
     }
+    name = _quoted(_chosen(release, category, is_aged=is_aged))
+    versions = CHOSEN.format(reviewed=_reviewed(release))
+    answers = _answers(versions, fields(category, is_aged=is_aged), rules)
     with connection.cursor() as cursor:
-        cursor.execute(BASIS, values)
+        cursor.execute(f"CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS {answers}", values)
+        cursor.execute(BASIS.format(name=name), values)
+
+
+def fields(category: Category, *, is_aged: bool) -> list[NumberField | ChoiceField]:
+    """List the fields that are taken from answers of the cut-off, or from those that are 90 days old."""
+    numbers = [number for number in definitions.number_fields(category) if number.is_pay_or_fee == is_aged]
+    return [*numbers, *(() if is_aged else definitions.choice_fields(category))]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the versions of a table come from: the temporary table of a release on its way, or a basis.
+
+    Of a basis, only some companies are read: those that may have changed.
+    """
+
+    chosen: str = ""
+    release: str = ""
+    companies: tuple[str, ...] = ()
+
+    def answers(
+        self,
+        asked: Sequence[NumberField | ChoiceField],
+        category: Category,
+        *,
+        is_aged: bool,
+        rules: disclosure.Rules,
+    ) -> str:
+        """Write SQL for the answers: company, place, and a column for each field."""
+        if self.chosen:
+            return f"SELECT * FROM {_quoted(_chosen(self.chosen, category, is_aged=is_aged))}"
+        versions = f"""
+            SELECT chosen.version, "memberId", "companyKey" AS company, data, place::float8
+              FROM "BenchmarkBasis", unnest(versions) WITH ORDINALITY AS chosen (version, place)
+              JOIN "BenchmarkVersion" AS version ON version.id = chosen.version
+             WHERE "releaseId" = %(release)s
+               AND "BenchmarkBasis".category = '{category.value}'
+               AND "isAged" = {is_aged}
+               AND "companyKey" = ANY (%(companies)s::text[])"""
+        return _answers(versions, asked, rules)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        return {} if self.chosen else {"release": self.release, "companies": list(self.companies)}
+
+
+def _chosen(release: str, category: Category, *, is_aged: bool) -> str:
+    return f"chosen {category.value}{' aged' if is_aged else ''} {release}"
 
 
 @dataclass(frozen=True)
@@ -183,130 +262,125 @@ def _drawn(name: str) -> str:
 
 
 def _number(number: NumberField, rules: disclosure.Rules) -> str:
-    value = f"(data -> '{number.name}')::float8"
-    typed = (
-        f"CASE WHEN jsonb_typeof(data -> '{number.name}') = 'number' "
-        f"AND {value} BETWEEN {number.minimum} AND {number.maximum} THEN "
-    )
+    """Write SQL for a number as it is counted, from its column of plain numbers."""
+    value = _quoted(number.name)
+    counts = f"CASE WHEN {value} BETWEEN {number.minimum} AND {number.maximum} THEN "
     if not rules.max_move:
-        return f"{typed}{value} END"
+        return f"{counts}{value} END"
     move = f"greatest({rules.max_move} * abs({value}), {step(number)})"
-    return f"{typed}greatest({value} + (2 * {_drawn(number.name)} - 1) * {move}, {number.minimum}) END"
+    return f"{counts}greatest({value} + (2 * {_drawn(number.name)} - 1) * {move}, {number.minimum}) END"
+
+
+def _read(asked: NumberField | ChoiceField) -> str:
+    """Write SQL for a stored answer: a number, or the position of a choice from 1 up."""
+    if isinstance(asked, NumberField):
+        value = f"data -> '{asked.name}'"
+        return f"CASE WHEN jsonb_typeof({value}) = 'number' THEN ({value})::float8 END"
+    return _position(asked)
 
 
 def _literal(text: str) -> str:
     return "'" + text.replace("'", "''").replace("%", "%%") + "'"
 
 
-def _position(choice: ChoiceField, rules: disclosure.Rules) -> str:
-    """Write SQL for the position, from 1 up, of the choice under which an answer is counted."""
+def _position(choice: ChoiceField) -> str:
     text = f"lower(btrim(regexp_replace(data ->> '{choice.name}', '[[:space:]]+', ' ', 'g')))"
     known: dict[str, int] = {}
     for position, (value, label) in enumerate(choice.all_choices, 1):
         known.setdefault(value.casefold(), position)
         known.setdefault(label.casefold(), position)
-    cases = " ".join(f"WHEN {_literal(known_text)} THEN {position}" for known_text, position in known.items())
-    many = len(choice.all_choices)
-    rest = f"WHEN '' THEN NULL ELSE {many}" if choice.has_other else ""
-    true = f"CASE WHEN data ->> '{choice.name}' IS NULL THEN NULL ELSE CASE {text} {cases} {rest} END END"
-    if not rules.other_choice:
-        return f"({true})::float8"
-    others = "array_remove(ARRAY[" + ", ".join(map(str, range(1, many + 1))) + "], chosen)"
+    cases = " ".join(f"WHEN {_literal(name)} THEN {position}" for name, position in known.items())
+    rest = f"WHEN '' THEN NULL ELSE {len(choice.all_choices)}" if choice.has_other else ""
+    exact = " ".join(
+        f"WHEN {_literal(value)} THEN {position}" for position, (value, _) in enumerate(choice.all_choices, 1)
+    )
     return (
-        f"(SELECT CASE WHEN {_drawn(choice.name)} >= {rules.other_choice} OR chosen IS NULL THEN chosen "
-        f"ELSE ({others})[1 + floor({_drawn(choice.name)} / {rules.other_choice} * {many - 1})::int] END "
-        f"FROM (SELECT {true} AS chosen) AS answer)::float8"
+        f"CASE data ->> '{choice.name}' WHEN NULL THEN NULL {exact} ELSE "
+        f"CASE WHEN data ? '{choice.name}' THEN CASE {text} {cases} {rest} END END END"
+    )
+
+
+def _choice_counted(choice: ChoiceField, rules: disclosure.Rules) -> str:
+    """Write SQL for the position of the choice under which an answer is counted, from the true one's column."""
+    chosen, many = _quoted(choice.name), len(choice.all_choices)
+    if not rules.other_choice:
+        return f"{chosen}::float8"
+    # The n-th of the others is n, or one more from the chosen one on.
+    other = f"1 + floor({_drawn(choice.name)} / {rules.other_choice} * {many - 1})::int"
+    return (
+        f"CASE WHEN {_drawn(choice.name)} >= {rules.other_choice} THEN {chosen} "
+        f"ELSE {other} + ({other} >= {chosen})::int END::float8"
     )
 
 
 def _expression(asked: NumberField | ChoiceField, rules: disclosure.Rules) -> str:
-    return _number(asked, rules) if isinstance(asked, NumberField) else _position(asked, rules)
+    return _number(asked, rules) if isinstance(asked, NumberField) else _choice_counted(asked, rules)
 
 
-def _one_row_a_company(
-    fields: Sequence[NumberField | ChoiceField], *, category: Category, is_aged: bool, rules: disclosure.Rules
-) -> str:
-    """Read the versions of a basis into a row for each company.
+def _answers(versions: str, asked: Sequence[NumberField | ChoiceField], rules: disclosure.Rules) -> str:
+    """Write SQL that reads versions: each stored answer once, and then as it is counted."""
+    stored = ", ".join(f"{_read(one)} AS {_quoted(one.name)}" for one in asked)
+    counted = ", ".join(f"{_expression(one, rules)} AS {_quoted(one.name)}" for one in asked)
+    return f"""
+SELECT version, company, place, {counted}
+  FROM (SELECT version, company, place, {MEMBER_DRAW} AS draw, {stored}
+          FROM ({versions}) AS versions
+        OFFSET 0) AS stored"""
+
+
+def _one_row_a_company(answers: str, asked: Sequence[NumberField | ChoiceField]) -> str:
+    """Write SQL for a row for each company.
 
     Where several members of a company answered, the first who has an answer speaks for it, field by field.
     """
-    columns = ",\n           ".join(
-        f"{_expression(asked, rules)} AS {_quoted(asked.name)}" for asked in fields
-    )
-    names = ", ".join(_quoted(asked.name) for asked in fields)
+    names = ", ".join(_quoted(one.name) for one in asked)
     first = ", ".join(
-        f"(min(ARRAY[place, {_quoted(asked.name)}]) FILTER (WHERE {_quoted(asked.name)} IS NOT NULL))[2]"
-        for asked in fields
+        f"(min(ARRAY[place, {_quoted(one.name)}]) FILTER (WHERE {_quoted(one.name)} IS NOT NULL))[2]"
+        for one in asked
     )
     return f"""
-(WITH versions AS MATERIALIZED (
-    SELECT "companyKey" AS company, place::float8, "memberId", data
-      FROM "BenchmarkBasis", unnest(versions) WITH ORDINALITY AS chosen (version, place)
-      JOIN "BenchmarkVersion" AS version ON version.id = chosen.version
-     WHERE "releaseId" = %(release)s
-       AND "BenchmarkBasis".category = '{category.value}'
-       AND "isAged" = {is_aged}
-       AND (%(companies)s::text[] IS NULL OR "companyKey" = ANY (%(companies)s::text[]))
-), answers AS MATERIALIZED (
-    SELECT company, place,
-           {columns}
-      FROM (SELECT company, place, data, {MEMBER_DRAW} AS draw FROM versions OFFSET 0) AS drawn
+(WITH answers AS ({answers}
 ), several AS (
-    SELECT company FROM versions GROUP BY company HAVING count(*) > 1
+    SELECT company FROM answers WHERE company NOT LIKE 'member:%%' GROUP BY company HAVING count(*) > 1
 )
 SELECT company, {names} FROM answers WHERE company NOT IN (SELECT company FROM several)
 UNION ALL
 SELECT company, {first} FROM answers WHERE company IN (SELECT company FROM several) GROUP BY company)"""
 
 
-def make_groups(
-    *, name: str, release: str, companies: list[str] | None = None, rules: disclosure.Rules = disclosure.RULES
-) -> None:
+def make_groups(*, name: str, source: Source, rules: disclosure.Rules = disclosure.RULES) -> None:
     """Make a temporary table of companies and their groups, which BUSINESS tells."""
     dimensions = [_choice(dimension) for dimension in definitions.GROUPINGS]
-    rows = _one_row_a_company(dimensions, category=Category.BUSINESS, is_aged=False, rules=rules)
+    answers = source.answers(dimensions, Category.BUSINESS, is_aged=False, rules=rules)
+    rows = _one_row_a_company(answers, dimensions)
+    statement = f"CREATE TEMPORARY TABLE {_quoted(name)} ON COMMIT DROP AS SELECT * FROM {rows} AS companies"
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"CREATE TEMPORARY TABLE {_quoted(name)} ON COMMIT DROP AS SELECT * FROM {rows} AS companies",
-            {"release": release, "companies": companies},
-        )
+        cursor.execute(statement, source.values)
 
 
 def make_table(
-    *,
-    name: str,
-    groups: str,
-    release: str,
-    category: Category,
-    companies: list[str] | None = None,
-    rules: disclosure.Rules = disclosure.RULES,
+    *, name: str, groups: str, source: Source, category: Category, rules: disclosure.Rules = disclosure.RULES
 ) -> Table:
-    """Make the temporary table of a category's answers, by the basis of a release."""
+    """Make the temporary table of a category's answers."""
     table = Table(name, category)
-    aged = [number for number in table.numbers if number.is_pay_or_fee]
-    fresh = [asked for asked in table.fields if asked not in aged]
     sides = [
-        _one_row_a_company(fields, category=category, is_aged=is_aged, rules=rules)
-        for fields, is_aged in ((fresh, False), (aged, True))
-        if fields
+        _one_row_a_company(source.answers(asked, category, is_aged=is_aged, rules=rules), asked)
+        for is_aged in (False, True)
+        if (asked := fields(category, is_aged=is_aged))
     ]
-    joined = (
-        sides[0] + " AS one"
-        if len(sides) == 1
-        else f"{sides[0]} AS one FULL JOIN {sides[1]} AS two USING (company)"
-    )
+    joined = sides[0] + " AS one"
+    if len(sides) == 2:
+        joined += f" FULL JOIN {sides[1]} AS two USING (company)"
     columns = ", ".join(_quoted(asked.name) for asked in table.fields)
     answers = ", ".join(f"answers.{_quoted(asked.name)}" for asked in table.fields)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"""
+    statement = f"""
 CREATE TEMPORARY TABLE {_quoted(name)} ON COMMIT DROP AS
 SELECT company, coalesce(grouped.{_quoted(BAND)}, 0) AS "band of", coalesce(grouped.{_quoted(TYPE)}, 0) AS "type of",
        {answers}
   FROM (SELECT company, {columns} FROM {joined}) AS answers
-  LEFT JOIN {_quoted(groups)} AS grouped USING (company)""",
-            {"release": release, "companies": companies},
-        )
+  LEFT JOIN {_quoted(groups)} AS grouped USING (company)"""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, source.values)
     return table
 
 

@@ -28,7 +28,7 @@ class Rules:
     min_companies: int = 10
     min_companies_for_tails: int = 30
     is_averaged: bool = True  # a quantile is the mean of 3 neighbours, of 5 from 20 companies on
-    rank_shift: int = 1
+    rank_shift: int = 1  # of all quantiles but the median
     are_extremes_spared: bool = True
     is_rounded: bool = True
     max_move: float = 0.15  # by how much of itself an answer is moved
@@ -93,11 +93,14 @@ def quantiles(companies: int, *, rules: Rules = RULES) -> tuple[str, ...]:
 def ranks(quantile: str, companies: int, drawn: float, *, rules: Rules = RULES) -> range:
     """Choose the neighbours whose mean stands for a quantile, by their ranks from 1 up.
 
-    Three, from 20 companies on five; around the quantile's rank moved by -1, 0 or +1 as drawn. The smallest and the
-    largest answer are not among them.
+    Three, from 20 companies on five; around the quantile's rank moved by -1, 0 or +1 as drawn, save for the
+    median's. The smallest and the largest answer are not among them.
     """
     reach = 0 if not rules.is_averaged else 1 if companies < 20 else 2
-    shift = int(drawn * (2 * rules.rank_shift + 1)) - rules.rank_shift
+    reached = (
+        0 if quantile == "p50" else rules.rank_shift
+    )  # on the median it costs much, and hides nothing more
+    shift = int(drawn * (2 * reached + 1)) - reached
     centre = 1 + math.floor(QUANTILES[quantile] * (companies - 1) + 0.5) + shift
     edge = 1 if rules.are_extremes_spared else 0
     centre = min(max(centre, 1 + reach + edge), companies - reach - edge)

@@ -20,6 +20,7 @@ SELECT coalesce(jsonb_object_agg(key, answer), '{}')
                END AS answer
           FROM jsonb_each(CASE WHEN jsonb_typeof(data) = 'object' THEN data ELSE '{}' END),
                LATERAL (SELECT CASE WHEN jsonb_typeof(value) IN ('string', 'number') THEN value #>> '{}' END AS text)
+               AS written
          WHERE key ~ '^[a-z][a-z0-9_]{0,62}$'
          LIMIT 200) AS readable
  WHERE answer IS NOT NULL

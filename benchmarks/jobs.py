@@ -1,6 +1,10 @@
 """What happens to benchmarks by the clock."""
 
-from benchmarks import review
+from datetime import time
+
+from django.conf import settings
+
+from benchmarks import releases, review
 from council import jobs
 
 
@@ -8,3 +12,13 @@ from council import jobs
 def receive_benchmarks(run: jobs.Run) -> jobs.Counts:
     """Flag the answers that the gateway wrote, or receive them: without a state they are in no release."""
     return {"states": review.receive_waiting()}
+
+
+@jobs.register("take_release", jobs.Daily(at=time(1, 0)), is_on=lambda: bool(settings.BENCHMARK_KEY))
+def take_release(run: jobs.Run) -> jobs.Counts:
+    """Take the benchmarks' release of each month that is over and has none."""
+    taken = 0
+    for month in releases.due():
+        taken += releases.take(month=month) is not None
+        run.report()
+    return {"releases": taken}

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, transaction
 
-from benchmarks import cells, definitions, disclosure
+from benchmarks import cells, disclosure
 from benchmarks.cells import Place, Table, Wanted
 from benchmarks.definitions import Category, ChoiceField, NumberField
 from benchmarks.figures import Figure, Release, Rule
@@ -63,6 +63,11 @@ def next_month(month: date) -> date:
     return (month.replace(day=28) + timedelta(days=4)).replace(day=1)
 
 
+def cut_off_of(month: date) -> datetime:
+    """Say when a month is over: at the first moment of the next, UTC."""
+    return datetime.combine(next_month(month), datetime.min.time(), UTC)
+
+
 def now() -> datetime:
     """Ask the database's clock: one for all machines, and the one that dates the answers."""
     with connection.cursor() as cursor:
@@ -96,7 +101,7 @@ def take(*, month: date) -> Release | None:
     Raises MonthNotOver, OutOfOrder, ImproperlyConfigured.
     """
     month = month.replace(day=1)
-    cut_off = datetime.combine(next_month(month), datetime.min.time(), UTC)
+    cut_off = cut_off_of(month)
     key = _key()
     with transaction.atomic():
         if cut_off > now():
@@ -114,12 +119,12 @@ def take(*, month: date) -> Release | None:
         release = Release(month=month, cut_off=cut_off)
         if not _claim(release):
             return None
-        for category in Category:
-            _add_bases(release, category)
-        groups = f"benchmark groups {month}"
+        cells.prepare(release=release.pk, cut_off=cut_off)
         cells.set_key(key)
-        rules = disclosure.RULES
-        cells.make_groups(name=groups, release=release.pk, rules=rules)
+        groups, rules = f"benchmark groups {month}", disclosure.RULES
+        for category in Category:
+            _choose(release, category, rules)
+        cells.make_groups(name=groups, source=cells.Source(chosen=release.pk), rules=rules)
         for category in Category:
             Figure.objects.bulk_create(_Taking(release, category, key, groups, rules).figures())
     return release
@@ -147,21 +152,18 @@ def _key() -> str:
     return key
 
 
-def _add_bases(release: Release, category: Category) -> None:
-    numbers = definitions.number_fields(category)
-    has_aged = any(number.is_pay_or_fee for number in numbers)
-    has_fresh = bool(definitions.choice_fields(category)) or not all(
-        number.is_pay_or_fee for number in numbers
-    )
+def _choose(release: Release, category: Category, rules: disclosure.Rules) -> None:
+    """Choose the versions of a category: those of the cut-off, and for pay and fees those of 90 days before."""
     age = timedelta(days=settings.BENCHMARK_PAY_AGE_DAYS)
-    for is_aged, is_needed in ((False, has_fresh), (True, has_aged)):
-        if is_needed:
-            cells.add_basis(
+    for is_aged in (False, True):
+        if cells.fields(category, is_aged=is_aged):
+            cells.choose(
                 release=release.pk,
                 category=category,
                 is_aged=is_aged,
                 cut_off=release.cut_off,
                 as_of=release.cut_off - age if is_aged else release.cut_off,
+                rules=rules,
             )
 
 
@@ -184,7 +186,7 @@ class _Taking:
         table = cells.make_table(
             name=f"benchmark {self.category} {self.release.month}",
             groups=self.groups_table,
-            release=self.release.pk,
+            source=cells.Source(chosen=self.release.pk),
             category=self.category,
             rules=self.rules,
         )
@@ -262,21 +264,15 @@ class _Taking:
     def _changes_since(self, table: Table, as_of: date) -> Mapping[str, Sequence[cells.Change]]:
         """Compare with the answers that the release of another day was made from."""
         old = Release.objects.get(cut_off=datetime.combine(as_of, datetime.min.time(), UTC))
-        companies = cells.changed_companies(old=old.pk, new=self.release.pk, category=self.category)
+        companies = tuple(cells.changed_companies(old=old.pk, new=self.release.pk, category=self.category))
         tables = []
         for release in (old, self.release):
             name = f"since {as_of} {self.category} {self.release.month} {release.month}"
-            cells.make_groups(
-                name=f"{name} groups", release=release.pk, companies=companies, rules=self.rules
-            )
+            groups, source = f"{name} groups", cells.Source(release=release.pk, companies=companies)
+            cells.make_groups(name=groups, source=source, rules=self.rules)
             tables.append(
                 cells.make_table(
-                    name=name,
-                    groups=f"{name} groups",
-                    release=release.pk,
-                    category=self.category,
-                    companies=companies,
-                    rules=self.rules,
+                    name=name, groups=groups, source=source, category=self.category, rules=self.rules
                 )
             )
         return cells.changes(*tables)

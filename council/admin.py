@@ -2,15 +2,17 @@
 
 from typing import Any, ClassVar, cast
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.utils import flatten_fieldsets, unquote
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
 from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse
+from django_otp.plugins.otp_static.models import StaticDevice
+from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from council import figure_admin, throttle  # noqa: F401  # the first registers its page
+from council import figure_admin, second_factor, throttle  # noqa: F401  # the first registers its page
 from council.accounts.models import Account
 from council.forms import StaffSignInForm
 from council.model_admin import (
@@ -338,6 +340,21 @@ class AccountAdmin(NeverDeleted, ModelAdmin, UserAdmin):
         dates,
     )
 
+    actions = ("reset_second_factor",)
+
+    @admin.action(description="Reset the second factor", permissions=["change"])
+    def reset_second_factor(self, request: HttpRequest, queryset: models.QuerySet[Account]) -> None:
+        """Have accounts set up another app at the next sign-in. Superusers' are for superusers."""
+        for account in queryset:
+            if not self.has_change_permission(request, account):
+                self.message_user(request, f"{account}: only superusers reset a superuser's.", messages.ERROR)
+            elif second_factor.reset(account=account, by=cast(Account, request.user)):
+                self.message_user(
+                    request, f"{account} sets up another app at the next sign-in.", messages.SUCCESS
+                )
+            else:
+                self.message_user(request, f"{account} has no second factor yet.", messages.WARNING)
+
     @admin.display(description="password")
     def has_password(self, account: Account) -> str:
         return presence(account.password if account.has_usable_password() else None)
@@ -373,6 +390,8 @@ class AccountAdmin(NeverDeleted, ModelAdmin, UserAdmin):
                 return super().user_change_password(request, id, form_url)
 
 
+# django-otp's own pages would show keys. The page of accounts resets what they hold.
+admin.site.unregister([TOTPDevice, StaticDevice])
 admin.site.unregister(Group)
 
 

@@ -1,6 +1,7 @@
 """Django's entry for this app."""
 
 from django.apps import AppConfig
+from django.conf import settings
 from django.contrib.admin import apps as admin_apps
 
 
@@ -10,7 +11,10 @@ class CouncilConfig(AppConfig):
 
     def ready(self) -> None:
         # They register what they have; models are there only now.
-        from council import checks, figures, jobs, verification  # noqa: F401, PLC0415
+        from council import checks, error_reports, figures, jobs, verification  # noqa: F401, PLC0415
+
+        if settings.SENTRY_DSN:
+            error_reports.begin()
 
 
 class AdminConfig(admin_apps.AdminConfig):

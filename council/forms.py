@@ -107,3 +107,20 @@ class OwnPasswordChangeForm(AdminPasswordChangeForm):
                 left_out=["last_login"],
             )
         return account
+
+
+class SecondFactorForm(Form):
+    """A code of an authenticator app, or a recovery code."""
+
+    code = forms.CharField(
+        max_length=40,
+        widget=forms.TextInput(
+            attrs={
+                "autocomplete": "one-time-code",
+                "autocapitalize": "none",
+                "spellcheck": "false",
+                "autofocus": True,
+            }
+        ),
+        error_messages={"required": "Enter the code."},
+    )

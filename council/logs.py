@@ -4,14 +4,19 @@ Never what somebody sent or stored. So a logged error has its classes and the li
 where the class's messages come from code alone: others quote values, such as a row, an email or an answer.
 """
 
+import functools
+import json
 import logging
 import re
 import secrets
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from typing import Any
 
 from django.db import Error as DatabaseFault
+from django.db import connection
 from django.http import HttpRequest, HttpResponse
 
 LOGGER = logging.getLogger("council")
@@ -27,7 +32,11 @@ SECRETS = re.compile(
 
 
 class RequestIds:
-    """Give every request an id: it stands in the log, on the page of a fault, and in the header X-Request-ID."""
+    """Give every request an id: it stands in the log, on the page of a fault, and in the header X-Request-ID.
+
+    PostgreSQL sees it in a comment before each statement, in pg_stat_activity and in the server's log. A comment
+    belongs to its statement, also behind a pooler, where a setting of the session would be left to the next request.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -35,12 +44,25 @@ class RequestIds:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         request.id = secrets.token_hex(6)  # type: ignore[attr-defined]
         token = REQUEST.set(request)
+        comment = f"/* request {request.id} */ "  # type: ignore[attr-defined]
         try:
-            response = self.get_response(request)
+            with connection.execute_wrapper(functools.partial(_execute_with, comment)):
+                response = self.get_response(request)
         finally:
             REQUEST.reset(token)
         response.headers["X-Request-ID"] = request.id  # type: ignore[attr-defined]
         return response
+
+
+def _execute_with(
+    comment: str,
+    execute: Callable[..., Any],
+    sql: Any,
+    params: Any,
+    many: bool,  # noqa: FBT001  # Django calls it so
+    context: Any,
+) -> Any:
+    return execute(comment + sql if isinstance(sql, str) else sql, params, many, context)
 
 
 def request_id(request: HttpRequest | None) -> str:
@@ -56,17 +78,32 @@ class Formatter(logging.Formatter):
     """Write a record with its request's id, path and account; an error as `error_lines` has it."""
 
     def format(self, record: logging.LogRecord) -> str:
+        found = self.parts(record)
+        line = f"{found['time']} {found['level']} {found['logger']}: {found['message']}"
+        if "request" in found:
+            line += f" [{found['method']} {found['path']}, account {found['account']}, request {found['request']}]"
+        return f"{line}\n{found['error']}" if "error" in found else line
+
+    def parts(self, record: logging.LogRecord) -> dict[str, str]:
+        """Name what is written of a record."""
+        found = {
+            "time": self.formatTime(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": self._message(record),
+        }
         request = REQUEST.get() or getattr(record, "request", None)
-        if not isinstance(request, HttpRequest):
-            request = None
-        line = f"{self.formatTime(record)} {record.levelname} {record.name}: {self._message(record)}"
-        if request is not None:
-            path = without_secrets(request.path)[:MAX_PATH_LENGTH]
-            line += f" [{request.method} {path}, account {_account(request)}, request {request_id(request) or '-'}]"
+        if isinstance(request, HttpRequest):
+            found |= {
+                "method": request.method or "-",
+                "path": without_secrets(request.path)[:MAX_PATH_LENGTH],
+                "account": _account(request),
+                "request": request_id(request) or "-",
+            }
         is_refusal = getattr(record, "status_code", 500) < 500
         if record.exc_info and record.exc_info[1] and not is_refusal:
-            line += "\n" + "".join(error_lines(record.exc_info[1])).rstrip("\n")
-        return line
+            found["error"] = "".join(error_lines(record.exc_info[1])).rstrip("\n")
+        return found
 
     def _message(self, record: logging.LogRecord) -> str:
         if record.name.startswith(("django.request", "django.security", "django.server")):
@@ -74,6 +111,17 @@ class Formatter(logging.Formatter):
             status = getattr(record, "status_code", "")
             return f"{record.name.rpartition('.')[2]} {status}".strip()
         return without_secrets(record.getMessage())
+
+
+class JsonFormatter(Formatter):
+    """Write the same as one JSON object a line, for machines. Times are UTC."""
+
+    converter = staticmethod(time.gmtime)
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
+
+    def format(self, record: logging.LogRecord) -> str:
+        return json.dumps(self.parts(record), ensure_ascii=False)
 
 
 def _account(request: HttpRequest) -> str:
@@ -115,13 +163,14 @@ def describe(error: BaseException) -> str:
     return "(message left out)"
 
 
-def configuration(*, level: str) -> dict[str, object]:
+def configuration(*, level: str, is_json: bool) -> dict[str, object]:
     """The setting LOGGING: everything goes to standard error."""
+    formatter = "council.logs.JsonFormatter" if is_json else "council.logs.Formatter"
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"plain": {"()": "council.logs.Formatter"}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
+        "formatters": {"chosen": {"()": formatter}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "chosen"}},
         "root": {"handlers": ["stderr"], "level": level},
         # Django's own handlers write tracebacks with values, to a console or by mail.
         "loggers": {"django": {"handlers": [], "level": level}},

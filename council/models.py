@@ -68,6 +68,8 @@ class Team(models.Model):
         return self.name
 
 
+MAX_NAME_LENGTH = 100
+
 # Who is listed on leaderboards.
 LISTED = models.Q(leaderboard_visible=True, subscription_status__in=GOOD_STANDING)
 
@@ -175,11 +177,14 @@ class Member(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.full_name or self.discord_username or self.email or self.id
+        name = self.full_name or self.discord_username or self.email or self.id
+        return name[:MAX_NAME_LENGTH]
 
     @property
     def full_name(self) -> str:
-        return " ".join(name for name in (self.first_name, self.last_name) if name)
+        """The name, no longer than a page has room for, whatever the gateway stored."""
+        parts = (name[:MAX_NAME_LENGTH] for name in (self.first_name, self.last_name) if name)
+        return " ".join(parts)[:MAX_NAME_LENGTH]
 
     @property
     def public_name(self) -> str:
@@ -187,7 +192,7 @@ class Member(models.Model):
         private = {self.pk, self.discord_id, self.stripe_customer_id}
         for name in (self.full_name.strip(), (self.discord_username or "").strip()):
             if name and "@" not in name and name not in private:
-                return name
+                return name[:MAX_NAME_LENGTH]
         return "A member"
 
     @property

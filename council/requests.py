@@ -10,6 +10,8 @@ from council import logs
 
 # In another encoding a form would say something else to us than to whatever looked at it on its way.
 CHARSETS = {"utf-8", "utf8", "us-ascii", "ascii"}
+# What wsgi.py puts in the place of a Content-Type that says nothing.
+UNREADABLE = "application/x-unreadable"
 
 
 class Unreadable(BadRequest):
@@ -28,7 +30,7 @@ class OnlyText:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         charset = (request.content_params or {}).get("charset", "utf-8")
-        if charset.strip().lower() not in CHARSETS:
+        if charset.strip().lower() not in CHARSETS or request.content_type == UNREADABLE:
             raise Unreadable("The form is in another encoding than UTF-8. Send it in UTF-8.")
         for name, value in [*request.COOKIES.items()]:
             if not (is_text(name) and is_text(value)):

@@ -23,9 +23,15 @@ _ADMIN = {
     "gamification.view_discordactivity",
     "gamification.view_pointtransaction",
     "resources.add_resource",
+    "resources.add_resourcetag",
     "resources.change_resource",
+    "resources.change_resourcetag",
+    "resources.delete_resource",  # taking it out, bringing it back, purging old versions
+    "resources.delete_resourcetag",
     "resources.view_resource",
     "resources.view_resourcedownload",
+    "resources.view_resourcesearchmiss",
+    "resources.view_resourcetag",
 }
 _SUPER_ADMIN = _ADMIN | {
     "accounts.change_account",

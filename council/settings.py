@@ -126,7 +126,9 @@ if not DEBUG:
 SECRET_KEY_FALLBACKS = [key for key in os.environ.get("SECRET_KEY_FALLBACKS", "").split(",") if key]
 # Where whoever finds a hole reports it: an address of mail or of a page, as a URI. Unset: security@ the site's name.
 SECURITY_CONTACT = os.environ.get("SECURITY_CONTACT", "")
-LOGGING = logs.configuration(level=os.environ.get("LOG_LEVEL", "WARNING").upper())
+LOGGING = logs.configuration(level=os.environ.get("LOG_LEVEL", "WARNING").upper(), is_json=not DEBUG)
+# Sentry, or a service that speaks its protocol: gets what the log gets of an error, and no more.
+SENTRY_DSN = text("SENTRY_DSN")
 SESSION_COOKIE_AGE = 7 * 24 * 3600
 CSRF_COOKIE_HTTPONLY = True
 # How many proxies add to X-Forwarded-For. In production one at least, the one that ends TLS.
@@ -147,6 +149,9 @@ CONTENT_SECURITY_POLICY = {
 }
 
 INSTALLED_APPS = [
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
     "benchmarks",
     "resources",
     "gamification",
@@ -175,7 +180,8 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "council.sessions.Authentication",
+    "django_otp.middleware.OTPMiddleware",
     "council.throttle.Throttle",
     "council.access.MembersOnly",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -209,6 +215,9 @@ AUTHENTICATION_BACKENDS = [
 PASSWORD_HASHERS = ["council.passwords.Argon2Hasher", "django.contrib.auth.hashers.PBKDF2PasswordHasher"]
 # How many passwords a process looks at in one moment; as many again wait a second, and the rest is told to come back.
 SIGN_INS_AT_ONCE = number("SIGN_INS_AT_ONCE", default=2)
+# Whether staff give a code of an authenticator app after their password.
+STAFF_SECOND_FACTOR = flag("STAFF_SECOND_FACTOR", default=not DEBUG)
+OTP_TOTP_ISSUER = "Revenue Council"
 LOGIN_URL = "council:sign-in"
 LOGIN_REDIRECT_URL = "gamification:overview"  # where a member goes who asked for no page
 # What the header of every page shows to members: the name, and the page's URL name.

@@ -10,6 +10,7 @@ pages = [
     path("sign-in/", views.sign_in, name="sign-in"),
     path("sign-out/", views.sign_out, name="sign-out"),
     path(".well-known/security.txt", views.security_txt, name="security-txt"),
+    path("sessions/", views.own_sessions, name="sessions"),
     path("membership/", views.membership, name="membership"),
 ]
 

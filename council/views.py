@@ -12,7 +12,7 @@ from django.shortcuts import redirect, render, resolve_url
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from council import outage
+from council import outage, sessions
 from council.access import MemberRequest, is_page
 from council.forms import SignInForm
 
@@ -57,6 +57,19 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 def membership(request: MemberRequest) -> HttpResponse:
     """Show a member their standing, and what is missing if it is not good."""
     return render(request, "council/membership.html")
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def own_sessions(request: MemberRequest) -> HttpResponse:
+    """Show a member where they are signed in, and sign them out everywhere."""
+    if request.method == "POST":
+        sessions.end_everywhere(account=request.user)
+        logout(request)
+        messages.success(request, "You are signed out everywhere.")
+        return redirect("council:sign-in")
+    return render(
+        request, "council/sessions.html", {"places": sessions.places(request, account=request.user)}
+    )
 
 
 @login_not_required

@@ -7,18 +7,27 @@ from typing import Any
 from django.core.wsgi import get_wsgi_application
 from django.utils.http import parse_header_parameters
 
+from council import requests
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "council.settings")
 
 django_application = get_wsgi_application()
 
 
 def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-    """Serve a request, without a Content-Type that names an encoding which Python does not know.
+    """Serve a request."""
+    return django_application(tidy(environ), start_response)
 
-    Django reads that header before any middleware is asked, and fails on it.
+
+def tidy(environ: dict[str, Any]) -> dict[str, Any]:
+    """Take away a Content-Type that Django fails on while it makes the request, before any middleware is asked.
+
+    That is one which Python cannot parse, and one whose charset is no encoding of text. requests.OnlyText refuses them.
     """
     try:
-        parse_header_parameters(environ.get("CONTENT_TYPE", ""))
+        _, parameters = parse_header_parameters(environ.get("CONTENT_TYPE", ""))
+        if "charset" in parameters:
+            b"x".decode(parameters["charset"])
     except Exception:  # whatever Python's parser of mail headers raises
-        environ = {**environ, "CONTENT_TYPE": "application/octet-stream"}
-    return django_application(environ, start_response)
+        return {**environ, "CONTENT_TYPE": requests.UNREADABLE}
+    return environ

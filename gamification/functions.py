@@ -7,7 +7,7 @@ NEXT_WEEKDAY = Function(
     name="next_weekday",
     arguments="day date",
     definition="""\
-RETURNS date LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURNS date LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path TO ''
 RETURN day + CASE extract(isodow FROM day) WHEN 5 THEN 3 WHEN 6 THEN 2 ELSE 1 END""",
 )
 

@@ -100,6 +100,8 @@ class PointTransaction(models.Model):
         triggers = [
             triggers.UPDATE_MEMBER_POINTS,
             triggers.APPEND_ONLY,
+            triggers.LIMITS,
+            triggers.WITH_ITS_MEMBER,
             triggers.NO_TRUNCATE,
             triggers.IN_UTC,
             triggers.REVERSAL,

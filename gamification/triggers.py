@@ -61,6 +61,12 @@ UPDATE_MEMBER_POINTS = Trigger(
                           ELSE 1 END
              WHERE member.id = added.member_id
             RETURNING added.first_day < member."lastActiveAt"::date INTO fills_gap;
+            IF NOT FOUND THEN
+              RAISE EXCEPTION 'The points of member % cannot be added up: the row is not to be changed by %.',
+                added.member_id, current_user
+                USING ERRCODE = 'insufficient_privilege',
+                      HINT = 'Row level security or a trigger on "Member" is in the way.';
+            END IF;
             IF fills_gap THEN
               UPDATE @extschema@."Member" AS member
                  SET "currentStreak" = ledger.streak,
@@ -117,8 +123,48 @@ REVERSAL = Trigger(
     """,
 )
 
-# A row goes only with its member, whose row is gone by the time the cascade arrives here; a row changes only
-# when its member got another id.
+# What enters the ledger can be shown, and changes no figure of a day that is yet to come. It looks at the rows as they
+# were written, so no trigger that comes before can get something past it. The clock is that of the moment: a writer may
+# give a row its own time in a transaction that began long before. Metadata of few bytes are neither long nor deep.
+LIMITS = Trigger(
+    name="trg_point_transaction_limits",
+    function="check_point_transaction_limits",
+    level=pgtrigger.Statement,
+    when=pgtrigger.After,
+    operation=pgtrigger.Insert,
+    referencing=pgtrigger.Referencing(new="new_rows"),
+    func="""
+        DECLARE
+          refused record;
+        BEGIN
+          SELECT id, fault INTO refused
+            FROM (SELECT id,
+                         CASE WHEN "createdAt" > clock_timestamp() AT TIME ZONE 'UTC' + interval '10 minutes'
+                              THEN 'is dated in the future, ' || "createdAt"
+                              WHEN "createdAt" < timestamp '0001-01-01'
+                              THEN 'is dated before the year 1, ' || "createdAt"
+                              WHEN length(id) > 200 THEN 'has an id of more than 200 characters'
+                              WHEN length(action) > 200 THEN 'has an action of more than 200 characters'
+                              WHEN pg_column_size(metadata) > 100 AND octet_length(metadata::text) > 16384
+                              THEN 'has metadata of more than 16,384 bytes'
+                              WHEN pg_column_size(metadata) > 100 AND jsonb_path_exists(metadata, '$.**{17}')
+                              THEN 'has metadata of more than 16 levels' END AS fault
+                    FROM new_rows) AS rows
+           WHERE fault IS NOT NULL
+           LIMIT 1;
+          IF FOUND THEN
+            RAISE EXCEPTION 'The points ledger takes no such row: row % %.', left(refused.id, 60), refused.fault
+              USING ERRCODE = 'check_violation',
+                    HINT = 'Give it a date in UTC that is not in the future, and less metadata.';
+          END IF;
+          RETURN NULL;
+        END
+    """,
+)
+
+# A row goes only with its member, whose row is gone by the time the cascade arrives here; a row changes only when its
+# member got another id. Both come from the foreign key's own trigger, never from a statement of somebody's: one that
+# removes the member and changes the rows in the same breath finds the member gone as well.
 APPEND_ONLY = Trigger(
     name="trg_point_transaction_append_only",
     function="refuse_point_transaction_change",
@@ -127,7 +173,8 @@ APPEND_ONLY = Trigger(
     operation=pgtrigger.Update | pgtrigger.Delete,
     func="""
         BEGIN
-          IF NOT EXISTS (SELECT FROM @extschema@."Member" AS member WHERE member.id = OLD."memberId") THEN
+          IF pg_trigger_depth() > 1
+             AND NOT EXISTS (SELECT FROM @extschema@."Member" AS member WHERE member.id = OLD."memberId") THEN
             IF TG_OP = 'DELETE' THEN
               RETURN OLD;
             ELSIF to_jsonb(NEW) - 'memberId' = to_jsonb(OLD) - 'memberId' THEN
@@ -137,6 +184,49 @@ APPEND_ONLY = Trigger(
           RAISE EXCEPTION 'The points ledger is append-only: % of row % refused.', TG_OP, OLD.id
             USING ERRCODE = 'restrict_violation',
                   HINT = 'Add a row that reverses it.';
+        END
+    """,
+)
+
+# The depth alone does not tell the cascade from a trigger of somebody's own. So rows that changed their member are
+# looked at once more: nothing else in them has changed, they are all that the member has, and the member's figures are
+# theirs. That is so where a member got another id, and not where rows were moved to another member.
+WITH_ITS_MEMBER = Trigger(
+    name="trg_point_transaction_with_its_member",
+    function="check_point_transaction_member_change",
+    level=pgtrigger.Statement,
+    when=pgtrigger.After,
+    operation=pgtrigger.Update,
+    referencing=pgtrigger.Referencing(old="old_rows", new="new_rows"),
+    func="""
+        BEGIN
+          IF NOT EXISTS (SELECT FROM new_rows) THEN
+            RETURN NULL;
+          END IF;
+          IF EXISTS (
+            SELECT FROM new_rows
+              FULL JOIN old_rows USING (id)
+             WHERE to_jsonb(new_rows) - 'memberId' IS DISTINCT FROM to_jsonb(old_rows) - 'memberId'
+          ) OR EXISTS (
+            SELECT FROM @extschema@."PointTransaction" AS entry
+             WHERE entry."memberId" IN (SELECT "memberId" FROM new_rows)
+               AND entry.id NOT IN (SELECT id FROM new_rows)
+          ) OR EXISTS (
+            SELECT FROM (SELECT DISTINCT "memberId" AS id FROM new_rows) AS moved
+              LEFT JOIN @extschema@."Member" AS member ON member.id = moved.id
+              LEFT JOIN @extschema@.points_by_ledger(ARRAY(SELECT "memberId" FROM new_rows)) AS ledger
+                     ON ledger.member_id = moved.id
+             WHERE (member."totalPoints", member."pointsMonth", member."monthPoints",
+                    member."lastActiveAt", member."currentStreak")
+                   IS DISTINCT FROM
+                   (ledger.total_points, ledger.points_month, ledger.month_points,
+                    ledger.last_active_at, ledger.streak)
+          ) THEN
+            RAISE EXCEPTION 'The points ledger is append-only: rows of a member were to become those of another.'
+              USING ERRCODE = 'restrict_violation',
+                    HINT = 'A member may get another id. Are the figures right? See manage.py reconcile_points.';
+          END IF;
+          RETURN NULL;
         END
     """,
 )

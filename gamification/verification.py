@@ -62,6 +62,77 @@ def _all(database: Database) -> Iterator[tuple[int, list[reconciliation.Differen
         after = ids[-1]
 
 
+# A row of a child table is read with its parent's, and is not counted by the parent's triggers.
+RELATIVES = """
+    SELECT CASE WHEN p.relname = ANY(%(ledger)s) THEN p.relname ELSE c.relname END,
+           format('%%I.%%I', cn.nspname, c.relname), format('%%I.%%I', pn.nspname, p.relname)
+      FROM pg_inherits i
+      JOIN pg_class c ON c.oid = i.inhrelid
+      JOIN pg_namespace cn ON cn.oid = c.relnamespace
+      JOIN pg_class p ON p.oid = i.inhparent
+      JOIN pg_namespace pn ON pn.oid = p.relnamespace
+     WHERE (pn.nspname = %(schema)s AND p.relname = ANY(%(ledger)s))
+        OR (cn.nspname = %(schema)s AND c.relname = ANY(%(ledger)s))
+     ORDER BY 2
+"""
+# What a subscription brings comes with the triggers off.
+SUBSCRIPTIONS = """
+    SELECT c.relname, s.subname
+      FROM pg_subscription_rel r
+      JOIN pg_class c ON c.oid = r.srrelid
+      JOIN pg_namespace n ON n.oid = c.relnamespace
+      JOIN LATERAL (SELECT coalesce((SELECT subname FROM pg_stat_subscription WHERE subid = r.srsubid LIMIT 1),
+                                    r.srsubid::text) AS subname) AS s ON true
+     WHERE n.nspname = %(schema)s AND c.relname = ANY(%(ledger)s)
+     ORDER BY 1
+"""
+SWITCHES = """
+    SELECT quote_ident(r.rolname)
+      FROM pg_roles r
+     WHERE NOT r.rolsuper AND has_parameter_privilege(r.oid, 'session_replication_role', 'SET')
+       AND has_any_column_privilege(r.oid, format('%%I."PointTransaction"', %(schema)s::text), 'INSERT, UPDATE')
+     ORDER BY 1
+"""
+DEFAULTS = """
+    SELECT coalesce('ROLE ' || quote_ident(rolname), '') ||
+           coalesce(CASE WHEN rolname IS NULL THEN 'DATABASE ' ELSE ' IN DATABASE ' END || quote_ident(datname), '')
+      FROM pg_db_role_setting s
+      LEFT JOIN pg_roles r ON r.oid = s.setrole
+      LEFT JOIN pg_database d ON d.oid = s.setdatabase
+     WHERE (datname IS NULL OR datname = current_database())
+       AND EXISTS (SELECT FROM unnest(setconfig) AS set
+                    WHERE set LIKE 'session_replication_role=%%' AND set NOT LIKE '%%=origin')
+     ORDER BY 1
+"""
+LEDGER_TABLES = ["Member", "PointTransaction"]
+
+
+@verification.register("ways past the points triggers")
+def ways_past(database: Database) -> Iterator[Finding]:
+    """No rows come into the ledger, and none are read with it, that its triggers did not see."""
+    for table, child, parent in database.rows(RELATIVES, ledger=LEDGER_TABLES):
+        yield failed(
+            f"{child} inherits from {parent}: its rows are read as those of {table}, and no trigger counts them",
+            f"SET lock_timeout TO '100ms'; ALTER TABLE {child} NO INHERIT {parent};",
+        )
+    for table, subscription in database.rows(SUBSCRIPTIONS, ledger=LEDGER_TABLES):
+        yield failed(
+            f"subscription {subscription} writes to {table}, with triggers off",
+            f"leave {table} out of the publication, then ALTER SUBSCRIPTION … REFRESH PUBLICATION",
+        )
+    for role in (row[0] for row in database.rows(SWITCHES)):
+        yield warning(
+            f"{role} may set session_replication_role, which switches triggers off",
+            f"REVOKE SET ON PARAMETER session_replication_role FROM {role};",
+        )
+    for where in (row[0] for row in database.rows(DEFAULTS)):
+        yield failed(
+            f"sessions begin with triggers off: {where}",
+            f"ALTER {where} RESET session_replication_role;",
+        )
+    yield note("no child tables, subscriptions, or roles that may switch triggers off")
+
+
 ADD_MEMBER = (
     """INSERT INTO "Member" (id, "updatedAt") VALUES (%(member)s, CURRENT_TIMESTAMP AT TIME ZONE 'UTC')"""
 )
@@ -93,6 +164,14 @@ REFUSED = {
     "a reversal by other points": """
         INSERT INTO "PointTransaction" (id, "memberId", action, points, "reversesId")
         VALUES (%(row)s || '6', %(member)s, 'reversal', -6, %(row)s)
+    """,
+    "rows of another member": """
+        WITH gone AS (DELETE FROM "Member" WHERE id = %(member)s)
+        UPDATE "PointTransaction" SET "memberId" = %(member)s || '2' WHERE "memberId" = %(member)s
+    """,
+    "a row of the future": """
+        INSERT INTO "PointTransaction" (id, "memberId", action, points, "createdAt")
+        VALUES (%(row)s || '7', %(member)s, 'verify_schema', 1, now() AT TIME ZONE 'UTC' + interval '1 day')
     """,
 }
 REMOVE_MEMBER = 'DELETE FROM "Member" WHERE id = %(member)s'

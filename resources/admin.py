@@ -1,12 +1,33 @@
-"""The admin pages of the library."""
+"""The admin pages of the library: resources, their files and versions, tags, downloads, searches without results."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.widgets import AdminTextInputWidget
 from django.core.validators import URLValidator
+from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest, HttpResponse
+from django.template.defaultfilters import filesizeformat
+from django.urls import reverse
+from django.utils.html import format_html
 
-from council.model_admin import MULTILINE, LogAdmin, ModelAdmin, NeverDeleted
-from resources.models import Resource, ResourceDownload
+from council.accounts.models import Account
+from council.model_admin import MULTILINE, LogAdmin
+from resources import curation, tag_admin, uploads  # noqa: F401  # tag_admin registers its pages
+from resources.admin_forms import ResourceForm
+from resources.admin_pages import ResourcePages
+from resources.models import (
+    MAX_DESCRIPTION_LENGTH,
+    MAX_TITLE_LENGTH,
+    Resource,
+    ResourceDownload,
+    ResourceSearchMiss,
+    Status,
+)
 
 HTTPS_URL = {
     "form_class": forms.CharField,
@@ -14,33 +35,234 @@ HTTPS_URL = {
     "max_length": 2048,
     "validators": [URLValidator(schemes=["https"], message="Enter an address that begins with https://.")],
 }
+WEEK = timedelta(days=7)
+MAX_AUTHOR_LENGTH = 120
+
+
+class StateFilter(admin.SimpleListFilter):
+    """What members see now; a scheduled resource whose time has come is seen."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [
+            ("shown", "Seen by members"),
+            ("draft", "Drafts"),
+            ("scheduled", "Scheduled"),
+            ("deleted", "Deleted"),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        now = datetime.now(UTC)
+        is_there = queryset.filter(deleted_at__isnull=True)
+        match self.value():
+            case "shown":
+                return is_there.filter(
+                    Q(status=Status.PUBLISHED) | Q(status=Status.SCHEDULED, publish_at__lte=now)
+                )
+            case "draft":
+                return is_there.filter(status=Status.DRAFT)
+            case "scheduled":
+                return is_there.filter(status=Status.SCHEDULED, publish_at__gt=now)
+            case "deleted":
+                return queryset.filter(deleted_at__isnull=False)
+        return queryset
+
+
+def downloads_of(number: Any, **conditions: Any) -> Any:
+    """Count downloads of the resource of a row."""
+    rows = (
+        ResourceDownload.objects.filter(resource=OuterRef("pk"), **conditions).order_by().values("resource")
+    )
+    counted = rows.annotate(number=number).values("number")
+    return Coalesce(Subquery(counted, output_field=IntegerField()), 0)
 
 
 @admin.register(Resource)
-class ResourceAdmin(NeverDeleted, ModelAdmin):
-    list_display = ("title", "category", "type", "is_featured", "download_count", "created_at")
-    list_filter = ("category", "type", "is_featured")
-    search_fields = ("title", "description")
-    ordering = ("-created_at",)
-    fields = (
+class ResourceAdmin(ResourcePages):
+    """Resources. Files are received before the form is looked at, and acts are those of resources/curation.py."""
+
+    form = ResourceForm
+    change_form_template = "resources/admin_resource.html"
+    view_on_site = False  # the members' page is none of staff's; the preview is
+    list_display = (
         "title",
-        "description",
         "category",
         "type",
-        "file_url",
-        "thumbnail_url",
+        "state",
         "is_featured",
+        "downloads",
+        "members",
+        "last_week",
+        "week_before",
+        "created_at",
+    )
+    list_filter = (StateFilter, "category", "type", "is_featured", "tags")
+    list_per_page = 50
+    search_fields = ("title", "description", "author", "file_name", "tags__name")
+    search_help_text = "Title, description, author, file name or tag."
+    ordering = ("-created_at",)
+    sortable_by = ("title", "category", "type", "downloads", "created_at")
+    actions = ("publish", "feature", "no_longer_feature", "delete", "restore")
+    readonly_fields = (
+        "stored_file",
+        "picture",
         "download_count",
+        "uploaded_by",
         "created_at",
         "updated_at",
+        "deleted_at",
     )
-    readonly_fields = ("download_count", "created_at", "updated_at")
     field_options = {
-        "title": {"max_length": 200},
-        "description": {**MULTILINE, "max_length": 2000},
+        "title": {"max_length": MAX_TITLE_LENGTH},
+        "description": {**MULTILINE, "max_length": MAX_DESCRIPTION_LENGTH},
+        "author": {"max_length": MAX_AUTHOR_LENGTH, "help_text": "As members read it. It may be empty."},
         "file_url": HTTPS_URL,
-        "thumbnail_url": HTTPS_URL,
+        "publish_at": {"help_text": "In UTC. A scheduled resource is seen from then on."},
     }
+
+    def get_fieldsets(self, request: HttpRequest, obj: Resource | None = None) -> Any:
+        source = ("file", "file_url") if obj is None else ("file_url",) if obj.is_link else ("stored_file",)
+        picture = ("thumbnail",) if obj is None else ("picture", "thumbnail", "remove_thumbnail")
+        figures = ("download_count", "uploaded_by", "created_at", "updated_at", "deleted_at")
+        return [
+            (None, {"fields": ("title", "description", "category", "type", "author", "tag_list")}),
+            ("File or link" if obj is None else "Link" if obj.is_link else "File", {"fields": source}),
+            ("Picture", {"fields": picture}),
+            ("Publication", {"fields": ("status", "publish_at", "is_featured")}),
+            *([("Row", {"fields": figures})] if obj else []),
+        ]
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002
+        """Give the form what was received with it."""
+        form: Any = super().get_form(request, obj, change, **kwargs)
+        return type(form.__name__, (form,), {"reception": getattr(request, "reception", uploads.Reception())})
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: Any = None,
+    ) -> HttpResponse:
+        """Receive files before Django opens its transaction, which then is as short as any."""
+        if request.method != "POST":
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        with uploads.reception() as reception:
+            reception.receive(request)
+            request.reception = reception  # type: ignore[attr-defined]
+            return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def save_model(self, request: HttpRequest, obj: Resource, form: Any, change: Any) -> None:
+        reception: uploads.Reception = form.reception
+        given: dict[str, Any] = {
+            "resource": obj,
+            "thumbnail_path": reception.thumbnail_path,
+            "site": request.build_absolute_uri("/").rstrip("/"),
+            "by": cast(Account, request.user),
+        }
+        if change:
+            names = {field.name for field in obj._meta.concrete_fields}
+            curation.change(
+                **given,
+                fields=[name for name in form.changed_data if name in names],
+                is_thumbnail_removed=form.cleaned_data["remove_thumbnail"],
+                tags=form.cleaned_data["tag_list"] if "tag_list" in form.changed_data else None,
+            )
+            reception.keep()
+            return
+        curation.create(**given, file=reception.file, tags=form.cleaned_data["tag_list"])
+        reception.keep()
+
+    def _record_saved(self, request: HttpRequest, row: Any, *, is_new: bool) -> None:
+        """Write nothing: resources/curation.py has written the audit log."""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        match = request.resolver_match
+        rows: QuerySet[Any] = super().get_queryset(request)
+        if not match or match.url_name != "resources_resource_changelist":
+            return rows
+        week, before = datetime.now(UTC) - WEEK, datetime.now(UTC) - 2 * WEEK
+        annotated: QuerySet[Any] = rows.annotate(
+            members_counted=downloads_of(Count("member", distinct=True)),
+            last_week_counted=downloads_of(Count("pk"), downloaded_at__gte=week),
+            week_before_counted=downloads_of(Count("pk"), downloaded_at__gte=before, downloaded_at__lt=week),
+        )
+        return annotated
+
+    @admin.display(ordering="download_count")
+    def downloads(self, resource: Resource) -> str:
+        return f"{resource.download_count:,}"
+
+    @admin.display(description="members")
+    def members(self, resource: Any) -> str:
+        return f"{resource.members_counted:,}"
+
+    @admin.display(description="last 7 days")
+    def last_week(self, resource: Any) -> str:
+        return f"{resource.last_week_counted:,}"
+
+    @admin.display(description="7 days before")
+    def week_before(self, resource: Any) -> str:
+        return f"{resource.week_before_counted:,}"
+
+    @admin.display(description="state")
+    def state(self, resource: Resource) -> str:
+        if resource.deleted_at:
+            return "Deleted"
+        if resource.status == Status.SCHEDULED and resource.publish_at:
+            is_seen = resource.publish_at <= datetime.now(UTC)
+            return f"{'Seen since' if is_seen else 'From'} {resource.publish_at:%-d %b %Y, %H:%M} UTC"
+        return str(Status(resource.status).label)
+
+    @admin.display(description="file")
+    def stored_file(self, resource: Resource) -> str:
+        return format_html(
+            '<a href="{}">{}</a>, {}, version {}',
+            reverse("admin:resources_resource_file", args=[resource.pk, resource.current_version]),
+            resource.file_name,
+            filesizeformat(resource.file_size or 0),
+            resource.current_version,
+        )
+
+    @admin.display(description="picture now")
+    def picture(self, resource: Resource) -> str:
+        if not resource.thumbnail_address:
+            return "None"
+        return format_html(
+            '<img src="{}" alt="The picture that members see" width="320">', resource.thumbnail_address
+        )
+
+    # Actions of the list.
+
+    def _act(
+        self, request: HttpRequest, queryset: QuerySet[Any], act: Callable[..., int], done: str, **given: Any
+    ) -> None:
+        ids = list(queryset.values_list("pk", flat=True))
+        changed = act(resource_ids=ids, by=cast(Account, request.user), **given)
+        level = messages.SUCCESS if changed else messages.WARNING
+        self.message_user(request, f"{changed} of {len(ids)} {done}.", level)
+
+    @admin.action(description="Publish now", permissions=["curate"])
+    def publish(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        self._act(request, queryset, curation.publish, "published")
+
+    @admin.action(description="Feature", permissions=["curate"])
+    def feature(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        self._act(request, queryset, curation.feature, "featured", is_featured=True)
+
+    @admin.action(description="No longer feature", permissions=["curate"])
+    def no_longer_feature(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        self._act(request, queryset, curation.feature, "no longer featured", is_featured=False)
+
+    @admin.action(description="Delete (can be restored)", permissions=["remove"])
+    def delete(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        self._act(request, queryset, curation.delete, "deleted. Filter by state to restore them")
+
+    @admin.action(description="Restore", permissions=["remove"])
+    def restore(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        self._act(request, queryset, curation.restore, "restored")
 
 
 @admin.register(ResourceDownload)
@@ -52,3 +274,15 @@ class ResourceDownloadAdmin(LogAdmin):
     ordering = ("-downloaded_at",)
     sortable_by = ("downloaded_at",)
     fields = ("downloaded_at", "resource", "member")
+
+
+@admin.register(ResourceSearchMiss)
+class ResourceSearchMissAdmin(LogAdmin):
+    """What members searched for and did not find, by day. It does not say which members."""
+
+    list_display = ("day", "words", "searches")
+    list_filter = ("day",)
+    search_fields = ("words",)
+    ordering = ("-day", "-searches")
+    sortable_by = ("day", "searches")
+    fields = ("day", "words", "searches")

@@ -109,7 +109,7 @@ def save(file: File, *, folder: str, extension: str, mime_type: str) -> Stored:
         if kept != size:
             raise Unavailable(f"The storage kept {kept:,} of {size:,} bytes. Upload the file again.")
     except BaseException:
-        _discard(path)
+        discard(path)
         raise
     return Stored(path, size, sha256)
 
@@ -205,8 +205,8 @@ def _existing(path: str) -> Any:
     return storage
 
 
-def _discard(path: str) -> None:
-    """Remove what a failed save may have left. What cannot be removed is left to `manage.py clean_storage`."""
+def discard(path: str) -> None:
+    """Remove what nobody needs. What cannot be removed now is left to `manage.py clean_storage`."""
     try:
         delete(path)
     except Unavailable:

@@ -8,7 +8,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from resources.refusal import Refused
 
 MAX_UPLOAD_BYTES = 10 * 1024 * 1024
-MAX_PIXELS = 25_000_000
+MAX_PIXELS = 16_000_000
 MAX_SIDE_PIXELS = 640
 FORMATS = ("JPEG", "PNG", "WEBP")
 TAKEN = "A thumbnail is a JPEG, PNG or WebP picture."
@@ -28,8 +28,11 @@ def convert(file: IO[bytes]) -> bytes:
                 "RGB", (2 * MAX_SIDE_PIXELS, 2 * MAX_SIDE_PIXELS)
             )  # a large JPEG is decoded in part
             has_alpha = picture.mode in {"LA", "PA", "RGBA", "RGBa"} or "transparency" in picture.info
-            upright = ImageOps.exif_transpose(picture).convert("RGBA" if has_alpha else "RGB")
-            upright.thumbnail((MAX_SIDE_PIXELS, MAX_SIDE_PIXELS), Image.Resampling.LANCZOS)
+            mode = "RGBA" if has_alpha else "RGB"
+            # Made small first, so that a large picture is in memory once.
+            small = picture if picture.mode in {"L", "RGB", "RGBA"} else picture.convert(mode)
+            small.thumbnail((MAX_SIDE_PIXELS, MAX_SIDE_PIXELS), Image.Resampling.LANCZOS)
+            upright = ImageOps.exif_transpose(small).convert(mode)
             # Of the pixels alone: what else the picture carried, such as a place or a profile, stays behind.
             plain = Image.frombytes(upright.mode, upright.size, upright.tobytes())
             written = BytesIO()

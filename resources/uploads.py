@@ -4,12 +4,15 @@ Nothing is ever whole in memory, and what is on disk while it arrives has no nam
 """
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
 from django.core.files.base import ContentFile, File
 from django.core.files.uploadedfile import UploadedFile
 from django.core.files.uploadhandler import FileUploadHandler, StopUpload
+from django.http import HttpRequest
 
 from council import throttle
 from council.accounts.models import Account
@@ -70,6 +73,8 @@ class UploadHandler(FileUploadHandler):
         if not self.fault:
             self.file.write(raw_data)
         elif self.received > self.limit + MAX_THROWN_AWAY_BYTES:
+            lost = f"{self.fault} What stood below it did not arrive either."
+            setattr(self.request, "cut_off", {str(self.field_name): lost})  # noqa: B010  # no attribute of Django's
             raise StopUpload(connection_reset=True)
 
     def file_complete(self, file_size: int) -> Upload:
@@ -124,16 +129,73 @@ def _raise_fault(upload: UploadedFile) -> None:
         raise Refused(fault)
 
 
-def store(checked: Checked) -> storage.Stored:
-    """Store a file that was checked. Raises storage.Unavailable, and then nothing is left of it."""
-    return storage.save(
-        checked.file,
-        folder=storage.FILES,
-        extension=checked.media_type.extension,
-        mime_type=checked.media_type.mime_type,
-    )
+@dataclass(frozen=True)
+class Received:
+    """A file that was checked and stored, and its real name."""
+
+    stored: storage.Stored
+    name: str
+    mime_type: str
 
 
-def store_thumbnail(picture: File) -> str:
-    """Store a thumbnail, and return its path. Raises storage.Unavailable."""
-    return storage.save(picture, folder=storage.THUMBNAILS, extension=".webp", mime_type="image/webp").path
+class Reception:
+    """The files of one form: checked and stored before the database is asked for anything, see `reception`.
+
+    `file` and `thumbnail_path` are what was stored, `faults` what was refused and why, by field.
+    """
+
+    def __init__(self) -> None:
+        self.file: Received | None = None
+        self.thumbnail_path: str | None = None
+        self.faults: dict[str, str] = {}
+        self.stored: list[str] = []
+        self.kept: set[str] = set()
+
+    def receive(self, request: HttpRequest) -> None:
+        """Check and store the files of a form."""
+        files = request.FILES
+        self.faults |= getattr(request, "cut_off", {})
+        for field, take in (("file", self._take_file), ("thumbnail", self._take_thumbnail)):
+            if (upload := files.get(field)) is not None:
+                try:
+                    take(upload)
+                except (Refused, storage.Unavailable) as error:
+                    self.faults[field] = str(error)
+
+    def _take_file(self, upload: UploadedFile) -> None:
+        checked = check(upload)
+        kind = checked.media_type
+        stored = storage.save(
+            checked.file, folder=storage.FILES, extension=kind.extension, mime_type=kind.mime_type
+        )
+        self.stored.append(stored.path)
+        self.file = Received(stored, checked.name, kind.mime_type)
+
+    def _take_thumbnail(self, upload: UploadedFile) -> None:
+        picture = check_thumbnail(upload)
+        stored = storage.save(picture, folder=storage.THUMBNAILS, extension=".webp", mime_type="image/webp")
+        self.stored.append(stored.path)
+        self.thumbnail_path = stored.path
+
+    def keep(self) -> None:
+        """Leave in the storage what was stored so far: rows have it, once their transaction is committed."""
+        self.kept |= {*self.stored}
+
+
+@contextmanager
+def reception() -> Iterator[Reception]:
+    """Receive the files of a form, and remove afterwards what was not kept; all of them where the block fails.
+
+    The block ends with the transaction that writes the rows. A process that is killed in between leaves files to
+    `manage.py clean_storage`.
+    """
+    received = Reception()
+    try:
+        yield received
+    except BaseException:
+        received.kept.clear()
+        raise
+    finally:
+        for path in received.stored:
+            if path not in received.kept:
+                storage.discard(path)

@@ -4,7 +4,8 @@ import time
 from collections.abc import Iterator
 
 from council import verification
-from council.verification import Database, Finding, failed, note
+from council.verification import Database, Finding, failed, note, warning
+from resources import leftovers, storage
 
 SAMPLE_RESOURCES = 500
 SAMPLE_SECONDS = 1.0
@@ -83,3 +84,36 @@ def _batches(database: Database) -> Iterator[list[str]]:
 
 def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
+
+
+SAMPLE_FILES = 20
+CLEAN = "manage.py clean_storage"
+
+
+@verification.register("library files", own_transactions=True)
+def files(database: Database) -> Iterator[Finding]:
+    """The storage has the file of each row: of the newest 20 versions; of all rows with `--full`.
+
+    With `--full` also the other way round: each file has its row.
+    """
+    try:
+        with database.transaction():
+            if database.is_full:
+                looked_for = "all"
+                missing = list(leftovers.missing())
+                unused = list(leftovers.unused())
+            else:
+                number, missing = leftovers.sample_missing(SAMPLE_FILES)
+                looked_for, unused = f"the newest {number}; --full looks for all", []
+    except storage.Unavailable as error:
+        yield warning(
+            f"not looked for: {error}", "set S3_ENDPOINT_URL and the four beside it, or LIBRARY_FOLDER"
+        )
+        return
+    for row in missing[:SHOWN]:
+        yield failed(f"{row.path} is missing: {row.words}", CLEAN)
+    if len(missing) > SHOWN:
+        yield failed(f"{len(missing) - SHOWN} more files are missing", CLEAN)
+    if unused:
+        yield warning(f"{len(unused)} files have no row, such as {unused[0].path}", f"{CLEAN} --remove")
+    yield note(f"of the files of rows, {looked_for}")

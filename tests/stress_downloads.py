@@ -155,7 +155,7 @@ class Stress:
                 begun[0] += 1
                 if chance.random() < 0.3:
                     writer(chance)
-                elif chance.random() < self.kills / self.downloads / 0.7:
+                elif chance.random() < self.kills / self.downloads / 0.6:
                     with connection.execute_wrapper(
                         Killer(chance.randrange(STATEMENTS), chance.random() < 0.5)
                     ):

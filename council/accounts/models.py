@@ -13,6 +13,7 @@ from django.utils.crypto import salted_hmac
 
 from council.models import Admin, Member
 from council.postgres.constraints import Action, ForeignKeyConstraint
+from council.postgres.indexes import Index
 
 
 class AccountManager(BaseUserManager["Account"]):
@@ -53,6 +54,8 @@ class Account(AbstractBaseUser, PermissionsMixin):
     is_staff = models.BooleanField("staff status", default=False)
     is_active = models.BooleanField("active", default=True)
     created_at = models.DateTimeField(auto_now_add=True)
+    # Part of what sessions are signed with: one more ends them all.
+    session_generation = models.IntegerField(db_default=0, editable=False)
 
     objects = AccountManager()
 
@@ -99,7 +102,10 @@ class Account(AbstractBaseUser, PermissionsMixin):
         return self._session_hash(settings.SECRET_KEY, good_standing=self._is_in_good_standing)
 
     def get_session_auth_fallback_hash(self) -> Iterator[str]:
-        """Say which older sums hold as well: under older keys, and from before the member was in good standing."""
+        """Say which older sums hold as well: under older keys, and from before the member was in good standing.
+
+        sessions.py reads them. Django's own reading would give a session a new key in each request that runs at once.
+        """
         for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS):
             for good_standing in {False, self._is_in_good_standing}:
                 yield self._session_hash(secret, good_standing=good_standing)
@@ -109,7 +115,7 @@ class Account(AbstractBaseUser, PermissionsMixin):
         return self.member is not None and self.member.is_in_good_standing
 
     def _session_hash(self, secret: str | bytes, *, good_standing: bool) -> str:
-        facts = [self.password]
+        facts = [self.password, str(self.session_generation)] if self.session_generation else [self.password]
         if self.member:
             facts += ["member", self.member.pk, self.member.password_hash or "", str(good_standing)]
         if self.admin:
@@ -117,3 +123,33 @@ class Account(AbstractBaseUser, PermissionsMixin):
         return salted_hmac(
             "council.Account.session", "\0".join(facts), secret=secret, algorithm="sha256"
         ).hexdigest()
+
+
+class AccountSession(models.Model):
+    """A session of an account, for its owner to see where they are signed in. Without the address, by choice."""
+
+    session_key = models.CharField(max_length=40, primary_key=True)
+    account = models.ForeignKey(
+        Account,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="sessions",
+    )
+    browser = models.CharField(max_length=80)
+    began_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "council_accountsession"
+        constraints = [
+            ForeignKeyConstraint(
+                name="council_accountsession_account_id_fkey",
+                field="account",
+                on_delete=Action.CASCADE,
+                on_update=Action.CASCADE,
+            ),
+        ]
+        indexes = [Index(name="council_accountsession_account_id_idx", fields=["account"])]
+
+    def __str__(self) -> str:
+        return f"{self.browser} since {self.began_at:%Y-%m-%d %H:%M}"

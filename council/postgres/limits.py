@@ -5,6 +5,7 @@ with a server that is frozen or out of reach, which keeps none. In a transaction
 ends the wait for a lock sooner, and ends the work when the client is gone.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -17,6 +18,7 @@ from psycopg import errors, pq
 T = TypeVar("T")
 
 CANCEL_SECONDS = 1.0
+GIVE_UP_CANCELLING_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,20 @@ class Connection(psycopg.Connection[Any]):
             return super().wait(gen, interval, limits.statement_seconds)
         except errors._WaitTimeout:
             # The server may go on with the statement, or never have got it: nothing more can be sent.
-            with suppress(psycopg.Error):
-                if self.pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
-                    self.cancel_safe(timeout=CANCEL_SECONDS)
+            if self.pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
+                # A frozen server does not answer this either. PgBouncer 1.18 ends itself when somebody hangs up on it
+                # in the middle of a cancellation: so that goes on by itself, and the page does not wait for it.
+                cancelling = threading.Thread(target=self._cancel, daemon=True)
+                cancelling.start()
+                cancelling.join(CANCEL_SECONDS)
             self.pgconn.finish()
             raise errors.QueryCanceled(
                 f"The database gave no answer in {limits.statement_seconds:g} seconds. The connection was closed."
             ) from None
+
+    def _cancel(self) -> None:
+        with suppress(psycopg.Error):
+            self.cancel_safe(timeout=GIVE_UP_CANCELLING_SECONDS)
 
 
 class Psycopg:

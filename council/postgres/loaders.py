@@ -17,7 +17,7 @@ from psycopg.types.string import TextLoader
 
 # Days may be added to either without leaving Python's calendar.
 EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
-LATEST = datetime(9999, 12, 30, tzinfo=UTC)
+LATEST = datetime(9999, 12, 25, tzinfo=UTC)
 MAX_JSON_DEPTH = 64
 # Python refuses to read integers that are longer than 4,300 digits.
 MAX_DIGITS = 4_000

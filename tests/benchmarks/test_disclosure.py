@@ -39,9 +39,10 @@ def test_a_quantile_never_touches_the_smallest_or_the_largest_answer(
     assert max(ranks) < companies
 
 
-def test_the_rank_is_moved_by_one_either_way() -> None:
-    centres = {disclosure.ranks("p50", 101, drawn)[2] for drawn in (0.0, 0.4, 0.99)}
-    assert centres == {50, 51, 52}
+def test_the_rank_is_moved_by_one_either_way_but_the_medians_is_not() -> None:
+    centres = {disclosure.ranks("p25", 101, drawn)[2] for drawn in (0.0, 0.4, 0.99)}
+    assert centres == {25, 26, 27}
+    assert {disclosure.ranks("p50", 101, drawn)[2] for drawn in (0.0, 0.4, 0.99)} == {51}
 
 
 @pytest.mark.parametrize(

@@ -205,10 +205,10 @@ def table(
     """Read the rows that a release was made from: one a company."""
     assert release is not None
     cells.set_key(KEY)
-    cells.make_groups(name="test groups", release=release.pk, rules=rules)
-    cells.make_table(
-        name="test rows", groups="test groups", release=release.pk, category=category, rules=rules
-    )
+    companies = execute('SELECT DISTINCT "companyKey" FROM "BenchmarkVersion"')
+    source = cells.Source(release=release.pk, companies=tuple(company for (company,) in companies))
+    cells.make_groups(name="test groups", source=source, rules=rules)
+    cells.make_table(name="test rows", groups="test groups", source=source, category=category, rules=rules)
     columns = [
         row[0]
         for row in execute(

@@ -538,6 +538,15 @@ DAMAGES: dict[str, Damage] = {
         "download counts",
         "resource r1: downloadCount 7 → 1",
     ),
+    "a file that is not in the storage": Damage(
+        LIBRARY
+        + """INSERT INTO "ResourceVersion" (id, "resourceId", number, "storagePath", "fileName", "fileSize", "mimeType",
+                                            sha256)
+        VALUES ('v1', 'r1', 1, 'files/gone.pdf', 'gone.pdf', 1, 'application/pdf', '0')""",
+        "library files",
+        "files/gone.pdf is missing: version 1 of resource r1",
+        is_curable=False,
+    ),
     "a total that is not the ledger's": Damage(
         LEDGER + """UPDATE "Member" SET "totalPoints" = 99 WHERE id = 'm1'""",
         "ledger figures",
@@ -624,6 +633,17 @@ DAMAGES: dict[str, Damage] = {
         "points trigger, tried",
         "a member's rows stayed when the member went, expected none",
         is_curable=False,
+    ),
+    "a child table of the ledger": Damage(
+        'CREATE TABLE child () INHERITS ("PointTransaction")',
+        "ways past the points triggers",
+        "public.child inherits from public.PointTransaction: its rows are read as those of PointTransaction",
+    ),
+    "triggers that are off from the start": Damage(
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET session_replication_role TO replica', "
+        "current_database()); END $$",
+        "ways past the points triggers",
+        "sessions begin with triggers off: DATABASE ",
     ),
     "a column that no row can be added without": Damage(
         'ALTER TABLE "Member" ADD "taxNumber" text NOT NULL',

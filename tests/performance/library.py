@@ -291,7 +291,7 @@ def bars(contestants: list[Contestant]) -> dict[str, bool]:
     for what, scans in contestants[-1].scans.items():
         judged[f"{what}: no sequential scan of a table that grows {scans or ''}"] = not scans
         few, many = (contestant.queries[what] for contestant in (contestants[0], contestants[-1]))
-        judged[f"{what}: {many} queries, as many as in the small library ({few})"] = many == few
+        judged[f"{what}: {many} queries, in the small library {few}"] = many <= few
     small, large = contestants[0].figures, contestants[-1].figures
     for what in contestants[0].addresses:
         if what == BASE:
@@ -308,7 +308,7 @@ def bars(contestants: list[Contestant]) -> dict[str, bool]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--resources", type=int, default=100_000)
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=16)
     parser.add_argument("--json", type=Path, default=PROJECT / "build" / "library.json")
     parser.add_argument(
         "--quick", action="store_true", help="small sizes, to see that it works; nothing is judged"
@@ -316,7 +316,7 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     logging.getLogger("django.request").setLevel(logging.ERROR)
-    resources, calls = (2_000, 5) if options.quick else (options.resources, 25)
+    resources, calls = (2_000, 5) if options.quick else (options.resources, 6)
     with (
         private_server() as server,
         override_settings(ROOT_URLCONF="tests.performance.library", ALLOWED_HOSTS=["testserver"]),

@@ -27,6 +27,7 @@ class S3Server:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, 0
+        folder.mkdir(exist_ok=True)
         self.numbers = itertools.count()
         self.bucket = ""
         self.process: subprocess.Popen[str] | None = None

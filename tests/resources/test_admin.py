@@ -41,10 +41,9 @@ def test_a_resource_is_added(sams_browser: Client, fill_in: FillIn) -> None:
         ({"description": "x" * 2001}, "Ensure this value has at most 2000 characters"),
         ({"category": "NONSENSE"}, "NONSENSE is not one of the available choices."),
         ({"type": ""}, "This field is required."),
-        ({"file_url": ""}, "This field is required."),
+        ({"file_url": ""}, "Choose a file, or enter the address of a link below."),
         ({"file_url": "http://files.example.com/a.pdf"}, "Enter an address that begins with https://."),
         ({"file_url": "javascript:alert(1)"}, "Enter an address that begins with https://."),
-        ({"thumbnail_url": "http://files.example.com/a.png"}, "Enter an address that begins with https://."),
         ({"title": "x\0"}, "Null characters are not allowed."),
     ],
 )

@@ -1,0 +1,148 @@
+"""What staff fill in about the library, in Django's admin."""
+
+from typing import Any
+
+from django import forms
+
+from council.model_admin import MultilineField
+from resources import curation, thumbnails, uploads
+from resources.models import Resource, ResourceTag
+from resources.refusal import Refused
+from resources.uploads import Reception
+
+CHOOSE_AGAIN = "If the form comes back with a fault, choose the file again: no browser keeps it."
+FILE_HELP = (
+    f"PDF, DOCX, XLSX, PPTX, MP4 or ZIP, at most {uploads.MAX_BYTES // uploads.MIB} MB. {CHOOSE_AGAIN}"
+)
+THUMBNAIL_MB = thumbnails.MAX_UPLOAD_BYTES // uploads.MIB
+THUMBNAIL_HELP = f"JPEG, PNG or WebP, at most {THUMBNAIL_MB} MB; it is made small. {CHOOSE_AGAIN}"
+NOT_SAVED = "This file is in order, but the form is not. Correct what is marked, and choose the file again."
+ACCEPT = ".pdf,.docx,.xlsx,.pptx,.mp4,.zip"
+
+
+class ReceivingForm(forms.Form):
+    """A form whose files were received before it is looked at (uploads.reception); it says what was refused."""
+
+    reception: Reception
+
+    def received(self, field: str) -> None:
+        """Say beside a field what is wrong with its file."""
+        if fault := self.reception.faults.get(field):
+            self.add_error(field, fault)
+
+    def say_what_is_lost(self) -> None:
+        """Say of files that were in order that they have to be chosen again."""
+        if not self.errors:
+            return
+        stored = {"file": self.reception.file, "thumbnail": self.reception.thumbnail_path}
+        for field, found in stored.items():
+            if found and field in self.fields:
+                self.add_error(field, NOT_SAVED)
+
+
+class ResourceForm(ReceivingForm, forms.ModelForm):
+    """A resource. What is asked for depends on whether it is there already, and on whether it is a file or a link."""
+
+    file = forms.FileField(
+        required=False,
+        help_text=FILE_HELP,
+        widget=forms.FileInput(attrs={"accept": ACCEPT}),
+        allow_empty_file=True,
+    )
+    thumbnail = forms.FileField(
+        required=False,
+        help_text=THUMBNAIL_HELP,
+        widget=forms.FileInput(attrs={"accept": ".jpg,.jpeg,.png,.webp"}),
+        allow_empty_file=True,
+    )
+    remove_thumbnail = forms.BooleanField(required=False, label="Take the picture away")
+    tag_list = forms.ModelMultipleChoiceField(
+        ResourceTag.objects.order_by("name"),
+        required=False,
+        label="Tags",
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"invalid_choice": "One of the tags no longer exists. Choose again."},
+    )
+
+    class Meta:
+        model = Resource
+        fields: tuple[str, ...] = ()  # the admin page says which
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.is_new = self.instance._state.adding
+        if not self.is_new:
+            self.initial["tag_list"] = [tag.pk for tag in self.instance.tags.all()]
+        if "file_url" in self.fields:
+            self.fields["file_url"].required = not self.is_new
+            self.fields["file_url"].label = "Address of a link"
+            self.fields["file_url"].help_text = "For a video or a page elsewhere. It begins with https://."
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        self.received("file")
+        self.received("thumbnail")
+        if self.is_new:
+            self._check_file_or_link(cleaned)
+        try:
+            status_or_time_changed = {"status", "publish_at"} & {*self.changed_data}
+            if "status" in cleaned and "publish_at" in cleaned and (self.is_new or status_or_time_changed):
+                curation.check_schedule(status=cleaned["status"], at=cleaned["publish_at"])
+        except Refused as error:
+            self.add_error("publish_at", str(error))
+        self.say_what_is_lost()
+        return cleaned
+
+    def _check_file_or_link(self, cleaned: dict[str, Any]) -> None:
+        has_file = self.files.get("file") is not None or "file" in self.errors
+        has_link = bool(cleaned.get("file_url"))
+        if has_file and has_link:
+            self.add_error("file_url", "A resource is a file or a link. Leave one of them out.")
+        elif not has_file and not has_link and "file_url" not in self.errors:
+            self.add_error("file", "Choose a file, or enter the address of a link below.")
+
+
+class ReplaceForm(ReceivingForm):
+    """A new file for a resource, and what is new in it. `seen` is the version that was shown."""
+
+    file = forms.FileField(
+        help_text=FILE_HELP,
+        widget=forms.FileInput(attrs={"accept": ACCEPT}),
+        allow_empty_file=True,
+        error_messages={"required": "Choose the new file."},
+    )
+    note = MultilineField(
+        max_length=curation.MAX_NOTE_LENGTH,
+        help_text="What is new, for members who have the version before. They see it.",
+        error_messages={"required": "Say what is new."},
+    )
+    seen = forms.IntegerField(widget=forms.HiddenInput)
+
+    def clean(self) -> dict[str, Any]:
+        self.received("file")
+        self.say_what_is_lost()
+        return self.cleaned_data
+
+
+class TagForm(forms.ModelForm):
+    """A tag: members read its name, and find by it."""
+
+    class Meta:
+        model = ResourceTag
+        fields = ("name",)
+
+    def clean_name(self) -> str:
+        name = " ".join(str(self.cleaned_data["name"]).split())
+        try:
+            curation.name_tag(tag=self.instance, name=name)
+        except Refused as error:
+            raise forms.ValidationError(str(error)) from error
+        return name
+
+
+class MergeForm(forms.Form):
+    """The tag that stays."""
+
+    into = forms.ModelChoiceField(
+        ResourceTag.objects.none(), label="Keep", empty_label=None, widget=forms.RadioSelect
+    )

@@ -1,0 +1,185 @@
+"""The admin's pages of one resource: a new file, its versions, what members see, out of the library and back."""
+
+from typing import Any, cast
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+
+from council.accounts.models import Account
+from council.model_admin import ModelAdmin, NeverDeleted
+from council.models import Member, SubscriptionStatus
+from resources import curation, files, storage, uploads, views
+from resources.admin_forms import ReplaceForm
+from resources.models import Resource
+from resources.refusal import Refused
+
+
+class ResourcePages(NeverDeleted, ModelAdmin):
+    """Pages beside Django's own. Each acts by resources/curation.py, and says what came of it."""
+
+    def has_curate_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("resources.change_resource")
+
+    def has_remove_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("resources.delete_resource")
+
+    def get_urls(self) -> list[URLPattern]:
+        def page(route: str, view: Any, name: str) -> URLPattern:
+            admin_view: Any = self.admin_site.admin_view(view)
+            pattern: URLPattern = path(
+                f"<str:object_id>/{route}", admin_view, name=f"resources_resource_{name}"
+            )
+            return pattern
+
+        return [
+            page("replace/", self.replace_view, "replace"),
+            page("preview/", self.preview_view, "preview"),
+            page("versions/", self.versions_view, "versions"),
+            page("versions/<int:number>/file/", self.file_view, "file"),
+            page("versions/<int:number>/purge/", self.purge_view, "purge"),
+            page("removal/", self.removal_view, "removal"),
+            *super().get_urls(),
+        ]
+
+    def _resource(self, request: HttpRequest, object_id: str, permission: str) -> Resource:
+        """Find the resource of a page, for staff who may do what the page is for."""
+        if not request.user.has_perm(f"resources.{permission}_resource"):
+            raise PermissionDenied
+        resource: Resource | None = self.get_object(request, object_id)
+        if resource is None:
+            raise Http404("There is no such resource.")
+        return resource
+
+    def _page(
+        self, request: HttpRequest, template: str, resource: Resource, title: str, **more: Any
+    ) -> TemplateResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "title": title,
+            "opts": self.opts,
+            "resource": resource,
+            "media": self.media,
+            **more,
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, f"resources/{template}", context)
+
+    def replace_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Take a new file, as the next version."""
+        resource = self._resource(request, object_id, "change")
+        if resource.is_link:
+            self.message_user(request, "A link has no file. Change its address instead.", messages.WARNING)
+            return redirect("admin:resources_resource_change", resource.pk)
+        with uploads.reception() as reception:
+            if request.method == "POST":
+                reception.receive(request)
+            form = ReplaceForm(
+                request.POST if request.method == "POST" else None,
+                request.FILES or None,
+                initial={"seen": resource.current_version},
+            )
+            form.reception = reception
+            if form.is_valid() and reception.file:
+                try:
+                    version = curation.replace(
+                        resource_id=resource.pk,
+                        file=reception.file,
+                        note=form.cleaned_data["note"],
+                        expected_version=form.cleaned_data["seen"],
+                        by=cast(Account, request.user),
+                    )
+                except curation.Conflict as error:
+                    resource.refresh_from_db()
+                    form.data = {**form.data.dict(), "seen": str(resource.current_version)}  # type: ignore[attr-defined]
+                    form.add_error("file", f"{error} Choose the file again.")
+                except Refused as error:
+                    form.add_error("file", str(error))
+                else:
+                    reception.keep()
+                    self.message_user(
+                        request, f"Replaced: members now get version {version.number}.", messages.SUCCESS
+                    )
+                    return redirect("admin:resources_resource_change", resource.pk)
+        return self._page(request, "admin_replace.html", resource, "Replace the file", form=form)
+
+    def versions_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """List all files that a resource has or had."""
+        resource = self._resource(request, object_id, "view")
+        versions = resource.versions.order_by("-number")
+        may_purge = self.has_remove_permission(request)
+        return self._page(
+            request, "admin_versions.html", resource, "Versions", versions=versions, may_purge=may_purge
+        )
+
+    def file_view(self, request: HttpRequest, object_id: str, number: int) -> HttpResponse:
+        """Download a version. It is not counted."""
+        resource = self._resource(request, object_id, "view")
+        version = resource.versions.filter(number=number).first() if number < 2**31 else None
+        if version is None:
+            raise Http404("There is no such version.")
+        try:
+            if storage.is_served_here():
+                return files.send(
+                    request, storage.Ticket(version.storage_path, version.file_name, version.mime_type)
+                )
+            link = storage.link(
+                version.storage_path, file_name=version.file_name, mime_type=version.mime_type
+            )
+        except storage.Unavailable as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return redirect("admin:resources_resource_versions", resource.pk)
+        return redirect(link)
+
+    def purge_view(self, request: HttpRequest, object_id: str, number: int) -> HttpResponse:
+        """Ask before the file of an old version is removed for good, and remove it."""
+        resource = self._resource(request, object_id, "delete")
+        if request.method == "POST":
+            try:
+                curation.purge(resource_id=resource.pk, number=number, by=cast(Account, request.user))
+            except Refused as error:
+                self.message_user(request, str(error), messages.ERROR)
+            else:
+                self.message_user(
+                    request, f"The file of version {number} is gone for good.", messages.SUCCESS
+                )
+            return redirect("admin:resources_resource_versions", resource.pk)
+        words = f"The file of version {number} is removed for good. Its note stays in the history."
+        return self._page(
+            request, "admin_confirm.html", resource, "Purge a version", words=words, button="Purge"
+        )
+
+    def removal_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask before a resource is deleted, or restored, and do it."""
+        resource = self._resource(request, object_id, "delete")
+        if request.method == "POST":
+            act = curation.restore if resource.deleted_at else curation.delete
+            act(resource_ids=[resource.pk], by=cast(Account, request.user))
+            done = (
+                "Restored: it is as it was." if resource.deleted_at else "Deleted. It can be restored here."
+            )
+            self.message_user(request, done, messages.SUCCESS)
+            return redirect("admin:resources_resource_change", resource.pk)
+        if resource.deleted_at:
+            words = "The resource comes back as it was, with its versions and its downloads."
+            return self._page(
+                request, "admin_confirm.html", resource, "Restore", words=words, button="Restore"
+            )
+        words = "Members no longer see the resource. Its files, versions and downloads stay, and it can be restored."
+        return self._page(request, "admin_confirm.html", resource, "Delete", words=words, button="Delete")
+
+    def preview_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show the page as a member would see it, whether it is published or not."""
+        resource = self._resource(request, object_id, "view")
+        member = Member(subscription_status=SubscriptionStatus.ACTIVE)
+        is_shown = Resource.objects.shown().filter(pk=resource.pk).exists()
+        context = {
+            **views.page_of(resource, member),
+            "member": member,
+            "is_preview": True,
+            "is_shown": is_shown,
+        }
+        return render(request, "resources/admin_preview.html", context)

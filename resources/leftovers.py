@@ -1,0 +1,81 @@
+"""Where the storage and the rows disagree: files that no row has, and rows whose file is not there."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from django.db.models import Q
+
+from resources import storage
+from resources.models import Resource, ResourceVersion
+from resources.storage import Listed
+
+# A form that is being sent has stored its file before its row is written.
+OLD_ENOUGH = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A row whose file is not in the storage."""
+
+    path: str
+    words: str
+
+
+def unused(*, older_than: timedelta = OLD_ENOUGH) -> Iterator[Listed]:
+    """Find files that no row has, and that are so old that none is about to. Raises storage.Unavailable."""
+    newest = datetime.now(UTC) - older_than
+    listed = [found for found in storage.listing() if found.written_at <= newest]
+    used = {path for path, _ in _used()}
+    for found in listed:
+        if found.path not in used:
+            yield found
+
+
+def remove(found: Listed) -> bool:
+    """Remove a file, if still no row has it. Raises storage.Unavailable."""
+    if is_used(found.path):
+        return False
+    storage.delete(found.path)
+    return True
+
+
+def is_used(path: str) -> bool:
+    return (
+        ResourceVersion.objects.filter(storage_path=path, purged_at__isnull=True).exists()
+        or Resource.objects.filter(Q(storage_path=path) | Q(thumbnail_path=path)).exists()
+    )
+
+
+def missing() -> Iterator[Missing]:
+    """Find rows whose file is not in the storage, by listing all of it. Raises storage.Unavailable."""
+    used = dict(_used())
+    there = {found.path for found in storage.listing()}
+    for path, words in used.items():
+        # A row may have gone, or a file have come, while the storage was listed.
+        if path not in there and is_used(path) and not storage.exists(path):
+            yield Missing(path, words)
+
+
+def sample_missing(rows: int) -> tuple[int, list[Missing]]:
+    """Look for the files of the newest versions. Returns how many, and those that are missing."""
+    newest = ResourceVersion.objects.filter(purged_at__isnull=True).order_by("-pk")[:rows]
+    looked_for = [(version.storage_path, _version(version.resource_id, version.number)) for version in newest]
+    return len(looked_for), [Missing(path, words) for path, words in looked_for if not storage.exists(path)]
+
+
+def _used() -> Iterator[tuple[str, str]]:
+    """Every path that a row has, and what it is."""
+    versions = ResourceVersion.objects.filter(purged_at__isnull=True)
+    for path, resource_id, number in versions.values_list("storage_path", "resource_id", "number").iterator():
+        yield path, _version(resource_id, number)
+    rows = Resource.objects.values_list("storage_path", "thumbnail_path", "pk")
+    for file, thumbnail, resource_id in rows.exclude(storage_path=None, thumbnail_path=None).iterator():
+        if file:
+            yield file, f"the file of resource {resource_id}"
+        if thumbnail:
+            yield thumbnail, f"the thumbnail of resource {resource_id}"
+
+
+def _version(resource_id: str, number: int) -> str:
+    return f"version {number} of resource {resource_id}"

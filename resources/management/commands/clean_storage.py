@@ -1,0 +1,62 @@
+"""`manage.py clean_storage`: where the library's storage and its rows disagree."""
+
+import sys
+from argparse import ArgumentParser
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from resources import leftovers, storage
+
+
+class Command(BaseCommand):
+    help = (
+        "List the library's files that no row has, as a killed process leaves them, and rows whose file is missing. "
+        "Exit status 1 where something is left to do."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--remove", action="store_true", help="Remove the files that no row has.")
+        parser.add_argument(
+            "--hours",
+            type=float,
+            default=leftovers.OLD_ENOUGH / timedelta(hours=1),
+            help="Leave files alone that are younger, since a form may be about to write their row (default: 24).",
+        )
+
+    def handle(self, *args: Any, remove: bool, hours: float, **options: Any) -> None:
+        if not 0 <= hours <= 24 * 365:
+            raise CommandError(f"--hours is {hours:g}. Give a number from 0 to {24 * 365}.")
+        try:
+            is_clean = self._clean(remove=remove, older_than=timedelta(hours=hours))
+        except storage.Unavailable as error:
+            raise CommandError(str(error)) from error
+        if not is_clean:
+            sys.exit(1)
+
+    def _clean(self, *, remove: bool, older_than: timedelta) -> bool:
+        unused = list(leftovers.unused(older_than=older_than))
+        left = 0
+        for found in unused:
+            is_removed = remove and leftovers.remove(found)
+            left += not is_removed
+            done = "removed" if is_removed else "no row has it"
+            self.stdout.write(
+                f"{found.path}: {done}, {found.size:,} bytes, of {found.written_at:%Y-%m-%d %H:%M} UTC"
+            )
+        missing = list(leftovers.missing())
+        for row in missing:
+            self.stdout.write(f"{row.path}: missing, it is {row.words}")
+        if not unused and not missing:
+            self.stdout.write("Every file has its row, and every row has its file.")
+        if left:
+            self.stdout.write(
+                f"Files without a row: {left}. To remove them: manage.py clean_storage --remove"
+            )
+        if missing:
+            self.stdout.write(
+                f"Rows without their file: {len(missing)}. Put the files back from a backup of the storage, or replace "
+                f"them in the admin."
+            )
+        return not left and not missing

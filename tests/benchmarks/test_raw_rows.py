@@ -1,0 +1,26 @@
+"""Raw answers are read by three modules, and by no view: by import (import-linter holds that), or by SQL (here)."""
+
+import re
+
+from tests.databases import ROOT
+
+NAMES = re.compile(r"BenchmarkSubmission|BenchmarkVersion|benchmarksubmission|benchmarkversion")
+# submissions: a member's own. review: staff's, without the member. cells: releases. The others count or keep rows.
+READ = {"benchmarks/submissions.py", "benchmarks/review.py", "benchmarks/cells.py"}
+KEEP = {
+    "benchmarks/answers.py",  # declares them
+    "benchmarks/triggers.py",  # writes and guards them
+    "benchmarks/models.py",  # reviews belong to a version
+    "benchmarks/staff_figures.py",  # counts submissions by category
+}
+
+
+def test_no_other_module_names_the_tables_of_raw_answers() -> None:
+    naming = {
+        str(file.relative_to(ROOT))
+        for app in ("benchmarks", "council", "gamification", "resources")
+        for kind in ("py", "html")
+        for file in (ROOT / app).rglob(f"*.{kind}")
+        if "migrations" not in file.parts and NAMES.search(file.read_text())
+    }
+    assert naming == READ | KEEP

@@ -1,0 +1,48 @@
+"""Migrate a group of apps, by Django's command or by ours, or only plan it, in a process of its own.
+
+`command.py stock | ours | plan [PERCENT]`: stock goes only so far through the migrations. Prints what it took as JSON.
+"""
+
+import json
+import sys
+import time
+from typing import Any
+
+import django
+from django.core.management import call_command
+from django.core.management.commands import migrate as stock
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+
+def main(how: str, percent: str = "") -> None:
+    django.setup()
+    executor = MigrationExecutor(connection)
+    whole = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    operations = sum(len(migration.operations) for migration, _ in whole)
+    told: dict[str, Any] = {"migrations": len(whole), "operations": operations}
+    began, cpu_began = time.perf_counter(), time.process_time()
+    if how == "plan":
+        from council.zero_downtime.planning import plan  # noqa: PLC0415  # not where Django's own runs
+
+        steps = plan.of(connection, whole)
+        told["unplanned"] = [
+            f"{step.migration}: {step.operation}: {risk.fault}"
+            for step in steps
+            for risk in step.risks
+            if "could not be" in risk.fault
+        ]
+        told["risks"] = sorted({risk.rule for step in steps for risk in step.warnings})
+    elif how == "stock" and percent:
+        executor.migrate(None, whole[: len(whole) * int(percent) // 100])
+    elif how == "stock":
+        call_command(stock.Command(), verbosity=0, interactive=False, skip_checks=True)
+    else:
+        from council.management.commands import migrate  # noqa: PLC0415
+
+        call_command(migrate.Command(), verbosity=0, interactive=False, skip_checks=True)
+    told["seconds"], told["cpu_seconds"] = time.perf_counter() - began, time.process_time() - cpu_began
+    print(json.dumps(told))
+
+
+main(*sys.argv[1:])

@@ -1,0 +1,32 @@
+"""Other people's migrations end here in the catalogue that Django makes; `tests.performance.groups` tries all."""
+
+from collections.abc import Callable
+
+import pytest
+from django.db import connection
+from psycopg.conninfo import make_conninfo
+
+from tests.others import comparison, packages
+from tests.others.groups import GROUPS
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("group", ["celery-beat", "q2"])
+def test_a_group_ends_in_the_catalogue_that_django_makes(
+    group: str, database_name: Callable[[str], str]
+) -> None:
+    """They alter keys that others point at, unique_together, and indexes by the names that they look up."""
+    given = connection.get_connection_params()
+    server = make_conninfo(
+        **{name: given[name] for name in ("host", "port", "user", "password") if given.get(name)}
+    )
+    try:
+        folder = packages.installed("two-groups", [*GROUPS["celery-beat"].packages, *GROUPS["q2"].packages])
+    except packages.Unreachable as error:
+        pytest.skip(str(error))
+
+    place = comparison.Place(server, folder)
+    compared = comparison.compare(place, group, database=database_name(group), beginnings=(0, 60))
+
+    assert compared.differences == []
+    assert compared.plan["unplanned"] == []

@@ -1,0 +1,93 @@
+"""Twelve groups of other people's apps: do they migrate here as they do with Django, and how much longer does it take?
+
+Each group is migrated by Django and by us in turn, from an empty database, and by us from where Django had come after a
+half of the migrations. `python -m tests.performance.groups` prints the table for docs/measured.md; arguments name
+groups, `--runs 3` the turns. The apps come from PyPI into build/others/. SERVER_URL names a server ("host=… user=…");
+else a private one serves.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.others import comparison, packages
+from tests.others.comparison import Compared, Failed, Place
+from tests.others.groups import GROUPS
+from tests.performance import measuring
+
+HEADINGS = [
+    "group",
+    "migrations",
+    "operations",
+    "not planned",
+    "differences",
+    "stock",
+    "ours",
+    "ratio",
+    "plan",
+]
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    if given := os.environ.get("SERVER_URL"):
+        yield given
+        return
+    with measuring.private_server() as private:
+        yield f"host={private.address.host} port={private.address.port} user={private.address.user}"
+
+
+def row(group: str, place: Place, *, runs: int) -> list[str]:
+    try:
+        turns = [
+            comparison.compare(place, group, database=f"groups_{group}", beginnings=(0,) if turn else (0, 50))
+            for turn in range(runs)
+        ]
+    except Failed as error:
+        return [group, f"FAILED: {error}"[:400]]
+    first = turns[0]
+    for line in (*first.differences, *first.plan["unplanned"]):
+        sys.stdout.write(f"  {group}: {line}" + "\n")
+
+    def seconds(how: str) -> float:
+        took: list[float] = [getattr(turn, how)["process_seconds"] for turn in turns]
+        return statistics.median(took)
+
+    def ratio(turn: Compared) -> float:
+        found: float = turn.ours["process_seconds"] / turn.stock["process_seconds"]
+        return found
+
+    return [
+        group,
+        str(first.stock["migrations"]),
+        str(first.stock["operations"]),
+        str(len(first.plan["unplanned"])),
+        str(len(first.differences)),
+        f"{seconds('stock'):.1f} s",
+        f"{seconds('ours'):.1f} s",
+        f"{statistics.median(map(ratio, turns)):.2f}",
+        f"{first.plan['seconds']:.1f} s",
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("groups", nargs="*", default=list(GROUPS))
+    parser.add_argument("--runs", type=int, default=3)
+    options = parser.parse_args()
+    wanted = [package for group in GROUPS.values() for package in group.packages]
+    folder = packages.installed("all-groups", wanted)
+    with server() as address:
+        place = Place(address, folder)
+        rows = [row(group, place, runs=options.runs) for group in options.groups]
+    sys.stdout.write("| " + " | ".join(HEADINGS) + " |" + "\n")
+    sys.stdout.write("|" + "---|" * len(HEADINGS) + "\n")
+    for cells in rows:
+        sys.stdout.write("| " + " | ".join(cells) + " |" + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,11 @@
+"""Settings of the server that is measured: production's, without collected files."""
+
+from council.settings import *  # noqa: F403
+
+STAFF_SECOND_FACTOR = False
+STATIC_ROOT = None
+WHITENOISE_USE_FINDERS = True
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
