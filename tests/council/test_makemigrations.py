@@ -45,6 +45,8 @@ def test_the_whole_of_version_2_comes_out_of_the_models(
         "benchmarks/0002_fks_not_valid",
         "benchmarks/0003_validate_fks",
         "benchmarks/0004_indexes",
+        "benchmarks/0005_create_function_benchmark_answers",
+        "benchmarks/0006_triggers",
         "gamification/0001_initial",
         "gamification/0002_fks_not_valid",
         "gamification/0003_validate_fks",
@@ -55,6 +57,7 @@ def test_the_whole_of_version_2_comes_out_of_the_models(
         "resources/0002_fks_not_valid",
         "resources/0003_validate_fks",
         "resources/0004_indexes",
+        "resources/0005_triggers",
     ]
     for name, text in written.items():
         assert text.startswith('"""') and all(answer in text for answer in ANSWERS), name
