@@ -31,7 +31,7 @@ from council.models import (
 )
 from council.postgres.fields import cuid
 from gamification.models import DiscordActivity, DiscordActivityType, PointRule, PointTransaction
-from resources.models import Resource, ResourceDownload
+from resources.models import Resource, ResourceDownload, ResourceSearchMiss, ResourceTag
 from tests.factories import (
     AccountFactory,
     MemberFactory,
@@ -70,14 +70,16 @@ ROWS: dict[type[Any], Callable[[], Any]] = {
     ReconciliationRun: lambda: ReconciliationRun.objects.create(triggered_by="cron"),
     Resource: ResourceFactory.create,
     ResourceDownload: ResourceDownloadFactory.create,
+    ResourceSearchMiss: lambda: ResourceSearchMiss.objects.create(day=NOW.date(), words=cuid()),
+    ResourceTag: lambda: ResourceTag.objects.create(name=cuid(), slug=cuid()),
     StripeEvent: lambda: StripeEvent.objects.create(
         event_id=cuid(), type="invoice.paid", payload={"paid": True}
     ),
     Team: lambda: MemberFactory.create(team=TeamFactory.create()).team,
 }
-EDITABLE = {Account, EmailTemplate, FeatureFlag, PointRule, Resource}
+EDITABLE = {Account, EmailTemplate, FeatureFlag, PointRule, Resource, ResourceTag}
 FIXED = {PointRule, FigureTable}  # neither added nor searched
-DELETABLE = {EmailTemplate, FeatureFlag}
+DELETABLE = {EmailTemplate, FeatureFlag, ResourceTag}
 ENUM_FILTERS = [
     (Team, "subscription_status"),
     (Member, "subscription_status"),
@@ -282,9 +284,7 @@ def test_a_save_writes_the_changed_columns_only(
     with CaptureQueriesContext(connection) as captured:
         sams_browser.post(address, form)
     updates = [
-        query["sql"]
-        for query in captured.captured_queries
-        if query["sql"].startswith('UPDATE "EmailTemplate"')
+        query["sql"] for query in captured.captured_queries if 'UPDATE "EmailTemplate"' in query["sql"]
     ]
     assert len(updates) == 1
     assert updates[0].count(" = ") == 4  # subject, updatedAt, updatedBy, and the row's id

@@ -230,7 +230,7 @@ def look(browser: Client, address: str) -> tuple[int, list[str]]:
     scans = []
     with connection.cursor() as cursor:
         for query in captured.captured_queries:
-            if query["sql"].startswith("SELECT"):
+            if "SELECT" in query["sql"]:
                 cursor.execute(f"EXPLAIN {query['sql']}")
                 lines = [line.strip() for (line,) in cursor.fetchall()]
                 scans += [
