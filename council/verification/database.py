@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
-from django.db import transaction
+from django.db import ProgrammingError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
@@ -98,8 +98,14 @@ class Database:
 
     @cached_property
     def standing(self) -> str | None:
-        """Say which state it is in that a baseline will be compared with; None once that is applied."""
-        applied = self.migrations.applied_migrations
+        """Say which state it is in that a baseline will be compared with; None once that is applied.
+
+        None, too, for a role that may not read the record of migrations: the checks name the missing rights.
+        """
+        try:
+            applied = self.migrations.applied_migrations
+        except ProgrammingError:
+            return None
         for key, migration in sorted(self.migrations.disk_migrations.items()):
             for operation in migration.operations:
                 if key not in applied and isinstance(operation, AdoptBaseline):
