@@ -241,8 +241,8 @@ def serving(database: Database, **environment: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def server(served_database: Database) -> Iterator[str]:
-    """The address of a server process that works with that database."""
-    with serving(served_database) as address:
+    """The address of a server process that works with that database. Staff have no second factor there."""
+    with serving(served_database, STAFF_SECOND_FACTOR="false") as address:
         yield address
 
 
