@@ -3,7 +3,7 @@
 import io
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 
 from django.core.management import CommandError, call_command
@@ -188,12 +188,10 @@ class Walk:
             require(not lines, "\n    ".join(["after the cure it differs:", *lines[:12]]))
 
     def plan(self, database: Database) -> str:
+        """Give the plan; its exit status also tells of warnings about other apps' migrations."""
         output = io.StringIO()
-        with database.as_django_connection():
-            try:
-                call_command("migrate", database=SCRATCH, plan=True, stdout=output, interactive=False)
-            except SystemExit as end:
-                raise Fault(f"the plan warns: {output.getvalue()}") from end
+        with database.as_django_connection(), suppress(SystemExit):
+            call_command("migrate", database=SCRATCH, plan=True, stdout=output, interactive=False)
         return output.getvalue()
 
 
