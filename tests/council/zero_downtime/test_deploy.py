@@ -125,7 +125,7 @@ def test_a_reader_in_the_way_is_waited_for_outside_of_the_queue(
 def test_the_migration_goes_on_soon_after_the_end_of_what_was_in_the_way(
     v1: Database, deploy: Callable[..., Deploy]
 ) -> None:
-    assert v1.manage("migrate", "council", "0004").returncode == 0
+    assert v1.manage("migrate", "council", "0001").returncode == 0
     with open_transaction(v1, READ):
         run = deploy(v1, "council", "0005")
         run.wait_for("waiting, ")
@@ -420,7 +420,7 @@ def test_a_lock_that_nobody_could_foresee_is_queued_for_once_and_then_waited_for
 def test_a_lock_that_is_known_beforehand_is_not_queued_for_at_all(
     v1: Database, deploy: Callable[..., Deploy]
 ) -> None:
-    assert v1.manage("migrate", "council", "0004").returncode == 0
+    assert v1.manage("migrate", "council", "0001").returncode == 0
     with QueueWatch(v1) as queue:
         with open_transaction(v1, READ):
             run = deploy(v1, "council", "0005")

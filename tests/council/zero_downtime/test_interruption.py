@@ -43,7 +43,7 @@ def assert_no_session_is_left(database: Database) -> None:
 def test_a_migrate_that_waits_for_a_lock_leaves_nothing_of_the_migration(
     v1: Database, deploy: Callable[..., Deploy], number: signal.Signals, name: str, status: int
 ) -> None:
-    assert v1.manage("migrate", "council", "0004").returncode == 0
+    assert v1.manage("migrate", "council", "0001").returncode == 0
     with open_transaction(v1, READ):
         run = deploy(v1, "council", "0005")
         run.wait_for("waiting, ")

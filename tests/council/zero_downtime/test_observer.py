@@ -21,7 +21,7 @@ OBSERVER = "council migrate observer"
 def test_an_observer_without_an_answer_holds_up_no_migration(
     v1: Database, deploy: Callable[..., Deploy]
 ) -> None:
-    assert v1.manage("migrate", "council", "0004").returncode == 0
+    assert v1.manage("migrate", "council", "0001").returncode == 0
     with proxy(v1) as network:
         with open_transaction(v1, READ):
             run = deploy(v1, "council", "0005", DATABASE_URL=network.url)
@@ -47,7 +47,7 @@ def test_an_observer_without_an_answer_holds_up_no_end(v1: Database, deploy: Cal
 
 
 def test_an_observer_that_was_terminated_stops_nothing(v1: Database, deploy: Callable[..., Deploy]) -> None:
-    assert v1.manage("migrate", "council", "0004").returncode == 0
+    assert v1.manage("migrate", "council", "0001").returncode == 0
     with open_transaction(v1, READ):
         run = deploy(v1, "council", "0005")
         run.wait_for("waiting, ")

@@ -34,7 +34,7 @@ def test_a_superuser_s_migration_gets_past_an_autovacuum(deploy: Callable[..., D
     settings = {"autovacuum_naptime": "1s", "autovacuum_vacuum_cost_limit": "1"}
     with server_of_its_own(**settings, autovacuum_vacuum_cost_delay="100ms") as (_, database):
         database.execute(V1_SQL + MEMBERS.replace("100)", "20000)"))
-        assert database.manage("migrate", "council", "0004").returncode == 0
+        assert database.manage("migrate", "council", "0001").returncode == 0
         database.execute("""
             ALTER TABLE "Member" SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 0);
             UPDATE "Member" SET company = 'x'
@@ -52,7 +52,7 @@ def test_a_superuser_s_migration_gets_past_an_autovacuum(deploy: Callable[..., D
 
 def test_a_vacuum_by_hand_is_waited_for_and_named(v1: Database, deploy: Callable[..., Deploy]) -> None:
     """PostgreSQL cancels autovacuums only."""
-    assert v1.manage("migrate", "council", "0004").returncode == 0
+    assert v1.manage("migrate", "council", "0001").returncode == 0
     v1.execute('INSERT INTO "Member" (id, "updatedAt") SELECT n, now() FROM generate_series(1, 20000) AS n')
 
     def clean(session: psycopg.Connection) -> None:
@@ -103,7 +103,7 @@ def test_a_session_is_not_ended_for_being_idle_while_it_waits(
     v1: Database, deploy: Callable[..., Deploy]
 ) -> None:
     impatient = f"{v1.url}&options=-c%20idle_session_timeout%3D3s"
-    assert v1.manage("migrate", "council", "0004").returncode == 0
+    assert v1.manage("migrate", "council", "0001").returncode == 0
     with open_transaction(v1, READ):
         run = deploy(v1, "council", "0005", DATABASE_URL=impatient)
         run.wait_for("waiting, ")
