@@ -344,4 +344,10 @@ ACCEPTED_MIGRATION_RISKS = {
     "auth.0011_update_proxy_permissions": {
         "unknown-operation": "It looks for permissions of proxy models, and finds no model that has any."
     },
+    "otp_static.0002_throttling": {
+        "scan-under-lock": "The table has a row for each member of staff, and only this application uses it."
+    },
+    "otp_totp.0002_auto_20190420_0723": {
+        "scan-under-lock": "The table has a row for each member of staff, and only this application uses it."
+    },
 }

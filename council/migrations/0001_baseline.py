@@ -34,7 +34,7 @@ class Migration(migrations.Migration):
     initial = True
     dependencies = []
     # Nothing is written, by Django's apps either, before the database is known to be the right one.
-    run_before = [("contenttypes", "0001_initial")]
+    run_before = [("contenttypes", "0001_initial"), ("sessions", "0001_initial")]
     operations = [
         # squawk: ignore prefer-robust-stmts: what is there is found first, and then nothing of this is run
         # squawk: ignore adding-foreign-key-constraint: the tables are new where this is run

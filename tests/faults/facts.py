@@ -37,8 +37,10 @@ COLUMNS = """
 SELECT relname, array_agg(attname::text)
   FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0
  WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND attname <> 'jobTitle'
+   AND NOT (relname = 'Member' AND attname = 'updatedAt')
  GROUP BY relname
 """
+# `Member.updatedAt` is left out: it moves with the points that the writer adds.
 # The gateway's rows, save what the writer of tests.faults.writer writes.
 ROWS_OF = """
 SELECT concat_ws('|', 'ROWS', %(table)s::text, count(*), md5(string_agg(line, E'\\n' ORDER BY line)))
