@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.db.migrations.loader import MigrationLoader
 
 from tests.databases import ROOT, Database
 
