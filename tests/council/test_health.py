@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 from django.test import Client
 
 from council import health
@@ -79,6 +79,8 @@ def test_an_overdue_job_degrades_it_and_takes_it_from_nobody(production: Client,
 def test_figures_that_are_not_the_ledgers_degrade_it(production: Client, db: None) -> None:
     member = MemberFactory.create()
     Member.objects.filter(pk=member.pk).update(total_points=7)
+    with connection.cursor() as cursor:
+        cursor.execute('ANALYZE "Member"')  # how many are drawn depends on how many there are thought to be
     response = production.get("/readyz")
     assert (response.status_code, response.json()["ledger"]) == (200, "differs")
     assert member.pk not in response.content.decode()

@@ -13,7 +13,7 @@ __all__ = ["deploy"]
 OPEN = """
     SELECT relname FROM pg_class
      WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND NOT relrowsecurity
-       AND relname ~ '^(auth|council|django)_'
+       AND relname ~ '^(auth|council|django|otp)_'
      ORDER BY relname
 """
 SHUT_AFTER = [
@@ -26,6 +26,9 @@ SHUT_AFTER = [
     "django_content_type",
     "django_migrations",
     "django_session",
+    "otp_static_staticdevice",
+    "otp_static_statictoken",
+    "otp_totp_totpdevice",
 ]
 
 
