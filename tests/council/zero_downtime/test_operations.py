@@ -654,7 +654,7 @@ def test_batches_leave_rows_that_others_have_locked_for_later_and_wait_for_nobod
 def test_batches_are_sized_so_that_each_holds_its_rows_for_about_10_ms(
     runner: Runner, seconds_a_row: float, seconds_a_batch: float, fewest: int, most: int
 ) -> None:
-    """Rows of a batch have the same transaction's number. What a batch takes without rows is no reason to have fewer."""
+    """Rows of a batch have the same transaction's number. What it takes without rows is no reason to have fewer."""
     rows = 3_000 if seconds_a_row == 0 else 30
     runner.execute(
         f"""INSERT INTO "Child" SELECT 'c' || lpad(n::text, 5, '0'), 0, 'x' FROM generate_series(1, {rows}) AS n"""
