@@ -27,6 +27,22 @@ ROOT = Path(__file__).resolve().parent.parent
 SCRATCH = "scratch"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "any_server: costs time, and is the same on every version of PostgreSQL, so one is enough"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, on a version that was asked for, what the embedded one has told already. `-m` has it all."""
+    if "COUNCIL_POSTGRES_BIN" not in os.environ or config.option.markexpr:
+        return
+    left_out = [item for item in items if item.get_closest_marker("any_server")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
 def url(name: str) -> str:
     """Write the connection URL of a database on the test server."""
     params = default_connection.get_connection_params()
