@@ -56,7 +56,10 @@ def variables_read() -> set[str]:
                         func=ast.Attribute(value=ast.Attribute(attr="environ"), attr="get"),
                         args=[ast.Constant(name), *_],
                     )
-                    | ast.Call(func=ast.Name(id="flag" | "number" | "text"), args=[ast.Constant(name), *_])
+                    | ast.Call(
+                        func=ast.Name(id="flag" | "number" | "text" | "web_address"),
+                        args=[ast.Constant(name), *_],
+                    )
                 ) if isinstance(name, str):
                     found.add(name)
     # settings.py reads the two URLs in a loop.

@@ -61,6 +61,8 @@ def test_a_member_without_good_standing_and_faults(new_visitor: NewVisitor) -> N
     )
     lapsed.open("/membership/")
     lapsed.inspect("membership-lapsed")
+    lapsed.open("/")
+    lapsed.inspect("home-lapsed")
     assert lapsed.open("/nowhere/").status == 404
     lapsed.inspect("fault-404")
     lapsed.expect_complaints("404 (Not Found)")
