@@ -235,10 +235,14 @@ def migrated_template(django_db_blocker: pytest.FixtureRequest, testrun_uid: str
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(
-    django_db_modify_db_settings_parallel_suffix: None, migrated_template: str
+    request: pytest.FixtureRequest,
+    django_db_modify_db_settings_parallel_suffix: None,
+    django_db_keepdb: bool,
+    django_db_createdb: bool,
 ) -> None:
     """Have Django's test database copied from the migrated one, instead of migrated by each worker."""
-    default_connection.settings_dict["TEST"]["TEMPLATE"] = migrated_template
+    if not django_db_keepdb or django_db_createdb:
+        default_connection.settings_dict["TEST"]["TEMPLATE"] = request.getfixturevalue("migrated_template")
 
 
 @pytest.fixture
