@@ -11,9 +11,11 @@ class CouncilConfig(AppConfig):
 
     def ready(self) -> None:
         # They register what they have; models are there only now.
-        from council import checks, error_reports, figures, home, jobs, verification  # noqa: F401, PLC0415
+        from council import checks, figures, home, jobs, verification  # noqa: F401, PLC0415
 
         if settings.SENTRY_DSN:
+            from council import error_reports  # noqa: PLC0415
+
             error_reports.begin()
 
 
