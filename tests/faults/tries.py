@@ -41,7 +41,7 @@ def tries(driver: Driver, *, has_writer: bool) -> list[Try]:
 
 
 def sample(driver: Driver) -> list[Try]:
-    """Choose a few of each part, among them the points around a COMMIT that records and a build.
+    """Choose the points around a COMMIT that records and around a build, and one of each other part.
 
     Every other one has a writer.
     """
@@ -51,10 +51,10 @@ def sample(driver: Driver) -> list[Try]:
     commit = texts.index("COMMIT", records[len(records) // 2])
     builds = [n for n, text in enumerate(texts) if BUILD.match(text)]
     around = {2 * n + 1 + step for n in (commit, builds[len(builds) // 2]) for step in (0, 1)}
-    chosen = [alone[point] for point in sorted({0, len(texts) // 2, 2 * len(texts), *around})]
-    for part, many in (("builds", 2), ("reversals", 2)):
+    chosen = [alone[point] for point in sorted(around)]
+    for part in ("builds", "reversals"):
         found = [one for one in alone if one.part == part]
-        chosen += found[1 :: len(found) // many]
+        chosen.append(found[len(found) // 2])
     return [replace(one, has_writer=bool(n % 2 and one.part != "reversals")) for n, one in enumerate(chosen)]
 
 
