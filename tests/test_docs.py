@@ -10,6 +10,8 @@ from django.core.management import get_commands, load_command_class
 
 from tests.databases import ROOT
 
+pytestmark = pytest.mark.any_server
+
 GUIDE = ROOT / "docs/operating.md"
 DOCUMENTS = [
     ROOT / "README.md",

@@ -2,8 +2,12 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from tests.browser import Visitor
 from tests.factories import AccountFactory, AdminFactory, MemberFactory, hashed
+
+pytestmark = pytest.mark.any_server
 
 NewVisitor = Callable[..., Visitor]
 

@@ -13,6 +13,8 @@ from gamification.models import Action, PointTransaction
 from tests.browser import Visitor
 from tests.factories import AccountFactory, MemberFactory, PointTransactionFactory
 
+pytestmark = pytest.mark.any_server
+
 NewVisitor = Callable[..., Visitor]
 REASON = "Led the workshop on cold calls\nand wrote it up for everybody"
 NAMES = ("Ana", "Bo", "Cleo", "Dee", "Eli", "Fay", "Gus", "Hal", "Ida", "Jo", "Kim", "Lou", "Maximilian")

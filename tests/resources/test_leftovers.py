@@ -24,6 +24,8 @@ from tests.databases import ROOT, Database
 from tests.factories import ResourceFactory
 from tests.resources.storages import S3Server
 
+pytestmark = pytest.mark.any_server
+
 
 @pytest.fixture(params=["folder", "bucket"])
 def files(request: pytest.FixtureRequest) -> Path:

@@ -20,6 +20,8 @@ from council.models import AuditLog, FigureTable, JobRun, Member, SubscriptionSt
 from tests.browser import Visitor
 from tests.factories import AccountFactory, MemberFactory, PointTransactionFactory
 
+pytestmark = pytest.mark.any_server
+
 PAGE = reverse("admin:council_figuretable_changelist")
 
 
