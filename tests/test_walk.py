@@ -89,7 +89,7 @@ def download(mia: Visitor, member: Member) -> None:
     points = member.total_points + 5
     mia.open("/library/")
     mia.inspect("walk-library")
-    resource = library.recommended(member=member)[0]
+    resource = next(one for one in library.recommended(member=member) if not one.is_link)
     mia.open(resource.get_absolute_url())
     with mia.page.expect_download():
         mia.page.get_by_role("button", name="Download").click()
