@@ -7,7 +7,7 @@ changed or reversed pays nothing later, and nothing twice. XP that falls owes no
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -104,7 +104,7 @@ def sync(run: jobs.Run, *, guild_id: str, base_url: str) -> jobs.Counts:
     return tally.counts
 
 
-def _read_ahead(pages: Iterator[Page]) -> Iterator[Page]:
+def _read_ahead(pages: Iterator[Page]) -> Generator[Page]:
     """Read pages in a thread, one after the other, while the database is at work with those before them."""
     with ThreadPoolExecutor(1) as thread:
         ahead = deque(thread.submit(next, pages, None) for _ in range(PAGES_AHEAD))
@@ -204,7 +204,7 @@ def _write(standings: Sequence[DiscordStanding], deltas: Sequence[int]) -> None:
                 "highest_xp": [standing.highest_xp for standing in standings],
                 "settled_units": [standing.settled_units for standing in standings],
                 "activity_ids": [cuid() for _ in standings],
-                "deltas": deltas,
+                "deltas": list(deltas),
                 "activity_type": DiscordActivityType.MESSAGE,
             },
         )
