@@ -72,7 +72,7 @@ def test_a_migrate_killed_at_random_beside_a_writer_is_finished_by_the_next(db: 
             "--only",
             "killed",
             "--first",
-            "3",
+            "10",
             "--every",
             "30",
             "--lanes",
