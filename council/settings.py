@@ -192,6 +192,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "council.sessions.Authentication",
+    "council.auth.SignedInAtGateway",
     "django_otp.middleware.OTPMiddleware",
     "council.throttle.Throttle",
     "council.access.MembersOnly",
@@ -229,6 +230,13 @@ SIGN_INS_AT_ONCE = number("SIGN_INS_AT_ONCE", default=2)
 # Whether staff give a code of an authenticator app after their password.
 STAFF_SECOND_FACTOR = flag("STAFF_SECOND_FACTOR", default=not DEBUG)
 OTP_TOTP_ISSUER = "Revenue Council"
+# The secret by which the gateway signs its cookie. Who is signed in there is signed in here; not set: nobody is.
+GATEWAY_JWT_SECRET = text("GATEWAY_JWT_SECRET")
+if GATEWAY_JWT_SECRET and len(GATEWAY_JWT_SECRET.encode()) < 32:
+    raise ImproperlyConfigured(
+        "GATEWAY_JWT_SECRET has fewer than 32 bytes, and whoever has a cookie could find it by trying. "
+        "Give the gateway a longer one, and set the same here."
+    )
 # The gateway's page on which members manage their billing, to which those without good standing are led.
 GATEWAY_URL = web_address("GATEWAY_URL")
 LOGIN_URL = "council:sign-in"
