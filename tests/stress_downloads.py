@@ -164,7 +164,9 @@ class Stress:
 
     def _fatal(self) -> list[set[int]]:
         """Draw which downloads end in SIGKILL, by the numbers that each process counts."""
-        every = [(slot, number) for slot in range(self.processes) for number in range(1, self._share(slot) + 1)]
+        every = [
+            (slot, number) for slot in range(self.processes) for number in range(1, self._share(slot) + 1)
+        ]
         drawn = random.Random(self.seed).sample(every, self.kills)
         return [{number for at, number in drawn if at == slot} for slot in range(self.processes)]
 

@@ -91,6 +91,31 @@ def test_of_a_word_that_is_everywhere_so_many_are_ranked(
     assert (len(page.items), page.is_cut_off) == (3, True)
 
 
+def test_of_many_those_with_the_words_in_the_title_and_the_most_downloaded_are_ranked(
+    mia: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, number in {"MAX_RANKED": 4, "BY_TITLE": 2, "BY_DOWNLOADS": 1, "MOST_DOWNLOADED": 2}.items():
+        monkeypatch.setattr(search, name, number)
+    ResourceFactory.create_batch(40, description="On pricing")
+    ResourceFactory.create(title="Downloaded most", description="Without the word", ranked_downloads=9)
+    ResourceFactory.create(title="Downloaded much", description="On pricing", ranked_downloads=8)
+    ResourceFactory.create(title="Pricing", description="A secret")
+    ResourceFactory.create(title="Pricing and hiring", category="OPERATIONS")
+    ResourceFactory.create_batch(30, description="On pricing")
+    ResourceFactory.create_batch(10, description="On pricing", category="OPERATIONS")
+
+    first, second, *others = titles(mia, words="pricing")
+    assert (first, second) == ("Pricing", "Pricing and hiring")
+    assert len(others) == 2
+    assert "Downloaded much" in others
+    without = titles(mia, words="pricing -secret")
+    assert len(without) == 4
+    assert "Pricing" not in without
+    first, *others = titles(mia, words="pricing", category="OPERATIONS")
+    assert first == "Pricing and hiring"
+    assert "Pricing" not in others
+
+
 @pytest.mark.parametrize("filters", [{"sort": sort} for sort in Sort] + [{"words": "alike"}], ids=str)
 def test_resources_that_are_equal_come_by_their_ids(filters: dict[str, str], mia: Member) -> None:
     """A page ends in the middle of them, so without a fixed order the next one would repeat or leave out."""
@@ -113,9 +138,7 @@ def test_resources_that_are_equal_come_by_their_ids(filters: dict[str, str], mia
 def test_downloads_of_one_moment_come_by_the_ids_of_the_resources(mia: Member) -> None:
     ids = [f"r{number:03}" for number in range(2 * library.PAGE_ROWS + 5)]
     for pk in random.Random(1).sample(ids, len(ids)):
-        ResourceDownloadFactory.create(
-            member=mia, resource=ResourceFactory.create(pk=pk), downloaded_at=NOW
-        )
+        ResourceDownloadFactory.create(member=mia, resource=ResourceFactory.create(pk=pk), downloaded_at=NOW)
     seen: list[str] = []
     place = None
     for _ in range(3):
