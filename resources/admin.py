@@ -178,9 +178,8 @@ class ResourceAdmin(ResourcePages):
             return rows
         week, before = datetime.now(UTC) - WEEK, datetime.now(UTC) - 2 * WEEK
         latest = ResourceDownload.objects.filter(resource=OuterRef("pk")).order_by("-downloaded_at")
-        latest = latest.values("member")[:MAX_READ]
         annotated: QuerySet[Any] = rows.annotate(
-            latest_members=ArraySubquery(latest),
+            latest_members=ArraySubquery(latest.values("member")[:MAX_READ]),
             last_week_counted=downloads_of(Count("pk"), downloaded_at__gte=week),
             week_before_counted=downloads_of(Count("pk"), downloaded_at__gte=before, downloaded_at__lt=week),
         )
