@@ -150,16 +150,20 @@ def _flag_marked() -> int:
     return len(numbers)
 
 
+def standing_rejections(*, member: Member) -> dict[Category, str]:
+    """Give staff's reasons for rejecting a member's answers, by category; without those that they do not reject."""
+    last = (
+        BenchmarkReview.objects.filter(version__member=member, reviewed_by__isnull=False)
+        .order_by("version__category", "-pk")
+        .distinct("version__category")
+        .values_list("version__category", "state", "reason")
+    )
+    return {Category(category): reason for category, state, reason in last if state == State.REJECTED}
+
+
 def standing_rejection(*, member: Member, category: Category) -> str | None:
     """Give staff's reason for rejecting a member's answers in a category; None where they do not reject them."""
-    last = (
-        BenchmarkReview.objects.filter(
-            version__member=member, version__category=category, reviewed_by__isnull=False
-        )
-        .order_by("-pk")
-        .first()
-    )
-    return last.reason if last and last.state == State.REJECTED else None
+    return standing_rejections(member=member).get(category)
 
 
 def is_rejection_standing(*, member: Member, category: Category) -> bool:

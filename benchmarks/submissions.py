@@ -88,6 +88,34 @@ def of_member(member: Member) -> dict[Category, Submission]:
     return {category: found[category] for category in Category if category in found}
 
 
+@dataclass(frozen=True)
+class Card:
+    """A category as a member finds it: what they sent, and staff's reason if it was not accepted."""
+
+    category: Category
+    submission: Submission | None
+    rejection: str | None
+
+    @property
+    def description(self) -> str:
+        return definitions.DESCRIPTIONS[self.category]
+
+    @property
+    def answered(self) -> int:
+        return len(self.submission.answers) if self.submission else 0
+
+    @property
+    def questions(self) -> int:
+        return len(definitions.FIELDS[self.category])
+
+
+def cards(member: Member) -> list[Card]:
+    """List all categories with what the member has done in each."""
+    sent = of_member(member)
+    rejections = review.standing_rejections(member=member)
+    return [Card(category, sent.get(category), rejections.get(category)) for category in Category]
+
+
 def of_category(member: Member, category: Category) -> Submission | None:
     """Read a member's answers in a category; None where there are none."""
     version = _newest(member, category)

@@ -10,7 +10,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from benchmarks import chart, definitions, results, review, submissions
+from benchmarks import chart, definitions, results, submissions
 from benchmarks.definitions import Category, NumberField
 from benchmarks.forms import AnswersForm
 from benchmarks.submissions import Submission
@@ -23,20 +23,9 @@ WAYS = ["GET", "HEAD", "POST"]
 @require_safe
 def overview(request: MemberRequest) -> HttpResponse:
     """Show a member the categories, with what they have sent in each."""
-    sent = submissions.of_member(request.member)
     rule = PointRule.objects.filter(action=Action.BENCHMARK_SUBMISSION).first()
     context = {
-        "cards": [
-            {
-                "category": category,
-                "description": definitions.DESCRIPTIONS[category],
-                "submission": sent.get(category),
-                "answered": len(sent[category].answers) if category in sent else 0,
-                "questions": len(definitions.FIELDS[category]),
-                "rejection": review.standing_rejection(member=request.member, category=category),
-            }
-            for category in Category
-        ],
+        "cards": submissions.cards(request.member),
         "points": rule.points if rule and rule.is_in_force else 0,
         "counts_from": submissions.counts_from(request.member),
     }

@@ -11,7 +11,7 @@ class CouncilConfig(AppConfig):
 
     def ready(self) -> None:
         # They register what they have; models are there only now.
-        from council import checks, error_reports, figures, jobs, verification  # noqa: F401, PLC0415
+        from council import checks, error_reports, figures, home, jobs, verification  # noqa: F401, PLC0415
 
         if settings.SENTRY_DSN:
             error_reports.begin()

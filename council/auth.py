@@ -4,22 +4,27 @@ Each door asks its own backends, since each calls `authenticate` with arguments 
 member and staff, by two accounts; the door decides which.
 """
 
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
-from django.contrib.auth import user_logged_in
+from django.contrib.auth import login, user_logged_in, user_logged_out
 from django.contrib.auth.backends import BaseBackend, ModelBackend
 from django.db import connection, transaction
 from django.dispatch import receiver
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
-from council import passwords, requests, roles
+from council import passwords, requests, roles, sessions
 from council.accounts.models import Account
+from council.gateway import cookie
 from council.models import Admin, AdminRole, Member
 from council.postgres.fields import cuid
 
 MAX_EMAIL_LENGTH = 320
 MAX_USERNAME_LENGTH = 150
 STAFF_SESSION_SECONDS = 12 * 3600
+# How far the gateway's clock may be ahead of ours for a sign-out to hold.
+CLOCKS_DIFFER_SECONDS = 300
 
 
 class _AccountBackend(BaseBackend):
@@ -79,6 +84,47 @@ class StaffBackend(_AccountBackend, ModelBackend):
             if account.is_active:
                 roles.assign(account, AdminRole(admin.role))
         return account if account.is_active else None
+
+
+class SignedInAtGateway:
+    """Sign in who is signed in at the gateway, at the member's pages, and for as long as the gateway's cookie says so.
+
+    The cookie counts where nobody is signed in, and never for staff: its member gets a member's account. Whoever signed
+    out here stays signed out, until the gateway issues a newer cookie.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        # Of a form, the token was made for whoever was signed in when it was shown.
+        is_asked = request.method in {"GET", "HEAD"} and not request.path.startswith("/admin/")
+        ticket = cookie.read(request) if is_asked else None
+        if ticket and not request.user.is_authenticated and (account := _account_by(ticket)):
+            login(request, account, backend=f"{MemberBackend.__module__}.{MemberBackend.__qualname__}")
+            request.session[sessions.BY_GATEWAY] = True
+        return self.get_response(request)
+
+
+def _account_by(ticket: cookie.Ticket) -> Account | None:
+    """Find the account that a cookie signs in."""
+    member = Member.objects.filter(pk=ticket.member_id).first() if _can_be_stored(ticket.member_id) else None
+    account = _account(member=member) if member else None
+    if account is None or not account.is_active or account.is_staff or account.is_superuser:
+        return None
+    is_newer = account.signed_out_at is None or ticket.issued_at > account.signed_out_at
+    return account if is_newer else None
+
+
+@receiver(user_logged_out)
+def hold_sign_out(request: HttpRequest, user: Account | None, **kwargs: Any) -> None:
+    """Have a sign-out hold although the gateway's cookie is still there, whichever of the two clocks is ahead."""
+    if user and user.member_id:
+        ticket = cookie.read(request, leeway_seconds=CLOCKS_DIFFER_SECONDS)
+        moment = datetime.now(UTC)
+        if ticket and ticket.member_id == user.member_id:
+            moment = max(moment, ticket.issued_at)
+        Account.objects.filter(pk=user.pk).update(signed_out_at=moment)
 
 
 def counted_as(username: str) -> str:

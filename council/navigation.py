@@ -16,4 +16,4 @@ def navigation(request: HttpRequest) -> dict[str, Any]:
     member = user.member if user and user.is_authenticated else None
     here = request.resolver_match.view_name if request.resolver_match else ""
     pages = [(label, reverse(name), name == here) for label, name in settings.MEMBER_PAGES] if member else []
-    return {"member": member, "member_pages": pages}
+    return {"member": member, "member_pages": pages, "billing_address": settings.GATEWAY_URL}

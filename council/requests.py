@@ -53,3 +53,8 @@ def is_text(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def is_prefetch(request: HttpRequest) -> bool:
+    """Whether a browser asks ahead, and nobody may ever see the answer."""
+    return "prefetch" in request.headers.get("Sec-Purpose", request.headers.get("Purpose", ""))

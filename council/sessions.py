@@ -25,6 +25,10 @@ from django.utils.crypto import constant_time_compare
 from django.utils.functional import SimpleLazyObject
 
 from council.accounts.models import Account, AccountSession
+from council.gateway import cookie
+
+# In the session of who was signed in by the gateway's cookie: it ends with that.
+BY_GATEWAY = "by_gateway"
 
 BROWSERS = ("Edg", "OPR", "Firefox", "Chrome", "Safari")
 NAMES = {"Edg": "Edge", "OPR": "Opera"}
@@ -68,15 +72,24 @@ def _read(request: HttpRequest) -> Account | None:
     if account is None:
         return None
     given, current = session.get(HASH_SESSION_KEY) or "", account.get_session_auth_hash()
-    if constant_time_compare(given, current):
-        return account
-    if given and any(
-        constant_time_compare(given, older) for older in account.get_session_auth_fallback_hash()
-    ):
-        session[HASH_SESSION_KEY] = current
-        return account
+    if _has_what_began_it(request, account):
+        if constant_time_compare(given, current):
+            return account
+        if given and any(
+            constant_time_compare(given, older) for older in account.get_session_auth_fallback_hash()
+        ):
+            session[HASH_SESSION_KEY] = current
+            return account
     session.flush()
     return None
+
+
+def _has_what_began_it(request: HttpRequest, account: Account) -> bool:
+    """Whether the gateway still says that this member is signed in, where the session was begun by its cookie."""
+    if not request.session.get(BY_GATEWAY):
+        return True
+    ticket = cookie.read(request)
+    return ticket is not None and ticket.member_id == account.member_id
 
 
 @receiver(user_logged_in)

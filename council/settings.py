@@ -39,6 +39,17 @@ def text(name: str) -> str:
     return os.environ.get(name, "").strip()
 
 
+def web_address(name: str) -> str:
+    """Read a variable that is the address of a page elsewhere; the empty string where it is not set.
+
+    Raises ImproperlyConfigured.
+    """
+    value = text(name)
+    if value and (urlsplit(value).scheme not in {"https", "http"} or not urlsplit(value).hostname):
+        raise ImproperlyConfigured(f"{name} is {value!r}. Set it to an address that begins with https://.")
+    return value
+
+
 # Database. DATABASE_URL serves the application, DIRECT_URL the migrations; without either a private
 # PostgreSQL runs in .postgres/, for development and tests.
 DATABASE_URLS = {name: os.environ[name] for name in ("DATABASE_URL", "DIRECT_URL") if os.environ.get(name)}
@@ -181,6 +192,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "council.sessions.Authentication",
+    "council.auth.SignedInAtGateway",
     "django_otp.middleware.OTPMiddleware",
     "council.throttle.Throttle",
     "council.access.MembersOnly",
@@ -218,10 +230,20 @@ SIGN_INS_AT_ONCE = number("SIGN_INS_AT_ONCE", default=2)
 # Whether staff give a code of an authenticator app after their password.
 STAFF_SECOND_FACTOR = flag("STAFF_SECOND_FACTOR", default=not DEBUG)
 OTP_TOTP_ISSUER = "Revenue Council"
+# The secret by which the gateway signs its cookie. Who is signed in there is signed in here; not set: nobody is.
+GATEWAY_JWT_SECRET = text("GATEWAY_JWT_SECRET")
+if GATEWAY_JWT_SECRET and len(GATEWAY_JWT_SECRET.encode()) < 32:
+    raise ImproperlyConfigured(
+        "GATEWAY_JWT_SECRET has fewer than 32 bytes, and whoever has a cookie could find it by trying. "
+        "Give the gateway a longer one, and set the same here."
+    )
+# The gateway's page on which members manage their billing, to which those without good standing are led.
+GATEWAY_URL = web_address("GATEWAY_URL")
 LOGIN_URL = "council:sign-in"
-LOGIN_REDIRECT_URL = "gamification:overview"  # where a member goes who asked for no page
+LOGIN_REDIRECT_URL = "council:home"  # where a member goes who asked for no page
 # What the header of every page shows to members: the name, and the page's URL name.
 MEMBER_PAGES = [
+    ("Home", "council:home"),
     ("Points", "gamification:overview"),
     ("History", "gamification:history"),
     ("Leaderboard", "gamification:leaderboard"),

@@ -12,9 +12,11 @@ from django.shortcuts import redirect, render, resolve_url
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from council import home as page
 from council import outage, sessions
 from council.access import MemberRequest, is_page
 from council.forms import SignInForm
+from council.requests import is_prefetch
 
 SECURITY_TXT_DAYS = 180
 
@@ -22,10 +24,15 @@ SECURITY_TXT_DAYS = 180
 @login_not_required
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """Lead everybody to where they can go."""
-    if not request.user.is_authenticated:
+    """Show a member where they stand and what is new; lead everybody else to where they can go."""
+    account = request.user
+    if not account.is_authenticated:
         return redirect("council:sign-in")
-    return redirect(settings.LOGIN_REDIRECT_URL if request.user.member else "admin:index")
+    if not account.member:
+        return redirect("admin:index")
+    is_looked_at = request.method == "GET" and not is_prefetch(request)
+    visit = page.visit(account, is_noted=is_looked_at)
+    return render(request, "council/home.html", {"parts": page.parts(visit)})
 
 
 @login_not_required

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from django.db import models, transaction
 
 from council.models import Member
+from gamification import levels
 from gamification.models import LeaderboardCheckpoint
 
 TOP_ROWS = 25
@@ -30,6 +31,11 @@ class Row(NamedTuple):
     rank: int
     member: Member
     points: int
+
+    @property
+    def level(self) -> levels.Level:
+        """By all of the member's points, also on the leaderboard of a month."""
+        return levels.of(self.member.total_points)
 
 
 @dataclass(frozen=True)

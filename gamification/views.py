@@ -1,6 +1,5 @@
 """The members' pages about points: what they have and why, and where they stand."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib import messages
@@ -11,7 +10,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from council.access import MemberRequest
-from gamification import ledger, statement, streaks
+from gamification import home, ledger, levels, statement
 from gamification.leaderboard import Leaderboard, Period, Row, list_or_hide
 from gamification.models import PointRule
 
@@ -22,14 +21,10 @@ RECENT_ROWS = 5
 def overview(request: MemberRequest) -> HttpResponse:
     """Show a member's figures, the last few entries, and what earns points."""
     member = request.member
-    boards = [Leaderboard(period) for period in (Period.ALL_TIME, Period.MONTH)]
     rules = list(PointRule.objects.order_by("-points", "label"))
     recent = ledger.history(member=member, rows=RECENT_ROWS)
     context = {
-        "standings": [(board, points := board.points(member), board.rank(points)) for board in boards],
-        "streak": streaks.current(member=member),
-        "active_by": streaks.active_by(member=member),
-        "today": datetime.now(UTC).date(),
+        "standing": home.standing(member),
         "lines": statement.lines(recent, rules=rules),
         "rules": [rule for rule in rules if rule.is_in_force],
     }
@@ -69,7 +64,7 @@ def leaderboard(request: MemberRequest) -> HttpResponse:
     """Show who leads, and where the member stands; to a member without good standing, the latter only."""
     member = request.member
     board = Leaderboard(asked_period(request))
-    context: dict[str, Any] = {"board": board, "periods": Period}
+    context: dict[str, Any] = {"board": board, "periods": Period, "level": levels.of(member.total_points)}
     if not member.is_in_good_standing:
         points = board.points(member)
         context |= {"points": points, "rank": board.rank(points)}

@@ -286,6 +286,12 @@ def recommended(*, member: Member) -> list[Resource]:
     return list(resources.order_by("-ranked_downloads", "-pk")[:RECOMMENDED_ROWS])
 
 
+def shown_since(moment: datetime, *, rows: int) -> list[Resource]:
+    """List what members can see since a moment, the newest first."""
+    resources = Resource.objects.shown().annotate(shown_at=SHOWN_AT).filter(shown_at__gt=moment)
+    return list(resources.order_by("-shown_at", "-pk")[:rows])
+
+
 def tags_in_use() -> list[ResourceTag]:
     """The tags that resources have, by name, for a filter."""
     used = ResourceTagging.objects.filter(tag=models.OuterRef("pk"))

@@ -8,6 +8,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from council.access import MemberRequest, good_standing_required
+from council.requests import is_prefetch
 from gamification import ledger
 from resources import downloads, library, search, storage
 from resources.forms import LibraryForm
@@ -15,11 +16,6 @@ from resources.library import Filters, Place
 from resources.models import Resource
 
 NOT_THERE = "This resource is not in the library. It may have been taken out, or the address may be wrong."
-
-
-def is_prefetch(request: HttpRequest) -> bool:
-    """Whether a browser asks ahead, and nobody may ever see the answer."""
-    return "prefetch" in request.headers.get("Sec-Purpose", request.headers.get("Purpose", ""))
 
 
 @require_safe

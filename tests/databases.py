@@ -27,6 +27,22 @@ ROOT = Path(__file__).resolve().parent.parent
 SCRATCH = "scratch"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "any_server: costs time, and is the same on every version of PostgreSQL, so one is enough"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, on a version that was asked for, what the embedded one has told already. `-m` has it all."""
+    if "COUNCIL_POSTGRES_BIN" not in os.environ or config.option.markexpr:
+        return
+    left_out = [item for item in items if item.get_closest_marker("any_server")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
 def url(name: str) -> str:
     """Write the connection URL of a database on the test server."""
     params = default_connection.get_connection_params()
@@ -185,17 +201,48 @@ def scratch(database: Database) -> Iterator[BaseDatabaseWrapper]:
 
 
 @pytest.fixture(scope="session")
-def migrated_template(
-    django_db_blocker: pytest.FixtureRequest, database_name: Callable[[str], str]
-) -> Iterator[str]:
-    database = Database(database_name("template"))
-    with django_db_blocker.unblock():  # type: ignore[attr-defined]
-        database.drop()
-        database.create()
-        with database.as_django_connection():
-            migrate()
+def migrated_template(django_db_blocker: pytest.FixtureRequest, testrun_uid: str) -> Iterator[str]:
+    """A database with all migrations applied, that others are copied from. One worker makes it, the last drops it."""
+    database = Database("council_template")
+    users = sql.Literal(database.name)
+    with (
+        django_db_blocker.unblock(),  # type: ignore[attr-defined]
+        psycopg.connect(url("postgres"), autocommit=True) as session,
+    ):
+        session.execute(sql.SQL("SELECT pg_advisory_lock(hashtext({}))").format(users))
+        made = session.execute(
+            "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s",
+            [database.name],
+        ).fetchone()
+        if made != (testrun_uid,):
+            database.drop()
+            database.create()
+            with database.as_django_connection():
+                migrate()
+            session.execute(
+                sql.SQL("COMMENT ON DATABASE {} IS {}").format(
+                    sql.Identifier(database.name), sql.Literal(testrun_uid)
+                )
+            )
+        session.execute(sql.SQL("SELECT pg_advisory_lock_shared(hashtext({}))").format(users))
+        session.execute(sql.SQL("SELECT pg_advisory_unlock(hashtext({}))").format(users))
         yield database.name
-        database.drop()
+        session.execute(sql.SQL("SELECT pg_advisory_unlock_shared(hashtext({}))").format(users))
+        last = session.execute(sql.SQL("SELECT pg_try_advisory_lock(hashtext({}))").format(users)).fetchone()
+        if last == (True,):
+            database.drop()
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    request: pytest.FixtureRequest,
+    django_db_modify_db_settings_parallel_suffix: None,
+    django_db_keepdb: bool,
+    django_db_createdb: bool,
+) -> None:
+    """Have Django's test database copied from the migrated one, instead of migrated by each worker."""
+    if not django_db_keepdb or django_db_createdb:
+        default_connection.settings_dict["TEST"]["TEMPLATE"] = request.getfixturevalue("migrated_template")
 
 
 @pytest.fixture

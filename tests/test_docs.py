@@ -10,6 +10,8 @@ from django.core.management import get_commands, load_command_class
 
 from tests.databases import ROOT
 
+pytestmark = pytest.mark.any_server
+
 GUIDE = ROOT / "docs/operating.md"
 DOCUMENTS = [
     ROOT / "README.md",
@@ -54,7 +56,10 @@ def variables_read() -> set[str]:
                         func=ast.Attribute(value=ast.Attribute(attr="environ"), attr="get"),
                         args=[ast.Constant(name), *_],
                     )
-                    | ast.Call(func=ast.Name(id="flag" | "number" | "text"), args=[ast.Constant(name), *_])
+                    | ast.Call(
+                        func=ast.Name(id="flag" | "number" | "text" | "web_address"),
+                        args=[ast.Constant(name), *_],
+                    )
                 ) if isinstance(name, str):
                     found.add(name)
     # settings.py reads the two URLs in a loop.

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.any_server
+
 BIN = Path(sys.executable).parent
 CHECKS: dict[str, list[str | Path]] = {
     "ruff": [BIN / "ruff", "check", "--quiet"],

@@ -12,6 +12,8 @@ from django.db.migrations.state import ProjectState
 
 from tests import squawk
 
+pytestmark = pytest.mark.any_server
+
 Reviewed = Callable[..., squawk.Review]
 
 

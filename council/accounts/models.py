@@ -56,6 +56,11 @@ class Account(AbstractBaseUser, PermissionsMixin):
     created_at = models.DateTimeField(auto_now_add=True)
     # Part of what sessions are signed with: one more ends them all.
     session_generation = models.IntegerField(db_default=0, editable=False)
+    # The gateway's cookie signs nobody in who signed out since it was issued (council.auth).
+    signed_out_at = models.DateTimeField(null=True, editable=False)
+    # When the member's visit to the home page began, and the one before it (council.home).
+    visited_at = models.DateTimeField(null=True, editable=False)
+    visited_before_at = models.DateTimeField(null=True, editable=False)
 
     objects = AccountManager()
 

@@ -26,8 +26,9 @@ class UpdateInBatches(Operation):
 
     `sql` gets the keys of a batch as %(keys)s, when their rows are locked. Batches are sized by the clock, so that
     each holds its rows for about 10 ms whatever they cost; `batch_rows` is the most that one has. The statement has to
-    leave a row alone that needs nothing, since a run that was cut short begins anew. Rows that somebody else has locked
-    come later: nobody waits for more than a batch, and the batch for nobody. Reversing does nothing.
+    leave a row alone that needs nothing, since a run that was cut short begins anew, and to change nothing without
+    keys, as that is timed, too. Rows that somebody else has locked come later: nobody waits for more than a batch, and
+    the batch for nobody. Reversing does nothing.
     """
 
     atomic = False
@@ -63,7 +64,7 @@ class UpdateInBatches(Operation):
             return
         if schema_editor.collect_sql:
             keys = {"keys": f"'{{{self.batch_rows} keys}}'"}
-            lock = LOCK.format(**_Table(connection, model, self.batch_rows).names)
+            lock = LOCK.format(**_names(connection, model))
             for statement in (lock, self.sql):
                 schema_editor.execute(statement % keys, params=None)
             return
@@ -72,8 +73,8 @@ class UpdateInBatches(Operation):
                 f"{type(self).__name__} cannot run in a transaction. Set `atomic = False` on the migration: "
                 f"otherwise every row stays locked until its end."
             )
-        table = _Table(connection, model, self.batch_rows)
-        left = list(itertools.chain.from_iterable(self._update(table, keys) for keys in table.batches()))
+        table = _Table(connection, model, self.sql, self.batch_rows)
+        left = list(itertools.chain.from_iterable(table.update(keys) for keys in table.batches()))
         deadline = time.monotonic() + PATIENCE_SECONDS
         while left:
             if time.monotonic() > deadline:
@@ -83,18 +84,7 @@ class UpdateInBatches(Operation):
                     f"(pg_stat_activity), then run migrate again."
                 )
             time.sleep(PAUSE_SECONDS)
-            left = [key for some in table.batched(left) for key in self._update(table, some)]
-
-    def _update(self, table: "_Table", keys: list[Any]) -> list[Any]:
-        """Update a batch. Returns the keys that were left out, as somebody else has locked them."""
-        with transaction.atomic(using=table.connection.alias):
-            began = time.monotonic()
-            locked = table.lock(keys)
-            if locked:
-                with table.connection.cursor() as cursor:
-                    cursor.execute(self.sql, {"keys": locked})
-                table.adapt(len(locked), time.monotonic() - began)
-        return [key for key in keys if key not in set(locked)]
+            left = [key for some in table.batched(left) for key in table.update(some)]
 
     def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         """Leave the rows."""
@@ -105,34 +95,53 @@ class UpdateInBatches(Operation):
         return given_app or app_label, name
 
 
+def _names(connection: BaseDatabaseWrapper, model: Any) -> dict[str, str]:
+    quote = connection.ops.quote_name
+    return {"table": quote(model._meta.db_table), "key": quote(model._meta.pk.column)}
+
+
 class _Table:
-    def __init__(self, connection: BaseDatabaseWrapper, model: Any, batch_rows: int) -> None:
+    def __init__(self, connection: BaseDatabaseWrapper, model: Any, sql: str, batch_rows: int) -> None:
         self.connection = connection
+        self.sql = sql
         self.most_rows = batch_rows
         self.rows = min(FIRST_ROWS, batch_rows)
-        self.round_trip_seconds = min(self._round_trip() for _ in range(3))
-        quote = connection.ops.quote_name
-        self.names = {"table": quote(model._meta.db_table), "key": quote(model._meta.pk.column)}
+        self.names = _names(connection, model)
+        self.seconds_without_rows = min(self._run([])[1] for _ in range(3))
+
+    def update(self, keys: list[Any]) -> list[Any]:
+        """Update a batch. Returns the keys that were left out, as somebody else has locked them."""
+        locked, seconds = self._run(keys)
+        if locked:
+            self._adapt(len(locked), seconds)
+        return [key for key in keys if key not in set(locked)]
+
+    def _run(self, keys: list[Any]) -> tuple[list[Any], float]:
+        """Lock the rows and run the statement on those that were free. Returns their keys, and how long that took."""
+        with transaction.atomic(using=self.connection.alias):
+            began = time.monotonic()
+            locked = self._keys(LOCK, keys=keys)
+            if locked or not keys:
+                with self.connection.cursor() as cursor:
+                    cursor.execute(self.sql, {"keys": locked})
+            return locked, time.monotonic() - began
+
+    def _adapt(self, rows: int, seconds: float) -> None:
+        """Size the next batch by what one has taken: at most twice as large, as fewer rows tell less.
+
+        What the statement takes for no row at all does not count, as it takes that for one row, too: planning, a scan,
+        the way to the server, a busy machine. It is measured again where a batch seems too slow.
+        """
+        if seconds > HELD_SECONDS:
+            self.seconds_without_rows = self._run([])[1]
+        work = max(seconds - self.seconds_without_rows, 1e-6)
+        wanted = int(rows * HELD_SECONDS / work)
+        self.rows = max(1, min(wanted, 2 * rows, self.most_rows))
 
     def _keys(self, query: str, **params: Any) -> list[Any]:
         with self.connection.cursor() as cursor:
             cursor.execute(query.format(**self.names), params)
             return [key for (key,) in cursor.fetchall()]
-
-    def _round_trip(self) -> float:
-        began = time.monotonic()
-        with self.connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-        return time.monotonic() - began
-
-    def adapt(self, rows: int, took: float) -> None:
-        """Size the next batch by what one has taken: at most twice as large, as fewer rows tell less.
-
-        The way to the server and back does not count, twice, as it takes as long for one row.
-        """
-        work = max(took - 2 * self.round_trip_seconds, 1e-6)
-        wanted = int(rows * HELD_SECONDS / work)
-        self.rows = max(1, min(wanted, 2 * rows, self.most_rows))
 
     def batches(self) -> Iterator[list[Any]]:
         """Yield the keys of all rows, in order."""
@@ -146,6 +155,3 @@ class _Table:
         iterator = iter(keys)
         while some := list(itertools.islice(iterator, self.rows)):
             yield some
-
-    def lock(self, keys: list[Any]) -> list[Any]:
-        return self._keys(LOCK, keys=keys)

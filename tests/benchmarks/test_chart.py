@@ -9,6 +9,8 @@ from benchmarks import chart, definitions
 from benchmarks.definitions import Category, NumberField
 from benchmarks.results import Band
 
+pytestmark = pytest.mark.any_server
+
 
 def band(*figures: float | None) -> Band:
     p10, p25, p50, p75, p90 = figures

@@ -9,6 +9,8 @@ import pytest
 from benchmarks import definitions
 from benchmarks.definitions import Category, ChoiceField, NumberField, TextField, Unit
 
+pytestmark = pytest.mark.any_server
+
 ALL = [(category, field) for category in Category for field in definitions.FIELDS[category]]
 # PRODUCT, "Benchmarks": every field by name, and those without which nothing is stored.
 NAMES = {

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from benchmarks import disclosure
 from benchmarks.disclosure import Group, Rules
 
+pytestmark = pytest.mark.any_server
+
 examples = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 COUNTS = st.lists(st.integers(0, 40), min_size=1, max_size=7)
 

@@ -16,6 +16,8 @@ from tests.benchmarks.conftest import ANSWERS, add_figure
 from tests.browser import Visitor
 from tests.factories import AccountFactory, BenchmarkSubmissionFactory, MemberFactory
 
+pytestmark = pytest.mark.any_server
+
 
 @pytest.fixture
 def release(live: str) -> Release:

@@ -12,6 +12,7 @@ KEEP = {
     "benchmarks/triggers.py",  # writes and guards them
     "benchmarks/models.py",  # reviews belong to a version
     "benchmarks/staff_figures.py",  # counts submissions by category
+    "benchmarks/demo.py",  # writes made-up ones into the embedded database
     "council/gateway/prisma_schema.py",  # names the tables of the gateway's schema file
 }
 

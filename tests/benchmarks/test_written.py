@@ -7,6 +7,8 @@ import pytest
 from benchmarks import definitions, written
 from benchmarks.definitions import Category, NumberField, Unit
 
+pytestmark = pytest.mark.any_server
+
 PAY, COUNT, PERCENT = "gtm_engineer_us", "domains_per_client", "gross_margin_percent"
 
 

@@ -10,7 +10,11 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import pytest
+
 from tests.databases import ROOT, Database
+
+pytestmark = pytest.mark.any_server
 
 MARK = "mark-7f3a"
 CRASH = f"""

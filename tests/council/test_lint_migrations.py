@@ -13,7 +13,7 @@ from django.db import connection
 
 from council.zero_downtime.planning import lint
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.any_server]
 
 RISKY = """
 from django.db import migrations

@@ -15,6 +15,8 @@ from council.verification import manifest
 from tests.databases import Database
 from tests.projects import APPS, NEWEST, Project, ahead, number
 
+pytestmark = pytest.mark.any_server
+
 ANSWERS = ("\nLocks: ", "\nSafe with the code before it: ", "\nWay back: ")
 BASELINE = "0001_baseline.py"
 

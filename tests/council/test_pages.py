@@ -2,8 +2,12 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from tests.browser import Visitor
 from tests.factories import AccountFactory, AdminFactory, MemberFactory, hashed
+
+pytestmark = pytest.mark.any_server
 
 NewVisitor = Callable[..., Visitor]
 
@@ -57,6 +61,8 @@ def test_a_member_without_good_standing_and_faults(new_visitor: NewVisitor) -> N
     )
     lapsed.open("/membership/")
     lapsed.inspect("membership-lapsed")
+    lapsed.open("/")
+    lapsed.inspect("home-lapsed")
     assert lapsed.open("/nowhere/").status == 404
     lapsed.inspect("fault-404")
     lapsed.expect_complaints("404 (Not Found)")

@@ -5,6 +5,8 @@ import pytest
 
 from council import passwords
 
+pytestmark = pytest.mark.any_server
+
 # Of "correct horse".
 HASH = "$argon2id$v=19$m=8,t=1,p=1$R1AIxi3woK1nmbVJfxj9nw$B5d6fttv39YDujkXhsdWwD+9I9vuk3wvd0WMJIcfzzE"
 SWAPPED = HASH.replace("m=8,t=1,p=1", "m=8,p=1,t=1")

@@ -4,12 +4,15 @@ import json
 import logging
 from typing import Any
 
+import pytest
 from django.db import connection
 from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 
 from council import logs
 from council.models import Member
+
+pytestmark = pytest.mark.any_server
 
 MARK = "mark-7f3a"
 

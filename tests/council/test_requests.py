@@ -18,7 +18,7 @@ from council.models import Member
 from council.wsgi import application
 from tests.factories import AdminFactory, MemberFactory, hashed
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.any_server]
 ALWAYS = {
     "Content-Security-Policy",
     "X-Content-Type-Options",

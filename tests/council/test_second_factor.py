@@ -14,7 +14,7 @@ from council.accounts.models import Account, AccountSession
 from council.models import Admin, AdminRole, AuditLog, Member
 from tests.factories import AdminFactory, MemberFactory, hashed
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.any_server]
 PASSWORD = "correct horse"
 PAGE = "/admin/second-factor/"
 

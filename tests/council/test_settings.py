@@ -8,6 +8,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from council import settings as module
 
+pytestmark = pytest.mark.any_server
+
 BUCKET = {
     "S3_ENDPOINT_URL": "https://abc.supabase.co/storage/v1/s3",
     "S3_REGION": "eu-central-1",

@@ -69,8 +69,8 @@ def test_the_start_page_leads_everybody_to_where_they_can_go(
     client: Client, mias_browser: Client, lars_browser: Client, adas_browser: Client, sams_browser: Client
 ) -> None:
     assert client.get("/").headers["Location"] == "/sign-in/"
-    assert mias_browser.get("/").headers["Location"] == HOME
-    assert lars_browser.get("/").headers["Location"] == HOME
+    assert mias_browser.get("/").status_code == 200
+    assert lars_browser.get("/").status_code == 200
     assert adas_browser.get("/").headers["Location"] == "/admin/"
     assert sams_browser.get("/").headers["Location"] == "/admin/"
 

@@ -11,6 +11,8 @@ from gamification import mee6
 from tests import mee6 as stand_in
 from tests.mee6 import Mee6, player
 
+pytestmark = pytest.mark.any_server
+
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mee6]:

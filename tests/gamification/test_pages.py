@@ -13,6 +13,8 @@ from gamification.models import Action, PointTransaction
 from tests.browser import Visitor
 from tests.factories import AccountFactory, MemberFactory, PointTransactionFactory
 
+pytestmark = pytest.mark.any_server
+
 NewVisitor = Callable[..., Visitor]
 REASON = "Led the workshop on cold calls\nand wrote it up for everybody"
 NAMES = ("Ana", "Bo", "Cleo", "Dee", "Eli", "Fay", "Gus", "Hal", "Ida", "Jo", "Kim", "Lou", "Maximilian")
@@ -81,8 +83,7 @@ def tab_to(visitor: Visitor, name: str) -> None:
 
 def test_a_member_sees_their_points_and_every_entry(visitor: Visitor, busy: Member) -> None:
     visitor.sign_in(busy)
-    visitor.open("/")
-    assert visitor.path == "/points/"
+    visitor.open("/points/")
     visitor.inspect("points")
     visitor.page.get_by_role("link", name="Every point you have").click()
     visitor.page.wait_for_url("**/points/history/")

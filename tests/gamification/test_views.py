@@ -52,8 +52,9 @@ def words(response: Any) -> str:
 
 
 def rows(response: Any) -> list[list[str]]:
-    """Read the cells of a page's tables, row by row, tags left out."""
-    found = re.findall(r"<tr.*?</tr>", response.content.decode(), re.DOTALL)
+    """Read the cells of a page's tables, row by row, tags and levels left out."""
+    html = re.sub(r'<span class="entry-facts level">[^<]*</span>', "", response.content.decode())
+    found = re.findall(r"<tr.*?</tr>", html, re.DOTALL)
     return [
         [
             re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]*>", " ", cell))).strip()
@@ -199,9 +200,18 @@ def test_the_overview_says_what_keeps_a_streak(
         def now(cls, tz: Any = None) -> "Clock":
             return cls.fromisoformat(f"{today}T12:00:00+00:00")
 
-    monkeypatch.setattr("gamification.views.datetime", Clock)
+    monkeypatch.setattr("gamification.home.datetime", Clock)
     monkeypatch.setattr("gamification.streaks.datetime", Clock)
     assert f"Streak {expected}" in words(mias_browser.get(OVERVIEW))
+
+
+@pytest.mark.parametrize("address", [OVERVIEW, LEADERBOARD])
+def test_the_level_is_that_of_all_points(address: str, mia: Member, mias_browser: Client) -> None:
+    PointTransactionFactory.create(member=mia, points=480, created_at="2020-01-01T00:00Z")
+    PointTransactionFactory.create(member=mia, points=20)
+    assert "Level Council Voice 1,000 more points to Trusted Voice" in words(mias_browser.get(address))
+    ranks = mias_browser.get(LEADERBOARD, {"period": "month"}).content.decode()
+    assert '<span class="entry-facts level">Council Voice</span>' in ranks
 
 
 # The history

@@ -9,6 +9,8 @@ from psycopg.conninfo import make_conninfo
 from tests.others import comparison, packages
 from tests.others.groups import GROUPS
 
+pytestmark = pytest.mark.any_server
+
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("group", ["celery-beat", "q2"])

@@ -11,6 +11,8 @@ from tests.browser import PHONE, Visitor
 from tests.factories import AccountFactory, MemberFactory, ResourceDownloadFactory
 from tests.resources.samples import pdf, picture
 
+pytestmark = pytest.mark.any_server
+
 RESOURCES = "/admin/resources/resource/"
 
 

@@ -13,6 +13,8 @@ from resources.refusal import Refused
 from tests.resources import samples
 from tests.resources.samples import SAMPLES, mp4, office, pdf, zipped
 
+pytestmark = pytest.mark.any_server
+
 
 def recognise(content: bytes, name: str = "plan.zip", declared: str = "") -> media_types.MediaType:
     return media_types.check(io.BytesIO(content), size=len(content), name=name, declared=declared)

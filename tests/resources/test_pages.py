@@ -23,6 +23,8 @@ from tests.factories import (
 )
 from tests.resources.storages import S3Server
 
+pytestmark = pytest.mark.any_server
+
 NewVisitor = Callable[..., Visitor]
 CONTENT = b"%PDF-1.7 the playbook of cold emails"
 WORDS = (

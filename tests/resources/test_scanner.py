@@ -14,6 +14,8 @@ from resources import scanner
 from resources.refusal import Refused
 from tests.resources.clamav import EICAR, ClamAV
 
+pytestmark = pytest.mark.any_server
+
 Start = Callable[..., ClamAV]
 
 

@@ -22,6 +22,8 @@ from resources import storage
 from tests.factories import AccountFactory
 from tests.resources.storages import ACCESS_KEY, SECRET_KEY, S3Server
 
+pytestmark = pytest.mark.any_server
+
 PDF = "application/pdf"
 NAME = 'Preisliste "neu" - über 2 %.pdf'
 CONTENT = b"".join(b"%063d\n" % n for n in range(3000))

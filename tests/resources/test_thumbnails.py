@@ -12,6 +12,8 @@ from resources import thumbnails
 from resources.refusal import Refused
 from tests.resources.samples import picture, zipped
 
+pytestmark = pytest.mark.any_server
+
 
 def convert(content: bytes) -> Image.Image:
     converted = Image.open(io.BytesIO(thumbnails.convert(io.BytesIO(content))))

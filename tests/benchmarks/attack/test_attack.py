@@ -19,6 +19,8 @@ from tests.benchmarks.attack import attacker, trials
 from tests.benchmarks.attack.publisher import BANDS, TYPES, Policy, Publisher
 from tests.benchmarks.attack.seen import BAND, TYPE, Company, Scheme, Seen
 
+pytestmark = pytest.mark.any_server
+
 HERE = Path(__file__).parent
 
 

@@ -7,6 +7,8 @@ import pytest
 from council.jobs import Daily, Every, Monthly
 from council.jobs.schedules import Schedule
 
+pytestmark = pytest.mark.any_server
+
 
 def at(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)

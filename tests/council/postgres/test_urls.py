@@ -5,6 +5,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from council.postgres import urls
 
+pytestmark = pytest.mark.any_server
+
 
 def test_a_pooled_prisma_url_loses_what_only_prisma_knows() -> None:
     parsed = urls.parse(

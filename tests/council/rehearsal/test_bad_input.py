@@ -14,6 +14,8 @@ from tests.council.rehearsal.rehearsing import THINGS, dump, nothing_left, rehea
 from tests.databases import Database, execute_on_server
 from tests.pgbouncer import PROGRAM, pgbouncer
 
+pytestmark = pytest.mark.any_server
+
 SPARSE_BYTES = 1 << 40
 
 

@@ -6,6 +6,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from council.rehearsal import generator
 from tests.databases import Database, migrate
 
+pytestmark = pytest.mark.any_server
+
 MEMBERS = 3_000
 
 

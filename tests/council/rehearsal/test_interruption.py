@@ -15,6 +15,8 @@ from tests.council.rehearsal.rehearsing import THINGS, environment, nothing_left
 from tests.council.zero_downtime.test_deploy import as_from_a_terminal
 from tests.databases import ROOT, Database
 
+pytestmark = pytest.mark.any_server
+
 DEADLINE_SECONDS = 120
 
 

@@ -3,11 +3,15 @@
 import time
 from pathlib import Path
 
+import pytest
+
 from council.rehearsal import load, observation
 from council.rehearsal.load import Load
 from council.rehearsal.migrating import APPLICATION
 from council.rehearsal.place import Place
 from tests.databases import Database, migrate
+
+pytestmark = pytest.mark.any_server
 
 
 def of(database: Database) -> Place:

@@ -17,6 +17,8 @@ from council.rehearsal.outcome import Lock, Origin, Outcome, Step, waits
 from council.rehearsal.prediction import Predicted
 from tests.browser import Visitor
 
+pytestmark = pytest.mark.any_server
+
 READ, WRITE = "member by id", "update of a profile"
 
 

@@ -25,6 +25,8 @@ from council.zero_downtime.derivation import declared, safety
 from council.zero_downtime.derivation.autodetector import Autodetector
 from tests.projects import NEWEST, ahead, number
 
+pytestmark = pytest.mark.any_server
+
 MEMBER = ("council", "member")
 KEY: dict[str, Any] = {"on_delete": models.DO_NOTHING, "db_constraint": False, "db_index": False}
 

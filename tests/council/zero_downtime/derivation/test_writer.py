@@ -9,6 +9,8 @@ from django.db.migrations.operations.base import Operation
 from council import zero_downtime
 from council.zero_downtime.derivation.writer import Writer
 
+pytestmark = pytest.mark.any_server
+
 
 def written(*operations: Operation, **attributes: Any) -> tuple[str, Any]:
     """Write a migration; give its text, and the class that comes of it."""
