@@ -5,7 +5,7 @@ from datetime import time
 from django.conf import settings
 
 from council import jobs
-from gamification import discord, leaderboard, reconciliation
+from gamification import discord, keys, leaderboard, reconciliation
 
 SHOWN = 5
 
@@ -14,6 +14,13 @@ SHOWN = 5
 def refresh_leaderboard(run: jobs.Run) -> jobs.Counts:
     """Count the leaderboards' checkpoints, by which ranks far down are found quickly."""
     return {"checkpoints": leaderboard.refresh()}
+
+
+@jobs.register("give_keys", jobs.Every(minutes=5))
+def give_keys(run: jobs.Run) -> jobs.Counts:
+    """Give rows of the gateway's the keys that they did not get while somebody else was paying the same."""
+    given, left = keys.give()
+    return {"keys given": given, "members left for later": left}
 
 
 class NotTheLedgers(Exception):

@@ -167,7 +167,8 @@ LIMITS = Trigger(
 # The gateway pays without keys. A row of its own gets the key of what it pays for, where it is the first of it: so
 # Django does not pay that again. The members are locked by then, as this trigger's name comes after the other's, so two
 # rows without keys never ask for the same one. Whoever pays with a key has it before the member is locked: where
-# one is at it at the same moment, the row stays without, and the gateway neither waits for long nor fails.
+# one is at it at the same moment, the row stays without, and the gateway neither waits for long nor fails; should that
+# one roll back, the job give_keys gives it. All rows of a statement at once, and one by one only where a key is taken.
 KEYS = Trigger(
     name="trg_update_point_transaction_keys",
     function="update_point_transaction_keys",
@@ -178,27 +179,42 @@ KEYS = Trigger(
     settings={"enable_seqscan": "off", "jit": "off", "lock_timeout": "50ms"},
     func="""
         DECLARE
-          paid record;
+          ids text[];
+          keys text[];
         BEGIN
-          FOR paid IN
-            SELECT DISTINCT ON (key) id, key
-              FROM (SELECT id,
-                           "createdAt" AS created_at,
-                           @extschema@.point_transaction_key(action, "memberId", metadata) AS key
-                      FROM new_rows
-                     WHERE "idempotencyKey" IS NULL
-                       AND "reversesId" IS NULL
-                       AND points > 0
-                       AND action IN ('intro_completed', 'benchmark_submission', 'resource_download')) AS entries
-             WHERE key IS NOT NULL
-               AND NOT EXISTS (SELECT FROM @extschema@."PointTransaction" AS other
-                                WHERE other."idempotencyKey" = entries.key)
-             ORDER BY key, created_at, id
-          LOOP
+          SELECT array_agg(id ORDER BY key), array_agg(key ORDER BY key) INTO ids, keys
+            FROM (SELECT DISTINCT ON (key) id, key
+                    FROM (SELECT id,
+                                 "createdAt" AS created_at,
+                                 @extschema@.point_transaction_key(action, "memberId", metadata) AS key
+                            FROM new_rows
+                           WHERE "idempotencyKey" IS NULL
+                             AND "reversesId" IS NULL
+                             AND points > 0
+                             AND action IN ('intro_completed', 'benchmark_submission', 'resource_download')) AS entries
+                   WHERE key IS NOT NULL
+                     AND NOT EXISTS (SELECT FROM @extschema@."PointTransaction" AS other
+                                      WHERE other."idempotencyKey" = entries.key)
+                   ORDER BY key, created_at, id) AS paid;
+          IF ids IS NULL THEN
+            RETURN NULL;
+          END IF;
+          BEGIN
+            UPDATE @extschema@."PointTransaction" AS entry
+               SET "idempotencyKey" = paid.key
+              FROM unnest(ids, keys) AS paid (id, key)
+             WHERE entry.id = paid.id;
+            RETURN NULL;
+          EXCEPTION WHEN unique_violation OR lock_not_available THEN
+            IF cardinality(ids) = 1 THEN
+              RETURN NULL;
+            END IF;
+          END;
+          FOR place IN 1 .. cardinality(ids) LOOP
             BEGIN
               UPDATE @extschema@."PointTransaction" AS entry
-                 SET "idempotencyKey" = paid.key
-               WHERE entry.id = paid.id;
+                 SET "idempotencyKey" = keys[place]
+               WHERE entry.id = ids[place];
             EXCEPTION WHEN unique_violation OR lock_not_available THEN
               NULL;
             END;

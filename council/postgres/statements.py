@@ -1,5 +1,6 @@
 """SQL as PostgreSQL's own parser reads it. Source: libpg_query, by way of pglast."""
 
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -35,6 +36,28 @@ def read(sql: str) -> list[Statement]:
 def written(node: Any) -> str:
     """Write a part of a statement as SQL."""
     return str(stream.RawStream()(node))
+
+
+# As they are written, and as PostgreSQL names them.
+TYPES = {
+    "varchar": "character varying",
+    "char": "character",
+    "bpchar": "character",
+    **dict.fromkeys(["serial", "serial4"], "integer"),
+    **dict.fromkeys(["bigserial", "serial8"], "bigint"),
+    **dict.fromkeys(["smallserial", "serial2"], "smallint"),
+}
+PARTS_OF_TYPE = re.compile(r"(?P<name>\w+)(?P<size>\([^()]*\))?(?P<rest>(\[\d*\])*)")
+
+
+def type_name(node: Any) -> str:
+    """Name a type as the catalogue does."""
+    text = written(node)
+    if (match := PARTS_OF_TYPE.fullmatch(text)) is None:
+        return text
+    name, size, rest = match["name"], match["size"] or "", match["rest"]
+    zone = " without time zone" if name in {"timestamp", "time"} else ""
+    return f"{TYPES.get(name, name)}{size}{zone}{rest}"
 
 
 def kind(node: Any) -> str:

@@ -1,6 +1,6 @@
 """Take over from wherever production may stand, in every state, and see that migrate finishes.
 
-    python -m tests.adoption [--every 4 [--first 3]] [--only states builds variants refused killed]
+    python -m tests.adoption [--every 4 [--first 3]] [--only states builds variants refused watched killed]
 
 Each state has a database of its own, with rows in every table. After migrate its catalogue, its record of
 migrations and its rows must be those of an undisturbed run; what is refused must be as before, and go through once it
@@ -11,6 +11,7 @@ states      after each statement of the gateway's plan (tests/schema/plan.sql)
 builds      an index INVALID, or the copy that an interrupted REINDEX leaves
 variants    what means the same as the contract, and is brought to it
 refused     what is not, with every difference listed
+watched     the variants, with a second session that tries to break each rule around each change of the schema
 killed      migrate is killed by SIGKILL at a point drawn at random, every other time beside a writer; the next finishes
 
 `COUNCIL_POSTGRES_BIN=/usr/lib/postgresql/15/bin` does it on another PostgreSQL.
@@ -23,7 +24,7 @@ import sys
 import time
 from functools import partial
 
-from tests.adoption import states
+from tests.adoption import refusals, states
 from tests.adoption.walk import Walk
 from tests.faults.__main__ import prepare
 from tests.faults.processes import Reporter
@@ -32,10 +33,10 @@ PARTS = {
     "states": states.on_the_way,
     "builds": states.interrupted_builds,
     "variants": states.variants,
-    "refused": states.refused,
+    "refused": refusals.refused,
+    "watched": states.variants,
     "killed": states.to_be_killed,
 }
-POINTS = 2_000  # about as many as a migrate has
 DAY_SECONDS = 24 * 3600
 
 
@@ -59,14 +60,18 @@ def run_lane(lane: int, chosen: list[tuple[str, states.State]]) -> int:
     try:
         for number, (part, state) in enumerate(chosen):
             if part == "killed":
-                at = random.randrange(POINTS)
+                at = random.randrange(walk.points)
                 fault = walk.try_killed(state, at=at, has_writer=number % 2 == 0)
                 place = f" at point {at}{', beside a writer' if number % 2 == 0 else ''}"
+            elif part == "watched":
+                fault, place = walk.try_watched(state), ""
             else:
                 fault, place = walk.try_state(state), ""
             if fault:
                 failed += 1
                 print(f"FAILED {part}, {state.name}{place}\n    {fault}", flush=True)
+            if (number + 1) % 5 == 0:
+                print(f"lane {lane}: {number + 1} of {len(chosen)}", flush=True)
     finally:
         walk.close()
     return failed

@@ -2,13 +2,13 @@
 
 import io
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 
 from django.core.management import CommandError, call_command
 
-from tests.adoption import states
+from tests.adoption import rules, states
 from tests.adoption.states import State
 from tests.databases import SCRATCH, Database, catalog_query
 from tests.faults import points, processes
@@ -62,6 +62,7 @@ class Walk:
 
     def __init__(self, name: str, *, undisturbed: Database | None = None) -> None:
         self.name = name
+        self.points = 0  # at which an undisturbed migrate could be killed, where it was counted
         self.template = Database(f"{name}_v1")
         self.template.drop()
         self.template.create()
@@ -70,7 +71,9 @@ class Walk:
             self.expected = facts(undisturbed)
             return
         with self.database("undisturbed") as database:
-            migrate(database)
+            statements = processes.Reporter(partial(points.migrate, database)).report()
+            require(bool(statements), "an undisturbed migrate failed")
+            self.points = 2 * len(statements)
             self.expected = facts(database)
 
     def close(self) -> None:
@@ -109,15 +112,28 @@ class Walk:
             return f"{type(error).__name__}: {error}"
         return None
 
+    def try_watched(self, state: State) -> str | None:
+        """Migrate a state while somebody tries to break its rules. Returns what went wrong."""
+        try:
+            with self.state(state) as database:
+                self._see_adopted(state, database, by=watched)
+        except Fault as fault:
+            return str(fault)
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return None
+
     def try_killed(self, state: State, *, at: int, has_writer: bool) -> str | None:
         """Kill a migrate at a point, and have the next one finish, beside a writer or alone. Returns the fault."""
         try:
             with self.state(state) as database:
                 columns = columns_of(database)
                 before = rows(database, columns)
-                ((points_before,),) = database.fetch(
-                    'SELECT coalesce(sum(points), 0) FROM "PointTransaction"'
-                )
+                points_before: object = 0
+                if "PointTransaction" in columns:
+                    ((points_before,),) = database.fetch(
+                        'SELECT coalesce(sum(points), 0) FROM "PointTransaction"'
+                    )
                 beside = (
                     writing(database, points_before=int(str(points_before)))
                     if has_writer
@@ -137,11 +153,13 @@ class Walk:
             return f"{type(error).__name__}: {error}"
         return None
 
-    def _see_adopted(self, state: State, database: Database) -> None:
+    def _see_adopted(
+        self, state: State, database: Database, *, by: Callable[[Database], str] | None = None
+    ) -> None:
         columns = columns_of(database)
         before = rows(database, columns)
         plan = self.plan(database)
-        output = migrate(database)
+        output = (by or migrate)(database)
         for words in state.says:
             require(words in output, f"migrate does not say {words!r}: {output}")
             require(words in plan, f"the plan does not say {words!r}: {plan}")
@@ -210,3 +228,13 @@ def migrate_connected() -> str:
     output = io.StringIO()
     call_command("migrate", database=SCRATCH, verbosity=1, interactive=False, stdout=output)
     return output.getvalue()
+
+
+def watched(database: Database) -> str:
+    """Migrate, while a second session tries to break the rules. Raises Fault."""
+    found = processes.Reporter(partial(rules.watch, database), seconds=3 * processes.HUNG_SECONDS).report()
+    require(found is not None, "migrate failed")
+    output, tried, faults = found
+    require(not faults, "; ".join(faults))
+    require(tried > 100, f"a rule was tried only {tried} times")
+    return str(output)

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from django.db import connection
 
+from council import jobs
 from council.models import Member
 from gamification import ledger
 from gamification.models import Action, PointTransaction
@@ -125,6 +126,57 @@ def test_both_applications_at_once_pay_under_one_key_and_neither_fails(migrated:
 
     assert migrated.fetch(TWICE) == []
     assert migrated.fetch(DRIFT) == []
+
+
+def test_a_row_that_found_its_key_taken_by_a_payment_that_rolled_back_gets_it_later(
+    migrated: Database,
+) -> None:
+    migrated.execute(MEMBERS)
+    metadata = '{"resourceId": "r1"}'
+    with migrated.connect() as paying, migrated.connect() as gateway:
+        paying.execute("BEGIN")
+        paying.execute("SET LOCAL session_replication_role TO replica")  # as before the member is locked
+        paying.execute(
+            """INSERT INTO "PointTransaction" (id, "memberId", action, points, "idempotencyKey")
+               VALUES ('a1', 'm1', 'resource_download', 5, 'resource_download:m1:r1')"""
+        )
+        for number in (1, 2):
+            gateway.execute(INSERT.encode(), [f"e{number}", "m1", "resource_download", 5, metadata])
+        with migrated.as_default_connection():
+            meanwhile = jobs.run(jobs.JOBS["give_keys"])
+            assert migrated.fetch(KEYS) == [("e1", None), ("e2", None)]
+            paying.execute("ROLLBACK")
+            afterwards = jobs.run(jobs.JOBS["give_keys"])
+            again = jobs.run(jobs.JOBS["give_keys"])
+            assert ledger.award(ledger.Award("m1", Action.RESOURCE_DOWNLOAD, "r1")) is None
+    assert migrated.fetch(KEYS) == [("e1", "resource_download:m1:r1"), ("e2", None)]
+    assert [run.counts for run in (meanwhile, afterwards, again) if run] == [
+        {"keys given": 0, "members left for later": 1},
+        {"keys given": 1, "members left for later": 0},
+        {"keys given": 0, "members left for later": 0},
+    ]
+
+
+def test_of_many_rows_in_a_statement_only_those_whose_key_is_taken_stay_without(migrated: Database) -> None:
+    migrated.execute(MEMBERS)
+    with migrated.connect() as paying, migrated.connect() as gateway:
+        paying.execute("BEGIN")
+        paying.execute("SET LOCAL session_replication_role TO replica")  # as before the member is locked
+        paying.execute(
+            """INSERT INTO "PointTransaction" (id, "memberId", action, points, "idempotencyKey")
+               VALUES ('a1', 'm2', 'intro_completed', 5, 'intro_completed:m2')"""
+        )
+        gateway.execute(
+            """INSERT INTO "PointTransaction" (id, "memberId", action, points)
+               SELECT 'e' || n, 'm' || n, 'intro_completed', 25 FROM generate_series(1, 3) AS n"""
+        )
+        paying.execute("COMMIT")
+    assert migrated.fetch(KEYS) == [
+        ("a1", "intro_completed:m2"),
+        ("e1", "intro_completed:m1"),
+        ("e2", None),
+        ("e3", "intro_completed:m3"),
+    ]
 
 
 def test_the_gateway_s_clock_of_changes_moves_with_points(migrated: Database) -> None:

@@ -1,6 +1,7 @@
 """Migrate a group of apps, by Django's command or by ours, or only plan it, in a process of its own.
 
-`command.py stock | ours | plan [PERCENT]`: stock goes only so far through the migrations. Prints what it took as JSON.
+`command.py stock [PERCENT] | to APP MIGRATION | ours [--accept-risks] | plan`: Django goes only so far through the
+migrations, or to one whose name begins so. Prints what it took as JSON.
 """
 
 import json
@@ -15,7 +16,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 
-def main(how: str, percent: str = "") -> None:
+def main(how: str, *arguments: str) -> None:
     django.setup()
     executor = MigrationExecutor(connection)
     whole = executor.migration_plan(executor.loader.graph.leaf_nodes())
@@ -33,14 +34,18 @@ def main(how: str, percent: str = "") -> None:
             if "could not be" in risk.fault
         ]
         told["risks"] = sorted({risk.rule for step in steps for risk in step.warnings})
-    elif how == "stock" and percent:
-        executor.migrate(None, whole[: len(whole) * int(percent) // 100])
+    elif how == "stock" and arguments:
+        executor.migrate(None, whole[: len(whole) * int(arguments[0]) // 100])
+    elif how == "to":
+        migration = executor.loader.get_migration_by_prefix(*arguments)
+        executor.migrate([(migration.app_label, migration.name)])
     elif how == "stock":
         call_command(stock.Command(), verbosity=0, interactive=False, skip_checks=True)
     else:
         from council.management.commands import migrate  # noqa: PLC0415
 
-        call_command(migrate.Command(), verbosity=0, interactive=False, skip_checks=True)
+        options = {"accept_risks": "--accept-risks" in arguments}
+        call_command(migrate.Command(), verbosity=0, interactive=False, skip_checks=True, **options)
     told["seconds"], told["cpu_seconds"] = time.perf_counter() - began, time.process_time() - cpu_began
     print(json.dumps(told))
 

@@ -12,7 +12,8 @@ from typing import Any
 import psycopg
 
 ROOT = Path(__file__).resolve().parents[2]
-ENGINES = {"stock": "django.db.backends.postgresql", "ours": "council.postgres", "plan": "council.postgres"}
+STOCK = "django.db.backends.postgresql"
+ENGINES = {"stock": STOCK, "to": STOCK, "ours": "council.postgres", "plan": "council.postgres"}
 # Names and definitions of all that a schema consists of. PostgreSQL 18 lists NOT NULL as a constraint, too.
 CATALOGUE = """
     SELECT c.relname || '.' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || ' ' || a.attnotnull

@@ -72,11 +72,16 @@ def fill(server: Server, database: str, *, members: int) -> None:
 
 def fill_before_0006(server: Server, database: str, *, members: int) -> None:
     """Fill a database of gamification 0005, where members have a total and no other figures."""
+    fill_plan(server, database, members=members, ledger_rows=members * ROWS_A_MEMBER)
+
+
+def fill_plan(server: Server, database: str, *, members: int, ledger_rows: int) -> None:
+    """Fill a database that stands where the gateway's plan ends, or at gamification 0005."""
     with server.connect(database) as session, generator.without_indexes(session, TABLES):
         session.execute(MEMBERS.format(columns="", values="").encode(), {"first": 0, "last": members - 1})
         session.execute("SET session_replication_role = replica; SET synchronous_commit = off")
         load = LOAD_LEDGER.format(key_column="", key="")
-        session.execute(load.encode(), {"members": members, "rows": members * ROWS_A_MEMBER})
+        session.execute(load.encode(), {"members": members, "rows": ledger_rows})
         session.execute(generator.TOTALS)
     settle(server, database)
 

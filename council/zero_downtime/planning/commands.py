@@ -79,7 +79,9 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
     constraints = [("", part) for part in node.tableElts or () if statements.kind(part) == "Constraint"]
     for part in node.tableElts or ():
         if statements.kind(part) == "ColumnDef":
-            found.columns[part.colname] = Column(statements.written(part.typeName))
+            found.columns[part.colname] = Column(
+                statements.type_name(part.typeName), is_nullable=not alter_table.is_not_null(part)
+            )
             constraints += [(part.colname, constraint) for constraint in part.constraints or ()]
     for column, part in constraints:
         if added := constraint_of(part, name, inventory, column=column):
@@ -89,6 +91,8 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
                 yield Lock(constraint.parent, SHARE_ROW_EXCLUSIVE)
             if constraint.kind in "pu":
                 found.indexes[own_name] = Index(constraint.columns, is_unique=True)
+            for key in constraint.columns if constraint.kind == "p" else ():
+                found.columns[key].is_nullable = False
 
 
 @effects.register(ast.IndexStmt)

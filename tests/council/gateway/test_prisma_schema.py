@@ -156,6 +156,21 @@ def test_check_minds_neither_spaces_nor_order_nor_what_else_is_there(
     assert "says what the database's schema is." in capsys.readouterr().out
 
 
+def test_check_leaves_indexes_of_a_part_of_the_rows_to_prisma_s_preview_feature(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`prisma db pull` writes them where it is switched on; our own file is right for both."""
+    text = prisma_schema.write()
+    assert "where:" not in "".join(line for line in text.splitlines() if not line.startswith("//"))
+    partial = """@@unique([idempotencyKey], map: "key", where: raw("(\\"idempotencyKey\\" IS NOT NULL)"))"""
+    file = tmp_path / "schema.prisma"
+    file.write_text(text.replace("  points Int\n", f"  points Int\n  {partial}\n", 1))
+
+    call_command("prisma_schema", check=file)
+
+    assert "says what the database's schema is." in capsys.readouterr().out
+
+
 def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="cannot be read: .* Give the path of a schema.prisma."):
         call_command("prisma_schema", check=tmp_path / "nowhere")

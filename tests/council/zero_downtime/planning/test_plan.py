@@ -69,6 +69,8 @@ RISKY = {
     "rewrite": [
         """ALTER TABLE "Child" ALTER "Number" TYPE bigint""",
         """ALTER TABLE "Child" ALTER "parentId" TYPE varchar(10)""",
+        """ALTER TABLE "Child" ALTER "parentId" TYPE text USING "id"::text""",
+        """ALTER TABLE "Child" ALTER "parentId" TYPE text USING "parentId"::varchar(10)""",
         """ALTER TABLE "Child" ADD COLUMN extra bigserial""",
         """ALTER TABLE "Child" ADD COLUMN extra int GENERATED ALWAYS AS ("Number" + 1) STORED""",
         """ALTER TABLE "Child" SET UNLOGGED""",
@@ -119,6 +121,7 @@ def test_a_volatile_default_is_warned_of_and_rewrites(foretell: Foretell) -> Non
         """ALTER TABLE "Child" ADD COLUMN extra timestamp DEFAULT now()""",
         """ALTER TABLE "Child" ALTER "parentId" TYPE varchar(30)""",
         """ALTER TABLE "Child" ALTER "parentId" TYPE text""",
+        """ALTER TABLE "Child" ALTER "parentId" TYPE text USING "parentId"::text""",
         """ALTER TABLE "Child" ALTER "parentId" SET NOT NULL""",
         """ALTER TABLE "Child" ADD FOREIGN KEY ("parentId") REFERENCES "Parent" (id) NOT VALID""",
         """ALTER TABLE "Child" VALIDATE CONSTRAINT known""",

@@ -8,8 +8,10 @@ from django.contrib.postgres.operations import AddIndexConcurrently
 from django.core.management import call_command
 from django.db import migrations, models
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
+from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
 from council.zero_downtime.planning import inventory, plan
@@ -93,6 +95,52 @@ def test_it_is_what_postgresql_finds_as_well(scratch: BaseDatabaseWrapper) -> No
             assert {name: one.columns for name, one in foreseen.items()} == {
                 name: one.columns for name, one in made.items()
             }
+
+
+def test_after_the_plan_of_all_migrations_of_this_project_the_inventory_is_the_catalogue(
+    database: Database, migrated: Database
+) -> None:
+    """Every table of every app, Django's own among them: columns, indexes and constraints, by their names."""
+    there = inventory.Inventory()
+    with database.as_django_connection() as empty:
+        executor: Any = MigrationExecutor(empty)
+        whole = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        plan.steps(empty, whole, state=ProjectState(), there=there)
+
+    with migrated.as_django_connection() as full:
+        found = inventory.read(full)
+
+    record = MigrationRecorder.Migration._meta.db_table  # made by migrate itself
+    made = {name: described(table) for name, table in found.tables.items() if name != record}
+    foreseen = {name: described(table) for name, table in there.tables.items() if name in made}
+    assert len(made) > 40
+    assert foreseen.keys() == made.keys()
+    wrong = [
+        f"{table}, {part} {name}: foreseen {foreseen[table][part].get(name)}, made {made[table][part].get(name)}"
+        for table in made
+        for part in made[table]
+        for name in sorted(foreseen[table][part].keys() | made[table][part].keys())
+        if foreseen[table][part].get(name) != made[table][part].get(name)
+    ]
+    assert wrong == []
+
+
+def described(table: inventory.Table) -> dict[str, dict[str, Any]]:
+    return {
+        "column": {name: (column.type, column.is_nullable) for name, column in table.columns.items()},
+        "index": {name: (one.columns, one.method, one.is_unique) for name, one in table.indexes.items()},
+        # PostgreSQL 18 lists each NOT NULL as a constraint, too.
+        "constraint": {
+            name: (
+                one.kind,
+                sorted(one.columns) if one.kind == "c" else one.columns,
+                one.parent,
+                one.is_validated,
+            )
+            for name, one in table.constraints.items()
+            if one.kind != "n"
+        },
+    }
 
 
 def test_an_index_is_renamed_that_the_plan_has_made(scratch: BaseDatabaseWrapper) -> None:
