@@ -123,7 +123,7 @@ def test_the_migration_marks_what_was_there_before_the_rule(mia: Member, carl: M
     write_misdated(mia)
     PointTransactionFactory.create(member=carl, created_at=TUESDAY)
     before = figures(carl)
-    migration = importlib.import_module("gamification.migrations.0031_mark_misdated")
+    migration = importlib.import_module("gamification.migrations.0032_mark_misdated")
     with connection.cursor() as cursor:
         cursor.execute(migration.MARK, {"keys": [mia.pk, carl.pk]})
     assert figures(mia) == (31, date(2026, 11, 1), 25, TUESDAY, 1)

@@ -22,5 +22,5 @@ UPDATE "PointTransaction" AS entry
 
 class Migration(migrations.Migration):
     atomic = False
-    dependencies = [("gamification", "0030_point_transaction_triggers")]
+    dependencies = [("gamification", "0031_point_transaction_misdated_triggers")]
     operations = [zero_downtime.UpdateInBatches(model_name="council.member", sql=MARK, batch_rows=500)]

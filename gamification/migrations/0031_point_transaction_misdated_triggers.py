@@ -132,7 +132,7 @@ END"""
 class Migration(migrations.Migration):
     dependencies = [
         ("council", "0015_figure_table"),
-        ("gamification", "0029_replace_function_points_by_ledger"),
+        ("gamification", "0030_replace_function_points_by_ledger"),
     ]
     operations = [
         zero_downtime.ReplaceTrigger(

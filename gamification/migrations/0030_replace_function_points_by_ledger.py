@@ -83,7 +83,7 @@ $function$"""
 
 
 class Migration(migrations.Migration):
-    dependencies = [("council", "0015_figure_table"), ("gamification", "0028_point_transaction_is_misdated")]
+    dependencies = [("council", "0015_figure_table"), ("gamification", "0029_point_transaction_is_misdated")]
     operations = [
         zero_downtime.ReplaceFunction(
             name="points_by_ledger",

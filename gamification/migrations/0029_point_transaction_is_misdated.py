@@ -9,7 +9,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("gamification", "0027_fill_keys")]
+    dependencies = [("gamification", "0028_key_trigger_at_once")]
     operations = [
         migrations.AddField(
             model_name="pointtransaction",
