@@ -406,7 +406,7 @@ def is_superuser(request: HttpRequest) -> bool:
 
 @admin.register(JobRun)
 class JobRunAdmin(LogAdmin):
-    list_display = ("started_at", "job", "result", "took", "host")
+    list_display = ("job", "result", "started_at", "took", "host")
     list_filter = ("job", "outcome")
     search_fields = ("job", "host", "error")
     ordering = ("-started_at",)
@@ -432,10 +432,6 @@ class JobRunAdmin(LogAdmin):
     def took(self, run: JobRun) -> str:
         return "" if run.seconds is None else f"{run.seconds:,.1f}"
 
-    @admin.display
-    def counted(self, run: JobRun) -> str | None:
-        return pretty(run.counts)
-
     @admin.display(description="notes")
-    def remarks(self, run: JobRun) -> str | None:
-        return pretty(run.notes)
+    def remarks(self, run: JobRun) -> str:
+        return "\n".join(run.notes)

@@ -406,6 +406,11 @@ class JobRun(models.Model):
         """How long the run took. None while it is at work."""
         return (self.ended_at - self.started_at).total_seconds() if self.ended_at else None
 
+    @property
+    def counted(self) -> str:
+        """What the run counted, in words."""
+        return ", ".join(f"{count:,} {what}" for what, count in self.counts.items())
+
 
 class FigureTable(models.Model):
     """A figure for staff (council.figures), as it was last computed."""

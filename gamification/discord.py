@@ -5,30 +5,60 @@ unit that is owed. Units are recorded as settled whether or not the rule paid fo
 changed or reversed pays nothing later, and nothing twice. XP that falls owes nothing until it is above the mark again.
 """
 
-from collections import Counter
-from collections.abc import Sequence
+import time
+from collections import Counter, deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 
 from django.db import connection, transaction
 
 from council import jobs
 from council.models import Member
+from council.postgres.fields import cuid
 from gamification import ledger, mee6
-from gamification.mee6 import Player
-from gamification.models import Action, DiscordActivity, DiscordActivityType, DiscordStanding
+from gamification.mee6 import Page, Player
+from gamification.models import Action, DiscordActivityType, DiscordStanding
 
+# So many players are compared in one statement, and so many members paid in one transaction.
+COMPARED_PLAYERS = 20_000
 BATCH_MEMBERS = 1_000
+PAGES_AHEAD = 20
+REPORT_SECONDS = 30
 SHOWN_SET_ASIDE = 20
 
-# Members on a page of the leaderboard whose XP is not what it was, by id, in the order in which they are locked.
+# Members among some players whose XP is not what it was, by id, in the order in which they are locked.
 CHANGED = """
     SELECT member.id, given.place
-      FROM unnest(%(discord_ids)s::text[], %(xp)s::int[]) WITH ORDINALITY AS given (discord_id, xp, place)
+      FROM unnest(%(discord_ids)s::text[], %(xp)s::int[])
+           WITH ORDINALITY AS given (discord_id, xp, place)
       JOIN "Member" AS member ON member."discordId" = given.discord_id
       LEFT JOIN "DiscordStanding" AS standing
         ON standing."memberId" = member.id AND standing."discordId" = given.discord_id
      WHERE standing.xp IS DISTINCT FROM given.xp
      ORDER BY member.id
+"""
+# One statement for a batch: Django's bulk_create and bulk_update take ten times as long in Python.
+SEEN = """
+    WITH given AS (
+        SELECT *
+          FROM unnest(%(ids)s::text[], %(xp)s::int[], %(highest_xp)s::int[], %(settled_units)s::int[],
+                      %(activity_ids)s::text[], %(deltas)s::int[])
+               AS given (id, xp, highest_xp, settled_units, activity_id, delta)
+    ), seen AS (
+        UPDATE "DiscordStanding" AS standing
+           SET xp = given.xp,
+               "highestXp" = given.highest_xp,
+               "settledUnits" = given.settled_units,
+               "updatedAt" = now() AT TIME ZONE 'UTC'
+          FROM given
+         WHERE standing.id = given.id
+        RETURNING standing."memberId", standing."discordId", given.activity_id, given.delta, given.xp
+    )
+    INSERT INTO "DiscordActivity" (id, "memberId", "discordId", "activityType", "xpDelta", "xpTotal")
+    SELECT activity_id, "memberId", "discordId", %(activity_type)s::"DiscordActivityType", delta, xp
+      FROM seen
 """
 
 
@@ -47,22 +77,46 @@ class Tally:
 def sync(run: jobs.Run, *, guild_id: str, base_url: str) -> jobs.Counts:
     """Read the leaderboard page by page, and pay members what they are owed.
 
-    A page is committed by itself, so a run that is killed loses nothing: the next one goes on from what was recorded.
-    Raises mee6.Unreadable, and then the pages before it stay paid.
+    A batch of members is committed by itself, so a run that is killed loses nothing: the next one goes on from what was
+    recorded. Raises mee6.Unreadable, after what was read before is paid.
     """
     tally = Tally()
+    players: list[Player] = []
+    reported_at = time.monotonic()
     try:
-        for page in mee6.leaderboard(guild_id=guild_id, base_url=base_url):
-            run.report()
-            tally.counts["players"] += len(page.players)
-            tally.leave_out(page.rejected)
-            _sync_page(run, page.players, tally)
+        with closing(_read_ahead(mee6.leaderboard(guild_id=guild_id, base_url=base_url))) as pages:
+            for page in pages:
+                if time.monotonic() - reported_at > REPORT_SECONDS:
+                    run.report()
+                    reported_at = time.monotonic()
+                tally.counts["players"] += len(page.players)
+                tally.leave_out(page.rejected)
+                players += page.players
+                if len(players) >= COMPARED_PLAYERS:
+                    _settle(run, players, tally)
+                    players = []
+        _settle(run, players, tally)
+    except mee6.Unreadable:
+        _settle(run, players, tally)
+        raise
     finally:
         run.note(tally.set_aside)
     return tally.counts
 
 
-def _sync_page(run: jobs.Run, players: Sequence[Player], tally: Tally) -> None:
+def _read_ahead(pages: Iterator[Page]) -> Generator[Page]:
+    """Read pages in a thread, one after the other, while the database is at work with those before them."""
+    with ThreadPoolExecutor(1) as thread:
+        ahead = deque(thread.submit(next, pages, None) for _ in range(PAGES_AHEAD))
+        try:
+            while (page := ahead.popleft().result()) is not None:
+                ahead.append(thread.submit(next, pages, None))
+                yield page
+        finally:
+            thread.shutdown(cancel_futures=True)
+
+
+def _settle(run: jobs.Run, players: Sequence[Player], tally: Tally) -> None:
     changed = _changed(players)
     tally.counts["members changed"] += len(changed)
     for first in range(0, len(changed), BATCH_MEMBERS):
@@ -76,8 +130,9 @@ def _changed(players: Sequence[Player]) -> list[tuple[str, Player]]:
         cursor.execute(
             CHANGED,
             {
-                "discord_ids": [player.discord_id for player in distinct],
-                "xp": [player.xp for player in distinct],
+                # Digits need no quotes; for 20,000 of them psycopg would look for reasons to quote each.
+                "discord_ids": f"{{{','.join(player.discord_id for player in distinct)}}}",
+                "xp": f"{{{','.join(str(player.xp) for player in distinct)}}}",
             },
         )
         return [(member_id, distinct[place - 1]) for member_id, place in cursor.fetchall()]
@@ -110,50 +165,49 @@ def _pay(changed: Sequence[tuple[str, Player]]) -> dict[str, int]:
         if discord_id == players[member_id].discord_id
     }
     before = {standing.member_id: standing for standing in DiscordStanding.objects.filter(member__in=linked)}
-    relinked = [
-        standing.pk
-        for member_id, standing in before.items()
-        if standing.discord_id != linked[member_id].discord_id
-    ]
-    DiscordStanding.objects.filter(pk__in=relinked).delete()
-    standings, activities, awards = [], [], []
+    relinked, first_seen, moved, deltas, awards = [], [], [], [], []
     for member_id, player in linked.items():
         standing = before.get(member_id)
-        if standing is None or standing.pk in relinked:
-            standings.append(
+        if standing is None or standing.discord_id != player.discord_id:
+            if standing:
+                relinked.append(standing.pk)
+            first_seen.append(
                 DiscordStanding.baseline(member_id=member_id, discord_id=player.discord_id, xp=player.xp)
             )
-            continue
-        if standing.xp == player.xp:
-            continue
-        activities.append(_activity(standing, player))
-        units = standing.see(player.xp)
-        standings.append(standing)
-        if units:
-            awards.append(_award(standing, units))
-    DiscordStanding.objects.bulk_create(
-        standings,
-        update_conflicts=True,
-        unique_fields=["member"],
-        update_fields=["xp", "highest_xp", "settled_units", "updated_at"],
-    )
-    DiscordActivity.objects.bulk_create(activities)
+        elif standing.xp != player.xp:
+            deltas.append(player.xp - standing.xp)
+            units = standing.see(player.xp)
+            moved.append(standing)
+            if units:
+                awards.append(_award(standing, units))
+    if first_seen:
+        DiscordStanding.objects.filter(pk__in=relinked).delete()
+        DiscordStanding.objects.bulk_create(first_seen)
+    if moved:
+        _write(moved, deltas)
     rows = ledger.award_many(awards) if awards else []
     return {
-        "first seen": len(standings) - len(activities),
+        "first seen": len(first_seen),
         "members paid": len(rows),
         "points": sum(row.points for row in rows),
     }
 
 
-def _activity(standing: DiscordStanding, player: Player) -> DiscordActivity:
-    return DiscordActivity(
-        member_id=standing.member_id,
-        discord_id=player.discord_id,
-        activity_type=DiscordActivityType.MESSAGE,
-        xp_delta=player.xp - standing.xp,
-        xp_total=player.xp,
-    )
+def _write(standings: Sequence[DiscordStanding], deltas: Sequence[int]) -> None:
+    """Keep what was seen, with a row of activity for each."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            SEEN,
+            {
+                "ids": [standing.pk for standing in standings],
+                "xp": [standing.xp for standing in standings],
+                "highest_xp": [standing.highest_xp for standing in standings],
+                "settled_units": [standing.settled_units for standing in standings],
+                "activity_ids": [cuid() for _ in standings],
+                "deltas": list(deltas),
+                "activity_type": DiscordActivityType.MESSAGE,
+            },
+        )
 
 
 def _award(standing: DiscordStanding, units: int) -> ledger.Award:

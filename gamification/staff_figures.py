@@ -9,7 +9,7 @@ from council import figures
 from council.figures import Chart, Column, Export, Months, Table, rows_of
 from council.figures.tables import Cell
 from council.jobs.lease import database_clock
-from council.models import Member
+from council.models import Member, SubscriptionStatus
 from gamification.models import Action
 
 DAYS = 30
@@ -193,7 +193,7 @@ def _months_until(months: Months, count: int) -> list[str]:
 def _risk_row(row: list[Cell]) -> list[Cell]:
     _, name, standing, risk, *parts = row
     reasons = [f"{reason} (+{part})" for reason, part in zip(REASONS, parts, strict=True) if part]
-    return [name, standing, risk, ", ".join(reasons)]
+    return [name, SubscriptionStatus(str(standing)).label, risk, ", ".join(reasons)]
 
 
 RISK_COLUMNS = [Column("member"), Column("standing"), Column("risk"), Column("reasons")]

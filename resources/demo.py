@@ -113,7 +113,7 @@ def _resource(
     stored: list[str],
 ) -> Resource:
     draw, staff = community.draw, community.staff[AdminRole.ADMIN]
-    since = community.ago(3 + number * 12.5)
+    since = community.ago(2 + abs(number - 1) * 12.5)
     resource = Resource(
         id=community.id(),
         title=title,
@@ -140,8 +140,9 @@ def _resource(
     curation.create(resource=resource, file=file, thumbnail_path=picture, tags=chosen, site=SITE, by=staff)
     moments = [since]
     if number == THREE_VERSIONS:
-        moments = [community.ago(200), community.ago(60), since]
-        Resource.objects.filter(pk=resource.pk).update(created_at=moments[0], publish_at=moments[0])
+        moments = [community.ago(200), community.ago(60), community.ago(3)]
+        resource.created_at = resource.publish_at = moments[0]
+        resource.save(update_fields=["created_at", "publish_at"])
         for edition in (2, 3):
             file = _received(title, type_, stored, edition=edition)
             note = f"Edition {edition}: what the members found out since."
@@ -244,8 +245,10 @@ def _download(community: demo.Community, resources: list[Resource]) -> None:
     popularity = [1 / (1 + place) ** 0.8 for place in range(len(resources))]
     others = [member for member in community.members if member != community.mia]
     eagerness = [community.eagerness[member.pk] for member in others]
+    # Mia has nothing that is new.
+    known = [one for one in resources if one.publish_at and one.publish_at < community.ago(30)]
     pairs: list[tuple[Member, Resource]] = [
-        (community.mia, resource) for resource in draw.sample(resources, k=MIAS_DOWNLOADS)
+        (community.mia, resource) for resource in draw.sample(known, k=MIAS_DOWNLOADS)
     ]
     count = DOWNLOADS - len(pairs)
     pairs += zip(

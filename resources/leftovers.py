@@ -12,6 +12,15 @@ from resources.storage import Listed
 
 # A form that is being sent has stored its file before its row is written.
 OLD_ENOUGH = timedelta(days=1)
+# By the clock, only what a killed process may have left: few files, and old ones. More of them mean that the rows were
+# lost, as by an old backup, or that the storage is another installation's.
+OLD_ENOUGH_FOR_A_JOB = timedelta(days=7)
+MOST_FOR_A_JOB = 20
+SHOWN = 5
+
+
+class Disagree(Exception):
+    """The storage and the rows disagree in a way that a person has to look at."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,33 @@ def remove(found: Listed) -> bool:
         return False
     storage.delete(found.path)
     return True
+
+
+def clean() -> int:
+    """Remove what killed processes have left for a week, and return how many files.
+
+    Raises Disagree where more than 20 files have no row, and then none is removed, and where rows have no file. Raises
+    storage.Unavailable.
+    """
+    found = list(unused(older_than=OLD_ENOUGH_FOR_A_JOB))
+    faults, removed = [], 0
+    if len(found) > MOST_FOR_A_JOB:
+        faults.append(
+            f"Files without a row: {len(found):,}, which is more than killed processes leave. None was removed. Were "
+            f"rows lost, or is this another installation's storage? If not: manage.py clean_storage --remove."
+        )
+    else:
+        removed = sum(remove(each) for each in found)
+    gone = [f"{each.path} ({each.words})" for each in missing()]
+    if gone:
+        shown = f"{', '.join(gone[:SHOWN])}{' …' if len(gone) > SHOWN else ''}"
+        faults.append(
+            f"Rows without their file: {len(gone):,}: {shown}. Put the files back from a backup of the storage, or "
+            f"replace them in the admin."
+        )
+    if faults:
+        raise Disagree(" ".join(faults))
+    return removed
 
 
 def is_used(path: str) -> bool:

@@ -1,6 +1,7 @@
 """Runs of jobs: who may begin one, what is recorded of it, and which jobs are due.
 
-All times are the database's, so that a machine whose clock is wrong begins nothing early and nothing twice.
+All times are the database's, so that a machine whose clock is wrong begins nothing early and nothing twice. Where the
+database's own clock was ahead and was put right, runs of its future hold up nothing.
 """
 
 import logging
@@ -21,6 +22,8 @@ MAX_RETRY_MINUTES = 60
 # From so many failures in a row on, somebody is told; again each time that their number has doubled.
 TOLD_FAILURES = 3
 MAX_ERROR_LENGTH = 2_000
+# A run that began later than this from now on began when the database's clock was wrong.
+CLOCK_TOLERANCE = timedelta(minutes=1)
 
 logger = logging.getLogger("council.jobs")
 
@@ -31,7 +34,9 @@ END_LOST = """
            error = 'The run did not report for ' || %(minutes)s || ' minutes: it was killed, or it hangs.'
      WHERE job = %(job)s
        AND "endedAt" IS NULL
-       AND "leaseUntil" < now() AT TIME ZONE 'UTC'
+       AND ("leaseUntil" < now() AT TIME ZONE 'UTC'
+            -- No lease is that long: it was renewed when the clock was ahead.
+            OR "leaseUntil" > now() AT TIME ZONE 'UTC' + make_interval(mins => 2 * %(minutes)s))
 """
 BEGIN = """
     INSERT INTO "JobRun" (job, "startedAt", "leaseUntil", counts, notes, host)
@@ -114,16 +119,14 @@ def _tell(job: Job) -> None:
     failures = failures_in_a_row(job)
     times, rest = divmod(failures, TOLD_FAILURES)
     if rest == 0 and times.bit_count() == 1:
-        last = JobRun.objects.filter(job=job.name, ended_at__isnull=False).latest("started_at", "pk")
+        last = JobRun.objects.filter(job=job.name, ended_at__isnull=False).latest("pk")
         logger.error("%s has failed %s times in a row. The last error: %s", job.name, failures, last.error)
 
 
 def failures_in_a_row(job: Job) -> int:
     ended = JobRun.objects.filter(job=job.name, ended_at__isnull=False)
-    last_done = ended.filter(outcome=JobRun.Outcome.DONE).order_by("-started_at", "-pk").first()
-    if last_done:
-        ended = ended.filter(started_at__gte=last_done.started_at).exclude(pk=last_done.pk)
-    return ended.count()
+    last_done = ended.filter(outcome=JobRun.Outcome.DONE).order_by("-pk").first()
+    return ended.filter(pk__gt=last_done.pk if last_done else 0).count()
 
 
 @dataclass(frozen=True)
@@ -151,8 +154,9 @@ def states() -> list[State]:
 
 def state(job: Job, *, without: int | None = None) -> State:
     """Tell when a job is due. `without` leaves out the run with this id, which is only asking."""
-    last = JobRun.objects.filter(job=job.name).exclude(pk=without or 0).order_by("-started_at", "-pk").first()
     now = database_clock()
+    runs = JobRun.objects.filter(job=job.name, started_at__lte=now + CLOCK_TOLERANCE).exclude(pk=without or 0)
+    last = runs.order_by("-started_at", "-pk").first()
     if last is None:
         return State(job, last, now, now)
     due_at = job.schedule.next_after(last.started_at)

@@ -16,7 +16,8 @@ from tests.factories import MemberFactory
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep no answer from another test."""
+    """Keep no answer from another test, and wait for a machine that is busy."""
+    monkeypatch.setattr(health, "STATEMENT_TIMEOUT", "60s")
     monkeypatch.setattr(health, "LOOK_SECONDS", -1.0)
     monkeypatch.setattr(health, "_is_migrated", False)
     for probe in health.PROBES.values():
@@ -96,6 +97,19 @@ def test_a_database_that_is_away_makes_it_unready_and_says_no_more(
     response = production.get("/readyz")
     assert response.status_code == 503
     assert response.json() == {"status": "unavailable", "database": "unavailable"}
+
+
+def test_a_database_that_is_too_slow_makes_it_unready(
+    production: Client, monkeypatch: pytest.MonkeyPatch, db: None
+) -> None:
+    def slow() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(60)")
+
+    monkeypatch.setattr(health, "STATEMENT_TIMEOUT", "20ms")
+    monkeypatch.setattr(health, "PROBES", {"database": health.Probe(slow, True, -1.0)})
+    response = production.get("/readyz")
+    assert (response.status_code, response.json()["database"]) == (503, "unavailable")
 
 
 def test_a_database_that_is_not_migrated_makes_it_unready(database: Database) -> None:

@@ -1,9 +1,11 @@
 """What members are paid for Discord activity, over several syncs with a server that answers as MEE6 does."""
 
+import logging
 from collections.abc import Callable, Iterator
 
 import pytest
 from django.core.management import call_command
+from django.db import IntegrityError, transaction
 
 from council import jobs
 from council.accounts.models import Account
@@ -228,3 +230,65 @@ def test_the_command_runs_the_job_now(sync: Sync, server: Mee6, capsys: pytest.C
     said = capsys.readouterr().out
     assert said.startswith("sync_discord: ")
     assert "1 members paid" in said
+
+
+def test_members_who_swap_their_accounts_begin_anew(sync: Sync) -> None:
+    """The gateway's unique key allows no account with two members at once."""
+    one, other = linked(1), linked(2)
+    for xp in ({1: 0, 2: 0}, {1: 1_000, 2: 200}):
+        sync(xp)
+    with pytest.raises(IntegrityError, match="Member_discordId_key"), transaction.atomic():
+        Member.objects.filter(pk=one.pk).update(discord_id=other.discord_id)
+    Member.objects.filter(pk=one.pk).update(discord_id=None)
+    Member.objects.filter(pk=other.pk).update(discord_id=one.discord_id)
+    Member.objects.filter(pk=one.pk).update(discord_id=other.discord_id)
+    sync({1: 1_000, 2: 200})
+    assert (points(one), points(other)) == (10, 2)
+    sync({1: 1_100, 2: 500})
+    assert (points(one), points(other)) == (13, 3)
+
+
+def test_the_most_xp_that_is_kept_can_be_paid_and_lost(sync: Sync) -> None:
+    member = linked(1)
+    for xp in (0, mee6.MAX_XP, 0):
+        sync({1: xp})
+    assert points(member) == mee6.MAX_XP // 100
+    assert DiscordStanding.objects.get().xp == 0
+
+
+def test_xp_beyond_32_bits_and_points_beyond_them_are_set_aside(sync: Sync) -> None:
+    one, other = linked(1), linked(2)
+    sync({1: 0, 2: 0})
+    PointRule.objects.filter(action="discord_activity").update(points=1_000)
+    run = sync({1: 2**31, 2: mee6.MAX_XP})
+    assert run.counts["set aside"] == 2
+    assert "is 2147483648, not a whole number" in run.notes[0]
+    assert f"Member {other.pk}: " in run.notes[1]
+    assert (points(one), points(other)) == (0, 0)
+
+
+def test_somebody_is_told_when_three_syncs_in_a_row_have_failed(
+    sync: Sync, server: Mee6, caplog: pytest.LogCaptureFixture
+) -> None:
+    sync({1: 0})
+    server.faults = [stand_in.status(401)] * 3
+    for _ in range(3):
+        assert not [record for record in caplog.records if record.levelno == logging.ERROR]
+        jobs.run(jobs.JOBS["sync_discord"])
+    [record] = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert record.getMessage().startswith(
+        "sync_discord has failed 3 times in a row. The last error: Unreadable: "
+    )
+
+
+def test_large_syncs_are_compared_and_paid_in_parts(sync: Sync, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mee6, "PAGE_PLAYERS", 3)
+    monkeypatch.setattr(discord, "COMPARED_PLAYERS", 6)
+    monkeypatch.setattr(discord, "BATCH_MEMBERS", 2)
+    monkeypatch.setattr(discord, "PAGES_AHEAD", 2)
+    monkeypatch.setattr(discord, "REPORT_SECONDS", -1)
+    members = [linked(number) for number in range(20)]
+    for xp in (0, 130):
+        run = sync(dict.fromkeys(range(20), xp))
+    assert (run.counts["players"], run.counts["members paid"]) == (20, 20)
+    assert [points(member) for member in members] == [1] * 20

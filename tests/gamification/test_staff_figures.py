@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from council.figures import FIGURES, Months
-from council.models import Member
+from council.models import Member, SubscriptionStatus
 from gamification import staff_figures
 from tests.factories import MemberFactory, PointTransactionFactory
 
@@ -104,13 +104,15 @@ def test_risk_is_the_sum_of_its_reasons(
     for when in entries:
         earn(member, when)
     found = rows("risk")
-    assert found == ([["Ada L", member.subscription_status, risk, reasons]] if risk else [])
+    assert found == (
+        [["Ada L", SubscriptionStatus(member.subscription_status).label, risk, reasons]] if risk else []
+    )
 
 
 def test_a_member_who_was_never_active_is_idle_since_they_joined(db: None) -> None:
     joined("2026-10-01", first_name="New", last_name=None)
     joined("2026-11-20")
-    assert rows("risk") == [["New", "ACTIVE", 40, "idle (+40)"]]
+    assert rows("risk") == [["New", "Active", 40, "idle (+40)"]]
 
 
 def test_reasons_are_counted(db: None) -> None:

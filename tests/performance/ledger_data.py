@@ -24,10 +24,10 @@ LOAD_LEDGER = """
 """
 MEMBERS = """
     INSERT INTO "Member" (id, email, "discordId", "stripeCustomerId", "firstName", "lastName", company,
-                          "subscriptionStatus", "updatedAt"{columns})
+                          "subscriptionStatus", "createdAt", "updatedAt"{columns})
     SELECT given.id, 'member' || n || '@example.com', (10 ^ 17)::bigint + n, 'cus_' || n, 'First' || n, 'Last' || n,
            'Company' || n, (CASE WHEN n %% 10 = 0 THEN 'CANCELLED' ELSE 'ACTIVE' END)::"SubscriptionStatus",
-           now(){values}
+           now() - n %% 730 * interval '1 day', now(){values}
       FROM generate_series(%(first)s::int, %(last)s::int) AS n
      CROSS JOIN LATERAL (SELECT 'm' || lpad(n::text, 24, '0') AS id) AS given
 """

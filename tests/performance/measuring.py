@@ -1,6 +1,7 @@
 """What the measuring scripts share: a private server, throw-away databases, a record of the machine."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from psycopg import sql
 
 from council.postgres import embedded
 
+MIB = 1024 * 1024
 PROJECT = Path(__file__).resolve().parents[2]
 # As Supabase sets them for two cores and 4 GiB of memory; else durable, as PostgreSQL comes. Autovacuum comes when it
 # likes, so to some runs and not to others.
@@ -127,6 +129,19 @@ def private_server() -> Iterator[Server]:
             for end in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(end, signal.SIG_IGN)  # an impatient second Ctrl-C
             server.remove()
+
+
+def memory(pid: int, name: str) -> int:
+    """VmRSS or VmHWM (the highest so far) of a process, in bytes."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    match = re.search(rf"{name}:\s+(\d+) kB", status)
+    assert match
+    return int(match[1]) * 1024
+
+
+def forget_peak(pid: int) -> None:
+    """Have VmHWM begin anew, at what the process has now."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

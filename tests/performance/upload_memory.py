@@ -19,11 +19,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.performance.measuring import PROJECT, Server, private_server
+from tests.performance.measuring import MIB, PROJECT, Server, forget_peak, memory, private_server
 from tests.resources.samples import pdf
 from tests.resources.storages import S3Server
 
-MIB = 1024 * 1024
 SECRET = "c" * 32
 SIGN_IN = """
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
@@ -142,21 +141,13 @@ def upload(port: int, session: str, path: Path) -> float:
     return time.monotonic() - began
 
 
-def memory(pid: int, name: str) -> int:
-    """VmRSS or VmHWM of a process, in bytes."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    match = re.search(rf"{name}:\s+(\d+) kB", status)
-    assert match
-    return int(match[1]) * 1024
-
-
 def measure(server: Server, database: str, session: str, files: dict[str, Path], **storage: str) -> None:
     with serving(server, database, **storage) as (port, pid):
         for _ in range(2):
             upload(port, session, files["small"])
         for kind in KINDS:
             idle = memory(pid, "VmRSS")
-            Path(f"/proc/{pid}/clear_refs").write_text("5")
+            forget_peak(pid)
             seconds = upload(port, session, files[kind])
             peak = memory(pid, "VmHWM")
             print(  # noqa: T201

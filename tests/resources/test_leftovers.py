@@ -17,7 +17,9 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
+from council import jobs
 from council import verification as council_verification
+from council.models import JobRun
 from resources import leftovers, storage, verification
 from resources.models import Resource, ResourceVersion
 from tests.databases import ROOT, Database
@@ -166,6 +168,45 @@ def test_verify_schema_looks_for_the_files_of_rows(files: Path, settings: Any) -
         "warning",
         "not looked for: No file storage is configured. Set LIBRARY_FOLDER, or the five variables that begin with S3_.",
     )
+
+
+def run_job(monkeypatch: pytest.MonkeyPatch, *, age: timedelta) -> JobRun:
+    monkeypatch.setattr(leftovers, "OLD_ENOUGH_FOR_A_JOB", age)
+    run = jobs.run(jobs.JOBS["clean_storage"])
+    assert run is not None
+    return run
+
+
+@pytest.mark.django_db
+def test_the_job_removes_the_few_files_that_killed_processes_left_a_week_ago(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert timedelta(days=7) == leftovers.OLD_ENOUGH_FOR_A_JOB
+    resource, orphan = with_file(), stored()
+    assert run_job(monkeypatch, age=timedelta(days=7)).counts == {"files removed": 0}
+    assert run_job(monkeypatch, age=timedelta(0)).counts == {"files removed": 1}
+    assert not storage.exists(orphan.path)
+    assert storage.exists(str(resource.storage_path))
+
+
+@pytest.mark.django_db
+def test_the_job_removes_nothing_where_many_files_have_lost_their_rows(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leftovers, "MOST_FOR_A_JOB", 2)
+    orphans = [stored() for _ in range(3)]
+    run = run_job(monkeypatch, age=timedelta(0))
+    assert (run.outcome, "Files without a row: 3, which" in str(run.error)) == ("FAILED", True)
+    assert all(storage.exists(orphan.path) for orphan in orphans)
+
+
+@pytest.mark.django_db
+def test_the_job_fails_where_a_row_has_lost_its_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = with_file()
+    storage.delete(str(resource.storage_path))
+    run = run_job(monkeypatch, age=timedelta(0))
+    assert run.outcome == "FAILED"
+    assert f"Rows without their file: 1: {resource.storage_path}" in str(run.error)
 
 
 KILLED = """

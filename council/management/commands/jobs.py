@@ -33,10 +33,8 @@ class Command(BaseCommand):
         if last.seconds is None:
             return f"It is at work since {began}."
         if last.outcome == last.Outcome.DONE:
-            counts = ", ".join(f"{count:,} {what}" for what, count in last.counts.items())
-            return self.style.SUCCESS(
-                f"Done in {duration(last.seconds)}, begun {began}{': ' if counts else ''}{counts}."
-            )
+            counted = f": {last.counted}" if last.counted else ""
+            return self.style.SUCCESS(f"Done in {duration(last.seconds)}, begun {began}{counted}.")
         return self.style.ERROR(f"Failed after {duration(last.seconds)}, begun {began}: {last.error}")
 
     def due(self, state: jobs.State) -> str:

@@ -49,7 +49,6 @@ class Command(BaseCommand):
 
     def tell(self, run: JobRun) -> None:
         if run.outcome == JobRun.Outcome.DONE:
-            counts = ", ".join(f"{count:,} {what}" for what, count in run.counts.items())
-            self.stdout.write(f"{run.job}: {counts or 'done'}")
+            self.stdout.write(f"{run.job}: {run.counted or 'done'}")
         else:
             self.stderr.write(f"{run.job} failed: {run.error}")

@@ -13,10 +13,10 @@ from django.http import StreamingHttpResponse
 from django.test import Client
 from django.urls import reverse
 
-from council import jobs
+from council import jobs, roles
 from council.figures import FIGURES, computing
 from council.figures.registry import Figure
-from council.models import AuditLog, FigureTable, JobRun, Member, SubscriptionStatus
+from council.models import AdminRole, AuditLog, FigureTable, JobRun, Member, SubscriptionStatus
 from tests.browser import Visitor
 from tests.factories import AccountFactory, MemberFactory, PointTransactionFactory
 
@@ -155,3 +155,49 @@ def test_the_page_is_legible_on_a_phone_and_at_a_desk(live: str, visitor: Visito
     visitor.sign_in(AccountFactory.create(is_staff=True, is_superuser=True))
     visitor.open(PAGE)
     visitor.inspect("figures")
+
+
+def test_a_file_of_everybody_has_each_member_once_while_rows_are_written(
+    sams_browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gamification.staff_figures.BATCH_MEMBERS", 2)
+    members = [
+        MemberFactory.create(first_name=f"Late {n}", last_name=None, subscription_status="PAST_DUE")
+        for n in range(8)
+    ]
+    last = max(members, key=lambda member: member.pk)
+    response = export(sams_browser, "risk", format="json")
+    parts = []
+    for part in response:
+        parts.append(part.decode())
+        if len(parts) <= 3:
+            MemberFactory.create(subscription_status="PAST_DUE")
+            Member.objects.exclude(pk__in=[member.pk for member in members]).update(company="Acme")
+        if len(parts) == 4:
+            Member.objects.filter(pk=last.pk).delete()
+    names = [row["member"] for row in json.loads("".join(parts))]
+    assert len(names) == len(set(names))
+    assert {member.first_name for member in members} - set(names) == {last.first_name}
+
+
+@pytest.mark.parametrize("role", AdminRole)
+def test_both_roles_of_staff_see_figures_and_runs_and_staff_without_rights_see_neither(
+    noras_browser: Client, role: AdminRole
+) -> None:
+    compute()
+    run = JobRun.objects.get()
+    pages = [
+        PAGE,
+        reverse("admin:council_jobrun_changelist"),
+        reverse("admin:council_jobrun_change", args=[run.pk]),
+    ]
+    for page in pages:
+        assert noras_browser.get(page).status_code == 403
+    assert export(noras_browser, "standing", format="csv").status_code == 403
+    account = AccountFactory.create(is_staff=True)
+    roles.assign(account, role)
+    browser = Client()
+    browser.force_login(account)
+    texts = [browser.get(page).content.decode() for page in pages]
+    assert f"{len(FIGURES)} figures" in texts[-1]
+    assert export(browser, "standing", format="csv").status_code == 200

@@ -9,14 +9,17 @@ from datetime import timedelta
 from typing import NoReturn
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 
 from council import jobs
+from council.accounts.models import AccountSession
 from council.jobs import lease
 from council.jobs.lease import LeaseLost, database_clock
 from council.models import JobRun
 from tests.databases import ROOT, Database
+from tests.factories import AccountFactory
 
 HOURLY = jobs.Every(minutes=60)
 
@@ -51,7 +54,7 @@ def test_a_run_is_recorded_with_what_it_counted(db: None) -> None:
     assert run is not None
     assert (run.job, run.outcome, run.counts, run.error) == ("made", "DONE", {"counted": 3}, None)
     assert run.seconds is not None
-    assert 0 <= run.seconds < 60
+    assert run.seconds >= 0
 
 
 def test_a_run_that_fails_is_recorded_with_its_error(db: None) -> None:
@@ -179,6 +182,52 @@ def test_a_clock_that_is_wrong_on_this_machine_changes_nothing(
     assert jobs.run_if_due(job) is None
 
 
+def test_a_run_from_when_the_databases_clock_was_ahead_holds_up_nothing(
+    db: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = made(counting)
+    jobs.run(job)
+    moved_back(minutes=90)
+    jobs.run(job)
+    moved_back(days=-1_000)
+    assert jobs.state(job).is_due
+    for _ in range(3):
+        jobs.run(made(failing))
+    assert "made has failed 3 times in a row" in caplog.text
+    jobs.run(job)
+    assert not jobs.state(job).is_due
+
+
+def test_a_lease_from_when_the_databases_clock_was_ahead_ends(db: None) -> None:
+    def act(run: jobs.Run) -> jobs.Counts:
+        JobRun.objects.filter(pk=run.id).update(lease_until=database_clock() + timedelta(minutes=19))
+        assert jobs.run(made(counting)) is None
+        JobRun.objects.filter(pk=run.id).update(lease_until=database_clock() + timedelta(minutes=21))
+        assert jobs.run(made(counting)) is not None
+        return {}
+
+    run = jobs.run(made(act))
+    assert run is not None
+    assert run.outcome == "LOST"
+
+
+def test_housekeeping_forgets_sessions_that_ended_where_they_were_and_old_runs(db: None) -> None:
+    account = AccountFactory.create()
+    for key, hours in (("ended", -1), ("lives", 1)):
+        Session.objects.create(
+            session_key=key, session_data="", expire_date=database_clock() + timedelta(hours=hours)
+        )
+    for key in ("ended", "lives", "nowhere"):
+        AccountSession.objects.create(session_key=key, account=account, browser="Firefox on Linux")
+    for days in (91, 89):
+        jobs.run(made(counting))
+        moved_back(days=days)
+    run = jobs.run(jobs.JOBS["housekeeping"])
+    assert run is not None
+    assert run.counts == {"sessions removed": 1, "notes of sessions removed": 2, "old runs removed": 1}
+    assert [session.session_key for session in AccountSession.objects.all()] == ["lives"]
+
+
 def test_a_name_is_registered_once() -> None:
     with pytest.raises(ValueError, match="'housekeeping' is registered twice"):
         jobs.register("housekeeping", HOURLY)(counting)
@@ -218,7 +267,7 @@ def test_a_hung_job_ends_with_its_process() -> None:
         env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=300,
         check=False,
     )
     assert done.returncode == lease.EXIT_STATUS_HUNG
@@ -245,15 +294,14 @@ def test_a_killed_run_is_lost_and_the_next_one_begins_when_its_lease_has_ended(m
 
 
 RUN = """
-import time
+import sys, time
 from council import jobs
-from council.models import JobRun
 def act(run):
     time.sleep(0.5)
     return {}
-while not JobRun.objects.filter(job="start").exists():
-    time.sleep(0.001)
-run = jobs.run_if_due(jobs.Job("made", jobs.Every(minutes=1), act, lambda: True))
+print("ready", flush=True)
+sys.stdin.readline()
+run = jobs.run_if_due(jobs.Job("made", jobs.Every(minutes=60), act, lambda: True))
 print("ran" if run else "left alone")
 """
 
@@ -264,15 +312,20 @@ def test_of_several_processes_at_once_one_runs_the_job(migrated: Database) -> No
             [sys.executable, "manage.py", "shell", "-v", "0", "-c", RUN],
             cwd=ROOT,
             env=migrated.environment(),
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
         for _ in range(4)
     ]
-    time.sleep(2)
-    with migrated.as_default_connection():
-        jobs.run(jobs.Job("start", HOURLY, counting, lambda: True))
-    said = sorted(process.communicate(timeout=60)[0].strip() for process in processes)
+    for process in processes:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    said = sorted(process.communicate(timeout=300)[0].strip() for process in processes)
     assert said == ["left alone", "left alone", "left alone", "ran"]
 
 
@@ -291,12 +344,12 @@ def test_the_scheduler_runs_what_is_due_and_ends_when_asked(migrated: Database) 
     )
     try:
         with migrated.as_default_connection():
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 300
             while not JobRun.objects.filter(job="housekeeping", outcome="DONE").exists():
                 assert time.monotonic() < deadline, "the scheduler ran nothing"
                 time.sleep(0.1)
         process.terminate()
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=300)
     finally:
         process.kill()
     assert "Ended." in said

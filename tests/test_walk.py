@@ -1,0 +1,134 @@
+"""A walk through the made-up community, at a browser: a member, two of staff, and what the one does to the other."""
+
+from collections.abc import Callable, Iterator
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import DEFAULT_DB_ALIAS, connections
+
+from benchmarks import review
+from benchmarks.definitions import Category
+from benchmarks.models import State
+from council import demo
+from council.accounts.models import Account
+from council.models import AuditLog, Member
+from resources import library
+from tests.browser import Visitor, serving
+from tests.databases import Database
+
+pytestmark = pytest.mark.any_server
+REASON = "This is the pay of a whole team."
+
+
+@pytest.fixture
+def live(
+    django_db_blocker: Any, seeded_template: tuple[str, str], database_name: Callable[[str], str]
+) -> Iterator[str]:
+    """Serve a copy of the community, and work with it."""
+    database = Database(database_name("walk"))
+    usual = connections[DEFAULT_DB_ALIAS]
+    with django_db_blocker.unblock():
+        database.drop()
+        database.create(template=seeded_template[0])
+        connections[DEFAULT_DB_ALIAS] = usual.copy(DEFAULT_DB_ALIAS)
+        connections[DEFAULT_DB_ALIAS].settings_dict["NAME"] = database.name
+        try:
+            with serving(database, STAFF_SECOND_FACTOR="false") as address:
+                yield address
+        finally:
+            connections[DEFAULT_DB_ALIAS].close()
+            connections[DEFAULT_DB_ALIAS] = usual
+            database.drop()
+
+
+def test_a_walk(new_visitor: Callable[..., Visitor], live: str) -> None:
+    member = Member.objects.get(email=demo.MIA)
+    points = member.total_points
+    mia, ops, ada = new_visitor(), new_visitor(), new_visitor()
+
+    sign_in(mia)
+    compare(mia, points)
+    download(mia, member)
+    send_what_cannot_be(mia)
+    reject(ops)
+    mia.open("/")
+    mia.page.get_by_text(f"{points + 5} points").first.wait_for()
+    mia.page.get_by_text("Not accepted").wait_for()
+    mia.open("/points/history/")
+    mia.page.get_by_text(REASON).wait_for()
+    export(ada)
+    out = StringIO()
+    call_command("verify_schema", stdout=out)
+    assert "0 failed" in out.getvalue()
+
+
+def sign_in(mia: Visitor) -> None:
+    mia.open("/")
+    mia.page.get_by_label("Email").fill(demo.MIA)
+    mia.page.get_by_label("Password").fill(demo.PASSWORD)
+    mia.page.get_by_role("button", name="Sign in").click()
+    mia.page.get_by_role("heading", name="Hello, Mia").wait_for()
+
+
+def compare(mia: Visitor, points: int) -> None:
+    """At home she sees where she stands; of three categories there are figures, of the fourth not enough yet."""
+    for words in (f"{points} points", "Rank 4", "6 days"):
+        mia.page.get_by_text(words).first.wait_for()
+    mia.inspect("walk-home")
+    mia.page.get_by_role("link", name="Operations", exact=True).click()
+    mia.page.get_by_text("Lower quartile").first.wait_for()
+    mia.inspect("walk-results")
+    mia.open("/benchmarks/compensation/")
+    assert mia.page.get_by_text("Not enough yet.").count() > 5
+
+
+def download(mia: Visitor, member: Member) -> None:
+    """She gets 5 points, which are at home, in the history with the resource's title, and on the leaderboard."""
+    points = member.total_points + 5
+    mia.open("/library/")
+    mia.inspect("walk-library")
+    resource = next(one for one in library.recommended(member=member) if not one.is_link)
+    mia.open(resource.get_absolute_url())
+    with mia.page.expect_download():
+        mia.page.get_by_role("button", name="Download").click()
+    mia.open("/")
+    mia.page.get_by_text(f"{points} points").first.wait_for()
+    mia.page.get_by_role("link", name=f"+5 {resource.title}").wait_for()
+    mia.open("/points/history/")
+    mia.page.get_by_role("row", name=resource.title).first.get_by_text("+5").wait_for()
+    mia.inspect("walk-history")
+    mia.open("/leaderboard/?period=all")
+    assert str(points) in mia.page.locator("tr[aria-current]").first.inner_text()
+    mia.inspect("walk-leaderboard")
+
+
+def send_what_cannot_be(mia: Visitor) -> None:
+    mia.open("/benchmarks/compensation/answers/")
+    mia.page.get_by_label("GTM engineer, United States").fill("1,900,000")
+    mia.page.get_by_role("button", name="Send answers").click()
+    mia.page.get_by_text("You earned 50 points.").wait_for()
+
+
+def reject(ops: Visitor) -> None:
+    """Ops looks at what was flagged about pay, and rejects it."""
+    flagged, _ = review.queue(state=State.FLAGGED)
+    [number] = [entry.number for entry in flagged if entry.category == Category.COMPENSATION]
+    ops.sign_in(Account.objects.get(admin__email=demo.OPS))
+    ops.open("/admin/benchmarks/benchmarkreview/")
+    ops.page.get_by_label(f"Choose {number}").check()
+    ops.page.get_by_role("button", name="Look at the chosen ones").click()
+    ops.page.get_by_label("Reason").fill(REASON)
+    ops.picture("walk-review")
+    ops.page.get_by_role("button", name="Reject").click()
+    ops.page.wait_for_url("**/benchmarkreview/")
+
+
+def export(ada: Visitor) -> None:
+    ada.sign_in(Account.objects.get(admin__email=demo.ADA))
+    ada.open("/admin/council/figuretable/")
+    ada.inspect("walk-figures")
+    with ada.page.expect_download():
+        ada.page.get_by_role("button", name="CSV").first.click()
+    assert AuditLog.objects.filter(action="FIGURES_EXPORTED").exists()
