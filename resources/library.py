@@ -175,13 +175,13 @@ def _search(
     resources: ResourceQuerySet, words: str, *, member: Member, after: Place | None, rows: int
 ) -> Page:
     ranked = search.ranked(resources, words)
-    rest = [one for one in ranked if one < after] if after else ranked
+    rest = [one for one in ranked.places if one < after] if after else ranked.places
     by_id = Resource.objects.in_bulk([pk for _, pk in rest[:rows]])
     shown = [by_id[pk] for _, pk in rest[:rows] if pk in by_id]  # one may have been deleted just now
     return Page(
         items(shown, member=member, words=words),
         Place(*rest[rows - 1]) if len(rest) > rows else None,
-        is_cut_off=len(ranked) == search.MAX_RANKED,
+        is_cut_off=ranked.is_cut_off,
     )
 
 

@@ -50,6 +50,8 @@ SEARCHED = (
     + SearchVector("author", weight="B", config="english")
     + SearchVector(Left("description", 20_000), weight="C", config="english")
 )
+# The title alone, by which a search finds what is about its words, where many resources only mention them.
+SEARCHED_TITLE = SearchVector("title", config="english")
 # When members could see a resource first; the gateway's rows have no time of their own for that.
 SHOWN_AT = Coalesce("publish_at", "created_at")
 # What the indexes of the library hold. A scheduled resource is in them before its time.
@@ -162,6 +164,7 @@ class Resource(models.Model):
             Index(name="Resource_rankedDownloads_idx", fields=["-ranked_downloads", "-id"], condition=LISTED),
             Index(name="Resource_recentDownloads_idx", fields=["-recent_downloads", "-id"], condition=LISTED),
             GinIndex(SEARCHED, name="Resource_search_idx"),
+            GinIndex(SEARCHED_TITLE, name="Resource_searchTitle_idx"),
         ]
         triggers = [triggers.COUNT_FROM_ZERO, triggers.KEEP_COUNT]
 

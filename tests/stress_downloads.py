@@ -3,8 +3,9 @@
     python -m tests.stress_downloads [--downloads 10000] [--processes 8] [--kills 200] [--seed 1]
 
 Most download as members do. Others write as the gateway does: the row and the count by themselves, in either order;
-some roll back, or take a row away. A process is killed with SIGKILL before or after a statement of a download, and
-another takes its place. Prints what was done, and what is wrong. The test suite runs a small part of it.
+some roll back, or take a row away. Exactly so many downloads end in SIGKILL, before or after one of their statements or
+after their COMMIT, and another process takes the place of the killed. Prints what was done, and what is wrong. The
+test suite runs a small part of it.
 """
 
 import argparse
@@ -114,6 +115,7 @@ class Stress:
     faults: list[str] = field(default_factory=list)
     done: int = 0
     killed: int = 0
+    killed_after_commit: int = 0
     deadlocks: int = 0
 
     def run(self) -> None:
@@ -123,13 +125,22 @@ class Stress:
             session.execute(RESOURCE_ROWS.replace("%(resources)s", str(RESOURCES)).encode())
         # Shared memory, so that who is killed has counted.
         begun = [RawArray("Q", 1) for _ in range(self.processes)]
+        ended = [RawArray("Q", 1) for _ in range(self.processes)]
+        fatal = self._fatal()
         generation = 0
         pids: dict[int, int] = {}
-        while pids or sum(counter[0] for counter in begun) < self.downloads:
+        while pids or any(begun[slot][0] < self._share(slot) for slot in range(self.processes)):
             for slot in range(self.processes):
-                if slot not in pids.values() and sum(counter[0] for counter in begun) < self.downloads:
+                if slot not in pids.values() and begun[slot][0] < self._share(slot):
                     generation += 1
-                    pids[self._start(begun[slot], f"{self.seed} {generation}")] = slot
+                    work = self._work(
+                        begun[slot],
+                        ended[slot],
+                        share=self._share(slot),
+                        fatal=fatal[slot],
+                        seed=f"{self.seed} {generation}",
+                    )
+                    pids[fork(work)] = slot
             pid = next(
                 (pid for pid in pids if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)), None
             )
@@ -142,28 +153,43 @@ class Stress:
             if status not in {0, -signal.SIGKILL}:
                 self.faults.append(f"a process ended with {status}")
         self.done = sum(counter[0] for counter in begun)
+        self.killed_after_commit = sum(counter[0] for counter in ended)
+        if self.killed != self.kills:
+            self.faults.append(f"{self.killed} were killed instead of {self.kills}")
         self._compare()
 
-    def _start(self, begun: Any, seed: str) -> int:
-        share = self.downloads // self.processes
+    def _share(self, slot: int) -> int:
+        """How many of the downloads a process and those that take its place begin."""
+        return self.downloads * (slot + 1) // self.processes - self.downloads * slot // self.processes
 
+    def _fatal(self) -> list[set[int]]:
+        """Draw which downloads end in SIGKILL, by the numbers that each process counts."""
+        every = [
+            (slot, number) for slot in range(self.processes) for number in range(1, self._share(slot) + 1)
+        ]
+        drawn = random.Random(self.seed).sample(every, self.kills)
+        return [{number for at, number in drawn if at == slot} for slot in range(self.processes)]
+
+    def _work(self, begun: Any, ended: Any, *, share: int, fatal: set[int], seed: str) -> Callable[[], None]:
         def work() -> None:
             connections.close_all()
             chance = random.Random(seed)
             writer = Gateway(self.database)
             while begun[0] < share:
                 begun[0] += 1
-                if chance.random() < 0.3:
-                    writer(chance)
-                elif chance.random() < self.kills / self.downloads / 0.6:
-                    with connection.execute_wrapper(
-                        Killer(chance.randrange(STATEMENTS), chance.random() < 0.5)
-                    ):
+                if begun[0] in fatal:
+                    killer = Killer(chance.randrange(STATEMENTS), chance.random() < 0.5)
+                    with connection.execute_wrapper(killer):
                         as_a_member(chance)
+                    # It had fewer statements. Its COMMIT is done, and nobody has the answer yet.
+                    ended[0] += 1
+                    os.kill(os.getpid(), signal.SIGKILL)
+                elif chance.random() < 0.3:
+                    writer(chance)
                 else:
                     as_a_member(chance)
 
-        return fork(work)
+        return work
 
     def _compare(self) -> None:
         with self.database.connect() as session:
@@ -213,7 +239,8 @@ def main() -> None:
             stress.run()
         print(
             f"{stress.done:,} downloads by {stress.processes} processes in {time.monotonic() - began:.0f} s, "
-            f"{stress.killed} of them killed; {stress.deadlocks} deadlocks; {len(stress.faults)} faults"
+            f"{stress.killed} of them killed ({stress.killed_after_commit} after their COMMIT); "
+            f"{stress.deadlocks} deadlocks; {len(stress.faults)} faults"
         )
         print(*stress.faults, sep="\n")
     finally:

@@ -264,6 +264,8 @@ def test_what_is_far_too_large_is_not_even_thrown_away(
     response = sams_browser.post(ADD, entered(file=sent(content=b"x" * 5_000_000)))
     assert 300_000 < sum(received) < 500_000
     assert any("did not arrive either" in fault for fault in said(response))
+    assert 'value="Cold email playbook"' in response.content.decode()
+    assert "How to write them" in response.content.decode()
     assert names(folder) == []
 
 
@@ -592,23 +594,32 @@ def test_the_list_has_figures_without_a_query_for_each_row(sams_browser: Client,
         )
 
     def queries() -> int:
-        with CaptureQueriesContext(
-            connection,
-        ) as captured:
+        with CaptureQueriesContext(connection) as captured:
             page = sams_browser.get(RESOURCES)
         assert "3 (2 before)" in page.content.decode()
+        assert '<td class="field-members">2</td>' in page.content.decode()
         row = next(r for r in page.context["cl"].result_list if r.pk == resources[0].pk)
-        assert (row.download_count, row.members_counted, row.last_week_counted, row.week_before_counted) == (
-            6,
-            2,
-            3,
-            2,
-        )
+        assert (row.download_count, row.last_week_counted, row.week_before_counted) == (6, 3, 2)
         return len(captured)
 
     few = queries()
     ResourceFactory.create_batch(20)
     assert queries() == few
+
+
+def test_the_list_reads_only_so_many_downloads_of_a_resource(
+    sams_browser: Client, mia: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resources.admin.MAX_READ", 3)
+    resource = ResourceFactory.create()
+    for days, member in enumerate((mia, mia, MemberFactory.create(), MemberFactory.create())):
+        ResourceDownload.objects.create(
+            resource=resource, member=member, downloaded_at=datetime.now(UTC) - timedelta(days=days)
+        )
+    page = sams_browser.get(RESOURCES)
+
+    assert '<td class="field-members">2 or more</td>' in page.content.decode()
+    assert len(page.context["cl"].result_list[0].latest_members) == 3
 
 
 def test_the_list_is_filtered_and_searched(folder: Path, sams_browser: Client, sam: Account) -> None:

@@ -1,9 +1,11 @@
 """What the library lists, in which order, and what a resource is to a member."""
 
+import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from django.db import connection
 
 from council.models import Member
 from resources import library, search
@@ -87,6 +89,64 @@ def test_of_a_word_that_is_everywhere_so_many_are_ranked(
     page = library.browse(Filters(words="pricing"), member=mia)
 
     assert (len(page.items), page.is_cut_off) == (3, True)
+
+
+def test_of_many_those_with_the_words_in_the_title_and_the_most_downloaded_are_ranked(
+    mia: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, number in {"MAX_RANKED": 4, "BY_TITLE": 2, "BY_DOWNLOADS": 1, "MOST_DOWNLOADED": 2}.items():
+        monkeypatch.setattr(search, name, number)
+    ResourceFactory.create_batch(40, description="On pricing")
+    ResourceFactory.create(title="Downloaded most", description="Without the word", ranked_downloads=9)
+    ResourceFactory.create(title="Downloaded much", description="On pricing", ranked_downloads=8)
+    ResourceFactory.create(title="Pricing", description="A secret")
+    ResourceFactory.create(title="Pricing and hiring", category="OPERATIONS")
+    ResourceFactory.create_batch(30, description="On pricing")
+    ResourceFactory.create_batch(10, description="On pricing", category="OPERATIONS")
+
+    first, second, *others = titles(mia, words="pricing")
+    assert (first, second) == ("Pricing", "Pricing and hiring")
+    assert len(others) == 2
+    assert "Downloaded much" in others
+    without = titles(mia, words="pricing -secret")
+    assert len(without) == 4
+    assert "Pricing" not in without
+    first, *others = titles(mia, words="pricing", category="OPERATIONS")
+    assert first == "Pricing and hiring"
+    assert "Pricing" not in others
+
+
+@pytest.mark.parametrize("filters", [{"sort": sort} for sort in Sort] + [{"words": "alike"}], ids=str)
+def test_resources_that_are_equal_come_by_their_ids(filters: dict[str, str], mia: Member) -> None:
+    """A page ends in the middle of them, so without a fixed order the next one would repeat or leave out."""
+    ids = [f"r{number:03}" for number in range(2 * library.PAGE_ROWS + 5)]
+    for pk in random.Random(1).sample(ids, len(ids)):
+        ResourceFactory.create(pk=pk, title="Alike", created_at=NOW)
+    with connection.cursor() as cursor:  # an index would give them in its own order, whatever was asked for
+        cursor.execute("SET LOCAL enable_indexscan = off; SET LOCAL enable_bitmapscan = off")
+    seen: list[str] = []
+    place = None
+    for _ in range(3):
+        page = library.browse(Filters(**filters), member=mia, after=place)  # type: ignore[arg-type]
+        seen += [item.resource.pk for item in page.items]
+        place = page.next_place
+
+    assert place is None
+    assert seen == ids[::-1]
+
+
+def test_downloads_of_one_moment_come_by_the_ids_of_the_resources(mia: Member) -> None:
+    ids = [f"r{number:03}" for number in range(2 * library.PAGE_ROWS + 5)]
+    for pk in random.Random(1).sample(ids, len(ids)):
+        ResourceDownloadFactory.create(member=mia, resource=ResourceFactory.create(pk=pk), downloaded_at=NOW)
+    seen: list[str] = []
+    place = None
+    for _ in range(3):
+        rows, place = library.downloaded(member=mia, after=place)
+        seen += [row.item.resource.pk for row in rows]
+
+    assert place is None
+    assert seen == ids[::-1]
 
 
 def test_what_a_resource_is_to_a_member(mia: Member, carl: Member, folder: Path) -> None:

@@ -250,6 +250,12 @@ def test_a_folders_link_is_one_members(
     assert visit(staff, link).status == 403
 
 
+def test_a_buckets_link_is_whosoever_has_it(bucket: S3Server) -> None:
+    """A bucket cannot tell members apart (docs/operating.md says so): what protects a file is the link's hour."""
+    link = storage.link(save().path, file_name=NAME, mime_type=PDF, member_id="mia")
+    assert fetch(link).body == CONTENT
+
+
 def test_a_folder_says_what_is_wrong_with_a_link(folder: Path, mia: Member) -> None:
     browser = browser_of(mia)
     path = save().path
@@ -258,6 +264,10 @@ def test_a_folder_says_what_is_wrong_with_a_link(folder: Path, mia: Member) -> N
     storage.delete(path)
     gone = visit(browser, link)
     assert (gone.status, b"missing from the storage" in gone.body) == (404, True)
+    with mock.patch("django.core.signing.time.time", (datetime.now(UTC) - timedelta(minutes=61)).timestamp):
+        old = signing.dumps([path, NAME, PDF, mia.pk], salt=storage.SALT, compress=True)
+    expired = visit(browser, f"/library/file/{old}/")
+    assert (expired.status, b"This link has expired: it is good for an hour." in expired.body) == (403, True)
     nonsense = visit(browser, "/library/file/nonsense/")
     assert (nonsense.status, b"not one of ours" in nonsense.body) == (403, True)
 
