@@ -20,6 +20,7 @@ from council.accounts.models import Account
 from council.models import AuditLog
 
 ISSUER = "Revenue Council"
+COMMAND = "reset_second_factor"
 RECOVERY_CODES = 10
 ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # without those that are taken for others
 
@@ -102,10 +103,10 @@ def verify(request: HttpRequest, *, account: Account, code: str) -> bool:
     return False
 
 
-def reset(*, account: Account, by: Account) -> bool:
+def reset(*, account: Account, by: Account | None) -> bool:
     """Take the factor away, so that the account sets up another at the next sign-in; sessions end.
 
-    Writes a SECOND_FACTOR_RESET row of the audit log. False: there was none.
+    Writes a SECOND_FACTOR_RESET row of the audit log. False: there was none. Without `by` it was the command.
     """
     with transaction.atomic():
         removed = sum(model.objects.filter(user=account).delete()[0] for model in (TOTPDevice, StaticDevice))
@@ -114,13 +115,13 @@ def reset(*, account: Account, by: Account) -> bool:
     return bool(removed)
 
 
-def _log(action: str, *, account: Account, by: Account) -> None:
+def _log(action: str, *, account: Account, by: Account | None) -> None:
     AuditLog.objects.create(
         action=action,
         entity_type="Account",
         entity_id=str(account.pk),
         details={"username": account.username},
-        performed_by=by.staff_id,
+        performed_by=by.staff_id if by else COMMAND,
     )
 
 

@@ -14,6 +14,7 @@ RETURN day + CASE extract(isodow FROM day) WHEN 5 THEN 3 WHEN 6 THEN 2 ELSE 1 EN
 # What `Member` has to hold, by all of the members' ledger rows. Who has none is left out. The members are joined, and
 # not looked for by = ANY: that is checked again, one by one, for each row of a page once a bitmap is too large for
 # work_mem, which takes minutes. Nothing else is joined, as PostgreSQL cannot estimate it.
+# A row whose date was in the future counts in the total alone: it has no day.
 POINTS_BY_LEDGER = Function(
     name="points_by_ledger",
     arguments="member_ids text[]",
@@ -23,10 +24,10 @@ RETURNS TABLE (member_id text, total_points bigint, points_month date, month_poi
 LANGUAGE sql STABLE SET search_path TO '' AS $function$
 WITH days AS (
     SELECT "memberId" AS member_id,
-           "createdAt"::date AS day,
+           CASE WHEN NOT "isMisdated" THEN "createdAt"::date END AS day,
            sum(points) AS points,
-           max("createdAt") FILTER (WHERE points > 0 AND action <> 'admin_adjustment' AND "reversesId" IS NULL)
-             AS active_at
+           max("createdAt") FILTER (WHERE points > 0 AND action <> 'admin_adjustment' AND "reversesId" IS NULL
+                                      AND NOT "isMisdated") AS active_at
       FROM (SELECT DISTINCT unnest(member_ids) AS id) AS members
       JOIN @extschema@."PointTransaction" ON "memberId" = members.id
      GROUP BY member_id, day
@@ -46,7 +47,7 @@ WITH days AS (
 SELECT member_id,
        sum(points)::bigint,
        newest_month,
-       (sum(points) FILTER (WHERE day >= newest_month))::bigint,
+       coalesce(sum(points) FILTER (WHERE day >= newest_month), 0)::bigint,
        max(active_at),
        count(active_at) FILTER (WHERE day >= begun)
   FROM streaks

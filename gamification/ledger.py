@@ -14,6 +14,7 @@ from django.utils.dateparse import parse_datetime
 
 from council.accounts.models import Account
 from council.models import AuditLog, Member
+from council.postgres import loaders
 from council.postgres.fields import cuid
 from gamification.models import MAX_KEY_LENGTH, Action, PointTransaction
 
@@ -21,7 +22,7 @@ MIN_TOTAL, MAX_TOTAL = -(2**31), 2**31 - 1
 MIN_REASON_LENGTH = 10
 MAX_REASON_LENGTH = 500
 PAGE_ROWS = 50
-PLACE = re.compile(r"(?P<moment>[-0-9T:.]{19,26})_(?P<total>-?[0-9]{1,19})_(?P<entry_id>[^\0]{1,200})")
+PLACE = re.compile(r"(?P<moment>[-0-9T:.]{19,26})_(?P<total>-?[0-9]{1,19})_(?P<entry_id>[^\0]{1,3000})")
 
 
 class Refused(Exception):
@@ -280,7 +281,8 @@ class Place(NamedTuple):
     entry_id: str
 
     def __str__(self) -> str:
-        return f"{self.created_at:%Y-%m-%dT%H:%M:%S.%f}_{self.total}_{self.entry_id}"
+        moment = self.created_at.replace(tzinfo=None).isoformat(timespec="microseconds")
+        return f"{moment}_{self.total}_{self.entry_id}"
 
     @classmethod
     def read(cls, text: str) -> Self:
@@ -312,9 +314,11 @@ def history(*, member: Member, after: Place | None = None, rows: int | None = No
     rows = rows or PAGE_ROWS
     entries = PointTransaction.objects.filter(member=member)
     if after:
+        moment: Any = after.created_at
+        if not loaders.EARLIEST < moment < loaders.LATEST:  # it may stand for one that Python does not have
+            moment = models.Subquery(entries.filter(pk=after.entry_id).values("created_at"))
         entries = entries.filter(
-            models.Q(created_at__lt=after.created_at) | models.Q(pk__lt=after.entry_id),
-            created_at__lte=after.created_at,
+            models.Q(created_at__lt=moment) | models.Q(pk__lt=after.entry_id), created_at__lte=moment
         )
     reversal = PointTransaction.objects.filter(reverses=models.OuterRef("pk"))
     # The total in the same statement, so that an entry which is just being added is in both or in neither.

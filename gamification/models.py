@@ -65,6 +65,14 @@ class PointTransaction(models.Model):
         blank=True,
     )
 
+    is_misdated = models.BooleanField(
+        "dated in the future",
+        db_column="isMisdated",
+        db_default=False,
+        editable=False,
+        help_text="Older than the rule that no row is: it counts in the total, and in no month, streak or activity.",
+    )
+
     class Meta:
         db_table = "PointTransaction"
         constraints = [

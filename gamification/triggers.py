@@ -144,6 +144,7 @@ LIMITS = Trigger(
                               THEN 'is dated in the future, ' || "createdAt"
                               WHEN "createdAt" < timestamp '0001-01-01'
                               THEN 'is dated before the year 1, ' || "createdAt"
+                              WHEN "isMisdated" THEN 'is marked as one that was dated in the future'
                               WHEN length(id) > 200 THEN 'has an id of more than 200 characters'
                               WHEN length(action) > 200 THEN 'has an action of more than 200 characters'
                               WHEN pg_column_size(metadata) > 100 AND octet_length(metadata::text) > 16384
@@ -226,7 +227,7 @@ KEYS = Trigger(
 # A row goes only with its member, whose row is gone by the time the cascade arrives here; a row changes only when its
 # member got another id. Both come from the foreign key's own trigger, never from a statement of somebody's: one that
 # removes the member and changes the rows in the same breath finds the member gone as well.
-# A row also changes when it gets the key of what it pays for.
+# A row also changes when it gets the key of what it pays for, and when it is marked as dated in the future.
 APPEND_ONLY = Trigger(
     name="trg_point_transaction_append_only",
     function="refuse_point_transaction_change",
@@ -239,6 +240,10 @@ APPEND_ONLY = Trigger(
             IF OLD."idempotencyKey" IS NULL
                AND NEW."idempotencyKey" = @extschema@.point_transaction_key(OLD.action, OLD."memberId", OLD.metadata)
                AND to_jsonb(NEW) - 'idempotencyKey' = to_jsonb(OLD) - 'idempotencyKey' THEN
+              RETURN NEW;
+            ELSIF NEW."isMisdated" AND NOT OLD."isMisdated"
+               AND OLD."createdAt" > clock_timestamp() AT TIME ZONE 'UTC' + interval '10 minutes'
+               AND to_jsonb(NEW) - 'isMisdated' = to_jsonb(OLD) - 'isMisdated' THEN
               RETURN NEW;
             END IF;
           END IF;
@@ -260,6 +265,8 @@ APPEND_ONLY = Trigger(
 # The depth alone does not tell the cascade from a trigger of somebody's own. So rows that changed their member are
 # looked at once more: nothing else in them has changed, they are all that the member has, and the member's figures are
 # theirs. That is so where a member got another id, and not where rows were moved to another member.
+# Where rows were marked as dated in the future, the figures of their members are counted anew, without these dates: in
+# a statement of its own, after the members were locked, as UPDATE_MEMBER_POINTS does.
 WITH_ITS_MEMBER = Trigger(
     name="trg_point_transaction_with_its_member",
     function="check_point_transaction_member_change",
@@ -269,12 +276,39 @@ WITH_ITS_MEMBER = Trigger(
     referencing=pgtrigger.Referencing(old="old_rows", new="new_rows"),
     func="""
         BEGIN
-          -- A key alone: each row was looked at before it was changed.
+          -- A key or a mark alone. They are looked at again: another trigger may have changed them on their way.
           IF NOT EXISTS (
             SELECT FROM new_rows
               FULL JOIN old_rows USING (id)
-             WHERE to_jsonb(new_rows) - 'idempotencyKey' IS DISTINCT FROM to_jsonb(old_rows) - 'idempotencyKey'
+             WHERE to_jsonb(new_rows) - ARRAY['idempotencyKey', 'isMisdated']
+                   IS DISTINCT FROM to_jsonb(old_rows) - ARRAY['idempotencyKey', 'isMisdated']
+                OR (new_rows."idempotencyKey" IS DISTINCT FROM old_rows."idempotencyKey"
+                    AND (old_rows."idempotencyKey" IS NOT NULL
+                         OR new_rows."idempotencyKey" IS DISTINCT FROM @extschema@.point_transaction_key(
+                              new_rows.action, new_rows."memberId", new_rows.metadata)))
+                OR (new_rows."isMisdated" <> old_rows."isMisdated"
+                    AND (old_rows."isMisdated"
+                         OR new_rows."createdAt" <= CURRENT_TIMESTAMP AT TIME ZONE 'UTC' + interval '10 minutes'))
           ) THEN
+            IF EXISTS (
+              SELECT FROM new_rows
+                JOIN old_rows USING (id)
+               WHERE new_rows."isMisdated" <> old_rows."isMisdated"
+            ) THEN
+              PERFORM FROM @extschema@."Member" AS member
+                WHERE member.id IN (SELECT "memberId" FROM new_rows)
+                ORDER BY member.id
+                  FOR NO KEY UPDATE;
+              UPDATE @extschema@."Member" AS member
+                 SET "totalPoints" = ledger.total_points,
+                     "pointsMonth" = ledger.points_month,
+                     "monthPoints" = ledger.month_points,
+                     "lastActiveAt" = ledger.last_active_at,
+                     "currentStreak" = ledger.streak,
+                     "updatedAt" = CURRENT_TIMESTAMP AT TIME ZONE 'UTC'
+                FROM @extschema@.points_by_ledger(ARRAY(SELECT "memberId" FROM new_rows)) AS ledger
+               WHERE member.id = ledger.member_id;
+            END IF;
             RETURN NULL;
           END IF;
           IF EXISTS (

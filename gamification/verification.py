@@ -21,11 +21,17 @@ REPAIR = "manage.py reconcile_points --repair"
 
 @verification.register("ledger figures", own_transactions=True)
 def figures(database: Database) -> Iterator[Finding]:
-    """Totals, months, streaks and last activity are the ledger's.
+    """Totals, months, streaks and last activity are the ledger's, and no row is dated in the future.
 
     Of members drawn at random, as many as a second allows and 2,000 at most; of all of them with `--full`. A batch is a
     transaction, so that no lock is held for long.
     """
+    with database.transaction():
+        misdated = reconciliation.misdated()
+    for row in misdated[:SHOWN]:
+        yield failed(f"member {row}", REPAIR)
+    if len(misdated) > SHOWN:
+        yield failed(f"{len(misdated) - SHOWN} more rows are dated in the future", REPAIR)
     compared, wrong = 0, []
     if database.is_full:
         for members, differences in _all(database):

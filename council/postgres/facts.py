@@ -54,7 +54,7 @@ OF_TABLES = """
          WHERE n.nspname = %(schema)s AND c.relname = ANY(%(tables)s) AND c.relkind IN ('r', 'p', 'f', 'v', 'm'))
     SELECT 'table', relname::text,
            CASE relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned table' WHEN 'f' THEN 'foreign table'
-                ELSE 'view' END
+                WHEN 'm' THEN 'materialized view' ELSE 'view' END
            || CASE relpersistence WHEN 'u' THEN ', unlogged' WHEN 't' THEN ', temporary' ELSE '' END
            || CASE WHEN EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = tables.oid) THEN ', inherits' ELSE '' END
       FROM tables

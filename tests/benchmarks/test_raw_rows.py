@@ -11,6 +11,7 @@ KEEP = {
     "benchmarks/answers.py",  # declares them
     "benchmarks/triggers.py",  # writes and guards them
     "benchmarks/models.py",  # reviews belong to a version
+    "benchmarks/verification.py",  # compares the two, and counts
     "benchmarks/staff_figures.py",  # counts submissions by category
     "benchmarks/demo.py",  # writes made-up ones into the embedded database
     "council/gateway/prisma_schema.py",  # names the tables of the gateway's schema file

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
+from django.db import transaction
 
 from benchmarks import cells, definitions, disclosure, releases
 from benchmarks.definitions import Category
@@ -19,6 +20,7 @@ from tests.benchmarks.history import answer, execute, member, month
 pytestmark = pytest.mark.django_db
 KEY = "the tests' key"
 FIELD = "daily_sends_per_inbox"
+ORDER = ["category", "field", "dimension", "bands"]
 EXACT = disclosure.Rules(max_move=0, other_choice=0)
 
 
@@ -93,6 +95,33 @@ def test_a_machine_whose_clock_is_a_month_ahead_takes_nothing_early(monkeypatch:
     monkeypatch.setattr(releases, "now", lambda: real() + timedelta(days=31))
     with pytest.raises(Exception, match="is not over"):
         releases.take(month=this_month)
+
+
+def test_a_clock_a_day_ahead_takes_nothing_early_and_one_a_day_behind_the_same_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    this_month = releases.now().date().replace(day=1)
+    last_month = (this_month - timedelta(days=1)).replace(day=1)
+    population()
+    with monkeypatch.context() as ahead, transaction.atomic():
+        ahead.setattr(releases, "now", lambda: releases.cut_off_of(this_month) + timedelta(hours=1))
+        releases.take(month=last_month)
+        assert releases.due() == [this_month]
+        with pytest.raises(Exception, match="is not over"), transaction.atomic():
+            releases.take(month=this_month)
+        expected = [
+            (row.field, row.dimension, row.p50, row.withheld_by) for row in Figure.objects.order_by(*ORDER)
+        ]
+        transaction.set_rollback(True)
+    with monkeypatch.context() as behind:
+        behind.setattr(releases, "now", lambda: releases.cut_off_of(last_month) - timedelta(hours=23))
+        assert last_month not in releases.due()
+        with pytest.raises(releases.MonthNotOver):
+            releases.take(month=last_month)
+    releases.take(month=last_month)
+    assert [
+        (row.field, row.dimension, row.p50, row.withheld_by) for row in Figure.objects.order_by(*ORDER)
+    ] == expected
 
 
 def test_a_gap_before_a_release_is_never_filled() -> None:

@@ -29,6 +29,12 @@ LIBRARY = """
     VALUES ('r1', 'Title', 'Words', 'OPERATIONS', 'SOP', 'https://files.example.com/', now());
     INSERT INTO "ResourceDownload" (id, "memberId", "resourceId") VALUES ('d1', 'm1', 'r1');
 """
+BENCHMARKS = """
+    INSERT INTO "Member" (id, "updatedAt") VALUES ('m1', now());
+    INSERT INTO "BenchmarkSubmission" (id, "memberId", category, data, "updatedAt") VALUES
+      ('b1', 'm1', 'BUSINESS', '{"gross_margin_percent": 40}', now()),
+      ('b2', 'm1', 'OPERATIONAL', '{"domains_per_client": 3}', now());
+"""
 DATA_API = """
     DO $$ DECLARE name text; BEGIN
       FOREACH name IN ARRAY ARRAY['anon', 'authenticated', 'service_role'] LOOP
@@ -579,6 +585,39 @@ DAMAGES: dict[str, Damage] = {
         "ledger figures",
         "member m1: total_points 25 → 30",
         is_curable=False,
+    ),
+    "a row that is dated in the future": Damage(
+        LEDGER
+        + """SET LOCAL session_replication_role TO replica;
+        INSERT INTO "PointTransaction" (id, "memberId", action, points, "createdAt")
+        VALUES ('p2', 'm1', 'intro_completed', 5, '55840-01-01');
+        SET LOCAL session_replication_role TO origin""",
+        "ledger figures",
+        "member m1: row p2 is dated in the future, 55840-01-01 00:00:00",
+        is_curable=False,
+    ),
+    "answers that were written past the trigger": Damage(
+        BENCHMARKS
+        + """SET LOCAL session_replication_role TO replica;
+        UPDATE "BenchmarkSubmission" SET data = '{"gross_margin_percent": 41}' WHERE category = 'BUSINESS';
+        SET LOCAL session_replication_role TO origin""",
+        "benchmark history",
+        "BUSINESS: 1 of what was submitted is not what the newest version says",
+    ),
+    "answers that came past the trigger": Damage(
+        """SET LOCAL session_replication_role TO replica;"""
+        + BENCHMARKS
+        + "SET LOCAL session_replication_role TO origin",
+        "benchmark history",
+        "OPERATIONAL: 1 of what was submitted is not what the newest version says",
+    ),
+    "answers that went past the trigger": Damage(
+        BENCHMARKS
+        + """SET LOCAL session_replication_role TO replica;
+        DELETE FROM "BenchmarkSubmission" WHERE category = 'OPERATIONAL';
+        SET LOCAL session_replication_role TO origin""",
+        "benchmark history",
+        "OPERATIONAL: 1 of what was submitted is not what the newest version says",
     ),
     # what is tried
     "a session in which no trigger fires": Damage(

@@ -299,7 +299,6 @@ def test_signing_in_changes_the_session_s_key(mia: Member) -> None:
     assert Client(HTTP_COOKIE=f"sessionid={planted}").get("/membership/").status_code == 302
 
 
-@pytest.mark.django_db(databases=[])
 def test_two_first_sign_ins_at_once_make_one_account(migrated: Database) -> None:
     with migrated.as_django_connection() as connection:
         member = Member.objects.using("scratch").create(email="mia@acme.example")

@@ -3,8 +3,11 @@
 from collections.abc import Callable
 
 import pytest
+from django_otp.oath import TOTP
+from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from tests.browser import Visitor
+from tests.browser import Visitor, serving
+from tests.databases import Database
 from tests.factories import AccountFactory, AdminFactory, MemberFactory, hashed
 
 pytestmark = pytest.mark.any_server
@@ -116,3 +119,42 @@ def test_django_s_admin_works_under_the_policy(visitor: Visitor) -> None:
     page.get_by_text("was added successfully").wait_for()
     visitor.open("/admin/accounts/account/")
     visitor.picture("admin-accounts")
+
+
+def test_where_one_is_signed_in(new_visitor: NewVisitor) -> None:
+    member = new_visitor()
+    member.sign_in(MemberFactory.create())
+    member.open("/sessions/")
+    member.inspect("sessions")
+    staff = new_visitor()
+    staff.sign_in(AccountFactory.create(is_staff=True, is_superuser=True))
+    staff.open("/admin/sessions/")
+    staff.inspect("staff-sessions")
+
+
+def test_the_second_factor(new_visitor: NewVisitor, served_database: Database) -> None:
+    """Set up, with a wrong code first; the recovery codes; and asked for at the next sign-in."""
+    visitor = new_visitor()
+    with serving(served_database) as visitor.address:
+        set_up_second_factor(visitor)
+
+
+def set_up_second_factor(visitor: Visitor) -> None:
+    account = AccountFactory.create(is_staff=True, is_superuser=True)
+    visitor.sign_in(account)
+    visitor.open("/admin/")
+    visitor.inspect("second-factor-begun")
+    visitor.page.get_by_label("Code").fill("000000")
+    visitor.page.get_by_role("button", name="Continue").click()
+    visitor.inspect("second-factor-wrong")
+    device = TOTPDevice.objects.get(user=account)
+    TOTPDevice.objects.update(throttling_failure_count=0, throttling_failure_timestamp=None)
+    code = TOTP(device.bin_key, device.step, device.t0, device.digits, device.drift).token()
+    visitor.page.get_by_label("Code").fill(f"{code:06}")
+    visitor.page.get_by_role("button", name="Continue").click()
+    visitor.page.get_by_text("The second factor is set up.").wait_for()
+    visitor.inspect("second-factor-codes")
+    visitor.context.clear_cookies()
+    visitor.sign_in(account)
+    visitor.open("/admin/")
+    visitor.inspect("second-factor-asked-for")

@@ -3,19 +3,24 @@
 # ruff: noqa: E501  # what is asked for, in one line each
 
 import logging
-from collections.abc import Callable
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import pytest
-from django.db import DataError, IntegrityError, OperationalError, transaction
+from django.db import DataError, IntegrityError, OperationalError, connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest
 from django.test import Client
-from django.urls import path
+from django.urls import get_resolver, path
 
-from council import logs, outage, urls, views
-from council.models import Member
+from council import auth, logs, outage, throttle, urls, views
+from council.accounts.models import Account
+from council.models import Member, StripeEvent
 from council.wsgi import application
+from tests import fuzz
 from tests.factories import AdminFactory, MemberFactory, hashed
 
 pytestmark = [pytest.mark.django_db, pytest.mark.any_server]
@@ -185,38 +190,38 @@ def _broken_page(settings: Any) -> None:
     )
 
 
-def written(capsys: pytest.CaptureFixture[str], record: logging.LogRecord) -> str:
-    return logs.Formatter().format(record)
+@pytest.fixture
+def log_lines() -> Iterator[list[str]]:
+    """Everything that is logged, as it is written."""
+    lines: list[str] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(self.format(record))
+
+    handler = Keep()
+    handler.setFormatter(logs.Formatter())
+    logging.getLogger().addHandler(handler)
+    yield lines
+    logging.getLogger().removeHandler(handler)
 
 
 @pytest.mark.usefixtures("_broken_page")
 @pytest.mark.parametrize("what", ERRORS)
 def test_an_error_leaves_its_place_and_nothing_of_what_was_sent(
-    what: str, mia: Member, caplog: pytest.LogCaptureFixture
+    what: str, mia: Member, log_lines: list[str]
 ) -> None:
     Member.objects.update(password_hash=hashed(SECRET))
     browser = Client(raise_request_exception=False)
     browser.post("/sign-in/", {"email": "mia@acme.example", "password": SECRET})
-    formatted: list[str] = []
-
-    class Keep(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            formatted.append(self.format(record))
-
-    handler = Keep()
-    handler.setFormatter(logs.Formatter())
-    logging.getLogger().addHandler(handler)
-    try:
-        response = browser.post(
-            f"/broken/{what}/?token={SECRET}",
-            {"password": SECRET, "answer": SECRET},
-            HTTP_AUTHORIZATION=f"Bearer {SECRET}",
-            HTTP_COOKIE=f"sessionid={browser.cookies['sessionid'].value}; x={SECRET}",
-        )
-    finally:
-        logging.getLogger().removeHandler(handler)
+    response = browser.post(
+        f"/broken/{what}/?token={SECRET}",
+        {"password": SECRET, "answer": SECRET},
+        HTTP_AUTHORIZATION=f"Bearer {SECRET}",
+        HTTP_COOKIE=f"sessionid={browser.cookies['sessionid'].value}; x={SECRET}",
+    )
     assert response.status_code == 500
-    text = "\n".join(formatted)
+    text = "\n".join(log_lines)
     assert SECRET not in text
     assert "mia@acme.example" not in text
     request_id = response.headers["X-Request-ID"]
@@ -226,6 +231,59 @@ def test_an_error_leaves_its_place_and_nothing_of_what_was_sent(
         in text
     )
     assert 'test_requests.py", line' in text
+
+
+# What is asked before a page begins, and what a page asks to begin with.
+LETS_IN = re.compile(r'FROM "(django_session|council_account|Member|Admin)"|council_signinfailures')
+SIGN_OUT = {"council:sign-out", "council:sessions", "admin:logout", "admin:sessions"}
+KEPT_FIELDS = re.compile(r"(TOTAL|INITIAL|MIN_NUM|MAX_NUM)_FORMS$|^action$|^_selected_action$")
+
+
+def test_no_address_leaves_in_the_log_what_was_sent_or_stored(
+    mia: Member, sam: Account, sams_browser: Client, log_lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each page is read, and its form sent with a marked secret, while the database refuses, with words that quote it.
+
+    Those of members and the doors once more while it does not.
+    """
+    monkeypatch.setattr(throttle, "MAX_POSTS", 10_000)
+    Member.objects.update(first_name=SECRET, company=SECRET, password_hash=hashed(SECRET))
+    StripeEvent.objects.create(event_id=SECRET, type=SECRET, payload={"secret": SECRET})
+    members_browser = Client()
+    members_browser.force_login(auth._account(member=mia))
+    stranger = Client()
+    for browser in (sams_browser, members_browser, stranger):
+        browser.raise_request_exception = False
+
+    def refuse(execute: Any, sql: Any, *given: Any) -> Any:
+        if LETS_IN.search(str(sql)):
+            return execute(sql, *given)
+        raise DataError(f"invalid input: {SECRET}") from ValueError(SECRET)
+
+    statuses: Counter[int] = Counter()
+    for address in fuzz.addresses(get_resolver()):
+        path = address.format % dict.fromkeys(address.parameters, mia.pk)
+        is_door = address.name in {"council:sign-in", "admin:login", "admin:second-factor"}
+        browser = stranger if is_door else sams_browser if path.startswith("/admin/") else members_browser
+        form = fuzz.Forms()
+        if browser is not sams_browser:
+            with suppress(UnicodeDecodeError, AttributeError):
+                form.feed(browser.get(path).content.decode())
+        filled = {key: value if KEPT_FIELDS.search(key) else SECRET for key, value in form.fields.items()}
+        sent = {"email": SECRET, "password": SECRET, "code": SECRET, "reason": SECRET} | filled
+        for is_refused in (True, False):
+            if not is_refused and (browser is sams_browser or address.name in SIGN_OUT):
+                continue
+            with connection.execute_wrapper(refuse) if is_refused else nullcontext():
+                for response in (
+                    browser.get(path, {"q": SECRET}),
+                    browser.post(f"{path}?token={SECRET}", sent, HTTP_AUTHORIZATION=SECRET),
+                ):
+                    statuses[response.status_code] += 1
+    assert statuses[500] > 100, statuses
+    assert statuses[200] > 10, statuses
+    assert len(log_lines) > 100
+    assert [line for line in log_lines if SECRET in line] == []
 
 
 def test_a_log_line_is_one_line_whatever_the_path() -> None:

@@ -1,9 +1,11 @@
 """The second factor of staff, and where an account is signed in."""
 
 import re
+from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django_otp.oath import TOTP
 from django_otp.plugins.otp_static.models import StaticDevice
@@ -129,6 +131,30 @@ def test_the_list_of_accounts_resets_it_and_no_superuser_s_by_a_super_admin(ada:
     sign_in().post("/admin/accounts/account/", form)
     assert [device.user for device in TOTPDevice.objects.all()] == [sam]
     assert AuditLog.objects.get(action="SECOND_FACTOR_RESET").performed_by == ada.pk
+
+
+@pytest.mark.usefixtures("_required")
+def test_where_no_super_admin_is_left_the_command_resets_it(ada: Admin, mia: Member) -> None:
+    browser = sign_in()
+    set_up(browser)
+    mia_s = auth._account(member=mia)
+    output = StringIO()
+    call_command("reset_second_factor", "ADA@council.example", stdout=output)
+    assert "ADA@council.example sets up another app at the next sign-in." in output.getvalue()
+    entry = AuditLog.objects.get(action="SECOND_FACTOR_RESET")
+    account = Account.objects.get(admin=ada)
+    assert (entry.entity_id, entry.performed_by) == (str(account.pk), "reset_second_factor")
+    assert browser.get("/admin/").status_code == 302
+    assert "Take a picture" in sign_in().get(PAGE).content.decode()
+    TOTPDevice.objects.all().delete()
+    for name, words in {
+        account.username: "has no second factor yet",
+        "nobody": "No accounts of staff are named nobody",
+        mia_s.username: "No accounts of staff",
+    }.items():
+        with pytest.raises(CommandError, match=words):
+            call_command("reset_second_factor", name)
+    assert AuditLog.objects.filter(action="SECOND_FACTOR_RESET").count() == 1
 
 
 def test_no_page_shows_a_key(sams_browser: Client) -> None:

@@ -280,7 +280,6 @@ print(len(allowed))
 @pytest.mark.parametrize(
     ("email", "limit"), [("mia@acme.example", 5), ("m{thread}{number}@acme.example", 50)]
 )
-@pytest.mark.django_db(databases=[])
 def test_processes_that_try_all_at_once_try_no_more_between_them(
     migrated: Database, email: str, limit: int
 ) -> None:

@@ -44,6 +44,41 @@ def test_every_entry_is_on_one_page_newest_first(
     assert len(found) == 11
 
 
+def test_entries_without_a_date_that_python_has_are_on_one_page_each(
+    mia: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many to each as make several pages. They are older than the rule that refuses them."""
+    monkeypatch.setattr(ledger, "PAGE_ROWS", 3)
+    expected = at_one_moment(mia, 4)
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        for number, moment in enumerate(
+            ["infinity", "55840-01-01", "9999-12-25", "0900-01-01", "0044-03-15 BC", "-infinity"]
+        ):
+            cursor.execute(
+                """INSERT INTO "PointTransaction" (id, "memberId", action, points, "createdAt")
+                SELECT %(name)s || '_' || n, %(member)s, 'x', 1, %(moment)s FROM generate_series(1, 7) AS n
+                RETURNING id""",
+                {"name": f"c{9 - number}", "member": mia.pk, "moment": moment},
+            )
+            expected |= {row[0] for row in cursor.fetchall()}
+        cursor.execute("SET LOCAL session_replication_role = origin")
+        cursor.execute(
+            """SELECT id FROM "PointTransaction" WHERE "memberId" = %s ORDER BY "createdAt" DESC, id DESC""",
+            [mia.pk],
+        )
+        ordered = [row[0] for row in cursor.fetchall()]
+    found: list[str] = []
+    place, pages = None, 0
+    while pages == 0 or (place and pages < 30):
+        page = ledger.history(member=mia, after=place)
+        found += [entry.pk for entry in page.entries]
+        place = page.next_place and Place.read(str(page.next_place))
+        pages += 1
+    assert found == ordered
+    assert (set(found), len(found)) == (expected, 4 + 6 * 7)
+
+
 def test_a_page_is_one_query(mia: Member) -> None:
     at_one_moment(mia, 60)
     with CaptureQueriesContext(connection) as queries:

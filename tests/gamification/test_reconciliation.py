@@ -1,6 +1,7 @@
 """Reconciliation: what a superuser has bent is found, said, and put right."""
 
-from datetime import UTC, date, datetime
+import importlib
+from datetime import UTC, date, datetime, timedelta
 from io import StringIO
 
 import pytest
@@ -9,7 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from council.models import AuditLog, Member
-from gamification import reconciliation
+from gamification import ledger, reconciliation
 from tests.databases import Database
 from tests.factories import MemberFactory, PointTransactionFactory
 
@@ -67,7 +68,77 @@ def test_rows_that_were_written_with_the_triggers_off_are_a_difference(mia: Memb
         PointTransactionFactory.create(member=mia, points=7)
         cursor.execute("SET LOCAL session_replication_role = origin")
     [difference] = reconciliation.differences()
+    assert isinstance(difference, reconciliation.Difference)
     assert difference.expected.total_points == 7
+
+
+# As they may have been written before the database refused them.
+MISDATED = """
+    SET LOCAL session_replication_role = replica;
+    INSERT INTO "PointTransaction" (id, "memberId", action, points, metadata, "createdAt") VALUES
+      ('late1', '{member}', 'x', 3, NULL, now() AT TIME ZONE 'UTC' + interval '1 day'),
+      ('late2', '{member}', 'x', 4, (repeat('[', 3000) || repeat(']', 3000))::jsonb, '55840-01-01'),
+      ('late3', '{member}', 'x', -1, '"x"', 'infinity');
+    SET LOCAL session_replication_role = origin;
+    UPDATE "Member"
+       SET "totalPoints" = 31, "pointsMonth" = 'infinity', "monthPoints" = -1, "lastActiveAt" = '55840-01-01',
+           "currentStreak" = 1
+     WHERE id = '{member}'
+"""
+
+
+def write_misdated(member: Member) -> None:
+    PointTransactionFactory.create(member=member, points=25, created_at=TUESDAY)
+    with connection.cursor() as cursor:
+        cursor.execute(MISDATED.format(member=member.pk))
+
+
+def figures(member: Member) -> tuple[object, ...]:
+    member.refresh_from_db()
+    return (
+        member.total_points, member.points_month, member.month_points, member.last_active_at, member.current_streak
+    )  # fmt: skip
+
+
+def test_rows_of_the_future_are_marked_and_count_in_the_total_alone(mia: Member) -> None:
+    write_misdated(mia)
+    said = [str(each) for each in reconciliation.differences()]
+    assert f"{mia.pk}: row late2 is dated in the future, 55840-01-01 00:00:00" in said
+    assert len(list(reconciliation.repair())) == 3
+    assert figures(mia) == (31, date(2026, 11, 1), 25, TUESDAY, 1)
+    log = AuditLog.objects.filter(action="POINTS_RECONCILED")
+    assert {row.entity_id for row in log} == {mia.pk}
+    assert len(log) == 3
+    # and what comes goes on from there
+    wednesday = TUESDAY + timedelta(days=1)
+    PointTransactionFactory.create(member=mia, points=5, created_at=wednesday)
+    assert figures(mia) == (36, date(2026, 11, 1), 30, wednesday, 2)
+    PointTransactionFactory.create(member=mia, points=5, created_at=TUESDAY - timedelta(days=1))
+    assert figures(mia) == (41, date(2026, 11, 1), 35, wednesday, 3)
+    assert list(reconciliation.differences()) == list(reconciliation.repair()) == []
+    assert len(ledger.history(member=mia).entries) == 6
+
+
+def test_the_migration_marks_what_was_there_before_the_rule(mia: Member, carl: Member) -> None:
+    write_misdated(mia)
+    PointTransactionFactory.create(member=carl, created_at=TUESDAY)
+    before = figures(carl)
+    migration = importlib.import_module("gamification.migrations.0032_mark_misdated")
+    with connection.cursor() as cursor:
+        cursor.execute(migration.MARK, {"keys": [mia.pk, carl.pk]})
+    assert figures(mia) == (31, date(2026, 11, 1), 25, TUESDAY, 1)
+    assert figures(carl) == before
+    assert list(reconciliation.differences()) == []
+
+
+def test_a_member_who_has_rows_of_the_future_alone_has_no_month_and_no_streak(mia: Member) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(MISDATED.format(member=mia.pk))
+    assert len(list(reconciliation.repair())) == 3
+    assert figures(mia) == (6, None, 0, None, 0)
+    assert list(reconciliation.differences()) == []
+    Member.objects.filter(pk=mia.pk).update(id="another")
+    assert list(reconciliation.differences()) == []
 
 
 def test_members_are_compared_in_batches(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +148,7 @@ def test_members_are_compared_in_batches(db: None, monkeypatch: pytest.MonkeyPat
     with CaptureQueriesContext(connection) as queries:
         found = {difference.member_id for difference in reconciliation.differences()}
     assert found == {members[n].pk for n in (0, 3, 7)}
-    assert len(queries) == 2 * 3 + 1
+    assert len(queries) == 1 + 2 * 3 + 1
 
 
 def test_the_command_says_what_differs_with_the_exit_status_1_and_repairs_when_told(bent: Member) -> None:

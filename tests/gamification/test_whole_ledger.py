@@ -39,6 +39,13 @@ INSERT INTO disguise VALUES (1)
 """
 GONE = """WITH gone AS (DELETE FROM "Member" WHERE id = 'ann' RETURNING id)"""
 MOVE = f"""{GONE} UPDATE "PointTransaction" SET "memberId" = '{{to}}' WHERE "memberId" = 'ann'"""
+# On the way of a row that is given its key, as the database does for the gateway's.
+KEY = """
+    CREATE FUNCTION pg_temp.later() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {change}; RETURN NEW; END $$;
+    CREATE TRIGGER zzz BEFORE UPDATE ON "PointTransaction" FOR EACH ROW EXECUTE FUNCTION pg_temp.later();
+    INSERT INTO "PointTransaction" (id, "memberId", action, points, metadata)
+    VALUES ('x', 'ann', 'resource_download', 5, '{{"resourceId": "r1"}}')
+"""
 WAYS = {
     "a plain change": 'UPDATE "PointTransaction" SET points = 9',
     "a plain removal": """DELETE FROM "PointTransaction" WHERE id = 'a1'""",
@@ -96,6 +103,29 @@ WAYS = {
         BEGIN NEW."createdAt" = '2999-01-01'; RETURN NEW; END $$;
         CREATE TRIGGER zzz BEFORE INSERT ON "PointTransaction" FOR EACH ROW EXECUTE FUNCTION pg_temp.later();
         INSERT INTO "PointTransaction" (id, "memberId", action, points) VALUES ('x', 'ann', 'x', 1)""",
+    "marked as dated in the future": """UPDATE "PointTransaction" SET "isMisdated" = true WHERE id = 'a1'""",
+    "marked from the start": """
+        INSERT INTO "PointTransaction" (id, "memberId", action, points, "isMisdated") VALUES ('x', 'ann', 'x', 1, true)""",
+    "marked on the way of a key": KEY.format(change='NEW."isMisdated" = true'),
+    "another key on the way of a key": KEY.format(
+        change="""NEW."idempotencyKey" = 'resource_download:bob:r1'"""
+    ),
+    "points on the way of a key": KEY.format(change="NEW.points = 9"),
+    "a conflict that gives a key": """
+        INSERT INTO "PointTransaction" (id, "memberId", action, points) VALUES ('a1', 'ann', 'x', 9)
+        ON CONFLICT (id) DO UPDATE SET "idempotencyKey" = 'resource_download:ann:r1'""",
+    "a view over it": """
+        CREATE TEMPORARY VIEW own AS SELECT * FROM "PointTransaction"; UPDATE own SET points = 9""",
+    "a new id and a row in one statement": """
+        WITH renamed AS (UPDATE "Member" SET id = 'anne' WHERE id = 'ann')
+        INSERT INTO "PointTransaction" (id, "memberId", action, points) VALUES ('x', 'anne', 'x', 1)""",
+    "the member goes, and a row comes": f"""
+        {GONE} INSERT INTO "PointTransaction" (id, "memberId", action, points) VALUES ('x', 'ann', 'x', 1)""",
+    "the member is put back before the rows go": """
+        CREATE FUNCTION pg_temp.back() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN INSERT INTO "Member" SELECT OLD.*; RETURN NULL; END $$;
+        CREATE TRIGGER "AAA" AFTER DELETE ON "Member" FOR EACH ROW EXECUTE FUNCTION pg_temp.back();
+        DELETE FROM "Member" WHERE id = 'ann'""",
     "changed on the way of a new id": """
         CREATE FUNCTION pg_temp.later() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN NEW.points = 9; RETURN NEW; END $$;
@@ -108,6 +138,7 @@ REFUSALS = (
     errors.CheckViolation,
     errors.InsufficientPrivilege,
     errors.UniqueViolation,
+    errors.ForeignKeyViolation,
     errors.ProgramLimitExceeded,
 )
 

@@ -21,12 +21,12 @@ class Command(BaseCommand):
         parser.add_argument("--repair", action="store_true", help="Give members the ledger's figures.")
 
     def handle(self, *args: Any, repair: bool, **options: Any) -> None:
-        found = 0
+        found: set[str] = set()
         with failures.said(connection, command="reconcile_points"):
             for difference in reconciliation.repair() if repair else reconciliation.differences():
-                found += 1
+                found.add(difference.member_id)
                 self.stdout.write(str(difference))
-        members = "1 member" if found == 1 else f"{found} members"
+        members = "1 member" if len(found) == 1 else f"{len(found)} members"
         if not found:
             self.stdout.write("Every member's figures are the ledger's.")
         elif repair:

@@ -19,11 +19,16 @@ from tests.benchmarks.attack.trials import Tally
 from tests.performance.measuring import table
 
 CHUNK = 25
+LIMITED = ("number", "choice", "band", "type", "dissolved team", "flags")
 COLUMNS = {
     "number": "number, k-1",
     "number by few": "by 3 colluders",
     "choice": "choice, k-1",
     "band": "band, k-1",
+    "band by few": "band, by 3",
+    "type": "type, k-1",
+    "dissolved team": "dissolved team",
+    "flags": "flags",
     "round number": "round number",
     "round number, draws known": "draws known",
 }
@@ -75,8 +80,8 @@ def main() -> None:
     published = 100 * ours.known["large cells published"] / ours.known["large cells"]
     print(f"The median of 30 companies is off by {median:.1f} % (median), {high:.1f} % (95th percentile).")
     print(f"Of the cells with 12 companies or more, {published:.1f} % are published.")
-    missed = [what for what in ("number by few",) if ours.known[what]]
-    missed += [what for what in ("number", "choice", "band") if ours.percent(what) > 2]
+    missed = [what for what in ("number by few", "band by few") if ours.known[what]]
+    missed += [what for what in LIMITED if ours.percent(what) > 2]
     missed += ["median"] * (median > 5) + ["95th percentile"] * (high > 12) + ["published"] * (published < 90)
     if missed:
         sys.exit(f"Missed: {', '.join(missed)}.")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tests.benchmarks.attack.seen import BAND, WHOLE, Company, Knowledge, Scheme, Seen
+from tests.benchmarks.attack.seen import BAND, TYPE, WHOLE, Company, Knowledge, Scheme, Seen
 
 Numbers = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -184,13 +184,22 @@ def answers(counted: Numbers, candidates: Numbers, scheme: Scheme) -> Numbers:
     return found
 
 
-def is_swap_possible(seen: Sequence[Seen], known: Knowledge, own: dict[int, Company], other: int) -> bool:
+def is_swap_possible(
+    seen: Sequence[Seen],
+    known: Knowledge,
+    own: dict[int, Company],
+    other: int,
+    dimensions: Sequence[str] = (WHOLE, BAND, TYPE),
+) -> bool:
     """Tell whether the releases would be the same if the target had said what another company said, and the reverse.
 
-    Who does not know the other's answers cannot tell the two cases apart.
+    Who does not know the other's answers cannot tell the two cases apart. With one dimension alone, it is the two
+    companies' groups that are exchanged: their numbers then stand in the groups of the other.
     """
     for cell in seen:
         if not cell.is_new or cell.quantiles is None or cell.month not in known.others:
+            continue
+        if cell.dimension not in dimensions:
             continue
         month = known.others[cell.month]
         mine, theirs = own[cell.month], month.get(other)
@@ -249,13 +258,15 @@ def shares_agree(shown: dict[int, int], counts: Counts, scheme: Scheme) -> bool:
     return True
 
 
-def possible_bands(seen: Sequence[Seen], known: Knowledge, own: Company, bands: int) -> set[int]:
-    """List the revenue bands in which the target may have been counted, by counts and figures of the groups."""
-    found = set(range(bands))
+def possible_groups(
+    seen: Sequence[Seen], known: Knowledge, own: Company, groups: int, dimension: str = BAND
+) -> set[int]:
+    """List the bands or types in which the target may have been counted, by counts and figures of the groups."""
+    found = set(range(groups))
     for cell in seen:
-        if not cell.is_new or cell.dimension != BAND or cell.month not in known.others:
+        if not cell.is_new or cell.dimension != dimension or cell.month not in known.others:
             continue
-        inside = [other.number for other in known.others[cell.month].values() if other.band in cell.bands]
+        inside = [other.number for other in known.others[cell.month].values() if is_in(other, cell)]
         fits = {}
         for is_inside in (True, False):
             numbers = np.array([*inside, own.number] if is_inside else inside)
@@ -267,5 +278,54 @@ def possible_bands(seen: Sequence[Seen], known: Knowledge, own: Company, bands: 
                     or bool(possible(cell, numbers[:-1], numbers[-1:], known.scheme).all())
                 )
             )
-        found = {band for band in found if fits[band in cell.bands]}
+        found = {group for group in found if fits[group in cell.bands]}
+    return found
+
+
+def of_copies(seen: Sequence[Seen], known: Knowledge, candidates: Numbers, copies: int) -> Flags:
+    """Tell which answers are possible for a target that is counted several times over, each time moved by itself.
+
+    So it is where a team dissolves, and all of its people send its answers again. The attacker knows what all others
+    answered, and nobody's draws. Whatever they were, the answer of a rank lies between what it is with all answers
+    moved down and with all moved up.
+    """
+    scheme, found = known.scheme, np.ones(len(candidates), bool)
+    low_own, high_own = moved(candidates, scheme, sign=-1), moved(candidates, scheme, sign=1)
+    for cell in seen:
+        if (
+            not cell.is_new
+            or cell.quantiles is None
+            or cell.month not in known.others
+            or cell.dimension != WHOLE
+        ):
+            continue
+        others = np.sort([other.number for other in known.true[cell.month].values()])
+        edges = np.full(copies, np.inf)
+        bounds = [np.concatenate([-edges, moved(others, scheme, sign=sign), edges]) for sign in (-1, 1)]
+        for name, figure in cell.quantiles.items():
+            low, high = before_rounding(figure, scheme)
+            fits = np.zeros(len(candidates), bool)
+            for window in windows(name, len(others) + copies, scheme):
+                least, most = (
+                    np.mean([np.clip(own, edge[rank], edge[rank + copies]) for rank in window], axis=0)
+                    for own, edge in zip((low_own, high_own), bounds, strict=True)
+                )
+                fits |= (most >= low) & (least <= high)
+            found &= fits
+    return found
+
+
+def of_flags(live: Seen, others: Numbers, candidates: Numbers) -> Flags:
+    """Tell which answers are possible where a flag says whether a trial answer is far outside the live quartiles.
+
+    Two bisections, with as many trial answers as it takes, give the quartiles to the digit.
+    """
+    bounds = np.concatenate([[-np.inf], np.sort(others), [np.inf]])
+    found = np.ones(len(candidates), bool)
+    for name, figure in (live.quantiles or {}).items():
+        position = PLACES[name] * len(others)
+        below, share = int(np.floor(position)), position % 1
+        above = min(below + 1, len(others))
+        first, second = (np.clip(candidates, bounds[rank], bounds[rank + 1]) for rank in (below, above))
+        found &= abs(first * (1 - share) + second * share - figure) <= SLACK * abs(figure) + 1e-9
     return found

@@ -23,6 +23,9 @@ class Policy:
     rules: Rules = disclosure.RULES
     are_counts_exact: bool = False
     is_naive: bool = False
+    are_flags_live: bool = (
+        False  # and told: a trial answer shows where everybody's answers lie at this moment
+    )
     step: float = 0.1
     choices: int = 5
 

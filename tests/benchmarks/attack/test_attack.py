@@ -38,12 +38,17 @@ def test_the_attacker_imports_nothing_of_the_code_that_publishes(module: str) ->
 
 def test_nobody_is_found_under_the_rules() -> None:
     tally = trials.attack(Policy(), trials=50, seed=11)
-    assert {what: tally.known[what] for what in ("number", "number by few", "choice", "band")} == {
-        "number": 0,
-        "number by few": 0,
-        "choice": 0,
-        "band": 0,
-    }
+    for what in (
+        "number",
+        "number by few",
+        "choice",
+        "band",
+        "band by few",
+        "type",
+        "dissolved team",
+        "flags",
+    ):
+        assert tally.known[what] == 0, what
     assert tally.known["large cells published"] > 0.9 * tally.known["large cells"]
 
 
@@ -52,8 +57,12 @@ def test_nobody_is_found_under_the_rules() -> None:
     [
         (trials.NAIVE, {"number": 70, "number by few": 20, "choice": 70, "band": 30}),
         (trials.THRESHOLDS_ONLY, {"number": 40, "number by few": 5, "choice": 50, "band": 15}),
-        (trials.RULES_OFF["answers moved"], {"number": 5}),
-        (trials.RULES_OFF["choices counted as others"], {"choice": 50, "band": 10}),
+        (trials.RULES_OFF["answers moved"], {"number": 5, "dissolved team": 5}),
+        (
+            trials.RULES_OFF["choices counted as others"],
+            {"choice": 50, "band": 10, "type": 10, "band by few": 5},
+        ),
+        (trials.RULES_OFF["flags by the last release"], {"flags": 10}),
         (trials.without_draws(trials.RULES_OFF["E24 steps"]), {"number": 30}),
         (trials.without_draws(trials.RULES_OFF["counts as 10+"]), {"band": 30}),
     ],
@@ -62,6 +71,7 @@ def test_nobody_is_found_under_the_rules() -> None:
         "thresholds",
         "not moved",
         "choices as they are",
+        "flags by live answers",
         "key known, not rounded",
         "key known, counted",
     ],

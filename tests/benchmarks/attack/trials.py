@@ -1,4 +1,4 @@
-"""Random populations, what an attacker learns of them, and what honest readers still get."""
+"""What an attacker learns of random populations, and what honest readers still get."""
 
 import random
 from collections import defaultdict
@@ -9,10 +9,12 @@ import numpy as np
 
 from benchmarks.disclosure import RULES
 from tests.benchmarks.attack import attacker
-from tests.benchmarks.attack.publisher import BANDS, Draws, Policy, Publisher, counted
-from tests.benchmarks.attack.seen import Company, Knowledge, Scheme, Seen
+from tests.benchmarks.attack.populations import Population, candidates, rounds
+from tests.benchmarks.attack.publisher import BANDS, TYPES, Draws, Policy, Publisher, counted
+from tests.benchmarks.attack.seen import BAND, TYPE, WHOLE, Company, Knowledge, Scheme, Seen
 
 MONTHS = 12
+CERTAIN = 0.8 + 1e-9
 
 RULES_OFF: dict[str, Policy] = {
     "answers moved": Policy(replace(RULES, max_move=0)),
@@ -28,6 +30,7 @@ RULES_OFF: dict[str, Policy] = {
     "counts as 10+": Policy(are_counts_exact=True),
     "shares to 10 %": Policy(replace(RULES, share_step=1)),
     "no share above 80 %": Policy(replace(RULES, max_share=100)),
+    "flags by the last release": Policy(are_flags_live=True),
 }
 NAIVE = Policy(
     replace(
@@ -62,61 +65,6 @@ def without_draws(policy: Policy) -> Policy:
 
 
 @dataclass
-class Population:
-    """Companies that come, change and leave, with answers as people give them: rounded, heaped, skewed."""
-
-    source: random.Random
-    size: int
-    is_counted: bool
-    digits: int | None
-    median: float
-    spread: float
-    heaps: tuple[float, ...]
-    weights: tuple[float, ...]
-
-    @classmethod
-    def make(cls, seed: int, *, size: int | None = None) -> "Population":
-        source = random.Random(seed)
-        shares = [source.random() ** 2 + 0.02 for _ in range(7)]
-        return cls(
-            source=source,
-            size=size or round(5 * 60 ** source.random()),
-            is_counted=source.random() < 0.25,
-            digits=source.choice([None, 1, 2, 2, 3]),
-            median=10 ** source.uniform(0.5, 5),
-            spread=source.choice([0.05, 0.15, 0.3, 0.5, 0.8]),
-            heaps=tuple(source.choice([0.75, 0.8, 1, 1, 1, 1.2, 1.25]) for _ in range(4))
-            if source.random() < 0.3
-            else (),
-            weights=tuple(shares),
-        )
-
-    def number(self) -> float:
-        if self.is_counted:
-            middle = 2 * max(self.median, 1) ** 0.25  # 2 to 36 of something
-            return float(min(round(middle * self.source.lognormvariate(0, min(self.spread, 0.5))), 500))
-        if self.heaps and self.source.random() < 0.7:
-            value = self.median * self.source.choice(self.heaps)
-        else:
-            value = self.median * self.source.lognormvariate(0, self.spread)
-        if self.digits is None or not value:
-            return round(value, 2)
-        return float(f"{value:.{self.digits - 1}e}")
-
-    def company(self) -> Company:
-        pick = self.source.choices
-        return Company(
-            number=self.number(),
-            choice=pick(range(5), self.weights[:5])[0],
-            band=pick(range(7), self.weights)[0],
-            type=pick(range(5), self.weights[2:])[0],
-        )
-
-    def draws(self) -> Draws:
-        return Draws(*(self.source.random() for _ in range(4)))
-
-
-@dataclass
 class Outcome:
     """What one trial came to, for one target."""
 
@@ -129,32 +77,10 @@ class Outcome:
     is_round_known_with_draws: bool = False
     choice_certainty: float = 0.0
     band_certainty: float = 0.0
-
-
-def candidates(population: Population, value: float) -> attacker.Numbers:
-    """List the answers that somebody might have given: every one that may be, close ones closely."""
-    if population.is_counted:
-        return np.arange(0, 501, dtype=float)
-    base = value or population.median
-    near_zero = np.arange(0, 0.31, 0.02)
-    return np.unique(
-        np.concatenate(
-            [near_zero, [value], base * np.exp(np.linspace(-4, 4, 161)), base * np.linspace(0.8, 1.25, 46)]
-        )
-    )
-
-
-def rounds(value: float, digits: int) -> list[float]:
-    """List round numbers about a value: of one digit 10, 20, 30 and so on, of two 10, 11, 12."""
-    if not value:
-        return [0.0]
-    power = np.floor(np.log10(value)) - digits + 1
-    mantissa = round(value / 10.0**power)
-    return [
-        float(f"{(mantissa + more) * 10.0**power:.{digits - 1}e}")
-        for more in range(-10, 11)
-        if mantissa + more > 0
-    ]
+    type_certainty: float = 0.0
+    is_band_known_by_few: bool = False
+    is_number_known_of_copies: bool = False
+    is_number_known_by_flags: bool = False
 
 
 def is_known(found: attacker.Numbers, value: float) -> bool:
@@ -177,15 +103,26 @@ class Game:
     fits: attacker.Flags  # which of those are still possible
     seen: list[Seen] = field(default_factory=list)
     owns: dict[int, Company] = field(default_factory=dict)
+    flags: list[tuple[Seen, attacker.Numbers]] = field(default_factory=list)  # with the others' answers
     large_cells: int = 0
     large_cells_published: int = 0
 
 
-TARGET, COLLUDERS = 0, (1, 2, 3, 4)  # the attacker's own company, and three more
+TARGET, COLLUDERS = (
+    0,
+    (1, 2, 3, 4),
+)  # the attacker's own company, and three more; or four accounts of one attacker
+COPIES = 3
 
 
-def play(seed: int, policy: Policy, *, size: int | None = None, months: int = MONTHS) -> Game:
-    """Release a population month by month, with an attacker who answers to find out more in half of the games."""
+def play(
+    seed: int, policy: Policy, *, size: int | None = None, months: int = MONTHS, copies: int = 1
+) -> Game:
+    """Release a population month by month, with an attacker who answers to find out more in half of the games.
+
+    In half of those the attacker's accounts also come and go: two releases, with and without them, tell more than one.
+    `copies`: the target was a team, which has dissolved, and so many of its people have sent its answers again.
+    """
     population = Population.make(seed, size=size)
     source = random.Random(seed + 1)
     policy = replace(policy, step=1.0 if population.is_counted else 0.1)
@@ -208,6 +145,8 @@ def play(seed: int, policy: Policy, *, size: int | None = None, months: int = MO
         counted_spots,
         fits=np.ones(len(counted_spots), bool),
     )
+    again = {-number: population.draws() for number in range(1, copies)}
+    away: dict[int, Company] = {}
     last: dict[int, tuple[Company, Company]] = {}
     for month in range(months):
         now = {
@@ -219,17 +158,28 @@ def play(seed: int, policy: Policy, *, size: int | None = None, months: int = MO
         last = {name: (one, now[name]) for name, one in true.items()}
         if month < arrives:
             del now[TARGET]
+        elif again:
+            now |= {name: counted(mine, drawn, policy) for name, drawn in again.items()}
         cells = list(publisher.take(month, now))
         game.seen += cells
         if TARGET in now:
             game.owns[month] = now[TARGET]
             game.known.true[month] = {name: one for name, one in true.items() if name != TARGET}
-            game.known.others[month] = {name: one for name, one in now.items() if name != TARGET}
-            possible = attacker.contributions(cells, game.known, own, counted_spots[game.fits])
-            game.fits[game.fits] = possible
+            game.known.others[month] = {
+                name: one for name, one in now.items() if name != TARGET and name not in again
+            }
+            if policy.are_flags_live:
+                game.flags.append(flagged(month, true))
+            if not again:
+                possible = attacker.contributions(cells, game.known, own, counted_spots[game.fits])
+                game.fits[game.fits] = possible
+        true |= away
+        away.clear()
         churn(population, source, true, draws)
         if is_active and game.fits.any():
             probe(source, true, counted_spots[game.fits])
+            if seed % 2 and month % 2:
+                away = {name: true.pop(name) for name in COLLUDERS if name in true}
     game.large_cells, game.large_cells_published = publisher.large_cells, publisher.large_cells_published
     return game
 
@@ -241,7 +191,23 @@ def trial(seed: int, policy: Policy, *, size: int | None = None) -> Outcome:
     if any(cell.month in game.owns for cell in game.seen):
         conclude_number(game, outcome)
         conclude_choices(game, outcome)
+        conclude_groups(game, outcome)
+        if game.flags:
+            fits = np.logical_and.reduce(
+                [attacker.of_flags(live, others, game.spots) for live, others in game.flags]
+            )
+            outcome.is_number_known_by_flags = is_known(game.spots[fits], game.mine.number)
+    if not policy.is_naive:
+        outcome.is_number_known_of_copies = is_known_of_copies(seed, policy, size=size)
     return outcome
+
+
+def is_known_of_copies(seed: int, policy: Policy, *, size: int | None = None) -> bool:
+    """Attack a team that has dissolved, all of whose people have sent its answers again."""
+    game = play(seed, policy, size=size, copies=COPIES)
+    found = game.spots[attacker.of_copies(game.seen, game.known, game.spots, COPIES)]
+    assert game.mine.number in found, f"seed {seed}: the attacker of copies excludes the truth"
+    return is_known(found, game.mine.number)
 
 
 def conclude_number(game: Game, outcome: Outcome) -> None:
@@ -273,9 +239,30 @@ def conclude_choices(game: Game, outcome: Outcome) -> None:
     reports = attacker.possible_choices(game.seen, game.known, game.own)
     assert game.own.choice in reports, f"seed {game.seed}: the attacker excludes the true choice"
     outcome.choice_certainty = attacker.choice_certainty(reports, game.scheme)
-    bands = attacker.possible_bands(game.seen, game.known, game.own, len(BANDS))
-    assert game.own.band in bands, f"seed {game.seed}: the attacker excludes the true band"
-    outcome.band_certainty = attacker.choice_certainty(bands, replace(game.scheme, choices=len(BANDS)))
+
+
+def conclude_groups(game: Game, outcome: Outcome) -> None:
+    certainty = {}
+    for dimension, groups, own in ((BAND, len(BANDS), game.own.band), (TYPE, len(TYPES), game.own.type)):
+        found = attacker.possible_groups(game.seen, game.known, game.own, groups, dimension)
+        assert own in found, f"seed {game.seed}: the attacker excludes the true {dimension}"
+        certainty[dimension] = attacker.choice_certainty(found, replace(game.scheme, choices=groups))
+    outcome.band_certainty, outcome.type_certainty = certainty[BAND], certainty[TYPE]
+    if outcome.band_certainty > CERTAIN:
+        outcome.is_band_known_by_few = not any(
+            one.band != game.mine.band
+            and attacker.is_swap_possible(game.seen, game.known, game.owns, name, [BAND])
+            for name, one in game.true.items()
+            if name not in {TARGET, *COLLUDERS}
+        )
+
+
+def flagged(month: int, true: dict[int, Company]) -> tuple[Seen, attacker.Numbers]:
+    """Give what flags by live answers come to: the quartiles of what everybody answers at this moment."""
+    numbers = [one.number for one in true.values()]
+    low, high = (float(value) for value in np.percentile(numbers, [25, 75]))
+    others = np.array([one.number for name, one in true.items() if name != TARGET])
+    return Seen(month, WHOLE, (), month, 10, quantiles={"p25": low, "p75": high}), others
 
 
 def drawing(seed: int) -> Callable[[int, str, tuple[int, ...], str], float]:
@@ -334,10 +321,14 @@ class Tally:
         self.known["number by few"] += outcome.is_number_known_by_few
         self.known["round number"] += outcome.is_round_known
         self.known["round number, draws known"] += outcome.is_round_known_with_draws
-        self.known["choice"] += outcome.choice_certainty > 0.8 + 1e-9
+        self.known["choice"] += outcome.choice_certainty > CERTAIN
         self.known["large cells"] += outcome.large_cells
         self.known["large cells published"] += outcome.large_cells_published
-        self.known["band"] += outcome.band_certainty > 0.8 + 1e-9
+        self.known["band"] += outcome.band_certainty > CERTAIN
+        self.known["band by few"] += outcome.is_band_known_by_few
+        self.known["type"] += outcome.type_certainty > CERTAIN
+        self.known["dissolved team"] += outcome.is_number_known_of_copies
+        self.known["flags"] += outcome.is_number_known_by_flags
 
     def percent(self, what: str) -> float:
         return 100 * self.known[what] / self.trials if self.trials else 0.0

@@ -1,0 +1,85 @@
+"""What must be so about benchmarks: checks of `manage.py verify_schema`. They count, and name nobody."""
+
+import time
+from collections.abc import Iterator
+from itertools import islice
+
+from council import verification
+from council.verification import Database, Finding, failed, note
+from gamification import reconciliation
+
+SAMPLE_MEMBERS = 2_000
+SAMPLE_SECONDS = 1.0
+BATCH_MEMBERS = 500
+
+# Of the members: what they answer now, or nothing, beside the newest version.
+DIFFERING = """
+SELECT coalesce(submission."memberId", version."memberId") AS member_id,
+       coalesce(submission.category, version.category) AS category,
+       CASE WHEN submission.id IS NOT NULL THEN benchmark_answers(submission.data) END AS answers,
+       coalesce(version.number, 0) AS number
+  FROM (SELECT *
+          FROM "BenchmarkSubmission"
+         WHERE {members}) AS submission
+  FULL JOIN (SELECT DISTINCT ON ("memberId", category) *
+               FROM "BenchmarkVersion"
+              WHERE {members}
+              ORDER BY "memberId", category, number DESC) AS version
+    ON version."memberId" = submission."memberId" AND version.category = submission.category
+ WHERE CASE WHEN submission.id IS NULL THEN NOT version."isWithdrawn"
+            WHEN version.id IS NULL OR version."isWithdrawn" THEN true
+            ELSE version.data - 'version' IS DISTINCT FROM benchmark_answers(submission.data) - 'version' END
+"""
+COUNT = f"""
+SELECT category::text, count(*)
+  FROM ({DIFFERING.format(members='"memberId" = ANY(%(ids)s)')}) AS differing
+ GROUP BY category
+ ORDER BY category
+"""  # noqa: S608  # our own text
+CURE = f"""\
+INSERT INTO "BenchmarkVersion" ("memberId", category, number, data, "isWithdrawn", "companyKey", "recordedAt")
+SELECT member.id, differing.category, differing.number + 1, coalesce(answers, '{{}}'), answers IS NULL,
+       coalesce('team:' || "teamId", 'customer:' || "stripeCustomerId", 'member:' || member.id),
+       now() AT TIME ZONE 'UTC'
+  FROM ({DIFFERING.format(members="true").strip()}) AS differing
+  JOIN "Member" AS member ON member.id = differing.member_id;"""  # noqa: S608
+
+
+@verification.register("benchmark history", own_transactions=True)
+def history(database: Database) -> Iterator[Finding]:
+    """The newest version of what a member answers is what the submission says.
+
+    Of members drawn at random, as many as a second allows and 2,000 at most; of all of them with `--full`. A batch is a
+    transaction, so that none is open for long.
+    """
+    compared, wrong, is_sample = 0, dict[str, int](), False
+    deadline = time.monotonic() + SAMPLE_SECONDS
+    for ids in _batches(database):
+        if not database.is_full and compared and time.monotonic() > deadline:
+            is_sample = True
+            break
+        with database.transaction():
+            for category, number in database.rows(COUNT, ids=ids):
+                wrong[category] = wrong.get(category, 0) + number
+        compared += len(ids)
+    is_sample = is_sample or (not database.is_full and compared >= SAMPLE_MEMBERS)
+    for category, number in wrong.items():
+        yield failed(f"{category}: {number} of what was submitted is not what the newest version says", CURE)
+    yield note(f"of {compared:,} members, {'a sample; --full compares all' if is_sample else 'all'}")
+
+
+def _batches(database: Database) -> Iterator[list[str]]:
+    if not database.is_full:
+        with database.transaction():
+            ids = iter(reconciliation.draw(SAMPLE_MEMBERS))
+        while batch := list(islice(ids, BATCH_MEMBERS)):
+            yield batch
+        return
+    after = ""
+    while True:
+        with database.transaction():
+            batch = reconciliation.next_batch(after)
+        if not batch:
+            return
+        yield batch
+        after = batch[-1]
