@@ -18,6 +18,7 @@ DOCUMENTS = [
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",
     GUIDE,
+    ROOT / "docs/migrating.md",
     ROOT / "docs/measured.md",
 ]
 CODE = ["manage.py", "council", "gamification", "resources", "benchmarks"]
