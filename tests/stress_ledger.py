@@ -57,7 +57,7 @@ SELECT 'm' || n, 'ACTIVE', now() FROM generate_series(0, %s - 1) AS n ON CONFLIC
 INSERT = """
 INSERT INTO "PointTransaction" (id, "memberId", action, points, "createdAt", "idempotencyKey")
 SELECT gen_random_uuid(), row.member, row.action, row.points,
-       date_trunc('day', now() AT TIME ZONE 'UTC') - row.days * interval '1 day' + interval '9 hours', row.key
+       now() AT TIME ZONE 'UTC' - row.days * interval '1 day', row.key
   FROM unnest(%s::text[], %s::text[], %s::int[], %s::int[], %s::text[]) AS row (member, action, points, days, key)
 """
 # Not points_by_ledger, and not its way to count: a streak goes on from one active day to the next while there is no
