@@ -25,6 +25,8 @@ from council.postgres import embedded
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRATCH = "scratch"
+# Keys of advisory locks, by which the workers of a run agree on who makes the template and who drops it.
+MAKER_OF_TEMPLATE, USERS_OF_TEMPLATE = 7_240_001, 7_240_002
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -204,33 +206,39 @@ def scratch(database: Database) -> Iterator[BaseDatabaseWrapper]:
 def migrated_template(django_db_blocker: pytest.FixtureRequest, testrun_uid: str) -> Iterator[str]:
     """A database with all migrations applied, that others are copied from. One worker makes it, the last drops it."""
     database = Database("council_template")
-    users = sql.Literal(database.name)
     with (
         django_db_blocker.unblock(),  # type: ignore[attr-defined]
         psycopg.connect(url("postgres"), autocommit=True) as session,
     ):
-        session.execute(sql.SQL("SELECT pg_advisory_lock(hashtext({}))").format(users))
-        made = session.execute(
-            "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s",
-            [database.name],
-        ).fetchone()
-        if made != (testrun_uid,):
-            database.drop()
-            database.create()
-            with database.as_django_connection():
-                migrate()
-            session.execute(
-                sql.SQL("COMMENT ON DATABASE {} IS {}").format(
-                    sql.Identifier(database.name), sql.Literal(testrun_uid)
+        with _only_one(session):
+            made = session.execute(
+                "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s",
+                [database.name],
+            ).fetchone()
+            if made != (testrun_uid,):
+                database.drop()
+                database.create()
+                with database.as_django_connection():
+                    migrate()
+                session.execute(
+                    sql.SQL("COMMENT ON DATABASE {} IS {}").format(
+                        sql.Identifier(database.name), sql.Literal(testrun_uid)
+                    )
                 )
-            )
-        session.execute(sql.SQL("SELECT pg_advisory_lock_shared(hashtext({}))").format(users))
-        session.execute(sql.SQL("SELECT pg_advisory_unlock(hashtext({}))").format(users))
+            session.execute("SELECT pg_advisory_lock_shared(%s)", [USERS_OF_TEMPLATE])
         yield database.name
-        session.execute(sql.SQL("SELECT pg_advisory_unlock_shared(hashtext({}))").format(users))
-        last = session.execute(sql.SQL("SELECT pg_try_advisory_lock(hashtext({}))").format(users)).fetchone()
-        if last == (True,):
-            database.drop()
+        with _only_one(session):
+            session.execute("SELECT pg_advisory_unlock_shared(%s)", [USERS_OF_TEMPLATE])
+            if session.execute("SELECT pg_try_advisory_lock(%s)", [USERS_OF_TEMPLATE]).fetchone() == (True,):
+                database.drop()
+
+
+@contextmanager
+def _only_one(session: psycopg.Connection) -> Iterator[None]:
+    """Have the other workers wait that come to the same place."""
+    session.execute("SELECT pg_advisory_lock(%s)", [MAKER_OF_TEMPLATE])
+    yield
+    session.execute("SELECT pg_advisory_unlock(%s)", [MAKER_OF_TEMPLATE])
 
 
 @pytest.fixture(scope="session")
