@@ -633,7 +633,7 @@ def test_a_plan_made_for_many_rows_is_right_for_one(ledger: Database) -> None:
         )
         add(session, "m1", 25, id="a")
 
-    [plan] = [plan for plan in plans if "FROM new_rows) AS rows" in plan]  # of the totals
+    [plan] = [plan for plan in plans if "FROM new_rows) AS entries" in plan]  # of the totals
     assert "rows=10000" in plan, "not the plan of the many rows"
     assert plan.count("Sort  (") == 1
     assert "Hash" not in plan
