@@ -26,9 +26,8 @@ class UpdateInBatches(Operation):
 
     `sql` gets the keys of a batch as %(keys)s, when their rows are locked. Batches are sized by the clock, so that
     each holds its rows for about 10 ms whatever they cost; `batch_rows` is the most that one has. The statement has to
-    leave a row alone that needs nothing, since a run that was cut short begins anew, and to change nothing without
-    keys, as that is timed, too. Rows that somebody else has locked come later: nobody waits for more than a batch, and
-    the batch for nobody. Reversing does nothing.
+    leave a row alone that needs nothing, since a run that was cut short begins anew. Rows that somebody else has locked
+    come later: nobody waits for more than a batch, and the batch for nobody. Reversing does nothing.
     """
 
     atomic = False
@@ -107,21 +106,23 @@ class _Table:
         self.most_rows = batch_rows
         self.rows = min(FIRST_ROWS, batch_rows)
         self.names = _names(connection, model)
-        self.seconds_without_rows = min(self._run([])[1] for _ in range(3))
+        self.seconds_without_rows = 0.0
+        self.last: tuple[int, float] | None = None
 
     def update(self, keys: list[Any]) -> list[Any]:
         """Update a batch. Returns the keys that were left out, as somebody else has locked them."""
         locked, seconds = self._run(keys)
         if locked:
             self._adapt(len(locked), seconds)
-        return [key for key in keys if key not in set(locked)]
+        done = set(locked)
+        return [key for key in keys if key not in done]
 
     def _run(self, keys: list[Any]) -> tuple[list[Any], float]:
         """Lock the rows and run the statement on those that were free. Returns their keys, and how long that took."""
         with transaction.atomic(using=self.connection.alias):
             began = time.monotonic()
             locked = self._keys(LOCK, keys=keys)
-            if locked or not keys:
+            if locked:
                 with self.connection.cursor() as cursor:
                     cursor.execute(self.sql, {"keys": locked})
             return locked, time.monotonic() - began
@@ -129,11 +130,13 @@ class _Table:
     def _adapt(self, rows: int, seconds: float) -> None:
         """Size the next batch by what one has taken: at most twice as large, as fewer rows tell less.
 
-        What the statement takes for no row at all does not count, as it takes that for one row, too: planning, a scan,
-        the way to the server, a busy machine. It is measured again where a batch seems too slow.
+        What does not depend on the number of rows does not count, as one row takes that, too: planning, a scan, the way
+        to the server, a busy machine. Two batches of different sizes tell it.
         """
-        if seconds > HELD_SECONDS:
-            self.seconds_without_rows = self._run([])[1]
+        if self.last and self.last[0] != rows:
+            a_row = max(0.0, (seconds - self.last[1]) / (rows - self.last[0]))
+            self.seconds_without_rows = max(0.0, seconds - a_row * rows)
+        self.last = (rows, seconds)
         work = max(seconds - self.seconds_without_rows, 1e-6)
         wanted = int(rows * HELD_SECONDS / work)
         self.rows = max(1, min(wanted, 2 * rows, self.most_rows))

@@ -115,7 +115,9 @@ def test_a_place_that_is_none_leads_back(visitor: Visitor, busy: Member) -> None
 def test_the_leaderboard_marks_the_member_in_it(visitor: Visitor, leaders: list[Member]) -> None:
     visitor.sign_in(leaders[5])
     visitor.open("/leaderboard/")
-    assert visitor.page.locator("tr[aria-current]").all_inner_texts() == ["5\tFay Moreau You\nPillar\n\t89,500"]
+    assert visitor.page.locator("tr[aria-current]").all_inner_texts() == [
+        "5\tFay Moreau You\nPillar\n\t89,500"
+    ]
     visitor.inspect("leaderboard-month")
     visitor.page.get_by_role("link", name="All time").click()
     visitor.page.wait_for_url("**/leaderboard/?period=all")
