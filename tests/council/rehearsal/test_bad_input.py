@@ -18,6 +18,9 @@ pytestmark = pytest.mark.any_server
 
 SPARSE_BYTES = 1 << 40
 
+# pg_restore reads tables side by side: it may find the end amid one's rows, or look for one that is beyond it.
+CUT_SHORT = "short cannot be restored: could not "
+
 
 def refused(*arguments: str | Path, words: str) -> str:
     """Run the command in this process, where it has to refuse, and give its words."""
@@ -137,7 +140,7 @@ def test_a_dump_that_is_cut_short_is_refused_and_the_copy_removed(
         short,
         "--on",
         place.url,
-        words="short is cut short" if kind == "plain" else "end of file",
+        words="short is cut short" if kind == "plain" else CUT_SHORT,
     )
 
     assert place.fetch(THINGS) == [(0,)]
@@ -153,7 +156,7 @@ def test_a_dump_that_is_cut_short_is_refused_beside_what_the_server_refuses(
     whole = dump(gateway, tmp_path / "whole", "--format=custom", "--compress=0").read_bytes()
     (tmp_path / "short").write_bytes(whole[: whole.rindex(b"m400@example.com")])
 
-    refused("--from-dump", tmp_path / "short", "--on", place.url, words="end of file")
+    refused("--from-dump", tmp_path / "short", "--on", place.url, words=CUT_SHORT)
 
     assert place.fetch(THINGS) == [(0,)]
 
