@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 from urllib.parse import quote
 
 import psycopg
@@ -25,8 +26,13 @@ from council.postgres import embedded
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRATCH = "scratch"
-# Keys of advisory locks, by which the workers of a run agree on who makes the template and who drops it.
-MAKER_OF_TEMPLATE, USERS_OF_TEMPLATE = 7_240_001, 7_240_002
+# Keys of advisory locks, by which the workers of a run agree on who makes a template and who drops them.
+MAKER_OF_TEMPLATES, USERS_OF_TEMPLATES = 7_240_001, 7_240_002
+
+# Processes that tests start keep the bytecode that they compile, also where the environment says not to:
+# each start takes two thirds of the time then.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -86,6 +92,11 @@ class Database:
         execute_on_server(
             sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(self.name))
         )
+
+    def become(self, template: str) -> None:
+        """Make it anew, as a copy of another."""
+        self.drop()
+        self.create(template=template)
 
     def connect(self, **options: str) -> psycopg.Connection:
         """Open a session in autocommit mode, as the gateway or an operator would have one."""
@@ -202,43 +213,80 @@ def scratch(database: Database) -> Iterator[BaseDatabaseWrapper]:
         yield connection
 
 
-@pytest.fixture(scope="session")
-def migrated_template(django_db_blocker: pytest.FixtureRequest, testrun_uid: str) -> Iterator[str]:
-    """A database with all migrations applied, that others are copied from. One worker makes it, the last drops it."""
-    database = Database("council_template")
-    with (
-        django_db_blocker.unblock(),  # type: ignore[attr-defined]
-        psycopg.connect(url("postgres"), autocommit=True) as session,
-    ):
-        with _only_one(session):
+class Templates:
+    """Databases that others are copied from. The worker that asks first makes one, the last to end drops them."""
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+
+    @contextmanager
+    def in_use(self) -> Iterator[Self]:
+        with psycopg.connect(url("postgres"), autocommit=True) as session:
+            session.execute("SELECT pg_advisory_lock_shared(%s)", [USERS_OF_TEMPLATES])
+            yield self
+            with _only_one(session):
+                session.execute("SELECT pg_advisory_unlock_shared(%s)", [USERS_OF_TEMPLATES])
+                if session.execute("SELECT pg_try_advisory_lock(%s)", [USERS_OF_TEMPLATES]).fetchone() == (
+                    True,
+                ):
+                    for (name,) in session.execute(
+                        "SELECT datname FROM pg_database WHERE datname LIKE 'council\\_template\\_%'"
+                    ).fetchall():
+                        Database(name).drop()
+
+    def get(self, name: str, fill: Callable[[Database], object]) -> str:
+        """Name a database that `fill` has filled in this run."""
+        database = Database(f"council_template_{name}")
+        with psycopg.connect(url("postgres"), autocommit=True) as session, _only_one(session):
             made = session.execute(
                 "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s",
                 [database.name],
             ).fetchone()
-            if made != (testrun_uid,):
+            if made != (self.run,):
                 database.drop()
                 database.create()
-                with database.as_django_connection():
-                    migrate()
+                fill(database)
                 session.execute(
                     sql.SQL("COMMENT ON DATABASE {} IS {}").format(
-                        sql.Identifier(database.name), sql.Literal(testrun_uid)
+                        sql.Identifier(database.name), sql.Literal(self.run)
                     )
                 )
-            session.execute("SELECT pg_advisory_lock_shared(%s)", [USERS_OF_TEMPLATE])
-        yield database.name
-        with _only_one(session):
-            session.execute("SELECT pg_advisory_unlock_shared(%s)", [USERS_OF_TEMPLATE])
-            if session.execute("SELECT pg_try_advisory_lock(%s)", [USERS_OF_TEMPLATE]).fetchone() == (True,):
-                database.drop()
+        return database.name
 
 
 @contextmanager
 def _only_one(session: psycopg.Connection) -> Iterator[None]:
     """Have the other workers wait that come to the same place."""
-    session.execute("SELECT pg_advisory_lock(%s)", [MAKER_OF_TEMPLATE])
+    session.execute("SELECT pg_advisory_lock(%s)", [MAKER_OF_TEMPLATES])
     yield
-    session.execute("SELECT pg_advisory_unlock(%s)", [MAKER_OF_TEMPLATE])
+    session.execute("SELECT pg_advisory_unlock(%s)", [MAKER_OF_TEMPLATES])
+
+
+@pytest.fixture(scope="session")
+def templates(django_db_blocker: pytest.FixtureRequest, testrun_uid: str) -> Iterator[Templates]:
+    with (
+        django_db_blocker.unblock(),  # type: ignore[attr-defined]
+        Templates(testrun_uid).in_use() as templates,
+    ):
+        yield templates
+
+
+def fill_to(*target: str, sql: str = "") -> Callable[[Database], None]:
+    """Fill a database by SQL, and migrate it, to a target or wholly."""
+
+    def fill(database: Database) -> None:
+        if sql:
+            database.execute(sql)
+        with database.as_django_connection():
+            migrate(*target)
+
+    return fill
+
+
+@pytest.fixture(scope="session")
+def migrated_template(templates: Templates) -> str:
+    """A database with all migrations applied."""
+    return templates.get("migrated", fill_to())
 
 
 @pytest.fixture(scope="session")

@@ -119,7 +119,7 @@ def test_an_old_history_that_stopped_on_the_way_goes_on(database: Database, appl
             migrate("accounts", target)
         database.execute(BEFORE.replace(":applied", str(applied)))
 
-        migrate()
+        migrate("accounts")
 
         assert database.fetch(TYPES)[0][1] == "accounts"
         assert len(database.fetch(TYPES)) == 1
@@ -131,6 +131,7 @@ def test_an_old_history_that_stopped_on_the_way_goes_on(database: Database, appl
         )
 
 
+@pytest.mark.any_server
 def test_killed_at_any_statement_it_is_finished_by_the_next(migrated: Database) -> None:
     """The work is a few statements among those that look: each of those that write is tried."""
     go_back(migrated)

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from django.db.migrations.loader import MigrationLoader
 
-from tests.databases import ROOT, Database
+from tests.databases import ROOT, Database, Templates, fill_to
 
 V1_SQL = (Path(__file__).resolve().parents[2] / "schema" / "v1.sql").read_text()
 MEMBERS = """
@@ -27,6 +27,20 @@ SELECT 'm' || n, 'm' || n || '@example.com', now() FROM generate_series(1, 100) 
 @pytest.fixture
 def v1(database: Database) -> Database:
     database.execute(V1_SQL + MEMBERS)
+    return database
+
+
+@pytest.fixture
+def adopted(database: Database, templates: Templates) -> Database:
+    """The gateway's database after the first migration, which takes it over."""
+    database.become(templates.get("adopted", fill_to("council", "0001", sql=V1_SQL + MEMBERS)))
+    return database
+
+
+@pytest.fixture
+def with_points(database: Database, templates: Templates) -> Database:
+    """The gateway's database with the columns for points, and without their index."""
+    database.become(templates.get("with_points", fill_to("council", "0005", sql=V1_SQL + MEMBERS)))
     return database
 
 
@@ -124,11 +138,10 @@ def test_a_reader_in_the_way_is_waited_for_outside_of_the_queue(
 
 
 def test_the_migration_goes_on_soon_after_the_end_of_what_was_in_the_way(
-    v1: Database, deploy: Callable[..., Deploy]
+    adopted: Database, deploy: Callable[..., Deploy]
 ) -> None:
-    assert v1.manage("migrate", "council", "0001").returncode == 0
-    with open_transaction(v1, READ):
-        run = deploy(v1, "council", "0005")
+    with open_transaction(adopted, READ):
+        run = deploy(adopted, "council", "0005")
         run.wait_for("waiting, ")
     ended = time.monotonic()
 
@@ -201,7 +214,7 @@ def test_a_prepared_transaction_is_named(v1: Database, deploy: Callable[..., Dep
 
 def test_a_time_out_in_the_queue_is_tried_again_whole(v1: Database, deploy: Callable[..., Deploy]) -> None:
     """The lock of RunSQL cannot be foreseen: the first attempt queues, for an instant, and holds no one up twice."""
-    assert v1.manage("migrate").returncode == 0
+    assert v1.manage("migrate", "sessions").returncode == 0
     with open_transaction(v1, "SELECT * FROM django_session", application_name="cart"):
         run = deploy(v1, "sessions", "zero", "--patience", "20s")
         run.wait_for("waiting, .*cart")
@@ -214,9 +227,9 @@ def test_a_second_migrate_waits_says_for_whom_and_finds_nothing_to_do(
     v1: Database, deploy: Callable[..., Deploy]
 ) -> None:
     with open_transaction(v1, READ):
-        first = deploy(v1)
+        first = deploy(v1, "council", "0005")
         first.wait_for("waiting, ")
-        second = deploy(v1)
+        second = deploy(v1, "council", "0005")
         second.wait_for(r"Waiting for another migrate, .* so far: pid \d+ \(postgres, from a local socket")
     assert first.finish() == 0, first.output
     assert second.finish() == 0, second.output
@@ -236,7 +249,7 @@ def test_two_started_together_on_an_empty_database_both_succeed_and_record_once(
 
 def test_a_second_migrate_gives_up_in_time(v1: Database, deploy: Callable[..., Deploy]) -> None:
     with open_transaction(v1, READ):
-        first = deploy(v1)
+        first = deploy(v1, "council", "0005")
         first.wait_for("waiting, ")
         second = deploy(v1, "--patience", "1s")
         assert second.finish() == 1
@@ -247,16 +260,15 @@ def test_a_second_migrate_gives_up_in_time(v1: Database, deploy: Callable[..., D
 
 @pytest.mark.parametrize("arguments", [["--plan"], ["--check"], ["--fake"]], ids=" ".join)
 def test_what_only_looks_takes_no_lock_and_waits_for_none(
-    v1: Database, deploy: Callable[..., Deploy], arguments: list[str]
+    adopted: Database, deploy: Callable[..., Deploy], arguments: list[str]
 ) -> None:
-    v1.manage("migrate", "council", "0001")
     with (
-        open_transaction(v1, 'LOCK TABLE "Member" IN ACCESS EXCLUSIVE MODE'),
-        v1.connect() as other,
+        open_transaction(adopted, 'LOCK TABLE "Member" IN ACCESS EXCLUSIVE MODE'),
+        adopted.connect() as other,
     ):
         other.execute("SELECT pg_advisory_lock(%s, %s)", [0x636F756E, 0x6D696772])
 
-        assert deploy(v1, *arguments).finish() == (1 if arguments == ["--check"] else 0)
+        assert deploy(adopted, *arguments).finish() == (1 if arguments == ["--check"] else 0)
 
 
 def test_a_plan_that_cannot_compare_the_baseline_goes_on_and_warns(v1: Database) -> None:
@@ -304,19 +316,23 @@ with connection.cursor() as cursor:
 
 
 def test_a_role_s_statement_timeout_kills_neither_builds_nor_validation(
-    v1: Database, deploy: Callable[..., Deploy]
+    with_points: Database, deploy: Callable[..., Deploy]
 ) -> None:
     """A writer that stays keeps the concurrent build waiting for longer than the time-out, which all else is within."""
-    assert v1.manage("migrate", "council", "0005").returncode == 0
     with open_transaction(
-        v1, """UPDATE "Member" SET company = 'x' WHERE id = 'm1'""", application_name="writer"
+        with_points, """UPDATE "Member" SET company = 'x' WHERE id = 'm1'""", application_name="writer"
     ):
-        run = deploy(v1, "council", "0006", DATABASE_URL=f"{v1.url}&options=-c%20statement_timeout%3D2s")
+        run = deploy(
+            with_points,
+            "council",
+            "0006",
+            DATABASE_URL=f"{with_points.url}&options=-c%20statement_timeout%3D2s",
+        )
         run.wait_for("waiting, .*writer")
         time.sleep(2)
         assert run.process.poll() is None, run.output
     assert run.finish() == 0, run.output
-    assert v1.fetch(
+    assert with_points.fetch(
         "SELECT indisvalid FROM pg_index WHERE indexrelid = '\"Member_totalPoints_idx\"'::regclass"
     ) == [(True,)]
 
@@ -341,21 +357,21 @@ def test_verbosity_0_is_silent(v1: Database) -> None:
     assert (result.stdout, result.stderr) == ("", "")
 
 
-def test_the_progress_of_a_build_is_told(v1: Database, deploy: Callable[..., Deploy]) -> None:
-    assert v1.manage("migrate", "council", "0005").returncode == 0
-    with open_transaction(v1, """UPDATE "Member" SET company = 'x' WHERE id = 'm1'""") as writer:
-        run = deploy(v1, "council", "0006")
+def test_the_progress_of_a_build_is_told(with_points: Database, deploy: Callable[..., Deploy]) -> None:
+    with open_transaction(with_points, """UPDATE "Member" SET company = 'x' WHERE id = 'm1'""") as writer:
+        run = deploy(with_points, "council", "0006")
         run.wait_for(
             rf"Member_totalPoints_idx: waiting for writers before build, .*waits for pid {writer.info.backend_pid}",
         )
     assert run.finish() == 0
 
 
-def test_an_old_snapshot_that_a_build_waits_for_is_named(v1: Database, deploy: Callable[..., Deploy]) -> None:
-    assert v1.manage("migrate", "council", "0005").returncode == 0
+def test_an_old_snapshot_that_a_build_waits_for_is_named(
+    with_points: Database, deploy: Callable[..., Deploy]
+) -> None:
     query = 'SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM "Team"'
-    with open_transaction(v1, query, application_name="long report"):
-        run = deploy(v1, "council", "0006")
+    with open_transaction(with_points, query, application_name="long report"):
+        run = deploy(with_points, "council", "0006")
         run.wait_for("waiting, .*long report")
         run.wait_for(
             r"Member_totalPoints_idx: waiting for old snapshots, 0 of \d+ \(0 %\), .*waits for pid \d+"
@@ -409,12 +425,14 @@ class QueueWatch:
 
 
 def test_a_lock_that_nobody_could_foresee_is_queued_for_once_and_then_waited_for_outside(
-    v1: Database, deploy: Callable[..., Deploy]
+    with_points: Database, deploy: Callable[..., Deploy]
 ) -> None:
-    assert v1.manage("migrate", "council", "0005").returncode == 0
-    with QueueWatch(v1) as queue, open_transaction(v1, READ, application_name="nightly report"):
+    with (
+        QueueWatch(with_points) as queue,
+        open_transaction(with_points, READ, application_name="nightly report"),
+    ):
         # Long enough for a loaded machine to see who blocks; the watch may miss it altogether.
-        run = deploy(v1, "third_party", "0001", "--lock-timeout", "500ms", **THIRD_PARTY)
+        run = deploy(with_points, "third_party", "0001", "--lock-timeout", "500ms", **THIRD_PARTY)
         run.wait_for("waiting, .*nightly report")
         time.sleep(4)
         assert run.process.poll() is None
@@ -425,12 +443,11 @@ def test_a_lock_that_nobody_could_foresee_is_queued_for_once_and_then_waited_for
 
 
 def test_a_lock_that_is_known_beforehand_is_not_queued_for_at_all(
-    v1: Database, deploy: Callable[..., Deploy]
+    adopted: Database, deploy: Callable[..., Deploy]
 ) -> None:
-    assert v1.manage("migrate", "council", "0001").returncode == 0
-    with QueueWatch(v1) as queue:
-        with open_transaction(v1, READ):
-            run = deploy(v1, "council", "0005")
+    with QueueWatch(adopted) as queue:
+        with open_transaction(adopted, READ):
+            run = deploy(adopted, "council", "0005")
             run.wait_for("waiting, ")
             time.sleep(1)
         assert run.finish() == 0, run.output

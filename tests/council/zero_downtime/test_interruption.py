@@ -9,10 +9,18 @@ from collections.abc import Callable
 import pytest
 
 from council.zero_downtime.interruption import interruptible
-from tests.council.zero_downtime.test_deploy import READ, Deploy, deploy, open_transaction, v1
+from tests.council.zero_downtime.test_deploy import (
+    READ,
+    Deploy,
+    adopted,
+    deploy,
+    open_transaction,
+    v1,
+    with_points,
+)
 from tests.databases import ROOT, Database
 
-__all__ = ["deploy", "v1"]
+__all__ = ["adopted", "deploy", "v1", "with_points"]
 
 SESSIONS = (
     "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name ~ '^council'"
@@ -41,47 +49,44 @@ def assert_no_session_is_left(database: Database) -> None:
     ids=["Ctrl-C", "SIGTERM", "SIGHUP"],
 )
 def test_a_migrate_that_waits_for_a_lock_leaves_nothing_of_the_migration(
-    v1: Database, deploy: Callable[..., Deploy], number: signal.Signals, name: str, status: int
+    adopted: Database, deploy: Callable[..., Deploy], number: signal.Signals, name: str, status: int
 ) -> None:
-    assert v1.manage("migrate", "council", "0001").returncode == 0
-    with open_transaction(v1, READ):
-        run = deploy(v1, "council", "0005")
+    with open_transaction(adopted, READ):
+        run = deploy(adopted, "council", "0005")
         run.wait_for("waiting, ")
         assert interrupt(run, number) == status
         assert f"{name}: council.0005_member_points was cut short. Nothing of it was kept." in run.output
         assert "0 of 1 migrations are done, 1 left." in run.output
-        assert_no_session_is_left(v1)
-    assert v1.manage("migrate", "council", "0005").returncode == 0
+        assert_no_session_is_left(adopted)
+    assert adopted.manage("migrate", "council", "0005").returncode == 0
 
 
 def test_an_index_build_is_cancelled_and_its_index_dropped(
-    v1: Database, deploy: Callable[..., Deploy]
+    with_points: Database, deploy: Callable[..., Deploy]
 ) -> None:
-    assert v1.manage("migrate", "council", "0005").returncode == 0
     snapshot = 'SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM "Team"'
-    with open_transaction(v1, snapshot):
-        run = deploy(v1, "council", "0006")
+    with open_transaction(with_points, snapshot):
+        run = deploy(with_points, "council", "0006")
         run.wait_for("waiting, ")
-        assert v1.fetch(INDEX) == [(False,)]
+        assert with_points.fetch(INDEX) == [(False,)]
         assert interrupt(run) == 130
         assert "Its finished steps are kept" in run.output
-        assert v1.fetch(INDEX) == []
-        assert_no_session_is_left(v1)
+        assert with_points.fetch(INDEX) == []
+        assert_no_session_is_left(with_points)
 
 
 def test_an_index_that_cannot_be_dropped_yet_is_left_to_the_next_run(
-    v1: Database, deploy: Callable[..., Deploy]
+    with_points: Database, deploy: Callable[..., Deploy]
 ) -> None:
-    assert v1.manage("migrate", "council", "0005").returncode == 0
-    with open_transaction(v1, """UPDATE "Member" SET company = 'x' WHERE id = 'm1'"""):
-        run = deploy(v1, "council", "0006")
+    with open_transaction(with_points, """UPDATE "Member" SET company = 'x' WHERE id = 'm1'"""):
+        run = deploy(with_points, "council", "0006")
         run.wait_for("waiting, ")
         assert interrupt(run) == 130
         assert "the next run drops what an unfinished index left" in run.output
-        assert_no_session_is_left(v1)
-        assert v1.fetch(INDEX) == [(False,)]
-    assert v1.manage("migrate", "council", "0006").returncode == 0
-    assert v1.fetch(INDEX) == [(True,)]
+        assert_no_session_is_left(with_points)
+        assert with_points.fetch(INDEX) == [(False,)]
+    assert with_points.manage("migrate", "council", "0006").returncode == 0
+    assert with_points.fetch(INDEX) == [(True,)]
 
 
 def test_a_migrate_that_waits_for_another_one_leaves_at_once(
@@ -112,11 +117,11 @@ def test_it_can_be_called_from_another_thread_than_the_main_one(v1: Database) ->
 import django, sys, threading
 django.setup()
 from django.core.management import call_command
-thread = threading.Thread(target=call_command, args=["migrate"], kwargs={"verbosity": 0})
+thread = threading.Thread(target=call_command, args=["migrate", "council"], kwargs={"verbosity": 0})
 thread.start()
 thread.join()
 """
     environment = v1.environment(DJANGO_SETTINGS_MODULE="council.settings")
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, check=True)
 
-    assert v1.fetch("SELECT 1 FROM django_migrations WHERE name = '0005_points_triggers'") == [(1,)]
+    assert v1.fetch("SELECT 1 FROM django_migrations WHERE name = '0006_member_points_index'") == [(1,)]

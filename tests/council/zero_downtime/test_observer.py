@@ -9,22 +9,29 @@ import pytest
 from django.db import connections
 
 from council.zero_downtime import blockers
-from tests.council.zero_downtime.test_deploy import READ, Deploy, deploy, open_transaction, v1
+from tests.council.zero_downtime.test_deploy import (
+    READ,
+    Deploy,
+    adopted,
+    deploy,
+    open_transaction,
+    v1,
+    with_points,
+)
 from tests.databases import SCRATCH, Database
 from tests.proxy import proxy
 
-__all__ = ["deploy", "v1"]
+__all__ = ["adopted", "deploy", "v1", "with_points"]
 
 OBSERVER = "council migrate observer"
 
 
 def test_an_observer_without_an_answer_holds_up_no_migration(
-    v1: Database, deploy: Callable[..., Deploy]
+    adopted: Database, deploy: Callable[..., Deploy]
 ) -> None:
-    assert v1.manage("migrate", "council", "0001").returncode == 0
-    with proxy(v1) as network:
-        with open_transaction(v1, READ):
-            run = deploy(v1, "council", "0005", DATABASE_URL=network.url)
+    with proxy(adopted) as network:
+        with open_transaction(adopted, READ):
+            run = deploy(adopted, "council", "0005", DATABASE_URL=network.url)
             run.wait_for("waiting, ")
             network.silent_to = OBSERVER.encode()
         assert run.finish(seconds=60) == 0, run.output
@@ -33,12 +40,13 @@ def test_an_observer_without_an_answer_holds_up_no_migration(
     assert "Applied council.0005_member_points" in run.output
 
 
-def test_an_observer_without_an_answer_holds_up_no_end(v1: Database, deploy: Callable[..., Deploy]) -> None:
+def test_an_observer_without_an_answer_holds_up_no_end(
+    with_points: Database, deploy: Callable[..., Deploy]
+) -> None:
     """While an index is built, the observer's thread alone asks."""
-    assert v1.manage("migrate", "council", "0005").returncode == 0
-    with proxy(v1) as network:
-        with open_transaction(v1, """UPDATE "Member" SET company = 'x' WHERE id = 'm1'"""):
-            run = deploy(v1, "council", "0006", DATABASE_URL=network.url)
+    with proxy(with_points) as network:
+        with open_transaction(with_points, """UPDATE "Member" SET company = 'x' WHERE id = 'm1'"""):
+            run = deploy(with_points, "council", "0006", DATABASE_URL=network.url)
             run.wait_for("waiting, ")
             network.silent_to = OBSERVER.encode()
         assert run.finish(seconds=60) == 0, run.output
@@ -46,12 +54,13 @@ def test_an_observer_without_an_answer_holds_up_no_end(v1: Database, deploy: Cal
     assert "Applied council.0006_member_points_index" in run.output
 
 
-def test_an_observer_that_was_terminated_stops_nothing(v1: Database, deploy: Callable[..., Deploy]) -> None:
-    assert v1.manage("migrate", "council", "0001").returncode == 0
-    with open_transaction(v1, READ):
-        run = deploy(v1, "council", "0005")
+def test_an_observer_that_was_terminated_stops_nothing(
+    adopted: Database, deploy: Callable[..., Deploy]
+) -> None:
+    with open_transaction(adopted, READ):
+        run = deploy(adopted, "council", "0005")
         run.wait_for("waiting, ")
-        v1.execute(
+        adopted.execute(
             f"""SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
                  WHERE datname = current_database() AND application_name = '{OBSERVER}'"""
         )

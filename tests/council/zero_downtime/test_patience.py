@@ -15,13 +15,15 @@ from tests.council.zero_downtime.test_deploy import (
     V1_SQL,
     Deploy,
     QueueWatch,
+    adopted,
     deploy,
     open_transaction,
     v1,
+    with_points,
 )
 from tests.databases import Database, server_of_its_own
 
-__all__ = ["deploy", "v1"]
+__all__ = ["adopted", "deploy", "v1", "with_points"]
 
 AUTOVACUUM = """
 SELECT pid FROM pg_stat_activity JOIN pg_stat_progress_vacuum USING (pid)
@@ -50,20 +52,21 @@ def test_a_superuser_s_migration_gets_past_an_autovacuum(deploy: Callable[..., D
         assert database.fetch(AUTOVACUUM) != worker
 
 
-def test_a_vacuum_by_hand_is_waited_for_and_named(v1: Database, deploy: Callable[..., Deploy]) -> None:
+def test_a_vacuum_by_hand_is_waited_for_and_named(adopted: Database, deploy: Callable[..., Deploy]) -> None:
     """PostgreSQL cancels autovacuums only."""
-    assert v1.manage("migrate", "council", "0001").returncode == 0
-    v1.execute('INSERT INTO "Member" (id, "updatedAt") SELECT n, now() FROM generate_series(1, 20000) AS n')
+    adopted.execute(
+        'INSERT INTO "Member" (id, "updatedAt") SELECT n, now() FROM generate_series(1, 20000) AS n'
+    )
 
     def clean(session: psycopg.Connection) -> None:
         with suppress(psycopg.errors.QueryCanceled):
             session.execute('VACUUM "Member"')
 
-    with v1.connect() as operator:
+    with adopted.connect() as operator:
         operator.execute("SET vacuum_cost_delay = '100ms'; SET vacuum_cost_limit = 1")
         vacuum = threading.Thread(target=clean, args=[operator])
         vacuum.start()
-        run = deploy(v1, "council", "0005")
+        run = deploy(adopted, "council", "0005")
         run.wait_for('waiting, .*holds SHARE UPDATE EXCLUSIVE on "Member"; query: VACUUM')
         assert run.process.poll() is None
         operator.cancel_safe()
@@ -72,13 +75,12 @@ def test_a_vacuum_by_hand_is_waited_for_and_named(v1: Database, deploy: Callable
 
 
 def test_beside_others_who_come_and_go_the_queue_is_theirs_for_most_of_the_time(
-    v1: Database, deploy: Callable[..., Deploy]
+    with_points: Database, deploy: Callable[..., Deploy]
 ) -> None:
-    assert v1.manage("migrate", "council", "0005").returncode == 0
     ended = threading.Event()
 
     def read_again_and_again() -> None:
-        with v1.connect() as session:
+        with with_points.connect() as session:
             while not ended.is_set():
                 with session.transaction():
                     session.execute('SELECT 1 FROM "Member" LIMIT 1')
@@ -89,8 +91,8 @@ def test_beside_others_who_come_and_go_the_queue_is_theirs_for_most_of_the_time(
         reader.start()
         time.sleep(0.1)
     try:
-        with QueueWatch(v1) as queue:
-            deploy(v1, "third_party", "0001", "--patience", "10s", **THIRD_PARTY).finish()
+        with QueueWatch(with_points) as queue:
+            deploy(with_points, "third_party", "0001", "--patience", "10s", **THIRD_PARTY).finish()
     finally:
         ended.set()
         for reader in readers:
@@ -100,12 +102,11 @@ def test_beside_others_who_come_and_go_the_queue_is_theirs_for_most_of_the_time(
 
 
 def test_a_session_is_not_ended_for_being_idle_while_it_waits(
-    v1: Database, deploy: Callable[..., Deploy]
+    adopted: Database, deploy: Callable[..., Deploy]
 ) -> None:
-    impatient = f"{v1.url}&options=-c%20idle_session_timeout%3D3s"
-    assert v1.manage("migrate", "council", "0001").returncode == 0
-    with open_transaction(v1, READ):
-        run = deploy(v1, "council", "0005", DATABASE_URL=impatient)
+    impatient = f"{adopted.url}&options=-c%20idle_session_timeout%3D3s"
+    with open_transaction(adopted, READ):
+        run = deploy(adopted, "council", "0005", DATABASE_URL=impatient)
         run.wait_for("waiting, ")
         time.sleep(4)
     assert run.finish() == 0, run.output
@@ -120,28 +121,27 @@ def test_fake_initial_is_as_patient(v1: Database, deploy: Callable[..., Deploy])
 
 @pytest.mark.parametrize("obstacle", ["a writer", "nobody"])
 def test_a_build_by_hand_is_waited_for_and_taken(
-    v1: Database, deploy: Callable[..., Deploy], obstacle: str
+    with_points: Database, deploy: Callable[..., Deploy], obstacle: str
 ) -> None:
     """Nobody: it has ended by the time that the migration looks."""
-    assert v1.manage("migrate", "council", "0005").returncode == 0
     build = 'CREATE INDEX CONCURRENTLY "Member_totalPoints_idx" ON "Member" ("totalPoints" DESC)'
     there = """SELECT indexrelid, indisvalid FROM pg_index WHERE indexrelid = '"Member_totalPoints_idx"'::regclass"""
-    with v1.connect() as operator:
+    with with_points.connect() as operator:
         if obstacle == "nobody":
             operator.execute(build)
-            run = deploy(v1, "council", "0006")
-            (by_hand,) = v1.fetch(there)
+            run = deploy(with_points, "council", "0006")
+            (by_hand,) = with_points.fetch(there)
         else:
-            with open_transaction(v1, 'LOCK TABLE "Member" IN ROW EXCLUSIVE MODE'):
+            with open_transaction(with_points, 'LOCK TABLE "Member" IN ROW EXCLUSIVE MODE'):
                 building = threading.Thread(target=operator.execute, args=[build.encode()])
                 building.start()
-                run = deploy(v1, "council", "0006")
+                run = deploy(with_points, "council", "0006")
                 run.wait_for("waiting, .*query: CREATE INDEX CONCURRENTLY")
-                ((index, _),) = v1.fetch(there)
+                ((index, _),) = with_points.fetch(there)
             building.join()
             by_hand = (index, True)
     assert run.finish() == 0, run.output
-    assert v1.fetch(there) == [by_hand]
+    assert with_points.fetch(there) == [by_hand]
 
 
 def test_patience_that_ends_in_a_migration_that_is_not_atomic_says_what_is_kept(
