@@ -1,7 +1,7 @@
 """What may be published of a cell, a field and a group of companies, so that nobody's answer is found out.
 
-Pure functions: the database counts and sorts (cells.py), these decide and round. `RULES` are in force; only the tests
-make others, to show what an attacker gains where a rule is missing (tests/benchmarks/attack/).
+Pure functions: the database counts and sorts (cells.py, moved_answers.py), these decide and round. `RULES` are in
+force; only the tests make others, to show what an attacker gains where a rule is missing (tests/benchmarks/attack/).
 
 Two rules hold whatever else is known, even if everybody's answers but one are, over any number of releases: a number is
 moved, and a choice may be counted as another, before anything is computed, always in the same way for one member. The
@@ -60,7 +60,7 @@ def moved(value: float, drawn: float, *, step: float, minimum: float, rules: Rul
     """Move an answer by up to 15 % of itself, or by up to `step` where that is more.
 
     `step` is 1 for numbers that are counted: 2 and 3 are further apart than 15 %. So whoever knew the moved answer
-    would still not know the true one to within 10 %. cells.py does the same in SQL.
+    would still not know the true one to within 10 %. moved_answers.py does the same in SQL.
     """
     if not rules.max_move:
         return value
@@ -71,7 +71,7 @@ def counted_as(choice: str, drawn: float, *, choices: Sequence[str], rules: Rule
     """Count one company in five under another choice, each of the others being as likely.
 
     So whoever knew under which choice a company is counted would know its answer with 80 % certainty and no more.
-    cells.py does the same in SQL.
+    moved_answers.py does the same in SQL.
     """
     if drawn >= rules.other_choice or len(choices) < 2:
         return choice

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, transaction
 
-from benchmarks import cells, disclosure
+from benchmarks import basis, cells, disclosure, moved_answers
 from benchmarks.cells import Place, Table, Wanted
 from benchmarks.definitions import Category, ChoiceField, NumberField
 from benchmarks.figures import Figure, Release, Rule
@@ -119,12 +119,12 @@ def take(*, month: date) -> Release | None:
         release = Release(month=month, cut_off=cut_off)
         if not _claim(release):
             return None
-        cells.prepare(release=release.pk, cut_off=cut_off)
-        cells.set_key(key)
+        basis.prepare(release=release.pk, cut_off=cut_off)
+        moved_answers.set_key(key)
         groups, rules = f"benchmark groups {month}", disclosure.RULES
         for category in Category:
             _choose(release, category, rules)
-        cells.make_groups(name=groups, source=cells.Source(chosen=release.pk), rules=rules)
+        cells.make_groups(name=groups, source=basis.Source(chosen=release.pk), rules=rules)
         for category in Category:
             Figure.objects.bulk_create(_Taking(release, category, key, groups, rules).figures())
     return release
@@ -156,8 +156,8 @@ def _choose(release: Release, category: Category, rules: disclosure.Rules) -> No
     """Choose the versions of a category: those of the cut-off, and for pay and fees those of 90 days before."""
     age = timedelta(days=settings.BENCHMARK_PAY_AGE_DAYS)
     for is_aged in (False, True):
-        if cells.fields(category, is_aged=is_aged):
-            cells.choose(
+        if basis.fields(category, is_aged=is_aged):
+            basis.choose(
                 release=release.pk,
                 category=category,
                 is_aged=is_aged,
@@ -186,7 +186,7 @@ class _Taking:
         table = cells.make_table(
             name=f"benchmark {self.category} {self.release.month}",
             groups=self.groups_table,
-            source=cells.Source(chosen=self.release.pk),
+            source=basis.Source(chosen=self.release.pk),
             category=self.category,
             rules=self.rules,
         )
@@ -264,11 +264,11 @@ class _Taking:
     def _changes_since(self, table: Table, as_of: date) -> Mapping[str, Sequence[cells.Change]]:
         """Compare with the answers that the release of another day was made from."""
         old = Release.objects.get(cut_off=datetime.combine(as_of, datetime.min.time(), UTC))
-        companies = tuple(cells.changed_companies(old=old.pk, new=self.release.pk, category=self.category))
+        companies = tuple(basis.changed_companies(old=old.pk, new=self.release.pk, category=self.category))
         tables = []
         for release in (old, self.release):
             name = f"since {as_of} {self.category} {self.release.month} {release.month}"
-            groups, source = f"{name} groups", cells.Source(release=release.pk, companies=companies)
+            groups, source = f"{name} groups", basis.Source(release=release.pk, companies=companies)
             cells.make_groups(name=groups, source=source, rules=self.rules)
             tables.append(
                 cells.make_table(
@@ -318,7 +318,7 @@ class _Taking:
         for name in disclosure.quantiles(companies, rules=self.rules):
             cell = (str(self.release.month), self.category, asked.name, place.dimension, *place.bands, name)
             ranks = disclosure.ranks(name, companies, disclosure.draw(self.key, *cell), rules=self.rules)
-            yield figure, name, cells.step(asked), Wanted(asked.name, place, companies, tuple(ranks))
+            yield figure, name, moved_answers.step(asked), Wanted(asked.name, place, companies, tuple(ranks))
 
     def _numbers(self, table: Table, wanted: Sequence[tuple[Figure, str, float, Wanted]]) -> Iterator[Figure]:
         answers = cells.neighbours(table, [cell for *_, cell in wanted])

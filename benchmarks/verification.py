@@ -1,16 +1,10 @@
 """What must be so about benchmarks: checks of `manage.py verify_schema`. They count, and name nobody."""
 
-import time
 from collections.abc import Iterator
-from itertools import islice
 
 from council import verification
 from council.verification import Database, Finding, failed, note
-from gamification import reconciliation
-
-SAMPLE_MEMBERS = 2_000
-SAMPLE_SECONDS = 1.0
-BATCH_MEMBERS = 500
+from gamification.verification import members
 
 # Of the members: what they answer now, or nothing, beside the newest version.
 DIFFERING = """
@@ -52,34 +46,11 @@ def history(database: Database) -> Iterator[Finding]:
     Of members drawn at random, as many as a second allows and 2,000 at most; of all of them with `--full`. A batch is a
     transaction, so that none is open for long.
     """
-    compared, wrong, is_sample = 0, dict[str, int](), False
-    deadline = time.monotonic() + SAMPLE_SECONDS
-    for ids in _batches(database):
-        if not database.is_full and compared and time.monotonic() > deadline:
-            is_sample = True
-            break
+    sample, wrong = members(database), dict[str, int]()
+    for ids in sample.batches():
         with database.transaction():
             for category, number in database.rows(COUNT, ids=ids):
                 wrong[category] = wrong.get(category, 0) + number
-        compared += len(ids)
-    is_sample = is_sample or (not database.is_full and compared >= SAMPLE_MEMBERS)
     for category, number in wrong.items():
         yield failed(f"{category}: {number} of what was submitted is not what the newest version says", CURE)
-    yield note(f"of {compared:,} members, {'a sample; --full compares all' if is_sample else 'all'}")
-
-
-def _batches(database: Database) -> Iterator[list[str]]:
-    if not database.is_full:
-        with database.transaction():
-            ids = iter(reconciliation.draw(SAMPLE_MEMBERS))
-        while batch := list(islice(ids, BATCH_MEMBERS)):
-            yield batch
-        return
-    after = ""
-    while True:
-        with database.transaction():
-            batch = reconciliation.next_batch(after)
-        if not batch:
-            return
-        yield batch
-        after = batch[-1]
+    yield note(f"of {sample.compared:,} members, {sample.extent}")

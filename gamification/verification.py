@@ -1,19 +1,16 @@
 """What must be so about points: checks of `manage.py verify_schema`."""
 
-import time
 from collections.abc import Iterator
-from itertools import islice
 
 from django.db import DatabaseError, IntegrityError, transaction
 
 from council import verification
 from council.postgres.fields import cuid
-from council.verification import Database, Finding, failed, first_line, note, warning
+from council.verification import Database, Finding, Sample, failed, first_line, note, warning
 from council.zero_downtime import failures
 from gamification import reconciliation
 
 SAMPLE_MEMBERS = 2_000
-SAMPLE_SECONDS = 1.0
 BATCH_MEMBERS = 500
 SHOWN = 5
 REPAIR = "manage.py reconcile_points --repair"
@@ -32,40 +29,26 @@ def figures(database: Database) -> Iterator[Finding]:
         yield failed(f"member {row}", REPAIR)
     if len(misdated) > SHOWN:
         yield failed(f"{len(misdated) - SHOWN} more rows are dated in the future", REPAIR)
-    compared, wrong = 0, []
-    if database.is_full:
-        for members, differences in _all(database):
-            compared += members
-            wrong += differences
-        extent = "all"
-    else:
+    sample, wrong = members(database), []
+    for ids in sample.batches():
         with database.transaction():
-            estimate = reconciliation.estimated_members()
-            drawn = reconciliation.draw(SAMPLE_MEMBERS)
-        ids, deadline = iter(drawn), time.monotonic() + SAMPLE_SECONDS
-        while (batch := list(islice(ids, BATCH_MEMBERS))) and (not compared or time.monotonic() < deadline):
-            with database.transaction():
-                wrong += reconciliation.compare(batch)
-            compared += len(batch)
-        is_sample = len(drawn) == SAMPLE_MEMBERS or compared < len(drawn)
-        extent = f"drawn from about {estimate:,}; --full compares all" if is_sample else "all"
+            wrong += reconciliation.compare(ids)
     for difference in wrong[:SHOWN]:
         yield failed(f"member {difference}", REPAIR)
     if len(wrong) > SHOWN:
-        yield failed(f"{len(wrong) - SHOWN} more of {compared:,} members compared", REPAIR)
-    yield note(f"of {compared:,} members, {extent}")
+        yield failed(f"{len(wrong) - SHOWN} more of {sample.compared:,} members compared", REPAIR)
+    yield note(f"of {sample.compared:,} members, {sample.extent}")
 
 
-def _all(database: Database) -> Iterator[tuple[int, list[reconciliation.Difference]]]:
-    after = ""
-    while True:
-        with database.transaction():
-            ids = reconciliation.next_batch(after)
-            differences = reconciliation.compare(ids) if ids else []
-        if not ids:
-            return
-        yield len(ids), differences
-        after = ids[-1]
+def members(database: Database) -> Sample:
+    """Choose the members that a check compares: 2,000 at most, or all with `--full`."""
+    return Sample(
+        database,
+        draw=lambda: reconciliation.draw(SAMPLE_MEMBERS),
+        next_batch=reconciliation.next_batch,
+        limit=SAMPLE_MEMBERS,
+        batch=BATCH_MEMBERS,
+    )
 
 
 # A row of a child table is read with its parent's, and is not counted by the parent's triggers.

@@ -1,14 +1,12 @@
 """What must be so about the library: checks of `manage.py verify_schema`."""
 
-import time
 from collections.abc import Iterator
 
 from council import verification
-from council.verification import Database, Finding, failed, note, warning
+from council.verification import Database, Finding, Sample, failed, note, warning
 from resources import leftovers, storage
 
 SAMPLE_RESOURCES = 500
-SAMPLE_SECONDS = 1.0
 BATCH_RESOURCES = 50
 SHOWN = 5
 
@@ -40,46 +38,34 @@ def counts(database: Database) -> Iterator[Finding]:
     Of the most downloaded and of others at random, as many as a second allows and 500 at most; of all with `--full`.
     A batch is a transaction, so that none is open for long.
     """
-    compared, wrong, is_sample = 0, [], False
-    deadline = time.monotonic() + SAMPLE_SECONDS
-    for ids in _batches(database):
-        if not database.is_full and compared and time.monotonic() > deadline:
-            is_sample = True
-            break
+    sample, wrong = _resources(database), []
+    for ids in sample.batches():
         with database.transaction():
             wrong += database.rows(COMPARE, ids=ids)
-        compared += len(ids)
-    is_sample = is_sample or (not database.is_full and compared >= SAMPLE_RESOURCES // 2)
     for resource_id, count, rows in wrong[:SHOWN]:
         yield failed(
             f"resource {resource_id}: downloadCount {count} → {rows}", CURE.format(_literal(resource_id))
         )
     if len(wrong) > SHOWN:
         yield failed(
-            f"{len(wrong) - SHOWN} more of {compared:,} resources compared",
+            f"{len(wrong) - SHOWN} more of {sample.compared:,} resources compared",
             CURE.partition(" WHERE")[0]
             + " WHERE id IN ("
             + ", ".join(_literal(resource_id) for resource_id, *_ in wrong[SHOWN:])
             + ");",
         )
-    yield note(f"of {compared:,} resources, {'a sample; --full compares all' if is_sample else 'all'}")
+    yield note(f"of {sample.compared:,} resources, {sample.extent}")
 
 
-def _batches(database: Database) -> Iterator[list[str]]:
-    if not database.is_full:
-        with database.transaction():
-            drawn = [row[0] for row in database.rows(SAMPLE, half=SAMPLE_RESOURCES // 2)]
-        for first in range(0, len(drawn), BATCH_RESOURCES):
-            yield drawn[first : first + BATCH_RESOURCES]
-        return
-    after = ""
-    while True:
-        with database.transaction():
-            ids = [row[0] for row in database.rows(NEXT, after=after, rows=BATCH_RESOURCES)]
-        if not ids:
-            return
-        yield ids
-        after = ids[-1]
+def _resources(database: Database) -> Sample:
+    half = SAMPLE_RESOURCES // 2
+    return Sample(
+        database,
+        draw=lambda: [row[0] for row in database.rows(SAMPLE, half=half)],
+        next_batch=lambda after: [row[0] for row in database.rows(NEXT, after=after, rows=BATCH_RESOURCES)],
+        limit=half,  # at least, as the two halves may overlap
+        batch=BATCH_RESOURCES,
+    )
 
 
 def _literal(text: str) -> str:

@@ -10,5 +10,6 @@ its own in its module `verification`, which its AppConfig imports:
 from council.verification import catalogue, exposure, leftovers, session  # noqa: F401  # registers them
 from council.verification.checks import Finding, Level, failed, first_line, note, register, warning
 from council.verification.database import Database
+from council.verification.sampling import Sample
 
-__all__ = ["Database", "Finding", "Level", "failed", "first_line", "note", "register", "warning"]
+__all__ = ["Database", "Finding", "Level", "Sample", "failed", "first_line", "note", "register", "warning"]

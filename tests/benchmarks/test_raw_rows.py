@@ -5,8 +5,8 @@ import re
 from tests.databases import ROOT
 
 NAMES = re.compile(r"BenchmarkSubmission|BenchmarkVersion|benchmarksubmission|benchmarkversion")
-# submissions: a member's own. review: staff's, without the member. cells: releases. The others count or keep rows.
-READ = {"benchmarks/submissions.py", "benchmarks/review.py", "benchmarks/cells.py"}
+# submissions: a member's own. review: staff's, without the member. basis: releases. The others count or keep rows.
+READ = {"benchmarks/submissions.py", "benchmarks/review.py", "benchmarks/basis.py"}
 KEEP = {
     "benchmarks/answers.py",  # declares them
     "benchmarks/triggers.py",  # writes and guards them

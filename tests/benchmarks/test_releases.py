@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.db import transaction
 
-from benchmarks import cells, definitions, disclosure, releases
+from benchmarks import basis, cells, definitions, disclosure, moved_answers, releases
 from benchmarks.definitions import Category
 from benchmarks.figures import Basis, Figure, Release
 from tests.benchmarks import history
@@ -233,9 +233,9 @@ def table(
 ) -> list[dict[str, Any]]:
     """Read the rows that a release was made from: one a company."""
     assert release is not None
-    cells.set_key(KEY)
+    moved_answers.set_key(KEY)
     companies = execute('SELECT DISTINCT "companyKey" FROM "BenchmarkVersion"')
-    source = cells.Source(release=release.pk, companies=tuple(company for (company,) in companies))
+    source = basis.Source(release=release.pk, companies=tuple(company for (company,) in companies))
     cells.make_groups(name="test groups", source=source, rules=rules)
     cells.make_table(name="test rows", groups="test groups", source=source, category=category, rules=rules)
     columns = [
@@ -372,14 +372,16 @@ def expected_numbers(
 ) -> dict[str, float]:
     """Compute a cell by the pure rules alone."""
     moved = sorted(
-        disclosure.moved(value, member_draw(who, asked.name), step=cells.step(asked), minimum=asked.minimum)
+        disclosure.moved(
+            value, member_draw(who, asked.name), step=moved_answers.step(asked), minimum=asked.minimum
+        )
         for who, value in answers.items()
     )
     found = {}
     for name in disclosure.quantiles(len(moved)):
         drawn = disclosure.draw(KEY, str(release.month), category, asked.name, *cell, name)
         ranks = disclosure.ranks(name, len(moved), drawn)
-        found[name] = disclosure.quantile([moved[rank - 1] for rank in ranks], step=cells.step(asked))
+        found[name] = disclosure.quantile([moved[rank - 1] for rank in ranks], step=moved_answers.step(asked))
     return found
 
 

@@ -27,7 +27,7 @@ if __name__ == "__main__":
 from django.conf import settings
 from django.db import connection, connections, transaction
 
-from benchmarks import cells, definitions, disclosure, releases
+from benchmarks import basis, cells, definitions, disclosure, moved_answers, releases
 from benchmarks.definitions import Category
 from benchmarks.figures import Figure, Release
 from tests.performance.measuring import private_server, table
@@ -109,12 +109,12 @@ def take(month: date) -> Release:
     """Take the release of OPERATIONAL alone, by the steps of releases.take."""
     release = Release(month=month, cut_off=releases.cut_off_of(month))
     assert releases._claim(release)
-    cells.prepare(release=release.pk, cut_off=release.cut_off)
-    cells.set_key(settings.BENCHMARK_KEY)
+    basis.prepare(release=release.pk, cut_off=release.cut_off)
+    moved_answers.set_key(settings.BENCHMARK_KEY)
     for category in (Category.BUSINESS, Category.OPERATIONAL):
         releases._choose(release, category, disclosure.RULES)
     groups = f"groups {month}"
-    cells.make_groups(name=groups, source=cells.Source(chosen=release.pk))
+    cells.make_groups(name=groups, source=basis.Source(chosen=release.pk))
     taking = releases._Taking(release, Category.OPERATIONAL, settings.BENCHMARK_KEY, groups, disclosure.RULES)
     Figure.objects.bulk_create(taking.figures())
     return release
