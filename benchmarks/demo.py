@@ -68,11 +68,18 @@ def benchmarks(community: demo.Community) -> None:
 def _versions(
     community: demo.Community, owner: Member, category: Category, place: int
 ) -> list[BenchmarkVersion]:
-    """Make up what a company answered: most long ago, some since, and a third has changed it in between."""
+    """Make up what a company answered: most long ago, some since, and a third has changed it in between.
+
+    Half of those did so last month, so that the newest release has new figures.
+    """
     draw = community.draw
+    this_month = community.now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    last_month = (this_month - timedelta(days=1)).replace(day=1)
     latest = 120 if place < COMPANIES // 2 else 45
     moments = [community.between(owner.created_at + timedelta(days=5), community.ago(latest))]
-    if place % 3 == 0:
+    if place % 6 == 0:
+        moments.append(community.between(max(moments[0], last_month), this_month))
+    elif place % 3 == 0:
         moments.append(community.between(moments[0], community.ago(35)))
     size = draw.uniform(-1.5, 1.5)
     return [

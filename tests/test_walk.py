@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 
-from benchmarks import review
+from benchmarks import releases, review
 from benchmarks.definitions import Category
 from benchmarks.models import State
 from council import demo
@@ -20,6 +20,14 @@ from tests.databases import Database
 
 pytestmark = pytest.mark.any_server
 REASON = "This is the pay of a whole team."
+# As superuser, since releases are never changed: as if the first of the month's job had not run yet.
+TAKE_BACK_NEWEST_RELEASE = """
+SET LOCAL session_replication_role = replica;
+WITH newest AS (SELECT id FROM "BenchmarkRelease" ORDER BY month DESC LIMIT 1),
+     figures AS (DELETE FROM "BenchmarkFigure" WHERE "releaseId" IN (SELECT id FROM newest)),
+     bases AS (DELETE FROM "BenchmarkBasis" WHERE "releaseId" IN (SELECT id FROM newest))
+DELETE FROM "BenchmarkRelease" WHERE id IN (SELECT id FROM newest);
+"""
 
 
 @pytest.fixture
@@ -47,12 +55,15 @@ def test_a_walk(new_visitor: Callable[..., Visitor], live: str) -> None:
     member = Member.objects.get(email=demo.MIA)
     points = member.total_points
     mia, ops, ada = new_visitor(), new_visitor(), new_visitor()
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(TAKE_BACK_NEWEST_RELEASE)
 
     sign_in(mia)
     compare(mia, points)
     download(mia, member)
     send_what_cannot_be(mia)
     reject(ops)
+    take_release(mia)
     mia.open("/")
     mia.page.get_by_text(f"{points + 5} points").first.wait_for()
     mia.page.get_by_text("Not accepted").wait_for()
@@ -123,6 +134,22 @@ def reject(ops: Visitor) -> None:
     ops.picture("walk-review")
     ops.page.get_by_role("button", name="Reject").click()
     ops.page.wait_for_url("**/benchmarkreview/")
+
+
+def take_release(mia: Visitor) -> None:
+    """The job takes the release of last month: its date is on the page, and figures have moved."""
+    before = figures(mia)
+    [month] = releases.due()
+
+    call_command("take_release", stdout=StringIO())
+
+    assert figures(mia) != before
+    mia.page.get_by_text(f"Release of {releases.cut_off_of(month):%-d %B %Y}").wait_for()
+
+
+def figures(mia: Visitor) -> list[str]:
+    mia.open("/benchmarks/infrastructure/")
+    return mia.page.locator("table td").all_inner_texts()
 
 
 def export(ada: Visitor) -> None:
