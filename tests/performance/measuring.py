@@ -162,7 +162,7 @@ def gunicorn(environment: Mapping[str, str], *arguments: str) -> Iterator[Gunico
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
             assert process.poll() is None
-            assert time.monotonic() < began + 60
+            assert time.monotonic() < began + 300
             time.sleep(0.005)
         yield Gunicorn(port, process.pid, began)
     finally:
