@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import django
 
@@ -53,8 +54,16 @@ def replica(server: Server, **settings: str) -> Iterator[Server]:
     with tempfile.TemporaryDirectory(dir="/tmp") as name:
         os.chown(name, owner.st_uid, owner.st_gid)
         is_root = os.geteuid() == 0
-        user = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if is_root else {}
-        copy = [binaries / "pg_basebackup", "-h", server.address.host, "-p", str(server.address.port)]
+        user: dict[str, Any] = (
+            {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if is_root else {}
+        )
+        copy: list[str | Path] = [
+            binaries / "pg_basebackup",
+            "-h",
+            server.address.host,
+            "-p",
+            str(server.address.port),
+        ]
         copy += ["-U", "postgres", "-D", f"{name}/data", "-R", "--checkpoint=fast"]
         subprocess.run(copy, check=True, cwd=name, **user)
         given = {"unix_socket_directories": name, "listen_addresses": "", "port": "5432", **settings}
