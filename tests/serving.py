@@ -1,7 +1,9 @@
-"""The application on a real server, behind a real PgBouncer, before a PostgreSQL that may be stopped and started."""
+"""The application on the production server, before a PostgreSQL that may be stopped and started."""
 
 import os
 import pwd
+import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -10,7 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.message import Message
 from pathlib import Path
 
@@ -38,12 +40,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Site:
-    """`page` asks for one that reads the database."""
+    """`page` asks for one that reads the database. There is one process with one thread, so one connection to it."""
 
     port: int
     server: embedded.Server
     database: Database
-    process: subprocess.Popen[str]
+    log: Path  # of the site
+    bouncer_log: Path | None = None
 
     def page(self, *, timeout: float = 30.0) -> Answer:
         request = urllib.request.Request(
@@ -58,6 +61,16 @@ class Site:
             text = response.read().decode()
             return Answer(response.status or 0, response.headers, text, time.monotonic() - began)
 
+    @property
+    def processes_so_far(self) -> int:
+        return self.log.read_text().count("Booting worker")
+
+    @property
+    def connections_so_far(self) -> int:
+        """How often the site connected to PgBouncer."""
+        assert self.bouncer_log
+        return self.bouncer_log.read_text().count("login attempt")
+
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_: object, **__: object) -> None:
@@ -68,8 +81,41 @@ OPENER = urllib.request.build_opener(_NoRedirects)
 
 
 @contextmanager
+def gunicorn(url: str, **environment: str) -> Iterator[tuple[int, Path]]:
+    """Serve the application for a block, as gunicorn.conf.py says. Gives the port, and what it writes."""
+    with tempfile.NamedTemporaryFile("w", suffix=".log") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "--bind=127.0.0.1:0", "--workers=1", "--threads=1"],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "DJANGO_SETTINGS_MODULE": "tests.settings_of_server",
+                "DATABASE_URL": url,
+                "SECRET_KEY": "for tests only",
+                "DEBUG": "off",
+                **environment,
+            },
+            stderr=log,
+        )
+        try:
+            yield listening_port(process, Path(log.name)), Path(log.name)
+        finally:
+            process.send_signal(signal.SIGINT)  # at once, and its worker, too
+            process.wait()
+
+
+def listening_port(process: subprocess.Popen[bytes], log: Path) -> int:
+    deadline = time.monotonic() + 30
+    while not (said := re.search(r"Listening at: http://127\.0\.0\.1:(\d+)", log.read_text())):
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return int(said[1])
+
+
+@contextmanager
 def behind_pgbouncer(**environment: str) -> Iterator[Site]:
-    """Serve the application for a block."""
+    """Serve the application for a block, through a PgBouncer in transaction mode."""
     with server_of_its_own() as (server, database), tempfile.TemporaryDirectory(dir="/tmp") as name:
         database.execute(TABLES)
         address = server.start()
@@ -83,25 +129,16 @@ def behind_pgbouncer(**environment: str) -> Iterator[Site]:
             "settings": f"server_login_retry = {LOGIN_RETRY_SECONDS}",
         }
         bouncer, port = start(Path(name), values, user)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.serve"],
-            cwd=ROOT,
-            env={
-                **os.environ,
-                "DATABASE_URL": f"postgresql://postgres@127.0.0.1:{port}/own",
-                "SECRET_KEY": "for tests only",
-                "DEBUG": "off",
-                **environment,
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
         try:
-            assert process.stdout
-            yield Site(int(process.stdout.readline()), server, database, process)
+            with gunicorn(f"postgresql://postgres@127.0.0.1:{port}/own", **environment) as (site_port, log):
+                yield Site(site_port, server, database, log, Path(name) / "log")
         finally:
-            process.kill()
-            process.communicate()
             bouncer.kill()
             bouncer.wait()
+
+
+@contextmanager
+def without_pooler(site: Site) -> Iterator[Site]:
+    """Serve the same once more for a block, connected to the server itself."""
+    with gunicorn(site.database.url) as (port, log):
+        yield replace(site, port=port, log=log, bouncer_log=None)

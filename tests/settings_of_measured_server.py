@@ -2,6 +2,7 @@
 
 from council.settings import *  # noqa: F403
 
+ROOT_URLCONF = "tests.performance.one_row"
 STAFF_SECOND_FACTOR = False
 STATIC_ROOT = None
 WHITENOISE_USE_FINDERS = True

@@ -20,8 +20,9 @@ DOCUMENTS = [
     GUIDE,
     ROOT / "docs/migrating.md",
     ROOT / "docs/measured.md",
+    ROOT / "docs/scaling.md",
 ]
-CODE = ["manage.py", "council", "gamification", "resources", "benchmarks"]
+CODE = ["manage.py", "gunicorn.conf.py", "council", "gamification", "resources", "benchmarks"]
 
 COMMAND = re.compile(r"manage\.py (?P<name>[a-z_]+)(?P<rest>(?: [^\s`#|&;]+)*)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
@@ -139,7 +140,7 @@ def test_every_message_in_the_guide_is_one_that_the_code_gives() -> None:
 def test_the_files_that_it_names_are_there(document: Path) -> None:
     """Those with a folder before them, in code: `council/headers.py`, `tests/performance/`. Templates have none."""
     named = re.findall(
-        r"`((?:council|gamification|resources|benchmarks|tests|docs)/[\w./-]+)`", document.read_text()
+        r"`((?:council|gamification|resources|benchmarks|tests|docs|deploy)/[\w./-]+)`", document.read_text()
     )
 
     assert [name for name in named if not (ROOT / name).exists() and not name.endswith(".html")] == []

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests import pgbouncer
-from tests.serving import Site, behind_pgbouncer
+from tests.serving import Site, behind_pgbouncer, without_pooler
 
 needs_pgbouncer = pytest.mark.skipif(pgbouncer.PROGRAM is None, reason="PgBouncer is not installed")
 
@@ -33,7 +33,14 @@ def seconds_until_served(site: Site) -> float:
 @needs_pgbouncer
 def test_pages_say_that_the_database_is_away_and_come_back_with_it() -> None:
     with behind_pgbouncer(PAGE_STATEMENT_SECONDS="1") as site:
-        assert site.page().status == 302
+        # restarted, while nobody asked
+        with without_pooler(site) as direct:
+            for _ in range(3):
+                assert (site.page().status, direct.page().status) == (302, 302)
+            assert site.connections_so_far == 1  # which outlives the request
+            site.server.stop()
+            site.server.start()
+            assert (site.page().status, direct.page().status) == (302, 302)
         # stopped
         site.server.stop()
         assert_outage(site, within_seconds=6)
@@ -63,4 +70,4 @@ def test_pages_say_that_the_database_is_away_and_come_back_with_it() -> None:
             for pid in frozen:
                 os.kill(pid, signal.SIGCONT)
         assert seconds_until_served(site) < 10
-        assert site.process.poll() is None  # the same process all along
+        assert site.processes_so_far == 1

@@ -1,6 +1,7 @@
 """The site's own pages, for members, lapsed members, staff and outsiders."""
 
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -335,19 +336,18 @@ def test_staff_sessions_last_a_working_day_and_members_a_week(adas_browser: Clie
 
 
 def production(*arguments: str, database: Database) -> subprocess.CompletedProcess[str]:
-    environment = {
-        "ALLOWED_HOSTS": "council.example",
-        "SECRET_KEY": "k7-3qLw9ZtUvXb2NcRf8HsYpMd4GjEa6TiOoQx1WzVnBmKlJh-0aQ",
-        "DEBUG": "false",
-    }
+    """Run Python with the environment of deploy/environment.example, its secrets filled in."""
+    lines = (ROOT / "deploy/environment.example").read_text().splitlines()
+    environment = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    environment |= {name: secrets.token_urlsafe(50) for name in ("SECRET_KEY", "BENCHMARK_KEY")}
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,
         env={
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "council.settings",
-            "DATABASE_URL": database.url,
             **environment,
+            "DATABASE_URL": database.url,
         },
         check=False,
         capture_output=True,

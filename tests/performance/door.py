@@ -10,25 +10,20 @@ import json
 import os
 import random
 import re
-import signal
-import socket
 import statistics
-import subprocess
 import sys
 import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import combinations
 from typing import Any
 
 import argon2
 import psycopg
 
-from tests.performance.measuring import PROJECT, Server, private_server
+from tests.performance.measuring import Server, gunicorn, private_server
 from tests.serving import OPENER, behind_pgbouncer
 
 PASSWORD = "correct horse"
@@ -72,37 +67,16 @@ def door(port: int, path: str) -> tuple[str, str]:
     return cookies, found[1]
 
 
-@contextmanager
-def gunicorn(server: Server, database: str) -> Iterator[int]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    environment = {
-        **os.environ,
+def environment(server: Server, database: str) -> dict[str, str]:
+    return {
         "DATABASE_URL": server.url(database),
         "SECRET_KEY": "for measuring only",
         "DEBUG": "off",
         "ALLOWED_HOSTS": "council.example",
         "LOG_LEVEL": "CRITICAL",
         "DJANGO_SETTINGS_MODULE": "tests.settings_of_measured_server",
+        "WEB_CONCURRENCY": "2",
     }
-    command = [sys.executable, "-m", "gunicorn", "council.wsgi:application", "--workers=2", "--threads=8"]
-    process = subprocess.Popen(
-        [*command, f"--bind=127.0.0.1:{port}"], cwd=PROJECT, env=environment, stderr=subprocess.DEVNULL
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                request(port, "/sign-in/")
-                break
-            except OSError:
-                assert time.monotonic() < deadline
-                time.sleep(0.2)
-        yield port
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
 
 
 def waits(port: int, *, attempts: int) -> dict[str, Any]:
@@ -214,7 +188,8 @@ def main() -> None:
                 " VALUES ('sam', %s, true, true, true, now())",
                 [f"argon2{HASHED}"],
             )
-        with gunicorn(server, "door") as port:
+        with gunicorn(environment(server, "door")) as site:
+            port = site.port
             result: dict[str, Any] = {
                 **server.record(),
                 "waits": [waits(port, attempts=given.attempts) for _ in range(3)],

@@ -3,10 +3,12 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -129,6 +131,43 @@ def private_server() -> Iterator[Server]:
             for end in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(end, signal.SIG_IGN)  # an impatient second Ctrl-C
             server.remove()
+
+
+@dataclass(frozen=True)
+class Gunicorn:
+    """The production server. `began` is when it was started, by the monotonic clock."""
+
+    port: int
+    pid: int
+    began: float
+
+    @property
+    def processes(self) -> list[int]:
+        """The processes that answer."""
+        return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+
+
+@contextmanager
+def gunicorn(environment: Mapping[str, str], *arguments: str) -> Iterator[Gunicorn]:
+    """Run the production server as gunicorn.conf.py says, and wait until it listens. `arguments` overrule the file."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    command = [sys.executable, "-m", "gunicorn", f"--bind=127.0.0.1:{port}", "--log-level=error", *arguments]
+    began = time.monotonic()
+    process = subprocess.Popen(command, cwd=PROJECT, env={**os.environ, **environment})
+    try:
+        while True:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert process.poll() is None
+            assert time.monotonic() < began + 300
+            time.sleep(0.005)
+        yield Gunicorn(port, process.pid, began)
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def memory(pid: int, name: str) -> int:

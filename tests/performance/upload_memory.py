@@ -8,18 +8,15 @@ import argparse
 import http.client
 import os
 import re
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from tests.performance.measuring import MIB, PROJECT, Server, forget_peak, memory, private_server
+from tests.performance.measuring import MIB, PROJECT, Server, forget_peak, gunicorn, memory, private_server
 from tests.resources.samples import pdf
 from tests.resources.storages import S3Server
 
@@ -53,33 +50,6 @@ def large(folder: Path, kind: str) -> Path:
         for n in range(990):
             archive.writestr(f"videos/{n}.bin", os.urandom(MIB // 10))
     return path
-
-
-@contextmanager
-def serving(server: Server, database: str, **storage: str) -> Iterator[tuple[int, int]]:
-    """Run gunicorn with one worker. Gives the port, and the worker's process id."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen(
-        [
-            sys.executable, "-m", "gunicorn", "--workers=1", "--timeout=300", f"--bind=127.0.0.1:{port}",
-            "--log-level=error", "council.wsgi",
-        ],
-        cwd=PROJECT,
-        env=environment(server, database, **storage),
-    )  # fmt: skip
-    try:
-        for _ in range(300):
-            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-            with socket.socket() as probe:
-                if children and probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        yield port, int(children[0])
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def environment(server: Server, database: str, **storage: str) -> dict[str, str]:
@@ -142,9 +112,12 @@ def upload(port: int, session: str, path: Path) -> float:
 
 
 def measure(server: Server, database: str, session: str, files: dict[str, Path], **storage: str) -> None:
-    with serving(server, database, **storage) as (port, pid):
+    given = environment(server, database, **storage)
+    with gunicorn(given, "--workers=1", "--threads=1", "--worker-class=sync", "--timeout=300") as site:
+        port = site.port
         for _ in range(2):
             upload(port, session, files["small"])
+        [pid] = site.processes
         for kind in KINDS:
             idle = memory(pid, "VmRSS")
             forget_peak(pid)
