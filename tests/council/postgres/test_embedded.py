@@ -435,7 +435,7 @@ def test_a_missing_wheel_is_told_with_the_cure(place: Path) -> None:
     bare = {**os.environ, "PYTHONPATH": str(PROJECT)}
     command = [sys.executable, "-S", "-c", START, str(place)]
     result = subprocess.run(command, env=bare, capture_output=True, text=True, check=False)
-    assert "pip install -r requirements/dev.txt" in result.stderr
+    assert "pip install -r requirements/local.txt" in result.stderr
 
 
 def test_binaries_that_are_not_there_are_named(servers: Servers, place: Path) -> None:
