@@ -11,7 +11,7 @@ class CouncilConfig(AppConfig):
 
     def ready(self) -> None:
         # They register what they have; models are there only now.
-        from council import checks, figures, home, jobs, verification  # noqa: F401, PLC0415
+        from council import checks, figures, home, jobs  # noqa: F401, PLC0415
 
         if settings.SENTRY_DSN:
             from council import error_reports  # noqa: PLC0415

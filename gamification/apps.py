@@ -10,4 +10,4 @@ class GamificationConfig(AppConfig):
     functions = functions.ALL
 
     def ready(self) -> None:
-        from gamification import health, home, jobs, staff_figures, verification  # noqa: F401, PLC0415  # registers what it has; models are there only now
+        from gamification import health, home, jobs, staff_figures  # noqa: F401, PLC0415  # registers what it has; models are there only now

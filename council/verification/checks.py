@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from django.db import DatabaseError
+from django.utils.module_loading import autodiscover_modules
 
 from council.registry import Registry
 from council.verification.database import Database
@@ -67,14 +68,20 @@ class Result:
         return next((level for level in (Level.FAILED, Level.WARNING) if level in levels), Level.OK)
 
 
-CHECKS: Registry[Check] = Registry()
+_CHECKS: Registry[Check] = Registry()
+
+
+def registered() -> Registry[Check]:
+    """List the checks of all apps. Their modules `verification` are imported only now: pages do without them."""
+    autodiscover_modules("verification")
+    return _CHECKS
 
 
 def register(name: str, *, own_transactions: bool = False) -> Callable[[Look], Look]:
     """Have `verify_schema` run a function, after those that are registered already."""
 
     def decorate(look: Look) -> Look:
-        CHECKS.add(name, Check(name, look, own_transactions))
+        _CHECKS.add(name, Check(name, look, own_transactions))
         return look
 
     return decorate
@@ -82,7 +89,7 @@ def register(name: str, *, own_transactions: bool = False) -> Callable[[Look], L
 
 def run(database: Database) -> Iterator[Result]:
     """Run all checks. Raises DatabaseError where the connection is lost."""
-    for check in CHECKS.values():
+    for check in registered().values():
         yield run_check(check, database)
 
 

@@ -42,7 +42,7 @@ def results() -> dict[str, Result]:
 
 
 def found_by(check: str) -> list[verification.Finding]:
-    return faults(checks.run_check(checks.CHECKS[check], verification.Database(connection)))
+    return faults(checks.run_check(checks.registered()[check], verification.Database(connection)))
 
 
 def faults(result: Result) -> list[verification.Finding]:
@@ -164,7 +164,7 @@ def as_one_transaction(cure: str) -> str:
 
 
 def test_every_check_has_a_damage() -> None:
-    assert {damage.check for damage in DAMAGES.values()} == set(checks.CHECKS) - NOT_IN_A_TRANSACTION
+    assert {damage.check for damage in DAMAGES.values()} == set(checks.registered()) - NOT_IN_A_TRANSACTION
 
 
 @pytest.mark.django_db
@@ -408,7 +408,7 @@ def test_a_server_of_another_version(database: Database, monkeypatch: pytest.Mon
             (19, 0): Level.WARNING,
         }.items():
             monkeypatch.setattr(scratch, "get_database_version", lambda version=version: version)
-            [finding] = checks.CHECKS["server"].look(verification.Database(scratch))
+            [finding] = checks.registered()["server"].look(verification.Database(scratch))
             assert finding.level is level, version
 
 
