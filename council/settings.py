@@ -314,6 +314,9 @@ def library_storage() -> dict[str, Any] | None:
             "bucket_name": bucket,
             "access_key": access_key,
             "secret_key": secret_key,
+            "connect_seconds": number("S3_CONNECT_SECONDS", default=3),
+            "answer_seconds": number("S3_ANSWER_SECONDS", default=5),
+            "save_seconds": number("S3_SAVE_SECONDS", default=60),
         },
     }
 

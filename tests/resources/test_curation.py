@@ -30,7 +30,8 @@ from resources.models import (
 )
 from resources.refusal import Refused
 from tests.factories import AccountFactory, AdminFactory, MemberFactory, ResourceFactory
-from tests.resources.samples import SAMPLES, pdf, picture
+from tests.resources.samples import SAMPLES, pdf, picture, zipped
+from tests.resources.storages import SilentServer
 
 FillIn = Callable[..., dict[str, Any]]
 RESOURCES = "/admin/resources/resource/"
@@ -219,6 +220,17 @@ def test_a_failed_storage_leaves_no_row(folder: Path, sams_browser: Client, ente
         response = sams_browser.post(ADD, entered(file=sent()))
     assert any("No space left on device" in fault for fault in said(response))
     assert not Resource.objects.exists()
+
+
+def test_a_storage_that_never_answers_leaves_no_row(
+    silent_bucket: SilentServer, sams_browser: Client, entered: Any
+) -> None:
+    form = entered(file=sent(), thumbnail=sent("a.png", picture("PNG"), "image/png"))
+    response = sams_browser.post(ADD, form)
+    assert sum("the bucket takes too long to answer" in fault for fault in said(response)) == 2
+    assert 'value="Cold email playbook"' in response.content.decode()
+    assert not Resource.objects.exists()
+    assert audited() == []
 
 
 def test_a_bucket_keeps_files_as_a_folder_does(bucket: Any, sams_browser: Client, entered: Any) -> None:

@@ -29,6 +29,7 @@ from tests.factories import (
     store_version,
     stored_resource,
 )
+from tests.resources.storages import SilentServer
 
 LIBRARY = "/library/"
 DOWNLOADS = "/library/downloads/"
@@ -174,6 +175,24 @@ def test_a_storage_that_fails_is_told_and_nothing_is_recorded(
     assert "The file is missing from the storage." in words(answer)
     assert "The download was not recorded, and no points were paid." in words(answer)
     assert not ResourceDownload.objects.exists()
+
+
+def test_a_storage_that_never_answers_is_told_and_nothing_is_recorded(
+    mias_browser: Client, mia: Member, playbook: Resource, silent_bucket: SilentServer
+) -> None:
+    Resource.objects.update(thumbnail_path=f"thumbnails/{'0' * 32}.webp")
+    for address in (LIBRARY, playbook.get_absolute_url(), DOWNLOADS):
+        assert mias_browser.get(address).status_code == 200
+    assert silent_bucket.connections() == 0  # no page waits for it
+    answer = mias_browser.post(f"{playbook.get_absolute_url()}download/")
+    picture = mias_browser.get(Resource.objects.get().thumbnail_address)
+
+    assert (answer.status_code, picture.status_code) == (503, 503)
+    assert "the bucket takes too long to answer" in words(answer)
+    assert "The download was not recorded, and no points were paid." in words(answer)
+    assert not ResourceDownload.objects.exists()
+    facts = (Resource.objects.get().download_count, Member.objects.get(pk=mia.pk).total_points)
+    assert facts == (0, 0)
 
 
 @pytest.mark.parametrize("resource_id", ["nobody", "%00", "x" * 300, "..%2F..%2Fetc%2Fpasswd"])
