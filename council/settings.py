@@ -261,9 +261,8 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 USE_I18N = False
 LANGUAGE_CODE = "en-us"
-DATE_FORMAT = "j M Y"
-TIME_FORMAT = "H:i"
-DATETIME_FORMAT = "j M Y, H:i"
+# Django's own formats for English would win over settings of the same names.
+FORMAT_MODULE_PATH = "council.formats"
 
 # Discord: the server whose members are paid for activity there. MEE6 counts it.
 DISCORD_GUILD_ID = text("DISCORD_GUILD_ID")
