@@ -20,7 +20,7 @@ from council.accounts.models import Account
 from council.model_admin import MULTILINE, LogAdmin
 from resources import curation, tag_admin, uploads  # noqa: F401  # tag_admin registers its pages
 from resources.admin_forms import ResourceForm
-from resources.admin_pages import ResourcePages
+from resources.admin_pages import ResourcePages, names_of
 from resources.models import (
     MAX_DESCRIPTION_LENGTH,
     MAX_TITLE_LENGTH,
@@ -89,6 +89,7 @@ class ResourceAdmin(ResourcePages):
 
     form = ResourceForm
     change_form_template = "resources/admin_resource.html"
+    empty_value_display = "none"
     view_on_site = False  # the members' page is none of staff's; the preview is
     list_display = ("title", "category", "state", "is_featured", "downloads", "members", "last_week")
     list_filter = (StateFilter, "category", "type", "is_featured", "tags")
@@ -102,7 +103,7 @@ class ResourceAdmin(ResourcePages):
         "stored_file",
         "picture",
         "download_count",
-        "uploaded_by",
+        "uploader",
         "created_at",
         "updated_at",
         "deleted_at",
@@ -116,15 +117,16 @@ class ResourceAdmin(ResourcePages):
     }
 
     def get_fieldsets(self, request: HttpRequest, obj: Resource | None = None) -> Any:
-        source = ("file", "file_url") if obj is None else ("file_url",) if obj.is_link else ("stored_file",)
-        picture = ("thumbnail",) if obj is None else ("picture", "thumbnail", "remove_thumbnail")
-        figures = ("download_count", "uploaded_by", "created_at", "updated_at", "deleted_at")
+        source = ("file_url", "file") if obj is None else ("file_url",) if obj.is_link else ("stored_file",)
+        picture = ("thumbnail",) if obj is None else ("picture", "remove_thumbnail", "thumbnail")
+        figures = ("download_count", "uploader", "created_at", "updated_at", "deleted_at")
+        # Files come last: of a form that is cut off in one, what stands before it has arrived.
         return [
             (None, {"fields": ("title", "description", "category", "type", "author", "tag_list")}),
-            ("File or link" if obj is None else "Link" if obj.is_link else "File", {"fields": source}),
-            ("Picture", {"fields": picture}),
             ("Publication", {"fields": ("status", "publish_at", "is_featured")}),
-            *([("Row", {"fields": figures})] if obj else []),
+            ("Link or file" if obj is None else "Link" if obj.is_link else "File", {"fields": source}),
+            ("Picture", {"fields": picture}),
+            *([("About this resource", {"fields": figures})] if obj else []),
         ]
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002
@@ -145,7 +147,7 @@ class ResourceAdmin(ResourcePages):
         with uploads.reception() as reception:
             reception.receive(request)
             request.reception = reception  # type: ignore[attr-defined]
-            return super().changeform_view(request, object_id, form_url, extra_context)
+            return reception.answer(super().changeform_view(request, object_id, form_url, extra_context))
 
     def save_model(self, request: HttpRequest, obj: Resource, form: Any, change: Any) -> None:
         reception: uploads.Reception = form.reception
@@ -218,6 +220,10 @@ class ResourceAdmin(ResourcePages):
             filesizeformat(resource.file_size or 0),
             resource.current_version,
         )
+
+    @admin.display(description="uploaded by")
+    def uploader(self, resource: Resource) -> str:
+        return names_of([resource.uploaded_by])[resource.uploaded_by]
 
     @admin.display(description="picture now")
     def picture(self, resource: Resource) -> str:
