@@ -328,6 +328,22 @@ def test_a_search_for_a_tag_leads_to_what_has_it(mias_browser: Client, playbook:
     assert "Tags with this name" not in words(mias_browser.get(LIBRARY))
 
 
+def test_what_a_member_may_like_is_on_the_first_page_of_both_lists(
+    mias_browser: Client, mia: Member, playbook: Resource
+) -> None:
+    tag = ResourceTagFactory.create(name="Hiring")
+    for resource in (playbook, ResourceFactory.create(title="Hiring an SDR")):
+        ResourceTagging.objects.create(resource=resource, tag=tag)
+    for address in (LIBRARY, DOWNLOADS):
+        assert "Recommended for you" not in words(mias_browser.get(address))
+    ResourceDownloadFactory.create(member=mia, resource=playbook)
+
+    for address in (LIBRARY, DOWNLOADS):
+        page = words(mias_browser.get(address))
+        assert "Hiring an SDR" in page[page.index("Recommended for you") :]
+    assert "Recommended for you" not in words(mias_browser.get(f"{LIBRARY}?q=hiring"))
+
+
 def test_empty_lists_say_so(mias_browser: Client, mia: Member) -> None:
     assert "The library is empty." in words(mias_browser.get(LIBRARY))
     assert "Nothing is in this part of the library yet." in words(mias_browser.get(f"{LIBRARY}?type=SOP"))
