@@ -672,7 +672,7 @@ def test_the_list_has_figures_without_a_query_for_each_row(sams_browser: Client,
         assert "3 (2 before)" in page.content.decode()
         assert '<td class="field-members">2</td>' in page.content.decode()
         row = next(r for r in page.context["cl"].result_list if r.pk == resources[0].pk)
-        assert (row.download_count, row.last_week_counted, row.week_before_counted) == (6, 3, 2)
+        assert (row.download_count, row.figures.last_week, row.figures.week_before) == (6, 3, 2)
         return len(captured)
 
     few = queries()
@@ -692,7 +692,20 @@ def test_the_list_reads_only_so_many_downloads_of_a_resource(
     page = sams_browser.get(RESOURCES)
 
     assert '<td class="field-members">2 or more</td>' in page.content.decode()
-    assert len(page.context["cl"].result_list[0].latest_members) == 3
+    assert len(page.context["cl"].result_list[0].figures.latest_members) == 3
+
+
+def test_the_figures_of_what_a_search_finds_are_read_for_the_page_alone(
+    sams_browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resources.admin.ResourceAdmin.list_per_page", 2)
+    ResourceFactory.create_batch(5, title="On pricing")
+    with CaptureQueriesContext(connection) as captured:
+        page = sams_browser.get(f"{RESOURCES}?q=pricing")
+    assert (page.context["cl"].result_count, len(page.context["cl"].result_list)) == (5, 2)
+    [of_downloads] = [query["sql"] for query in captured if '"ResourceDownload"' in query["sql"]]
+    ids = [row.pk for row in Resource.objects.all() if row.pk in of_downloads]
+    assert sorted(ids) == sorted(row.pk for row in page.context["cl"].result_list)
 
 
 def test_the_list_is_filtered_and_searched(folder: Path, sams_browser: Client, sam: Account) -> None:
