@@ -868,8 +868,8 @@ def test_admins_curate_and_other_staff_do_not(
     assert replace(ada, fill_in, playbook, file=sent(content=pdf(b"by ada"))).status_code == 302
     admin = Admin.objects.get()
     assert Resource.objects.get().uploaded_by == admin.pk
-    for page in ("change/", "versions/"):
-        assert admin.email in ada.get(f"{RESOURCES}{playbook.pk}/{page}").content.decode()
+    for page, tag in (("change/", 'div class="readonly"'), ("versions/", "td")):
+        assert f"<{tag}>{admin.email}</" in ada.get(f"{RESOURCES}{playbook.pk}/{page}").content.decode()
     history = ada.get(f"{RESOURCES}{playbook.pk}/history/", follow=True).content.decode()
     assert "RESOURCE_REPLACED" in history
     assert "RESOURCE_ADDED" in history
