@@ -56,7 +56,8 @@ def test_nobody_else_waits_for_a_bucket_that_kept_somebody_waiting(silent_bucket
     assert ask(link) == 2
     assert ask(link) == 0
     assert ask(read) == 0
-    storages["library"].left_alone_until = 0
+    bucket: Any = storages["library"]
+    bucket.left_alone_until = 0
     assert ask(link) == 2
 
 
