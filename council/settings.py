@@ -261,9 +261,8 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 USE_I18N = False
 LANGUAGE_CODE = "en-us"
-DATE_FORMAT = "j M Y"
-TIME_FORMAT = "H:i"
-DATETIME_FORMAT = "j M Y, H:i"
+# Django's own formats for English would win over settings of the same names.
+FORMAT_MODULE_PATH = "council.formats"
 
 # Discord: the server whose members are paid for activity there. MEE6 counts it.
 DISCORD_GUILD_ID = text("DISCORD_GUILD_ID")
@@ -314,6 +313,9 @@ def library_storage() -> dict[str, Any] | None:
             "bucket_name": bucket,
             "access_key": access_key,
             "secret_key": secret_key,
+            "connect_seconds": number("S3_CONNECT_SECONDS", default=3),
+            "answer_seconds": number("S3_ANSWER_SECONDS", default=5),
+            "save_seconds": number("S3_SAVE_SECONDS", default=60),
         },
     }
 

@@ -1,7 +1,7 @@
 """MEE6's leaderboard of a Discord server, read over HTTP.
 
 It is not an official interface and may change, so every field is checked. `GET
-/api/plugins/levels/leaderboard/<guild>?page&limit` answers with players by XP, highest first: `id`, `username`, `xp`.
+/api/plugins/levels/leaderboard/<guild>?page&limit` answers with players by XP, highest first: `id`, `xp`.
 """
 
 import json
@@ -22,7 +22,6 @@ PAGE_TRIES = 3
 CHUNK_BYTES = 2**16
 MAX_XP = 2**31 - 1
 MAX_ID_DIGITS = 20
-MAX_USERNAME_LENGTH = 100
 # urllib3 honours Retry-After, and waits with jitter otherwise. All tries of a page end well before a run's lease does.
 RETRY = Retry(
     total=4,
@@ -50,7 +49,6 @@ class Unreadable(Exception):
 @dataclass(frozen=True)
 class Player:
     discord_id: str
-    username: str
     xp: int
 
 
@@ -147,15 +145,14 @@ def _player(entry: Any) -> Player:
     """Raises ValueError for an entry that is not a player."""
     if not isinstance(entry, dict):
         raise ValueError(f"An entry is no object but {_short(entry)}.")
-    discord_id, username, xp = entry.get("id"), entry.get("username"), entry.get("xp")
+    discord_id, xp = entry.get("id"), entry.get("xp")
     if not isinstance(discord_id, str) or not (
         discord_id.isascii() and discord_id.isdecimal() and len(discord_id) <= MAX_ID_DIGITS
     ):
         raise ValueError(f"An id is {_short(discord_id)}, not a text of digits.")
     if not isinstance(xp, int) or isinstance(xp, bool) or not 0 <= xp <= MAX_XP:
         raise ValueError(f"The XP of {discord_id} is {_short(xp)}, not a whole number from 0 to {MAX_XP:,}.")
-    name = username if isinstance(username, str) else ""
-    return Player(discord_id, name.replace("\0", "")[:MAX_USERNAME_LENGTH], xp)
+    return Player(discord_id, xp)
 
 
 def _short(value: Any) -> str:

@@ -1,8 +1,8 @@
 """The admin pages of the library: resources, their files and versions, tags, downloads, searches without results."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from django import forms
 from django.contrib import admin, messages
@@ -17,10 +17,10 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from council.accounts.models import Account
-from council.model_admin import MULTILINE, LogAdmin
+from council.model_admin import MULTILINE, LogAdmin, TolerantChangeList
 from resources import curation, tag_admin, uploads  # noqa: F401  # tag_admin registers its pages
 from resources.admin_forms import ResourceForm
-from resources.admin_pages import ResourcePages
+from resources.admin_pages import ResourcePages, names_of
 from resources.models import (
     MAX_DESCRIPTION_LENGTH,
     MAX_TITLE_LENGTH,
@@ -83,12 +83,42 @@ def downloads_of(number: Any, **conditions: Any) -> Any:
     return Coalesce(Subquery(counted, output_field=IntegerField()), 0)
 
 
+class Figures(NamedTuple):
+    """What the list says of a resource: whose its latest downloads are, and how many it had lately."""
+
+    latest_members: Sequence[str] = ()
+    last_week: int = 0
+    week_before: int = 0
+
+
+class ResourceList(TolerantChangeList):
+    """Read the figures of the rows that are shown. In the list's own query a search would have those of all that it
+    finds counted, as a search by tags makes its rows distinct before it cuts a page off."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        rows = list(self.result_list)
+        week, before = datetime.now(UTC) - WEEK, datetime.now(UTC) - 2 * WEEK
+        latest = ResourceDownload.objects.filter(resource=OuterRef("pk")).order_by("-downloaded_at")
+        counted = Resource.objects.filter(pk__in=[row.pk for row in rows]).values_list(
+            "pk",
+            ArraySubquery(latest.values("member")[:MAX_READ]),
+            downloads_of(Count("pk"), downloaded_at__gte=week),
+            downloads_of(Count("pk"), downloaded_at__gte=before, downloaded_at__lt=week),
+        )
+        figures = {pk: Figures(*rest) for pk, *rest in counted}
+        for row in rows:
+            row.figures = figures.get(row.pk, Figures())  # it may have been deleted just now
+        self.result_list = rows
+
+
 @admin.register(Resource)
 class ResourceAdmin(ResourcePages):
     """Resources. Files are received before the form is looked at, and acts are those of resources/curation.py."""
 
     form = ResourceForm
     change_form_template = "resources/admin_resource.html"
+    empty_value_display = "none"
     view_on_site = False  # the members' page is none of staff's; the preview is
     list_display = ("title", "category", "state", "is_featured", "downloads", "members", "last_week")
     list_filter = (StateFilter, "category", "type", "is_featured", "tags")
@@ -102,7 +132,7 @@ class ResourceAdmin(ResourcePages):
         "stored_file",
         "picture",
         "download_count",
-        "uploaded_by",
+        "uploader",
         "created_at",
         "updated_at",
         "deleted_at",
@@ -116,15 +146,16 @@ class ResourceAdmin(ResourcePages):
     }
 
     def get_fieldsets(self, request: HttpRequest, obj: Resource | None = None) -> Any:
-        source = ("file", "file_url") if obj is None else ("file_url",) if obj.is_link else ("stored_file",)
-        picture = ("thumbnail",) if obj is None else ("picture", "thumbnail", "remove_thumbnail")
-        figures = ("download_count", "uploaded_by", "created_at", "updated_at", "deleted_at")
+        source = ("file_url", "file") if obj is None else ("file_url",) if obj.is_link else ("stored_file",)
+        picture = ("thumbnail",) if obj is None else ("picture", "remove_thumbnail", "thumbnail")
+        figures = ("download_count", "uploader", "created_at", "updated_at", "deleted_at")
+        # Files come last: of a form that is cut off in one, what stands before it has arrived.
         return [
             (None, {"fields": ("title", "description", "category", "type", "author", "tag_list")}),
-            ("File or link" if obj is None else "Link" if obj.is_link else "File", {"fields": source}),
-            ("Picture", {"fields": picture}),
             ("Publication", {"fields": ("status", "publish_at", "is_featured")}),
-            *([("Row", {"fields": figures})] if obj else []),
+            ("Link or file" if obj is None else "Link" if obj.is_link else "File", {"fields": source}),
+            ("Picture", {"fields": picture}),
+            *([("About this resource", {"fields": figures})] if obj else []),
         ]
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002
@@ -145,7 +176,7 @@ class ResourceAdmin(ResourcePages):
         with uploads.reception() as reception:
             reception.receive(request)
             request.reception = reception  # type: ignore[attr-defined]
-            return super().changeform_view(request, object_id, form_url, extra_context)
+            return reception.answer(super().changeform_view(request, object_id, form_url, extra_context))
 
     def save_model(self, request: HttpRequest, obj: Resource, form: Any, change: Any) -> None:
         reception: uploads.Reception = form.reception
@@ -171,19 +202,8 @@ class ResourceAdmin(ResourcePages):
     def _record_saved(self, request: HttpRequest, row: Any, *, is_new: bool) -> None:
         """Write nothing: resources/curation.py has written the audit log."""
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        match = request.resolver_match
-        rows: QuerySet[Any] = super().get_queryset(request)
-        if not match or match.url_name != "resources_resource_changelist":
-            return rows
-        week, before = datetime.now(UTC) - WEEK, datetime.now(UTC) - 2 * WEEK
-        latest = ResourceDownload.objects.filter(resource=OuterRef("pk")).order_by("-downloaded_at")
-        annotated: QuerySet[Any] = rows.annotate(
-            latest_members=ArraySubquery(latest.values("member")[:MAX_READ]),
-            last_week_counted=downloads_of(Count("pk"), downloaded_at__gte=week),
-            week_before_counted=downloads_of(Count("pk"), downloaded_at__gte=before, downloaded_at__lt=week),
-        )
-        return annotated
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ResourceList]:
+        return ResourceList
 
     @admin.display(ordering="download_count")
     def downloads(self, resource: Resource) -> str:
@@ -192,13 +212,13 @@ class ResourceAdmin(ResourcePages):
     @admin.display(description="members")
     def members(self, resource: Any) -> str:
         """Exact up to MAX_READ downloads; of more, how many the latest of them are of."""
-        members = len(set(resource.latest_members))
+        members = len(set(resource.figures.latest_members))
         return f"{members:,}" if resource.download_count <= MAX_READ else f"{members:,} or more"
 
     @admin.display(description="last 7 days")
     def last_week(self, resource: Any) -> str:
         """Beside the 7 days before."""
-        return f"{resource.last_week_counted:,} ({resource.week_before_counted:,} before)"
+        return f"{resource.figures.last_week:,} ({resource.figures.week_before:,} before)"
 
     @admin.display(description="state")
     def state(self, resource: Resource) -> str:
@@ -218,6 +238,10 @@ class ResourceAdmin(ResourcePages):
             filesizeformat(resource.file_size or 0),
             resource.current_version,
         )
+
+    @admin.display(description="uploaded by")
+    def uploader(self, resource: Resource) -> str:
+        return names_of([resource.uploaded_by])[resource.uploaded_by]
 
     @admin.display(description="picture now")
     def picture(self, resource: Resource) -> str:

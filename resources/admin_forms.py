@@ -28,6 +28,7 @@ class ReceivingForm(forms.Form):
     def received(self, field: str) -> None:
         """Say beside a field what is wrong with its file."""
         if fault := self.reception.faults.get(field):
+            self.errors.pop(field, None)  # that there is none, where it was cut off
             self.add_error(field, fault)
 
     def say_what_is_lost(self) -> None:
@@ -99,24 +100,26 @@ class ResourceForm(ReceivingForm, forms.ModelForm):
         if has_file and has_link:
             self.add_error("file_url", "A resource is a file or a link. Leave one of them out.")
         elif not has_file and not has_link and "file_url" not in self.errors:
-            self.add_error("file", "Choose a file, or enter the address of a link below.")
+            self.add_error("file", "Choose a file, or enter the address of a link.")
 
 
 class ReplaceForm(ReceivingForm):
     """A new file for a resource, and what is new in it. `seen` is the version that was shown."""
 
+    seen = forms.IntegerField(widget=forms.HiddenInput)
+    note = MultilineField(
+        label="What is new",
+        max_length=curation.MAX_NOTE_LENGTH,
+        help_text="For members who have the version before. They see it.",
+        error_messages={"required": "Say what is new."},
+    )
     file = forms.FileField(
+        label="New file",
         help_text=FILE_HELP,
         widget=forms.FileInput(attrs={"accept": ACCEPT}),
         allow_empty_file=True,
         error_messages={"required": "Choose the new file."},
     )
-    note = MultilineField(
-        max_length=curation.MAX_NOTE_LENGTH,
-        help_text="What is new, for members who have the version before. They see it.",
-        error_messages={"required": "Say what is new."},
-    )
-    seen = forms.IntegerField(widget=forms.HiddenInput)
 
     def clean(self) -> dict[str, Any]:
         self.received("file")

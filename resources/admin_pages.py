@@ -1,5 +1,6 @@
 """The admin's pages of one resource: a new file, its versions, what members see, out of the library and back."""
 
+from collections.abc import Iterable
 from typing import Any, cast
 
 from django.contrib import messages
@@ -7,15 +8,22 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 
 from council.accounts.models import Account
 from council.model_admin import ModelAdmin, NeverDeleted
-from council.models import Member, SubscriptionStatus
+from council.models import Admin, Member, SubscriptionStatus
 from resources import curation, files, storage, uploads, views
 from resources.admin_forms import ReplaceForm
 from resources.models import Resource
 from resources.refusal import Refused
+
+
+def names_of(staff_ids: Iterable[str | None]) -> dict[str | None, str]:
+    """The emails of staff by what stands for them in the gateway's columns. Others have none there but a user name."""
+    ids = set(staff_ids)
+    emails = dict(Admin.objects.filter(pk__in=ids - {None}).values_list("pk", "email"))
+    return {each: emails.get(each, each) if each else "Unknown" for each in ids}
 
 
 class ResourcePages(NeverDeleted, ModelAdmin):
@@ -104,16 +112,26 @@ class ResourcePages(NeverDeleted, ModelAdmin):
                         request, f"Replaced: members now get version {version.number}.", messages.SUCCESS
                     )
                     return redirect("admin:resources_resource_change", resource.pk)
-        return self._page(request, "admin_replace.html", resource, "Replace the file", form=form)
+        page = self._page(request, "admin_replace.html", resource, "Replace the file", form=form)
+        return reception.answer(page)
 
     def versions_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """List all files that a resource has or had."""
         resource = self._resource(request, object_id, "view")
-        versions = resource.versions.order_by("-number")
+        versions = list(resource.versions.order_by("-number"))
+        names = names_of(version.uploaded_by for version in versions)
+        rows = [(version, names[version.uploaded_by]) for version in versions]
         may_purge = self.has_remove_permission(request)
         return self._page(
-            request, "admin_versions.html", resource, "Versions", versions=versions, may_purge=may_purge
+            request, "admin_versions.html", resource, "Versions", rows=rows, may_purge=may_purge
         )
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Lead to the audit log. Django's own history knows nothing of acts that are not its own."""
+        resource = self._resource(request, object_id, "view")
+        return redirect(reverse("admin:council_auditlog_changelist", query={"q": resource.pk}))
 
     def file_view(self, request: HttpRequest, object_id: str, number: int) -> HttpResponse:
         """Download a version. It is not counted."""
@@ -147,7 +165,7 @@ class ResourcePages(NeverDeleted, ModelAdmin):
                     request, f"The file of version {number} is gone for good.", messages.SUCCESS
                 )
             return redirect("admin:resources_resource_versions", resource.pk)
-        words = f"The file of version {number} is removed for good. Its note stays in the history."
+        words = f"This removes the file of version {number} for good. Its note stays in the list of versions."
         return self._page(
             request, "admin_confirm.html", resource, "Purge a version", words=words, button="Purge"
         )

@@ -1,5 +1,6 @@
 """A private bucket over the S3 protocol. Loaded where the settings name it alone: boto3 costs 0.2 s and 26 MB."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -8,14 +9,19 @@ import boto3
 import botocore.session
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, ReadTimeoutError
 from django.utils.http import content_disposition_header
+from s3transfer.exceptions import RetriesExceededError
 from storages.backends.s3 import S3Storage
 
 from resources.storage import LINK_SECONDS, MIB, Listed
 
 # What boto3 knows of S3, some megabytes of JSON. Each thread has a client of its own; they read this once.
 KNOWLEDGE = botocore.session.get_session().get_component("data_loader")
+# For so long nobody else waits for a bucket that kept somebody waiting in vain: a page of the library asks for a dozen
+# pictures, and all of the server's threads would wait for them.
+LEFT_ALONE_SECONDS = 10
+SLOW = "the bucket takes too long to answer"
 
 
 class S3(S3Storage):  # type: ignore[misc]  # django-storages has no types
@@ -28,10 +34,20 @@ class S3(S3Storage):  # type: ignore[misc]  # django-storages has no types
 class Bucket(S3):
     """Files in a bucket. Links are signed by its key; whoever has one can use it until it expires.
 
-    What goes wrong is an OSError, as with a folder.
+    What goes wrong is an OSError, as with a folder. It is waited for as long as the settings say, twice at most: to
+    connect, for an answer, and for the answer to a file that was sent.
     """
 
-    def __init__(self, **options: Any) -> None:
+    left_alone_until = 0.0
+
+    def __init__(
+        self,
+        *,
+        connect_seconds: float = 3,
+        answer_seconds: float = 5,
+        save_seconds: float = 60,
+        **options: Any,
+    ) -> None:
         fixed: dict[str, Any] = {
             "default_acl": None,
             "file_overwrite": True,  # no name is used twice, so none needs to be looked for
@@ -39,29 +55,47 @@ class Bucket(S3):
             "querystring_expire": LINK_SECONDS,
             "location": "",
             # In one request, from the file on disk: nothing is held in memory, and a killed process leaves no parts.
-            "transfer_config": TransferConfig(multipart_threshold=1024 * MIB, use_threads=False),
+            "transfer_config": TransferConfig(
+                multipart_threshold=1024 * MIB, use_threads=False, num_download_attempts=1
+            ),
         }
-        super().__init__(**options, **fixed, client_config=_client_config(read_timeout_seconds=5))
+        super().__init__(**options, **fixed, client_config=_client_config(connect_seconds, answer_seconds))
         # After the last byte of a large file the server may take long to answer.
-        self.patient = S3(**options, **fixed, client_config=_client_config(read_timeout_seconds=60))
+        self.patient = S3(**options, **fixed, client_config=_client_config(connect_seconds, save_seconds))
 
     def _save(self, name: str, content: Any) -> str:
-        with _as_os_errors():
+        with self._waiting():
             return str(self.patient._save(name, content))
 
     def _open(self, name: str, mode: str = "rb") -> Any:
-        with _as_os_errors():
+        with self._waiting():
             opened = super()._open(name, mode)
-            _ = opened.file  # fetches it
+            try:
+                _ = opened.file  # fetches it
+            except RetriesExceededError as error:  # after the one attempt that it has
+                opened.close()
+                raise error.last_exception from error
             return opened
 
     def exists(self, name: str) -> bool:
-        with _as_os_errors():
+        with self._waiting():
             return bool(super().exists(name))
 
     def size(self, name: str) -> int:
-        with _as_os_errors():
+        with self._waiting():
             return int(super().size(name))
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """Ask the bucket something that a page waits for, unless it has just kept another one waiting in vain."""
+        if time.monotonic() < self.left_alone_until:
+            raise TimeoutError(SLOW)
+        try:
+            with _as_os_errors():
+                yield
+        except TimeoutError:
+            self.left_alone_until = time.monotonic() + LEFT_ALONE_SECONDS
+            raise
 
     def delete(self, name: str) -> None:
         with _as_os_errors():
@@ -86,7 +120,7 @@ class Bucket(S3):
                     yield Listed(found["Key"], found["Size"], found["LastModified"])
 
 
-def _client_config(*, read_timeout_seconds: int) -> Config:
+def _client_config(connect_seconds: float, answer_seconds: float) -> Config:
     return Config(
         signature_version="s3v4",
         # The server compares what arrives with the SHA-256 that the signature tells.
@@ -94,8 +128,8 @@ def _client_config(*, read_timeout_seconds: int) -> Config:
         # Not every server that speaks S3 knows the checksums that botocore adds by itself.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        connect_timeout=3,
-        read_timeout=read_timeout_seconds,
+        connect_timeout=connect_seconds,
+        read_timeout=answer_seconds,
         retries={"mode": "standard", "total_max_attempts": 2},
     )
 
@@ -108,5 +142,7 @@ def _as_os_errors() -> Iterator[None]:
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "no reason given")
         raise OSError(f"the bucket refused it: {code}") from error
+    except (ConnectTimeoutError, ReadTimeoutError) as error:
+        raise TimeoutError(SLOW) from error
     except BotoCoreError as error:
         raise OSError(f"the bucket does not answer: {type(error).__name__}") from error

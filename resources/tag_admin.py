@@ -24,20 +24,22 @@ class ResourceTagAdmin(ModelAdmin):
     """The list of tags. A tag in use is merged into another one, or taken off first."""
 
     form = TagForm
-    list_display = ("name", "slug", "resources")
+    list_display = ("name", "slug", "used")
     search_fields = ("name",)
     ordering = ("name",)
     sortable_by = ("name",)
     fields = ("name",)
     actions = ("merge",)
     field_options = {"name": {"max_length": MAX_TAG_LENGTH}}
+    stamped_fields = ("slug",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows: QuerySet[Any] = super().get_queryset(request).annotate(resources_counted=Count("taggings"))
         return rows
 
+    # Not by the name of the column: the model has a relation of that name, which Django would show.
     @admin.display(description="resources")
-    def resources(self, tag: Any) -> str:
+    def used(self, tag: Any) -> str:
         return format_html(
             '<a href="{}">{}</a>',
             reverse("admin:resources_resource_changelist", query={"tags__id__exact": tag.pk}),
@@ -74,7 +76,9 @@ class ResourceTagAdmin(ModelAdmin):
             self.message_user(request, "Select at least two tags.", messages.WARNING)
             return None
         form = MergeForm(request.POST if "into" in request.POST or "merge_now" in request.POST else None)
-        cast(Any, form.fields["into"]).queryset = ResourceTag.objects.filter(pk__in=[tag.pk for tag in tags])
+        cast(Any, form.fields["into"]).queryset = ResourceTag.objects.filter(
+            pk__in=[tag.pk for tag in tags]
+        ).order_by("name")
         if form.is_valid():
             into = form.cleaned_data["into"]
             others = [tag.pk for tag in tags if tag.pk != into.pk]

@@ -3,16 +3,18 @@
 Nothing is ever whole in memory, and what is on disk while it arrives has no name, so that it goes with the process.
 """
 
+import logging
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import BytesIO
 from typing import IO, Any
 
 from django.core.files.base import ContentFile, File
 from django.core.files.uploadedfile import UploadedFile
 from django.core.files.uploadhandler import FileUploadHandler, StopUpload
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
 from council import second_factor, throttle
 from council.accounts.models import Account
@@ -28,6 +30,11 @@ LIMITS = {"file": MAX_BYTES, "thumbnail": thumbnails.MAX_UPLOAD_BYTES}
 MAX_THROWN_AWAY_BYTES = MAX_BYTES
 UPLOADS_PER_HOUR = 60
 MAY_UPLOAD = ("resources.add_resource", "resources.change_resource")
+NO_ROOM = (
+    "The server has no room to look at the file. Try again in a few minutes, then tell who runs the server."
+)
+
+logger = logging.getLogger(__name__)
 
 
 class Upload(UploadedFile):
@@ -55,7 +62,9 @@ class UploadHandler(FileUploadHandler):
         if not self.limit or self.request is None or not may_upload(self.request):
             raise StopUpload(connection_reset=True)
         self.received, self.fault = 0, ""
-        self.file = tempfile.TemporaryFile()  # noqa: SIM115  # it is closed with the request
+        self.file = BytesIO()
+        with self._room_on_disk():
+            self.file = tempfile.TemporaryFile()  # noqa: SIM115  # it is closed with the request
         try:
             throttle.count("uploads", str(self.request.user.pk), limit=UPLOADS_PER_HOUR, window_seconds=3600)
         except throttle.TooMany as error:
@@ -70,14 +79,16 @@ class UploadHandler(FileUploadHandler):
             self.fault = f"The file has more than {self.limit // MIB} MB. Make it smaller, or split it."
             self.file.truncate(0)
         if not self.fault:
-            self.file.write(raw_data)
+            with self._room_on_disk():
+                self.file.write(raw_data)
         elif self.received > self.limit + MAX_THROWN_AWAY_BYTES:
-            lost = f"{self.fault} What stood below it did not arrive either."
+            lost = f"{self.fault} What was chosen below it did not arrive."
             setattr(self.request, "cut_off", {str(self.field_name): lost})  # noqa: B010  # no attribute of Django's
             raise StopUpload(connection_reset=True)
 
     def file_complete(self, file_size: int) -> Upload:
-        self.file.seek(0)
+        with self._room_on_disk():
+            self.file.seek(0)  # writes what is left in the buffer
         return Upload(
             file=self.file,
             name=str(self.file_name),
@@ -89,6 +100,17 @@ class UploadHandler(FileUploadHandler):
     def upload_interrupted(self) -> None:
         if self.limit:
             self.file.close()
+
+    @contextmanager
+    def _room_on_disk(self) -> Iterator[None]:
+        """Have a full disk be a fault of the upload."""
+        try:
+            yield
+        except OSError as error:
+            logger.error("An upload cannot be kept in the temporary folder: %s", error)
+            with suppress(OSError):
+                self.file.close()
+            self.file, self.fault = BytesIO(), NO_ROOM
 
 
 def may_upload(request: HttpRequest) -> bool:
@@ -118,7 +140,13 @@ def check(upload: UploadedFile) -> Checked:
     name = upload.name or ""
     file_names.check(name)
     file: Any = upload.file
-    media_type = media_types.check(file, size=upload.size or 0, name=name, declared=upload.content_type or "")
+    try:
+        media_type = media_types.check(
+            file, size=upload.size or 0, name=name, declared=upload.content_type or ""
+        )
+    except OSError as error:  # an archive in an archive is unpacked on disk
+        logger.error("An upload cannot be unpacked in the temporary folder: %s", error)
+        raise Refused(NO_ROOM) from error
     scanner.scan(file)
     return Checked(File(file), name, media_type)
 
@@ -157,11 +185,20 @@ class Reception:
         self.faults: dict[str, str] = {}
         self.stored: list[str] = []
         self.kept: set[str] = set()
+        self.is_cut_off = False
+
+    def answer(self, response: HttpResponse) -> HttpResponse:
+        """Have a browser that could not send all of the form show the answer: Chromium does at a status of refusal."""
+        if self.is_cut_off:
+            response.status_code = 413
+        return response
 
     def receive(self, request: HttpRequest) -> None:
         """Check and store the files of a form."""
         files = request.FILES
-        self.faults |= getattr(request, "cut_off", {})
+        cut_off = getattr(request, "cut_off", {})
+        self.is_cut_off = bool(cut_off)
+        self.faults |= cut_off
         for field, take in (("file", self._take_file), ("thumbnail", self._take_thumbnail)):
             if (upload := files.get(field)) is not None:
                 try:

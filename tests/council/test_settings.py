@@ -17,10 +17,11 @@ BUCKET = {
     "S3_ACCESS_KEY_ID": "key",
     "S3_SECRET_ACCESS_KEY": "the-secret",
 }
+SECONDS = ("S3_CONNECT_SECONDS", "S3_ANSWER_SECONDS", "S3_SAVE_SECONDS")
 
 
 def library_storage(monkeypatch: pytest.MonkeyPatch, debug: bool = False, /, **given: str) -> Any:
-    for name in (*BUCKET, "LIBRARY_FOLDER"):
+    for name in (*BUCKET, *SECONDS, "LIBRARY_FOLDER"):
         monkeypatch.delenv(name, raising=False)
     for name, value in given.items():
         monkeypatch.setenv(name, value)
@@ -37,8 +38,14 @@ def test_a_bucket_has_its_address_region_name_and_keys(monkeypatch: pytest.Monke
             "bucket_name": "library",
             "access_key": "key",
             "secret_key": "the-secret",
+            "connect_seconds": 3,
+            "answer_seconds": 5,
+            "save_seconds": 60,
         },
     }
+    given = dict(zip(SECONDS, ("1", "2", "30"), strict=True))
+    options = library_storage(monkeypatch, **BUCKET, **given)["OPTIONS"]
+    assert [options[f"{name}_seconds"] for name in ("connect", "answer", "save")] == [1, 2, 30]
 
 
 def test_development_has_a_folder_and_production_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,6 +69,7 @@ def test_development_has_a_folder_and_production_none(monkeypatch: pytest.Monkey
             "S3_ENDPOINT_URL is 'http://abc.supabase.co'. Set it to",
         ),
         ({"S3_ENDPOINT_URL": "abc.supabase.co"}, "an address that begins with https://"),
+        ({"S3_ANSWER_SECONDS": "soon"}, "S3_ANSWER_SECONDS is 'soon'. Set it to a whole number."),
     ],
 )
 def test_a_fault_is_named_with_its_cure(

@@ -5,12 +5,14 @@ A pytest plugin (see tests/conftest.py).
 
 import itertools
 import shutil
+import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.error import HTTPError, URLError
 
@@ -119,3 +121,47 @@ def folder(tmp_path: Path, settings: Any) -> Path:
     setting = {"BACKEND": "resources.storage.Folder", "OPTIONS": {"location": place}}
     settings.STORAGES = {**settings.STORAGES, "library": setting}
     return place
+
+
+class SilentServer:
+    """Takes connections, and never answers."""
+
+    def __init__(self, listening: socket.socket) -> None:
+        self.listening = listening
+        listening.setblocking(False)
+
+    def connections(self) -> int:
+        """How many came since this was asked last. They are closed."""
+        for number in itertools.count():
+            try:
+                self.listening.accept()[0].close()
+            except BlockingIOError:
+                return number
+        raise AssertionError
+
+
+@pytest.fixture
+def silent_bucket(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[SilentServer]:
+    """The library's files are in a bucket that never answers, and is waited for for a moment only."""
+    # Neither before another attempt, nor a second for a word that the file may be sent.
+    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda seconds: None))
+    monkeypatch.setattr("urllib3.util.wait_for_read", lambda *_: False)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        settings.STORAGES = {**settings.STORAGES, "library": stand_in(address)}
+        yield SilentServer(listening)
+
+
+def stand_in(address: str) -> dict[str, Any]:
+    """The setting of a bucket on a server that a test makes up, which has a moment to answer."""
+    options = {
+        "endpoint_url": address,
+        "region_name": "us-east-1",
+        "bucket_name": "library",
+        "access_key": ACCESS_KEY,
+        "secret_key": SECRET_KEY,
+        "connect_seconds": 0.2,
+        "answer_seconds": 0.2,
+        "save_seconds": 0.2,
+    }
+    return {"BACKEND": "resources.bucket.Bucket", "OPTIONS": options}

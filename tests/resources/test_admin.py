@@ -1,6 +1,7 @@
 """The library's admin pages: what staff can enter."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -41,7 +42,7 @@ def test_a_resource_is_added(sams_browser: Client, fill_in: FillIn) -> None:
         ({"description": "x" * 2001}, "Ensure this value has at most 2000 characters"),
         ({"category": "NONSENSE"}, "NONSENSE is not one of the available choices."),
         ({"type": ""}, "This field is required."),
-        ({"file_url": ""}, "Choose a file, or enter the address of a link below."),
+        ({"file_url": ""}, "Choose a file, or enter the address of a link."),
         ({"file_url": "http://files.example.com/a.pdf"}, "Enter an address that begins with https://."),
         ({"file_url": "javascript:alert(1)"}, "Enter an address that begins with https://."),
         ({"title": "x\0"}, "Null characters are not allowed."),
@@ -76,7 +77,12 @@ def test_resources_are_filtered_and_searched(sams_browser: Client) -> None:
 
 
 def test_downloads_name_the_resource_and_the_member(sams_browser: Client, mia: Member) -> None:
-    ResourceDownloadFactory.create(member=mia, resource=ResourceFactory.create(title="Price list"))
+    ResourceDownloadFactory.create(
+        member=mia,
+        resource=ResourceFactory.create(title="Price list"),
+        downloaded_at=datetime(2026, 11, 4, 15, 6, tzinfo=UTC),
+    )
     html = sams_browser.get("/admin/resources/resourcedownload/").content.decode()
     assert "Price list" in html
     assert "Mia Meyer" in html
+    assert "4 Nov 2026, 15:06" in html

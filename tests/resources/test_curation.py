@@ -6,7 +6,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import IO, Any
 from unittest import mock
 
 import pytest
@@ -18,8 +19,8 @@ from django.test.utils import CaptureQueriesContext
 
 from council import roles
 from council.accounts.models import Account
-from council.models import AdminRole, AuditLog, Member
-from resources import curation, storage, uploads
+from council.models import Admin, AdminRole, AuditLog, Member
+from resources import archives, curation, storage, uploads
 from resources.models import (
     Resource,
     ResourceDownload,
@@ -30,7 +31,8 @@ from resources.models import (
 )
 from resources.refusal import Refused
 from tests.factories import AccountFactory, AdminFactory, MemberFactory, ResourceFactory
-from tests.resources.samples import SAMPLES, pdf, picture
+from tests.resources.samples import SAMPLES, pdf, picture, zipped
+from tests.resources.storages import SilentServer
 
 FillIn = Callable[..., dict[str, Any]]
 RESOURCES = "/admin/resources/resource/"
@@ -60,6 +62,11 @@ def said(response: Any) -> list[str]:
         for fault in text.split("</li>")
         if fault.strip()
     ]
+
+
+def full_disk() -> IO[bytes]:
+    """A file that answers what is written to it as a full disk does."""
+    return Path("/dev/full").open("r+b")
 
 
 def details(action: str) -> dict[str, Any]:
@@ -137,7 +144,7 @@ def test_a_link_is_added_without_a_file(folder: Path, sams_browser: Client, ente
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({}, "Choose a file, or enter the address of a link below."),
+        ({}, "Choose a file, or enter the address of a link."),
         ({"file": ("plan.pdf", b"MZ" + b"\0" * 200)}, "The file is of another kind: Windows Executable"),
         ({"file": ("plan.pdf", b"")}, "The file is empty."),
         ({"file": ("plan.docx", pdf())}, "This is a PDF document, but it is named .docx."),
@@ -193,6 +200,18 @@ def test_a_fault_is_said_beside_the_field_and_nothing_is_lost_or_left(
         assert any("This file is in order, but the form is not." in fault for fault in said(response))
 
 
+def test_what_is_wrong_with_a_file_stands_in_its_row_of_the_form(
+    folder: Path, sams_browser: Client, entered: Any
+) -> None:
+    form = entered(
+        file=sent(content=b"MZ" + b"\0" * 200), thumbnail=sent("a.png", b"no picture", "image/png")
+    )
+    html = sams_browser.post(ADD, form).content.decode()
+    for field, words in (("file", "Windows Executable"), ("thumbnail", "no picture that we can read")):
+        row = html[html.index(f'class="form-row errors field-{field}"') :]
+        assert row.index(words) < row.index(f'id="id_{field}"') < row.index("</fieldset>")
+
+
 def test_invisible_characters_in_a_name_are_never_stored(
     folder: Path, sams_browser: Client, entered: Any
 ) -> None:
@@ -221,6 +240,17 @@ def test_a_failed_storage_leaves_no_row(folder: Path, sams_browser: Client, ente
     assert not Resource.objects.exists()
 
 
+def test_a_storage_that_never_answers_leaves_no_row(
+    silent_bucket: SilentServer, sams_browser: Client, entered: Any
+) -> None:
+    form = entered(file=sent(), thumbnail=sent("a.png", picture("PNG"), "image/png"))
+    response = sams_browser.post(ADD, form)
+    assert sum("the bucket takes too long to answer" in fault for fault in said(response)) == 2
+    assert 'value="Cold email playbook"' in response.content.decode()
+    assert not Resource.objects.exists()
+    assert audited() == []
+
+
 def test_a_bucket_keeps_files_as_a_folder_does(bucket: Any, sams_browser: Client, entered: Any) -> None:
     form = entered(file=sent(), thumbnail=sent("a.png", picture("PNG"), "image/png"))
     assert sams_browser.post(ADD, form).status_code == 302
@@ -233,6 +263,27 @@ def test_a_bucket_keeps_files_as_a_folder_does(bucket: Any, sams_browser: Client
 
 
 # Uploads.
+
+
+@pytest.mark.parametrize("size", [100, 200_000])
+def test_a_full_temporary_folder_is_a_fault_of_the_upload(
+    size: int, folder: Path, sams_browser: Client, entered: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is small fails only when the buffer is written."""
+    monkeypatch.setattr(uploads, "tempfile", SimpleNamespace(TemporaryFile=full_disk))
+    response = sams_browser.post(ADD, entered(file=sent(content=pdf(b"x" * size))))
+    assert any("The server has no room to look at the file." in fault for fault in said(response))
+    assert 'value="Cold email playbook"' in response.content.decode()
+    assert not Resource.objects.exists()
+
+
+def test_an_archive_in_an_archive_needs_room_too(
+    folder: Path, sams_browser: Client, entered: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = zipped({"inner.zip": zipped({"a.txt": "x" * 10_000})})
+    monkeypatch.setattr(archives, "tempfile", SimpleNamespace(TemporaryFile=full_disk))
+    response = sams_browser.post(ADD, entered(file=sent("plan.zip", content, "")))
+    assert any("The server has no room to look at the file." in fault for fault in said(response))
 
 
 def test_a_file_is_counted_while_it_arrives(
@@ -249,7 +300,7 @@ def test_a_file_is_counted_while_it_arrives(
 
 
 def test_what_is_far_too_large_is_not_even_thrown_away(
-    folder: Path, sams_browser: Client, entered: Any, monkeypatch: pytest.MonkeyPatch
+    folder: Path, sams_browser: Client, entered: Any, fill_in: FillIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(uploads.LIMITS, "file", 100_000)
     monkeypatch.setattr(uploads, "MAX_THROWN_AWAY_BYTES", 200_000)
@@ -261,12 +312,31 @@ def test_what_is_far_too_large_is_not_even_thrown_away(
         handler(self, raw_data, start)
 
     monkeypatch.setattr(uploads.UploadHandler, "receive_data_chunk", count)
-    response = sams_browser.post(ADD, entered(file=sent(content=b"x" * 5_000_000)))
+    form = entered(file=sent(content=b"x" * 5_000_000), status="DRAFT")
+    response = sams_browser.post(ADD, form)
     assert 300_000 < sum(received) < 500_000
-    assert any("did not arrive either" in fault for fault in said(response))
-    assert 'value="Cold email playbook"' in response.content.decode()
-    assert "How to write them" in response.content.decode()
+    assert response.status_code == 413  # at 200 Chromium would show nothing but a connection that was reset
+    assert said(response) == [
+        "The file has more than 0 MB. Make it smaller, or split it. What was chosen below it did not arrive."
+    ]
+    back = fill_in(response)
+    for name in {*form} - {"file", "csrfmiddlewaretoken"}:
+        assert back[name] == (form[name] if isinstance(form[name], list) else [form[name]])
     assert names(folder) == []
+
+
+def test_a_replacement_that_is_far_too_large_keeps_what_was_typed(
+    folder: Path, sams_browser: Client, fill_in: FillIn, playbook: Resource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(uploads.LIMITS, "file", 1000)
+    monkeypatch.setattr(uploads, "MAX_THROWN_AWAY_BYTES", 1000)
+    response = replace(
+        sams_browser, fill_in, playbook, file=sent(content=b"x" * 500_000), note="What I typed"
+    )
+    assert response.status_code == 413
+    assert len(said(response)) == 1
+    assert "What I typed" in response.content.decode()
+    assert len(names(folder)) == 1
 
 
 @pytest.mark.parametrize("told", ["5", "99999999999", "-1", "many"])
@@ -489,7 +559,10 @@ def test_an_old_version_is_purged_and_the_current_one_is_not(
 ) -> None:
     replace(sams_browser, fill_in, playbook, file=sent(content=pdf(b"new")))
     page = f"{RESOURCES}{playbook.pk}/versions"
-    assert "removed for good" in sams_browser.get(f"{page}/1/purge/").content.decode()
+    assert (
+        "This removes the file of version 1 for good."
+        in sams_browser.get(f"{page}/1/purge/").content.decode()
+    )
     assert len(names(folder)) == 2
     with django_capture_on_commit_callbacks(execute=True):
         response = sams_browser.post(f"{page}/1/purge/", follow=True)
@@ -599,7 +672,7 @@ def test_the_list_has_figures_without_a_query_for_each_row(sams_browser: Client,
         assert "3 (2 before)" in page.content.decode()
         assert '<td class="field-members">2</td>' in page.content.decode()
         row = next(r for r in page.context["cl"].result_list if r.pk == resources[0].pk)
-        assert (row.download_count, row.last_week_counted, row.week_before_counted) == (6, 3, 2)
+        assert (row.download_count, row.figures.last_week, row.figures.week_before) == (6, 3, 2)
         return len(captured)
 
     few = queries()
@@ -619,7 +692,20 @@ def test_the_list_reads_only_so_many_downloads_of_a_resource(
     page = sams_browser.get(RESOURCES)
 
     assert '<td class="field-members">2 or more</td>' in page.content.decode()
-    assert len(page.context["cl"].result_list[0].latest_members) == 3
+    assert len(page.context["cl"].result_list[0].figures.latest_members) == 3
+
+
+def test_the_figures_of_what_a_search_finds_are_read_for_the_page_alone(
+    sams_browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resources.admin.ResourceAdmin.list_per_page", 2)
+    ResourceFactory.create_batch(5, title="On pricing")
+    with CaptureQueriesContext(connection) as captured:
+        page = sams_browser.get(f"{RESOURCES}?q=pricing")
+    assert (page.context["cl"].result_count, len(page.context["cl"].result_list)) == (5, 2)
+    [of_downloads] = [query["sql"] for query in captured if '"ResourceDownload"' in query["sql"]]
+    ids = [row.pk for row in Resource.objects.all() if row.pk in of_downloads]
+    assert sorted(ids) == sorted(row.pk for row in page.context["cl"].result_list)
 
 
 def test_the_list_is_filtered_and_searched(folder: Path, sams_browser: Client, sam: Account) -> None:
@@ -674,6 +760,20 @@ def test_tags_are_added_renamed_and_put_on_resources(
     assert not playbook.tags.exists()
 
 
+def test_a_tag_that_is_renamed_leaves_its_old_name_to_others(sams_browser: Client, fill_in: FillIn) -> None:
+    sams_browser.post(f"{TAGS}add/", {"name": "Calls"})
+    tag = ResourceTag.objects.get()
+    page = f"{TAGS}{tag.pk}/change/"
+    assert sams_browser.post(page, fill_in(sams_browser.get(page), name="Cold calls")).status_code == 302
+    assert sams_browser.post(f"{TAGS}add/", {"name": "Calls"}).status_code == 302
+    slugs = ResourceTag.objects.order_by("name").values_list("name", "slug")
+    assert list(slugs) == [("Calls", "calls"), ("Cold calls", "cold-calls")]
+    assert sams_browser.post(f"{TAGS}{tag.pk}/delete/", {"post": "yes"}).status_code == 302
+    assert audited() == [
+        "RESOURCE_TAG_ADDED", "RESOURCE_TAG_CHANGED", "RESOURCE_TAG_ADDED", "RESOURCE_TAG_DELETED",
+    ]  # fmt: skip
+
+
 def test_a_tag_in_use_is_not_deleted(folder: Path, sams_browser: Client, playbook: Resource) -> None:
     tag = ResourceTag.objects.create(name="Pricing", slug="pricing")
     playbook.taggings.create(tag=tag)
@@ -699,6 +799,7 @@ def test_tags_are_merged(folder: Path, sams_browser: Client, playbook: Resource)
     ):
         resource.taggings.create(tag=tag)
     given: dict[str, Any] = {"action": "merge", "_selected_action": [tag.pk for tag in tags]}
+    assert '<td class="field-used"><a' in sams_browser.get(TAGS).content.decode()
     page = sams_browser.post(TAGS, given)
     assert page.status_code == 200
     assert ResourceTag.objects.count() == 3
@@ -765,8 +866,13 @@ def test_admins_curate_and_other_staff_do_not(
         assert ada.get(page).status_code == 200
         assert noras_browser.get(page).status_code == 403
     assert replace(ada, fill_in, playbook, file=sent(content=pdf(b"by ada"))).status_code == 302
-    admin = Account.objects.get(admin__isnull=False)
-    assert Resource.objects.get().uploaded_by == admin.admin_id
+    admin = Admin.objects.get()
+    assert Resource.objects.get().uploaded_by == admin.pk
+    for page, tag in (("change/", 'div class="readonly"'), ("versions/", "td")):
+        assert f"<{tag}>{admin.email}</" in ada.get(f"{RESOURCES}{playbook.pk}/{page}").content.decode()
+    history = ada.get(f"{RESOURCES}{playbook.pk}/history/", follow=True).content.decode()
+    assert "RESOURCE_REPLACED" in history
+    assert "RESOURCE_ADDED" in history
     for path in ("removal/", "versions/1/purge/", "replace/"):
         assert noras_browser.post(f"{RESOURCES}{playbook.pk}/{path}").status_code == 403
 

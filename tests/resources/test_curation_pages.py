@@ -52,7 +52,7 @@ def test_staff_add_replace_preview_and_delete_a_file(
     resource = Resource.objects.get(title="Cold email playbook", file_name="playbook.pdf")
 
     page.get_by_role("link", name="Replace the file").click()
-    page.get_by_label("Note").fill("Better numbers")
+    page.get_by_label("What is new").fill("Better numbers")
     page.locator("#id_file").set_input_files(str(tmp_path / "playbook-2.pdf"))
     visitor.picture("staff-replace")
     page.get_by_role("button", name="Replace").click()

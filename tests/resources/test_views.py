@@ -29,6 +29,7 @@ from tests.factories import (
     store_version,
     stored_resource,
 )
+from tests.resources.storages import SilentServer
 
 LIBRARY = "/library/"
 DOWNLOADS = "/library/downloads/"
@@ -176,6 +177,24 @@ def test_a_storage_that_fails_is_told_and_nothing_is_recorded(
     assert not ResourceDownload.objects.exists()
 
 
+def test_a_storage_that_never_answers_is_told_and_nothing_is_recorded(
+    mias_browser: Client, mia: Member, playbook: Resource, silent_bucket: SilentServer
+) -> None:
+    Resource.objects.update(thumbnail_path=f"thumbnails/{'0' * 32}.webp")
+    for address in (LIBRARY, playbook.get_absolute_url(), DOWNLOADS):
+        assert mias_browser.get(address).status_code == 200
+    assert silent_bucket.connections() == 0  # no page waits for it
+    answer = mias_browser.post(f"{playbook.get_absolute_url()}download/")
+    picture = mias_browser.get(Resource.objects.get().thumbnail_address)
+
+    assert (answer.status_code, picture.status_code) == (503, 503)
+    assert "the bucket takes too long to answer" in words(answer)
+    assert "The download was not recorded, and no points were paid." in words(answer)
+    assert not ResourceDownload.objects.exists()
+    facts = (Resource.objects.get().download_count, Member.objects.get(pk=mia.pk).total_points)
+    assert facts == (0, 0)
+
+
 @pytest.mark.parametrize("resource_id", ["nobody", "%00", "x" * 300, "..%2F..%2Fetc%2Fpasswd"])
 def test_a_resource_that_is_not_there(resource_id: str, mias_browser: Client) -> None:
     for answer in (
@@ -307,6 +326,22 @@ def test_a_search_for_a_tag_leads_to_what_has_it(mias_browser: Client, playbook:
     assert "Tags with this name: Hiring people" in words(page)
     assert 'href="?tag=hiring-people"' in page.content.decode()
     assert "Tags with this name" not in words(mias_browser.get(LIBRARY))
+
+
+def test_what_a_member_may_like_is_on_the_first_page_of_both_lists(
+    mias_browser: Client, mia: Member, playbook: Resource
+) -> None:
+    tag = ResourceTagFactory.create(name="Hiring")
+    for resource in (playbook, ResourceFactory.create(title="Hiring an SDR")):
+        ResourceTagging.objects.create(resource=resource, tag=tag)
+    for address in (LIBRARY, DOWNLOADS):
+        assert "Recommended for you" not in words(mias_browser.get(address))
+    ResourceDownloadFactory.create(member=mia, resource=playbook)
+
+    for address in (LIBRARY, DOWNLOADS):
+        page = words(mias_browser.get(address))
+        assert "Hiring an SDR" in page[page.index("Recommended for you") :]
+    assert "Recommended for you" not in words(mias_browser.get(f"{LIBRARY}?q=hiring"))
 
 
 def test_empty_lists_say_so(mias_browser: Client, mia: Member) -> None:

@@ -1,0 +1,152 @@
+"""A bucket that never answers, breaks off, is full, or keeps half a file: words, soon, and nothing is left behind."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from django.core.files.base import ContentFile
+from django.core.files.storage import storages
+
+from resources import storage
+from tests.resources.storages import SilentServer, stand_in
+
+pytestmark = pytest.mark.any_server
+
+PATH = "files/a.pdf"
+SLOW = r"The file storage failed \(the bucket takes too long to answer\). Try again in a few minutes"
+
+
+def save() -> storage.Stored:
+    return storage.save(
+        ContentFile(b"content"), folder=storage.FILES, extension=".pdf", mime_type="application/pdf"
+    )
+
+
+def link() -> str:
+    return storage.link(PATH, file_name="a.pdf", mime_type="application/pdf")
+
+
+def read() -> bytes:
+    return storage.read(PATH)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [save, link, read, lambda: storage.delete(PATH), lambda: list(storage.listing())],
+    ids=["save", "link", "read", "delete", "list"],
+)
+def test_a_bucket_that_never_answers_is_given_up(
+    act: Callable[[], object], silent_bucket: SilentServer
+) -> None:
+    with pytest.raises(storage.Unavailable, match=SLOW):
+        act()
+
+    assert silent_bucket.connections() >= 2  # it was tried twice
+
+
+def test_nobody_else_waits_for_a_bucket_that_kept_somebody_waiting(silent_bucket: SilentServer) -> None:
+    def ask(act: Callable[[], object]) -> int:
+        with pytest.raises(storage.Unavailable, match=SLOW):
+            act()
+        return silent_bucket.connections()
+
+    assert ask(link) == 2
+    assert ask(link) == 0
+    assert ask(read) == 0
+    bucket: Any = storages["library"]
+    bucket.left_alone_until = 0
+    assert ask(link) == 2
+
+
+class Answers(BaseHTTPRequestHandler):
+    """A server that has one file, of 7 bytes."""
+
+    protocol_version = "HTTP/1.1"
+    asked: list[str]
+    stop: threading.Event
+    put_status = 200
+    size, content = 7, b"content"
+
+    def do_HEAD(self) -> None:
+        self._answer(200, self.size)
+
+    def do_GET(self) -> None:
+        self._answer(200, self.size, self.content)
+        if len(self.content) < self.size:
+            self.stop.wait(60)
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        words = b"<Error><Code>XMinioStorageFull</Code></Error>" if self.put_status >= 400 else b""
+        self._answer(self.put_status, len(words), words)
+
+    def do_DELETE(self) -> None:
+        self._answer(204, 0)
+
+    def _answer(self, status: int, size: int, content: bytes = b"") -> None:
+        self.asked.append(self.command)
+        self.send_response(status)
+        self.send_header("Content-Length", str(size))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def answering(settings: Any) -> Callable[..., Any]:
+    """Have a server with these attributes of `Answers` as the library's bucket. Gives what it is asked for."""
+
+    @contextmanager
+    def answering(**attributes: Any) -> Iterator[list[str]]:
+        asked: list[str] = []
+        stop = threading.Event()
+        handler = type("Handler", (Answers,), {"asked": asked, "stop": stop, **attributes})
+        with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+            threading.Thread(target=server.serve_forever, args=(0.05,)).start()
+            settings.STORAGES = {
+                **settings.STORAGES, "library": stand_in(f"http://127.0.0.1:{server.server_port}")
+            }  # fmt: skip
+            try:
+                yield asked
+            finally:
+                stop.set()
+                server.shutdown()
+
+    return answering
+
+
+def test_a_picture_that_breaks_off_is_asked_for_once(answering: Callable[..., Any]) -> None:
+    with answering() as asked:
+        assert read() == b"content"
+    assert asked.count("GET") == 1
+
+    with answering(content=b"con") as asked, pytest.raises(storage.Unavailable, match=SLOW):
+        read()
+    assert asked.count("GET") == 1
+
+
+def test_a_full_bucket_is_said_in_words_and_asked_to_remove_what_it_kept(
+    answering: Callable[..., Any],
+) -> None:
+    refused = pytest.raises(storage.Unavailable, match="the bucket refused it: XMinioStorageFull")
+    with answering(put_status=507) as asked, refused:
+        save()
+    assert asked == ["PUT", "DELETE"]
+
+
+def test_a_bucket_that_keeps_half_a_file_is_told_from_one_that_keeps_it(
+    answering: Callable[..., Any],
+) -> None:
+    with answering() as asked:
+        assert save().size == 7
+    assert "DELETE" not in asked
+
+    half = pytest.raises(storage.Unavailable, match="The storage kept 3 of 7 bytes. Upload the file again.")
+    with answering(size=3) as asked, half:
+        save()
+    assert asked[-1] == "DELETE"
