@@ -11,7 +11,8 @@ from functools import cached_property
 from typing import Any, cast
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import flatten_fieldsets
 from django.contrib.admin.views.main import ChangeList
@@ -232,7 +233,13 @@ class ModelAdmin(admin.ModelAdmin):
         return audit.changes_of(queryset, by=cast(Account, request.user))
 
     def response_action(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> Any:
-        """Run an action in a transaction, with the audit rows of what it does."""
+        """Run an action in a transaction, with the audit rows of what it does. What cannot be a key chooses nothing."""
+        try:
+            for key in request.POST.getlist(ACTION_CHECKBOX_NAME):
+                self.opts.pk.to_python(key)
+        except ValidationError:
+            self.message_user(request, "What was chosen is not in this list. Choose again.", messages.WARNING)
+            return None
         with transaction.atomic():
             response: HttpResponseBase | None = super().response_action(request, queryset)
         return response
@@ -248,7 +255,8 @@ class ModelAdmin(admin.ModelAdmin):
         return super().lookup_allowed(lookup, value, request)
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        return None if "\0" in object_id else super().get_object(request, object_id, from_field)
+        # A crafted link may name no field: Django would look for one of that name.
+        return None if "\0" in object_id else super().get_object(request, object_id, from_field or None)
 
 
 def _before(request: HttpRequest) -> dict[Any, Any]:

@@ -565,3 +565,14 @@ def test_each_role_sees_the_pages_that_its_permissions_name(
     status = 200 if name in roles.PERMISSIONS[role] else 403
     assert adas_browser.get(page(model, "changelist")).status_code == status
     assert adas_browser.get(page(model, "change", row.pk)).status_code == status
+
+
+def test_a_link_that_names_no_field_and_a_choice_that_is_no_key_are_no_errors(sams_browser: Client) -> None:
+    group = Group.objects.create(name="Closers")
+    assert sams_browser.get(page(Group, "change", group.pk), {"_to_field": ""}).status_code == 200
+    chosen = {"action": "delete_selected", "_selected_action": "word"}
+
+    response = sams_browser.post(page(Group, "changelist"), chosen, follow=True)
+
+    assert response.status_code == 200
+    assert "What was chosen is not in this list." in response.content.decode()
