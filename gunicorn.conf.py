@@ -4,6 +4,7 @@ GUNICORN_CMD_ARGS, gunicorn's own variable, overrides any of it.
 """
 
 import os
+from pathlib import Path
 from typing import Any
 
 wsgi_app = "council.wsgi"
@@ -37,7 +38,7 @@ max_requests_jitter = 2_000
 preload_app = False
 
 # The sign of life is a file that is touched all the time: in memory, so that a busy disk stops no process.
-if os.path.isdir("/dev/shm"):  # noqa: PTH112, S108  # Linux
+if Path("/dev/shm").is_dir():  # noqa: S108  # Linux
     worker_tmp_dir = "/dev/shm"  # noqa: S108
 
 # The proxy has an access log. Here it would hold what people search for.

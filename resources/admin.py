@@ -122,6 +122,7 @@ class ResourceAdmin(ResourcePages):
     view_on_site = False  # the members' page is none of staff's; the preview is
     list_display = ("title", "category", "state", "is_featured", "downloads", "members", "last_week")
     list_filter = (StateFilter, "category", "type", "is_featured", "tags")
+    show_full_result_count = False  # beside a search, it would count the whole table again
     list_per_page = 50
     search_fields = ("title", "description", "author", "file_name", "tags__name")
     search_help_text = "Title, description, author, file name or tag."

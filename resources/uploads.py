@@ -31,7 +31,8 @@ MAX_THROWN_AWAY_BYTES = MAX_BYTES
 UPLOADS_PER_HOUR = 60
 MAY_UPLOAD = ("resources.add_resource", "resources.change_resource")
 NO_ROOM = (
-    "The server has no room to look at the file. Try again in a few minutes, then tell who runs the server."
+    "The server has no room to look at the file. Try again in a few minutes. "
+    "If it fails again, tell the people who run the server."
 )
 
 logger = logging.getLogger(__name__)

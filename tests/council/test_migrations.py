@@ -30,7 +30,7 @@ VALUES ('p1', 't1', 'TEAM_MEMBER', 'secret', 'm2');
 
 MORE_MEMBERS = """
 INSERT INTO "Member" (id, email, "updatedAt")
-SELECT 'n' || n, 'n' || n || '@example.com', now() FROM generate_series(1, 19000) AS n;
+SELECT 'n' || n, 'n' || n || '@example.com', now() FROM generate_series(1, 99000) AS n;
 """
 
 
@@ -80,7 +80,7 @@ def v1(database: Database) -> Iterator[Database]:
 
 @pytest.fixture
 def adopted(database: Database, templates: Templates) -> Iterator[Database]:
-    """The gateway's database with 20,000 members, migrated wholly."""
+    """The gateway's database with 100,000 members, migrated wholly."""
     database.become(templates.get("gateway", fill_to(sql=V1_SQL + ROWS + MORE_MEMBERS)))
     with database.as_django_connection():
         yield database
@@ -124,7 +124,7 @@ def test_an_empty_database_becomes_v2(empty: Database) -> None:
 def test_a_gateway_s_database_becomes_v2_and_keeps_its_rows(adopted: Database) -> None:
     assert_is_v2(adopted)
     assert adopted.fetch('SELECT count(*), count("teamId"), sum("totalPoints") FROM "Member"') == [
-        (20_000, 500, 0)
+        (100_000, 500, 0)
     ]
     assert adopted.fetch('SELECT token FROM "PendingInvite"') == [("secret",)]
 

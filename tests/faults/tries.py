@@ -41,7 +41,7 @@ def tries(driver: Driver, *, has_writer: bool) -> list[Try]:
 
 
 def sample(driver: Driver) -> list[Try]:
-    """Choose a COMMIT that records and was not answered, a build that was, and one of each other part.
+    """Choose the points around a COMMIT that records and around a build, and one of each other part.
 
     Every other one has a writer.
     """
@@ -50,7 +50,8 @@ def sample(driver: Driver) -> list[Try]:
     records = [n for n, text in enumerate(texts) if 'INSERT INTO "django_migrations"' in text]
     commit = texts.index("COMMIT", records[len(records) // 2])
     builds = [n for n, text in enumerate(texts) if BUILD.match(text)]
-    chosen = [alone[2 * commit + 1], alone[2 * builds[len(builds) // 2] + 2]]
+    around = {2 * n + 1 + step for n in (commit, builds[len(builds) // 2]) for step in (0, 1)}
+    chosen = [alone[point] for point in sorted(around)]
     for part in ("builds", "reversals"):
         found = [one for one in alone if one.part == part]
         chosen.append(found[len(found) // 2])
