@@ -114,6 +114,28 @@ $$;
 
 COMMIT;
 
+-- VACUUM keeps what somebody may still see: a session here that began before, such as an autovacuum, or a transaction that
+-- is open in any database of the server. Wait until there is none.
+DO $$
+DECLARE
+  mine xid8 := pg_current_xact_id();
+  told boolean := false;
+BEGIN
+  WHILE pg_snapshot_xmin(pg_current_snapshot()) < mine
+     OR EXISTS (SELECT FROM pg_stat_activity
+                 WHERE datname = current_database() AND pid <> pg_backend_pid()
+                   AND age(backend_xmin) > age(mine::xid)) LOOP
+    IF NOT told THEN
+      RAISE NOTICE 'Waiting for transactions that began before and may still see what was there. They are in '
+        'pg_stat_activity (backend_xid, backend_xmin) and pg_prepared_xacts of this server.';
+      told := true;
+    END IF;
+    PERFORM pg_sleep(0.1);
+    PERFORM pg_stat_clear_snapshot();
+  END LOOP;
+END
+$$;
+
 -- What was there before is still in the files until they are written anew. The server's own tables are left out, with a
 -- warning each.
 SET client_min_messages TO error;
