@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,6 +75,11 @@ def catalog_query(*, scope: str = "app", ordinals: str = "off") -> bytes:
     return query.encode()
 
 
+WAITING = """
+    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
+
+
 class Database:
     """A database that lives as long as a test."""
 
@@ -113,6 +119,14 @@ class Database:
     def fetch(self, query: str) -> list[tuple[object, ...]]:
         with self.connect() as session:
             return session.execute(query.encode()).fetchall()
+
+    def wait_for_waiting(self, sessions: int) -> None:
+        """Go on once so many sessions wait for a lock. They do so at this very moment: what comes next is certain."""
+        deadline = time.monotonic() + 120
+        with self.connect() as session:
+            while session.execute(WAITING).fetchone() != (sessions,):
+                assert time.monotonic() < deadline, f"{sessions} sessions should wait for a lock."
+                time.sleep(0.01)
 
     def catalog(self) -> list[str]:
         """Describe the schema by the contract's own query, without column order."""

@@ -3,7 +3,6 @@
 import threading
 import uuid
 
-import psycopg
 import pytest
 
 from council.accounts.models import Account
@@ -149,21 +148,9 @@ def test_a_double_click_counts_once(migrated: Database) -> None:
             holder.execute("""SELECT FROM "Member" WHERE id = 'm1' FOR UPDATE""")
             for click in clicks:
                 click.start()
-            wait_for_waiting_sessions(migrated, 2)
+            migrated.wait_for_waiting(2)
         for click in clicks:
             click.join()
     assert sorted(answers) == ["Already recorded: this form was sent before.", "counted"]
     assert migrated.fetch('SELECT DISTINCT "totalPoints" FROM "Member"') == [(50,)]
     assert migrated.fetch('SELECT count(*) FROM "AuditLog"') == [(3,)]
-
-
-def wait_for_waiting_sessions(database: Database, expected: int) -> None:
-    with psycopg.connect(database.url, autocommit=True) as session:
-        for _ in range(300):
-            row = session.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            ).fetchone()
-            if row == (expected,):
-                return
-            session.execute("SELECT pg_sleep(0.1)")
-    raise AssertionError(f"{expected} sessions should wait for a lock.")
