@@ -1,7 +1,6 @@
 """What docs/operations_elsewhere.md says: the parts to copy, and what works with them in a project of nothing else."""
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,15 +24,16 @@ class Customer(models.Model):
 class Order(models.Model):
     customer = models.ForeignKey(Customer, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False)
     placed_at = models.DateTimeField()
-
+"""
+KEY_AND_INDEX = """
     class Meta:
         constraints = [
             ForeignKeyConstraint(
                 name="order_customer_fkey", field="customer", on_delete="CASCADE", on_update="CASCADE"
             )
         ]
+        indexes = [models.Index(name="order_placed_at_idx", fields=["placed_at"])]
 """
-INDEX = '        indexes = [models.Index(name="order_placed_at_idx", fields=["placed_at"])]\n'
 # By hand, for a project that has Django's own migrate and makemigrations.
 BY_HAND = """
 from django.db import migrations, models
@@ -61,22 +61,24 @@ def blocks(kind: str) -> list[str]:
 
 
 class Project:
-    """An empty Django project with one app, and what the page says to copy."""
+    """An empty Django project with one app, and what the page says to copy for the operations alone."""
 
-    def __init__(self, folder: Path, database: Database, *, with_commands: bool) -> None:
+    def __init__(self, folder: Path, database: Database) -> None:
         self.folder, self.database = folder, database
+        (folder / "shop/migrations").mkdir(parents=True)
         for file in ("shop/__init__.py", "shop/migrations/__init__.py"):
-            (folder / file).parent.mkdir(parents=True, exist_ok=True)
             (folder / file).touch()
-        (folder / "shop/models.py").write_text(MODELS)
-        copied = blocks("sh")[: 2 if with_commands else 1]
-        subprocess.run(
-            ["/bin/bash", "-euc", "\n".join(copied).replace("/path/to/council-project", str(ROOT))],
-            cwd=folder,
-            check=True,
-        )
-        settings = blocks("python")[: 2 if with_commands else 1]
-        (folder / "settings.py").write_text('SECRET_KEY = "for tests only"\n' + "\n".join(settings))
+        self.models = folder / "shop/models.py"
+        self.models.write_text(MODELS)
+        (folder / "settings.py").write_text('SECRET_KEY = "for tests only"\n')
+        self.follow(0)
+
+    def follow(self, part: int) -> None:
+        """Do what a part of the page says: copy, and add to the settings."""
+        script = blocks("sh")[part].replace("/path/to/council-project", str(ROOT))
+        subprocess.run(["/bin/bash", "-euc", script], cwd=self.folder, check=True)
+        with (self.folder / "settings.py").open("a") as settings:
+            settings.write(blocks("python")[part])
 
     def run(self, *arguments: str) -> str:
         result = subprocess.run(
@@ -94,30 +96,37 @@ class Project:
         return result.stdout
 
 
-def test_the_operations_work_with_django_s_own_migrate(database: Database, tmp_path: Path) -> None:
-    project = Project(tmp_path, database, with_commands=False)
-    shutil.copy(tmp_path / "shop/models.py", tmp_path / "all_models.py")
-    (tmp_path / "shop/models.py").write_text(MODELS.partition("\n    class Meta:")[0] + "\n")
+@pytest.fixture
+def project(database: Database, tmp_path: Path) -> Project:
+    """A project whose first migration is written by Django's own command."""
+    project = Project(tmp_path / "project", database)
     project.run("makemigrations", "shop")
-    shutil.move(tmp_path / "all_models.py", tmp_path / "shop/models.py")
-    (tmp_path / "shop/migrations/0002_by_hand.py").write_text(BY_HAND)
+    return project
 
-    project.run("migrate")
 
+def assert_has_key_and_index(database: Database) -> None:
     assert ("order_placed_at_idx",) in database.fetch(INDEXES)
     assert database.fetch(VALID_KEYS) == [("order_customer_fkey",)]
 
 
-def test_the_commands_write_plan_and_run_migrations(database: Database, tmp_path: Path) -> None:
-    project = Project(tmp_path, database, with_commands=True)
-    project.run("makemigrations", "shop")
+def test_the_operations_work_with_django_s_own_migrate(project: Project, database: Database) -> None:
+    project.models.write_text(MODELS + KEY_AND_INDEX)
+    (project.folder / "shop/migrations/0002_by_hand.py").write_text(BY_HAND)
+
     project.run("migrate")
-    (tmp_path / "shop/models.py").write_text(MODELS + INDEX)
+
+    assert_has_key_and_index(database)
+    project.run("makemigrations", "--check")
+
+
+def test_the_commands_write_plan_and_run_migrations(project: Project, database: Database) -> None:
+    project.follow(1)
+    project.run("migrate")
+    project.models.write_text(MODELS + KEY_AND_INDEX)
 
     project.run("makemigrations", "shop")
 
     assert "CREATE INDEX CONCURRENTLY" in project.run("migrate", "--plan")
     assert "Applied shop." in project.run("migrate")
-    assert ("order_placed_at_idx",) in database.fetch(INDEXES)
-    assert database.fetch(VALID_KEYS) == [("order_customer_fkey",)]
+    assert_has_key_and_index(database)
     project.run("lint_migrations")
