@@ -1,14 +1,13 @@
 """What the parts of ALTER TABLE do: each has a lock and a price of its own."""
 
 import math
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from pglast import enums
 from pglast.enums import AlterTableType as Part
 
-from council.postgres import statements
+from council.postgres import statements, volatility
 from council.zero_downtime.lock_modes import (
     ACCESS_EXCLUSIVE,
     MODES,
@@ -17,6 +16,7 @@ from council.zero_downtime.lock_modes import (
     SHARE_UPDATE_EXCLUSIVE,
     Lock,
 )
+from council.zero_downtime.planning import type_changes
 from council.zero_downtime.planning.effects import (
     KINDS,
     Break,
@@ -108,7 +108,7 @@ def _add_column(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
     volatile = [
         function
         for call in (statements.nodes(default.raw_expr, "FuncCall") if default else ())
-        if (function := statements.name(call.funcname)) in inventory.volatile_functions
+        if volatility.is_volatile(function := statements.name(call.funcname), inventory.functions)
     ]
     if volatile and not is_new:
         yield Risk(
@@ -147,7 +147,7 @@ def _needs_value(column: str, name: str, inventory: Inventory) -> Iterator[Effec
 def _drop_column(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
     inventory[name].columns.pop(part.name, None)
     for index, found in list(inventory[name].indexes.items()):
-        if part.name in found.columns:
+        if part.name in {*found.columns, *found.computed_from}:
             del inventory[name].indexes[index]
     for own_name, constraint in list(inventory[name].constraints.items()):
         if part.name in constraint.columns:
@@ -185,14 +185,40 @@ def _drop_not_null(part: Any, name: str, inventory: Inventory) -> Iterator[Effec
 
 
 def _alter_type(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
-    column = inventory[name].columns.get(part.name, Column("?"))
+    found = inventory[name]
+    column = found.columns.get(part.name, Column("?"))
     before, after = column.type, statements.type_name(part.def_.typeName)
     column.type = after
-    if _is_wider(before, after) and _is_plain_cast(part, after):
-        return
-    yield from rewrite(name, inventory, f'"{part.name}" from {before} to {after}')
-    if name not in inventory.new_tables:
+    keeps_rows = type_changes.keeps_rows(before, after, is_utc=inventory.is_utc)
+    keeps_indexes = type_changes.keeps_indexes(before, after) and not part.def_.collClause
+    if not (keeps_rows and keeps_indexes) and name not in inventory.new_tables:
         yield Break(f'"{part.name}" of "{name}" has another type')
+    if not (keeps_rows and _is_plain_cast(part, after)):
+        yield from rewrite(name, inventory, f'"{part.name}" from {before} to {after}')
+    elif name not in inventory.new_tables:
+        yield from _made_anew(part.name, name, inventory, keeps_indexes=keeps_indexes)
+
+
+def _made_anew(column: str, name: str, inventory: Inventory, *, keeps_indexes: bool) -> Iterator[Effect]:
+    """Tell what is built or checked anew for a column whose new type leaves the rows as they are."""
+    for own_name, index in inventory[name].indexes.items():
+        if column in index.computed_from or (column in index.columns and not keeps_indexes):
+            yield build(name, index, inventory, entries=inventory[name].rows)
+            yield Risk(
+                "plain-index",
+                f'Index "{own_name}" is built anew, for the new type of "{column}", while nobody can read "{name}".',
+                "Drop it before, by zero_downtime.RemoveIndexConcurrently, and build it again afterwards.",
+            )
+    for own_name, constraint in inventory[name].constraints.items():
+        is_checked = constraint.kind == "c" or (constraint.kind == "f" and not keeps_indexes)
+        if is_checked and constraint.is_validated and column in constraint.columns:
+            yield _validation(name, constraint, inventory)
+            yield Risk(
+                "scan-under-lock",
+                f'"{own_name}" is checked against all rows of "{name}", for the new type of "{column}", while nobody '
+                f"can read it.",
+                "Drop it before; add it NOT VALID afterwards, and validate it in the next migration.",
+            )
 
 
 def _is_plain_cast(part: Any, after: str) -> bool:
@@ -206,18 +232,6 @@ def _is_plain_cast(part: Any, after: str) -> bool:
     if statements.kind(node) == "ColumnRef":
         return [field.sval for field in node.fields if hasattr(field, "sval")] == [part.name]
     return node is None
-
-
-def _is_wider(before: str, after: str) -> bool:
-    """Tell a change of type that leaves the rows as they are. Source: PostgreSQL manual, ALTER TABLE, notes."""
-    old, new = (re.sub(r"character varying", "varchar", text.lower()) for text in (before, after))
-    if old == new or (old.startswith("varchar") and new in {"varchar", "text"}):
-        return True
-    lengths = [re.fullmatch(r"(varchar|numeric)\((\d+)(?:,\s*(\d+))?\)", text) for text in (old, new)]
-    if not all(lengths):
-        return old.startswith("numeric(") and new == "numeric"
-    (kind, length, scale), (new_kind, new_length, new_scale) = (match.groups() for match in lengths if match)
-    return kind == new_kind and scale == new_scale and int(length) <= int(new_length)
 
 
 def _add_constraint(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:

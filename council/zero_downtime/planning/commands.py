@@ -101,7 +101,10 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
 def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
     name = table(node.relation, inventory)
     columns = [part.name or "" for part in node.indexParams]
-    index = Index(columns, node.accessMethod or "btree", is_unique=bool(node.unique))
+    is_computed = node.whereClause is not None or any(part.expr for part in node.indexParams)
+    mentioned = [ref.fields[-1].sval for ref in statements.nodes(node, "ColumnRef")] if is_computed else []
+    depends_on = [column for column in dict.fromkeys([*columns, *mentioned]) if column and is_computed]
+    index = Index(columns, node.accessMethod or "btree", bool(node.unique), computed_from=depends_on)
     if node.concurrent and node.idxname in inventory[name].indexes:
         return  # our operations look first
     yield Lock(name, SHARE_UPDATE_EXCLUSIVE if node.concurrent else SHARE)
@@ -326,10 +329,13 @@ def _source_rows(node: Any, inventory: Inventory) -> int:
 
 @effects.register(ast.CreateFunctionStmt)
 def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
+    name = statements.name(node.funcname)
+    inventory.functions[name] = "v"
     for option in node.options or ():
         if option.defname == "as":
-            body = option.arg[0].sval
-            inventory.function_tables[statements.name(node.funcname)] = statements.tables(body)
+            inventory.function_tables[name] = statements.tables(option.arg[0].sval)
+        elif option.defname == "volatility":
+            inventory.functions[name] = option.arg.sval[0]
     yield from ()
 
 

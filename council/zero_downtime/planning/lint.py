@@ -39,7 +39,8 @@ def findings(connection: BaseDatabaseWrapper, app_labels: set[str]) -> list[Find
     """
     executor = MigrationExecutor(connection)
     whole = executor.migration_plan(executor.loader.graph.leaf_nodes(), clean_start=True)
-    there = Inventory(volatile_functions=inventory.read(connection).volatile_functions)
+    read = inventory.read(connection)
+    there = Inventory(functions=read.functions, is_utc=read.is_utc)
     ours = {str(migration) for migration, _ in whole if migration.app_label in app_labels}
     steps = [
         step
