@@ -114,13 +114,11 @@ def test_a_volatile_default_is_warned_of_and_rewrites(foretell: Foretell) -> Non
 
 
 def test_a_function_is_as_volatile_as_it_was_declared(foretell: Foretell) -> None:
-    create, add = (
-        "CREATE FUNCTION mine() RETURNS int LANGUAGE sql {} RETURN 1",
-        'ALTER TABLE "Child" ADD extra int DEFAULT {}()',
-    )
+    create = "CREATE FUNCTION {0}() RETURNS int LANGUAGE sql {1} RETURN 1"
+    add = 'ALTER TABLE "Child" ADD {0} int DEFAULT {0}()'
     assert "volatile-default" in rules(foretell(add.format("nobody_knows_it")))
-    assert rules(foretell(create.format("STABLE"), add.format("mine"))) == []
-    assert "volatile-default" in rules(foretell(create.format(""), add.format("mine")))
+    assert rules(foretell(create.format("steady", "STABLE"), add.format("steady"))) == []
+    assert "volatile-default" in rules(foretell(create.format("lively", ""), add.format("lively")))
 
 
 @pytest.mark.parametrize(
