@@ -1,6 +1,6 @@
 """The rules for changes to a database in use: what each warns of, and its faults, each with its cure.
 
-The plan, lint, migrate's and makemigrations' refusals speak by them, and the table of docs/migrating.md lists them.
+The plan, lint, migrate's and makemigrations' refusals speak by them, and the table of docs/migrations.md lists them.
 """
 
 from typing import Any, NamedTuple
