@@ -94,7 +94,8 @@ def ask(connection: BaseDatabaseWrapper, query: str, params: dict[str, Any]) -> 
             "search_path": search_path,
         }
         statements = WITH_QUALIFIED_NAMES.format(query=query)
-        cursor.execute(connection.ops.compose_sql(statements, {**params, **names}))
+        sql = connection.ops.compose_sql(statements, {**params, **names})  # type: ignore[attr-defined]  # PostgreSQL's
+        cursor.execute(sql)
         cursor.nextset()
         return list(cursor.fetchall())
 
