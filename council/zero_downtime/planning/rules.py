@@ -19,8 +19,8 @@ class Risk(NamedTuple):
 
 
 RULES = {
-    "scan-under-lock": "a scan, or changed rows, while an earlier or the same statement makes reads or writes wait; SET NOT "
-    "NULL, and a CHECK that is valid at once",
+    "scan-under-lock": "a scan, or changed rows, while an earlier or the same statement makes reads or writes wait; "
+    "SET NOT NULL, and a CHECK that is valid at once",
     "rewrite": "a table that is rewritten",
     "volatile-default": "a new column whose default has another value for each row, so that the table is rewritten",
     "not-null-without-default": "a column that older code cannot leave out",
@@ -30,8 +30,8 @@ RULES = {
     "enum-value-used": "an enum value added and used together",
     "partitioned-table": "what partitioned tables refuse",
     "concurrent-in-transaction": "a concurrent build, or batches, in a migration that is one transaction",
-    "not-compared": "a baseline that could not be compared because a session holds an ACCESS EXCLUSIVE lock on one of its "
-    "tables",
+    "not-compared": "a baseline that could not be compared because a session holds an ACCESS EXCLUSIVE lock on one of "
+    "its tables",
     "refused": "what migrate will refuse, such as changing the type of a referenced primary key",
     "irreversible": "an operation that cannot be reversed",
     "rows-locked": "rows changed by one statement, so whoever writes to one of them waits for its end",
