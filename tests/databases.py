@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,6 +115,15 @@ class Database:
         with self.connect() as session:
             return session.execute(query.encode()).fetchall()
 
+    def wait_for_waiting(self, sessions: int) -> None:
+        """Wait until so many of its sessions wait for a lock."""
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        deadline = time.monotonic() + 60
+        with self.connect() as watch:
+            while watch.execute(query.encode()).fetchone() != (sessions,):
+                assert time.monotonic() < deadline, f"{sessions} sessions should wait for a lock."
+                time.sleep(0.01)
+
     def catalog(self) -> list[str]:
         """Describe the schema by the contract's own query, without column order."""
         with self.connect() as session:
@@ -214,16 +224,22 @@ def scratch(database: Database) -> Iterator[BaseDatabaseWrapper]:
 
 
 class Templates:
-    """Databases that others are copied from. The worker that asks first makes one, the last to end drops them."""
+    """Databases that others are copied from. The worker that asks first makes one, the last to end drops them.
+
+    `KEEP_TEMPLATES` names a state of the migrations, whose templates are kept for the next run that names the same.
+    """
 
     def __init__(self, run: str) -> None:
-        self.run = run
+        self.kept = os.environ.get("KEEP_TEMPLATES")
+        self.run = self.kept or run
 
     @contextmanager
     def in_use(self) -> Iterator[Self]:
         with psycopg.connect(url("postgres"), autocommit=True) as session:
             session.execute("SELECT pg_advisory_lock_shared(%s)", [USERS_OF_TEMPLATES])
             yield self
+            if self.kept:
+                return
             with _only_one(session):
                 session.execute("SELECT pg_advisory_unlock_shared(%s)", [USERS_OF_TEMPLATES])
                 if session.execute("SELECT pg_try_advisory_lock(%s)", [USERS_OF_TEMPLATES]).fetchone() == (
@@ -287,18 +303,6 @@ def fill_to(*target: str, sql: str = "") -> Callable[[Database], None]:
 def migrated_template(templates: Templates) -> str:
     """A database with all migrations applied."""
     return templates.get("migrated", fill_to())
-
-
-@pytest.fixture(scope="session")
-def django_db_modify_db_settings(
-    request: pytest.FixtureRequest,
-    django_db_modify_db_settings_parallel_suffix: None,
-    django_db_keepdb: bool,
-    django_db_createdb: bool,
-) -> None:
-    """Have Django's test database copied from the migrated one, instead of migrated by each worker."""
-    if not django_db_keepdb or django_db_createdb:
-        default_connection.settings_dict["TEST"]["TEMPLATE"] = request.getfixturevalue("migrated_template")
 
 
 @pytest.fixture

@@ -135,6 +135,54 @@ def test_what_is_safe_is_not_warned_of(foretell: Foretell, sql: str) -> None:
     assert rules(foretell(sql)) == []
 
 
+def test_a_check_that_nobody_has_validated_spares_no_scan(foretell: Foretell, there: Inventory) -> None:
+    not_null = """ALTER TABLE "Child" ALTER "Number" SET NOT NULL"""
+    there.tables["Child"].constraints["unsure"] = Constraint("c", not_null="Number", is_validated=False)
+    [step] = foretell(not_null)
+    assert ([work.kind for work in step.work], rules([step])) == ([Kind.SCAN], ["scan-under-lock"])
+    [validated, step] = foretell("""ALTER TABLE "Child" VALIDATE CONSTRAINT unsure""", not_null)
+    assert ([work.kind for work in validated.work], step.work) == ([Kind.SCAN], [])
+
+
+def test_whether_a_check_is_validated_is_read_from_the_catalogue(scratch: Any) -> None:
+    with scratch.cursor() as cursor:
+        cursor.execute(
+            """CREATE TABLE "Child" (a int CONSTRAINT sure CHECK (a IS NOT NULL), b int);
+               ALTER TABLE "Child" ADD CONSTRAINT unsure CHECK (b IS NOT NULL) NOT VALID"""
+        )
+    checks = inventory.read(scratch).tables["Child"].constraints
+    assert {name: (one.not_null, one.is_validated) for name, one in checks.items()} == {
+        "sure": ("a", True),
+        "unsure": ("b", False),
+    }
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_rewritten"),
+    [
+        ("numeric(10,2)", "numeric(12,2)", False),
+        ("numeric(10,2)", "numeric", False),
+        ("numeric(10,2)", "numeric(12,4)", True),
+        ("numeric(10,2)", "numeric(10,1)", True),
+        ("numeric(10,2)", "numeric(8,2)", True),
+        ("numeric", "numeric(10,2)", True),
+        ("character varying(20)", "varchar(20)", False),
+        ("character varying(20)", "varchar", False),
+        ("character varying(20)", "varchar(19)", True),
+        ("text", "varchar(20)", True),
+    ],
+)
+def test_a_type_that_stores_other_bytes_rewrites_the_table(
+    foretell: Foretell, there: Inventory, before: str, after: str, is_rewritten: bool
+) -> None:
+    there.tables["Child"].columns["amount"] = Column(before)
+    [step] = foretell(f'ALTER TABLE "Child" ALTER amount TYPE {after}')
+    assert (
+        Kind.REWRITE in [work.kind for work in step.work]
+    ) is is_rewritten  # which builds its indexes as well
+    assert rules([step]) == ["rewrite"] * is_rewritten
+
+
 def test_a_partitioned_table_is_warned_of(foretell: Foretell, there: Inventory) -> None:
     there.tables["Child"].is_partitioned = True
     assert rules(foretell("""CREATE INDEX CONCURRENTLY i ON "Child" ("Number")""", atomic=False)) == [
