@@ -112,7 +112,8 @@ def _body(http: urllib3.PoolManager, address: str, number: int) -> bytes:
             advice = ADVICE.get(response.status, "The next run tries again.")
             raise Unreadable(f"Page {number} was answered with HTTP status {response.status}. {advice}")
         body = bytearray()
-        for chunk in response.stream(CHUNK_BYTES):
+        # Not `stream`: it waits until a chunk is full, however long the server takes over each byte.
+        while chunk := response.read1(CHUNK_BYTES):
             body += chunk
             if len(body) > MAX_PAGE_BYTES:
                 raise Unreadable(

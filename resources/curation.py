@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import IntegrityError, models, transaction
+from django.db import IntegrityError, connection, models, transaction
 from django.utils.text import slugify
 
 from council.accounts.models import Account
@@ -182,8 +182,17 @@ def purge(*, resource_id: str, number: int, by: Account) -> None:
         _remove_after_commit(version.storage_path)
 
 
+# Two members of staff who name a tag at the same time: the second waits, and then finds the tag of the first.
+ONE_AT_A_TIME = 'LOCK TABLE "ResourceTag" IN SHARE ROW EXCLUSIVE MODE'
+
+
 def name_tag(*, tag: ResourceTag, name: str) -> None:
-    """Give a tag its name, and a slug that is like it. Raises Refused where another tag has either."""
+    """Give a tag its name, and a slug that is like it. Raises Refused where another tag has either.
+
+    Needs a transaction, which saves the tag: until its end nobody else can name one.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(ONE_AT_A_TIME)
     tag.name = name
     tag.slug = slugify(name) or tag.pk
     others = ResourceTag.objects.exclude(pk=tag.pk)

@@ -13,7 +13,7 @@ from council.accounts.models import Account
 from council.models import Member, SubscriptionStatus
 from tests.factories import AccountFactory, MemberFactory, TeamFactory
 
-pytest_plugins = ["tests.browser", "tests.community", "tests.resources.storages"]
+pytest_plugins = ["tests.browser", "tests.community", "tests.resources.curating", "tests.resources.storages"]
 
 
 @pytest.fixture(scope="session")

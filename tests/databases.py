@@ -75,6 +75,11 @@ def catalog_query(*, scope: str = "app", ordinals: str = "off") -> bytes:
     return query.encode()
 
 
+WAITING = """
+    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
+
+
 class Database:
     """A database that lives as long as a test."""
 
@@ -116,11 +121,10 @@ class Database:
             return session.execute(query.encode()).fetchall()
 
     def wait_for_waiting(self, sessions: int) -> None:
-        """Wait until so many of its sessions wait for a lock."""
-        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        deadline = time.monotonic() + 60
-        with self.connect() as watch:
-            while watch.execute(query.encode()).fetchone() != (sessions,):
+        """Go on once so many sessions wait for a lock. They do so at this very moment: what comes next is certain."""
+        deadline = time.monotonic() + 120
+        with self.connect() as session:
+            while session.execute(WAITING).fetchone() != (sessions,):
                 assert time.monotonic() < deadline, f"{sessions} sessions should wait for a lock."
                 time.sleep(0.01)
 

@@ -4,8 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 
 import pytest
 
@@ -24,9 +22,6 @@ SELECT id, 'RECEIVED', "recordedAt" FROM "BenchmarkVersion"
 RELEASES = 'SELECT month::text FROM "BenchmarkRelease" ORDER BY month'
 FIGURES = """
 SELECT count(*), count(DISTINCT (category, field, dimension, bands)) FROM "BenchmarkFigure"
-"""
-WAITING = """
-SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
 """
 
 
@@ -47,20 +42,12 @@ def begin(database: Database, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    for _ in range(600):
-        if condition():
-            return
-        time.sleep(0.1)
-    raise AssertionError("It did not happen within a minute.")
-
-
 def test_machines_that_take_a_release_at_once_take_one(database_with_answers: Database) -> None:
     with database_with_answers.connect() as holder:
         holder.execute("BEGIN")
         holder.execute('LOCK TABLE "BenchmarkFigure" IN SHARE MODE')
         machines = [begin(database_with_answers, "--month", "2026-09") for _ in range(3)]
-        wait_for(lambda: database_with_answers.fetch(WAITING) == [(3,)])
+        database_with_answers.wait_for_waiting(3)
         holder.execute("ROLLBACK")
     said = [machine.communicate(timeout=120) for machine in machines]
     assert [machine.returncode for machine in machines] == [0, 0, 0], said
@@ -79,7 +66,7 @@ def test_a_run_that_is_killed_leaves_nothing_and_the_next_takes_the_release(
         holder.execute("BEGIN")
         holder.execute('LOCK TABLE "BenchmarkFigure" IN SHARE MODE')
         machine = begin(database_with_answers, "--month", "2026-09")
-        wait_for(lambda: database_with_answers.fetch(WAITING) == [(1,)])
+        database_with_answers.wait_for_waiting(1)
         os.kill(machine.pid, signal.SIGKILL)
         machine.communicate()
         holder.execute("ROLLBACK")

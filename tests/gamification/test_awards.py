@@ -1,6 +1,5 @@
 """Awards: paid by the rule in force, once to a key."""
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -173,19 +172,11 @@ def test_an_award_waits_for_the_first_that_is_under_way(migrated: Database, end:
         gateway.execute("BEGIN")
         gateway.execute(GATEWAY_ROW, ["a", "m1", Award("m1", DOWNLOAD, "r1").key])
         second = pool.submit(migrated.manage, "shell", "-v", "0", "-c", AWARD)
-        wait_until_blocked(migrated, by=gateway.info.backend_pid)
+        migrated.wait_for_waiting(1)
         gateway.execute(end.encode())
         assert second.result(timeout=30).stdout.strip() == str(end == "ROLLBACK")
 
     assert migrated.fetch('SELECT "totalPoints" FROM "Member"') == [(5,)]
-
-
-def wait_until_blocked(database: Database, *, by: int) -> None:
-    for _ in range(600):
-        if database.fetch(f"SELECT 1 FROM pg_stat_activity WHERE {by} = ANY (pg_blocking_pids(pid))"):
-            return
-        threading.Event().wait(0.05)
-    raise AssertionError(f"Nobody waited for process {by}.")
 
 
 def test_many_awards_of_one_member_add_up(db: None) -> None:

@@ -1,6 +1,5 @@
 """Adjustments: counted once, for all the members or for none, and written down."""
 
-import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor

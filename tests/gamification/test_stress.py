@@ -1,7 +1,6 @@
 """The ledger under many at once: processes that are killed, and fifty who pay by one key at the same moment."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -81,15 +80,6 @@ def pay_by_plain_insert(database: Database, start: Callable[[], object]) -> str:
     return "paid"
 
 
-def wait_for_waiting_sessions(database: Database, expected: int) -> None:
-    query = """SELECT count(*) FROM pg_stat_activity
-                WHERE datname = current_database() AND wait_event_type = 'Lock'"""
-    deadline = time.monotonic() + 120
-    while database.fetch(query) != [(expected,)]:
-        assert time.monotonic() < deadline, f"{expected} sessions should wait for a lock."
-        time.sleep(0.1)
-
-
 def is_paid_once(database: Database) -> bool:
     rows = database.fetch('SELECT "memberId", points FROM "PointTransaction"')
     totals = database.fetch('SELECT "totalPoints", "monthPoints", "currentStreak" FROM "Member"')
@@ -130,7 +120,7 @@ def test_fifty_wait_for_a_transaction_that_has_the_key_and_do_what_it_left(
         gateway.execute("BEGIN")
         gateway.execute(INSERT, [AWARD.key])
         answers = pool.map(lambda _: pay(lambda: None), range(PAYERS))
-        wait_for_waiting_sessions(database, PAYERS)
+        database.wait_for_waiting(PAYERS)
         if end == "TERMINATE":
             database.execute(f"SELECT pg_terminate_backend({gateway.info.backend_pid})")
         else:
@@ -145,7 +135,7 @@ def test_a_plain_insert_that_waits_for_an_award_is_refused_once_that_is_paid(dat
         first.execute("BEGIN")
         first.execute(INSERT, [AWARD.key])
         answer = pool.submit(pay_by_plain_insert, database, lambda: None)
-        wait_for_waiting_sessions(database, 1)
+        database.wait_for_waiting(1)
         first.execute("COMMIT")
 
         assert answer.result() == "paid before"

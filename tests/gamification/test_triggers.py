@@ -2,7 +2,6 @@
 
 import random
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
@@ -477,11 +476,6 @@ def test_concurrent_bulk_writers_neither_deadlock_nor_lose_a_point(ledger: Datab
     assert ledger.fetch('SELECT count(*) FROM "PointTransaction"') == [(writers * 25 * 50,)]
 
 
-WAITING = """
-    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
-"""
-
-
 def test_members_are_locked_in_the_order_of_their_ids(ledger: Database) -> None:
     """As an adjustment locks them: who waits for the first has none of those behind it."""
     free = """SELECT id FROM "Member" WHERE id IN ('m2', 'm3') ORDER BY id FOR NO KEY UPDATE NOWAIT"""
@@ -493,8 +487,7 @@ def test_members_are_locked_in_the_order_of_their_ids(ledger: Database) -> None:
                 """INSERT INTO "PointTransaction" (id, "memberId", action, points)
                    SELECT member, member, 'x', 1 FROM unnest('{m3,m2,m1}'::text[]) AS member""",
             )
-            while holder.execute(WAITING).fetchone() != (1,):
-                assert not writing.done()
+            ledger.wait_for_waiting(1)
             assert holder.execute(free).fetchall() == [("m2",), ("m3",)]
         writing.result(timeout=30)
 
@@ -520,14 +513,11 @@ def test_the_row_level_trigger_deadlocks_where_ours_does_not(ledger: Database) -
                     return 1
             return 0
 
-        with ThreadPoolExecutor(2) as pool, ledger.connect() as watch, ledger.connect() as holder:
+        with ThreadPoolExecutor(2) as pool, ledger.connect() as holder:
             with holder.transaction():
                 holder.execute("""SELECT FROM "Member" WHERE id = 'm25' FOR NO KEY UPDATE""")
                 lost = [pool.submit(write, "up", members), pool.submit(write, "down", members[::-1])]
-                deadline = time.monotonic() + 60
-                while watch.execute(WAITING).fetchone() != (2,):
-                    assert time.monotonic() < deadline
-                    time.sleep(0.01)
+                ledger.wait_for_waiting(2)
             return sum(one.result() for one in lost)
 
     assert deadlocks() == 0

@@ -178,23 +178,12 @@ def test_a_row_that_waits_to_be_counted_is_not_counted_twice_by_a_new_count(libr
         counting.execute("BEGIN")
         counting.execute("""SELECT FROM "Resource" WHERE id = 'r1' FOR NO KEY UPDATE""")
         waits = pool.submit(download, downloading)
-        wait_until_blocked(counting)
+        library.wait_for_waiting(1)
         counting.execute("""UPDATE "Resource" SET "downloadCount" = NULL WHERE id = 'r1'""")
         counting.execute("COMMIT")
         waits.result(timeout=10)
 
         assert count(counting) == 1
-
-
-def wait_until_blocked(session: psycopg.Connection) -> None:
-    for _ in range(1_000):
-        blocked = session.execute(
-            "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
-        ).fetchone()
-        if blocked and blocked[0]:
-            return
-        session.execute("SELECT pg_sleep(0.01)")
-    raise AssertionError("Nobody waits.")
 
 
 INSERTED = """
