@@ -25,7 +25,7 @@ class AnotherModule:
     def __init__(self, session: pytest.Session) -> None:
         self.session = session
 
-    def listchain(self) -> list[pytest.Node]:
+    def listchain(self) -> list[pytest.Collector]:
         return [self.session]
 
 
@@ -97,20 +97,21 @@ def attempt(mutant: Mutant, items: list[pytest.Item]) -> str:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool:
     mutants = read(os.environ["MUTANTS"])
-    began = time.monotonic()
-    for item in session.items:
-        if run(item):
-            print(f"\nWithout any mutant, {item.nodeid} fails.")
-            session.testsfailed = 1
-            return True
-    print(f"\nWithout any mutant: {len(session.items)} tests in {time.monotonic() - began:.0f} s.")
-    faults = 0
+    began, faults = time.monotonic(), 0
+    unbroken: dict[str, int] = {}
     for mutant in mutants:
+        items = of(mutant, session.items)
+        for item in items:
+            if item.nodeid not in unbroken:
+                unbroken[item.nodeid] = run(item)
         moment = time.monotonic()
-        fault = attempt(mutant, of(mutant, session.items))
+        if failing := [item.nodeid for item in items if unbroken[item.nodeid]]:
+            fault = f"It fails without the mutant as well: {', '.join(failing)}"
+        else:
+            fault = attempt(mutant, items)
         faults += bool(fault)
         word = "LOOK" if fault else "stays" if mutant.reason else "noticed"
-        print(f"{word:7} {time.monotonic() - moment:4.0f} s  {mutant}", flush=True)
+        print(f"\n{word:7} {time.monotonic() - moment:4.0f} s  {mutant}", flush=True)
         if fault:
             print(f"        {fault}", flush=True)
     minutes = (time.monotonic() - began) / 60
