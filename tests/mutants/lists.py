@@ -14,8 +14,6 @@ from typing import Any
 from django.conf import settings
 from psycopg import connect
 
-from council.postgres import embedded
-
 LISTS = sorted(Path(__file__).parent.glob("*.toml"))
 PROJECT = Path(__file__).resolve().parent.parent.parent
 # Whatever tests begin with is the first, or a copy of the second.
@@ -99,8 +97,8 @@ def read(only: str) -> list[Mutant]:
 
 
 def execute(database: str, statement: str, values: list[str] | None = None) -> list[tuple]:
-    server: embedded.Server = settings.EMBEDDED_SERVER
-    at = server.start()
+    assert settings.EMBEDDED_SERVER, "The databases are the private server's: unset DATABASE_URL."
+    at = settings.EMBEDDED_SERVER.start()
     with connect(host=at.host, port=at.port, user=at.user, dbname=database, autocommit=True) as session:
         found = session.execute(statement.encode(), values)
         return found.fetchall() if found.description else []
@@ -122,7 +120,8 @@ def swap(module: ModuleType, text: str) -> None:
 
 
 def _function(given: Any) -> Callable[..., Any]:
-    return unwrap(getattr(given, "fget", None) or getattr(given, "__func__", given))
+    function: Callable[..., Any] = unwrap(getattr(given, "fget", None) or getattr(given, "__func__", given))
+    return function
 
 
 def _depth(given: Any) -> int:

@@ -37,13 +37,11 @@ SELECT pid FROM pg_stat_activity JOIN pg_stat_progress_vacuum USING (pid)
 
 
 class Nobody:
-    """An observer that sees nobody, and is asked how often."""
+    """An observer that sees nobody in the way."""
 
     blocked_by: frozenset[str] = frozenset()
-    waits = 0
 
     def wait_until_gone(self, transactions: frozenset[str], *, deadline: float) -> frozenset[str]:
-        self.waits += 1
         return frozenset()
 
     def forget(self) -> None:
