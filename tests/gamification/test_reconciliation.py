@@ -175,7 +175,8 @@ def test_no_row_comes_between_what_a_repair_reads_and_what_it_writes(
 ) -> None:
     """The gateway tries after each comparison. Once it succeeds, before the lock, and then it waits."""
     row = """INSERT INTO "PointTransaction" (id, "memberId", action, points) VALUES (%s, 'm1', 'x', 3)"""
-    compare, tries = reconciliation.compare, []
+    compare = reconciliation.compare
+    tries: list[str] = []
 
     def compare_and_be_interrupted(ids: list[str]) -> list[reconciliation.Difference]:
         found = compare(ids)
