@@ -136,7 +136,7 @@ def in_use(migrated: Database) -> Iterator[Database]:
 
 def adjust_all() -> None:
     ledger.adjust(
-        members=Member.objects.all(),
+        members=[*Member.objects.all()],
         points=5,
         reason=REASON,
         performed_by=Account.objects.get(),
@@ -160,7 +160,7 @@ def test_the_gateway_inserts_what_belongs_to_a_member_whose_points_are_being_cha
             gateway.execute("""SELECT FROM "Member" WHERE id = 'm1' FOR NO KEY UPDATE NOWAIT""")
 
 
-def in_a_thread(act: Callable[[], None]) -> None:
+def in_a_thread(act: Callable[[], object]) -> None:
     try:
         act()
     finally:
