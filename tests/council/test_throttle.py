@@ -80,7 +80,7 @@ def test_the_sixth_attempt_is_refused_in_words_whatever_the_password(
     assert response.status_code == 429
     assert 14 * 60 < int(response.headers["Retry-After"]) <= 15 * 60
     assert response.headers["Cache-Control"] == "no-store, private"
-    assert "Sign-in is closed for you for 15 minutes, whatever you enter." in response.content.decode()
+    assert "You cannot sign in for the next 15 minutes, even with the right password." in response.content.decode()
 
 
 @doors
@@ -369,7 +369,7 @@ def test_more_than_a_few_at_once_are_told_to_come_back(mia: Member, monkeypatch:
     with throttle.place():
         response = member_door(PASSWORD)
     assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
-    assert "Many people are signing in just now" in response.content.decode()
+    assert "Too many people are signing in at the moment" in response.content.decode()
     assert not SignInFailures.objects.exists()
     assert member_door(PASSWORD).status_code == 302
 

@@ -238,7 +238,7 @@ def test_the_command_names_the_jobs_where_it_is_given_another(db: None) -> None:
         call_command("run_due_jobs", only="x")
     with pytest.raises(CommandError, match="its settings are not set"):
         call_command("run_due_jobs", only="sync_discord")
-    with pytest.raises(CommandError, match="Name it with --only"):
+    with pytest.raises(CommandError, match="--now needs the name of one job"):
         call_command("run_due_jobs", now=True)
 
 
