@@ -51,7 +51,7 @@ class Command(BaseCommand):
 
     def _show(self, server: Server) -> None:
         home, pid, address = server.home, server.pid, server.address
-        state = f"running, pid {pid}" if pid else "stopped" if home.exists() else "not created yet"
+        state = f"running, pid {pid}" if pid else "stopped" if home.exists() else "not created"
         rows = {"state": state, "version": server.version, "folder": home}
         if home.exists():
             rows |= {"size": f"{size_bytes(home) / 1024**2:.0f} MB", "log": home / "server.log"}
