@@ -183,7 +183,7 @@ def test_what_has_the_same_tags_is_recommended(mia: Member, browser: Client) -> 
     for resource in (had, other):
         ResourceTagging.objects.create(resource=resource, tag=tag)
     ResourceDownload.objects.create(member=mia, resource=had)
-    assert "Recommended for you By the tags of what you downloaded last. Like it" in words_of(browser)
+    assert "Recommended for you They share tags with your latest downloads. Like it" in words_of(browser)
 
 
 @pytest.mark.parametrize(
