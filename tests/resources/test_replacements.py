@@ -79,9 +79,7 @@ def test_of_two_who_replace_at_once_the_second_is_told(
     ]
     assert sams_browser.post(page, forms[0]).status_code == 302
     late = sams_browser.post(page, forms[1])
-    assert any(
-        "You saw version 1, and now version 2 is current." in fault for fault in said(late)
-    )
+    assert any("You saw version 1, and now version 2 is current." in fault for fault in said(late))
     assert "Mine 1" in late.content.decode()
     assert Resource.objects.get().current_version == 2
     assert len(names(folder)) == 2
