@@ -117,10 +117,7 @@ def _account_by(ticket: cookie.Ticket) -> Account | None:
 
 @receiver(user_logged_out)
 def hold_sign_out(request: HttpRequest, user: Account | None, **kwargs: Any) -> None:
-    """Keep a member signed out although the browser still has the gateway's cookie.
-
-    The two clocks may differ, so the later of our time and the cookie's time of issue is stored.
-    """
+    """Keep a member signed out although the gateway's cookie is still there, even if the gateway's clock is ahead."""
     if user and user.member_id:
         ticket = cookie.read(request, leeway_seconds=CLOCKS_DIFFER_SECONDS)
         signed_out_at = datetime.now(UTC)

@@ -127,9 +127,7 @@ def last_closed() -> list[Grant]:
     details: Any = entry.details
     found = [Grant(**each) for each in details["grants"]]
     if any(grant.privilege not in PRIVILEGES or grant.table not in tables() for grant in found):
-        raise Refused(
-            f"Row {entry.pk} of the audit log holds grants that this command did not write. Nothing was changed."
-        )
+        raise Refused(f"Row {entry.pk} of the audit log is not from this command. Nothing was changed.")
     return found
 
 

@@ -28,10 +28,7 @@ Respond = Callable[[HttpRequest], HttpResponse]
 
 @dataclass
 class Probe:
-    """A check of one thing. `look` returns None if all is well, or else a word for the problem.
-
-    The result is kept for `kept_seconds`.
-    """
+    """A check of one thing. `look` returns None, or a word for a problem. The result is kept for `kept_seconds`."""
 
     look: Callable[[], str | None]
     is_critical: bool

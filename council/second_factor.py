@@ -1,7 +1,6 @@
 """The second factor of staff: a code from an authenticator app (TOTP), or one of ten recovery codes.
 
-django-otp stores the app's key, accepts each code only once, and slows down guessing. Recovery codes are stored as
-keyed hashes.
+django-otp stores the app's key, accepts each code once, and slows down guessing. Recovery codes are keyed hashes.
 """
 
 import secrets

@@ -52,7 +52,7 @@ class TooMany(Exception):
     """A limit is reached, and nothing was done. The next try is allowed in `seconds`."""
 
     def __init__(self, seconds: int, *, what: str) -> None:
-        super().__init__(f"Too many {what}. Come back in {seconds} seconds.")
+        super().__init__(f"Too many {what}. Try again in {seconds} seconds.")
         self.seconds = seconds
         self.what = what
 

@@ -7,7 +7,7 @@ from resources.refusal import Refused
 
 MAX_LENGTH = 150
 # Opening one of these files runs a program, or shows a web page.
-ACTIVE = """  # noqa: SIM905
+ACTIVE = """
 .app .bat .cmd .com .cpl .dll .dmg .docm .dotm .exe .hta .htm .html .iso .jar .js .jse .lnk .mjs .msi .msp
 .php .pif .pptm .ps1 .reg .scr .sh .shtml .svg .swf .url .vbe .vbs .wsf .wsh .xhtml .xlsm .xml
 """.split()  # noqa: SIM905  # a list would take a page

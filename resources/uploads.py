@@ -1,7 +1,6 @@
 """Uploads, from the first byte to a stored file.
 
-An upload is never completely in memory. While it arrives, it is in an unnamed temporary file, which disappears when the
-process ends.
+An upload is never completely in memory. While it arrives, it is an unnamed file, which ends with the process.
 """
 
 import logging

@@ -3,7 +3,7 @@
 A figure is a function that runs one query and returns a table. An app registers its figures in its module
 `staff_figures`, which its AppConfig imports:
 
-    @figures.register("standing", "Members by standing", "Members as they are now, by subscription status.")
+    @figures.register("standing", "Members by standing", "All members by their present subscription status.")
     def standing(months: figures.Months) -> figures.Table: ...
 
 A job computes all figures every hour and stores the tables (`FigureTable`), so the page reads only a few rows, however
