@@ -145,11 +145,11 @@ def error_lines(error: BaseException) -> Iterator[str]:
             current = None
     # The earliest error is written first. Each link comes between an error and the later one.
     for place in range(len(chain) - 1, -1, -1):
-        each, words = chain[place]
+        each, link = chain[place]
         yield "Traceback (most recent call last):\n"
         yield from traceback.format_tb(each.__traceback__)
         yield f"{type(each).__module__}.{type(each).__qualname__}: {describe(each)}\n"
-        yield words
+        yield link
 
 
 def describe(error: BaseException) -> str:

@@ -165,9 +165,9 @@ class ResourcePages(NeverDeleted, ModelAdmin):
                     request, f"The file of version {number} is permanently deleted.", messages.SUCCESS
                 )
             return redirect("admin:resources_resource_versions", resource.pk)
-        words = f"This permanently deletes the file of version {number}. Its note stays in the list."
+        message = f"This permanently deletes the file of version {number}. Its note stays in the list."
         return self._page(
-            request, "admin_confirm.html", resource, "Purge a version", words=words, button="Purge"
+            request, "admin_confirm.html", resource, "Purge a version", message=message, button="Purge"
         )
 
     def removal_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -182,12 +182,12 @@ class ResourcePages(NeverDeleted, ModelAdmin):
             self.message_user(request, done, messages.SUCCESS)
             return redirect("admin:resources_resource_change", resource.pk)
         if resource.deleted_at:
-            words = "Members will see the resource again, with its versions and downloads, as before."
+            message = "Members will see the resource again, with its versions and downloads, as before."
             return self._page(
-                request, "admin_confirm.html", resource, "Restore", words=words, button="Restore"
+                request, "admin_confirm.html", resource, "Restore", message=message, button="Restore"
             )
-        words = "Members will no longer see the resource. Files, versions and downloads stay, and you can restore it."
-        return self._page(request, "admin_confirm.html", resource, "Delete", words=words, button="Delete")
+        message = "Members will no longer see the resource. Files, versions and downloads stay, and you can restore it."
+        return self._page(request, "admin_confirm.html", resource, "Delete", message=message, button="Delete")
 
     def preview_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Show the page as a member would see it, even if it is not published."""

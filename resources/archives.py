@@ -72,7 +72,7 @@ class Guarded:
 
 def open_checked(file: IO[bytes], *, size: int) -> zipfile.ZipFile:
     """Check an archive of `size` bytes by reading all of it, and return it opened. Raises Refused."""
-    with _faults_in_words():
+    with _as_refusals():
         return _check(file, size, Budget(), depth=1)
 
 
@@ -200,7 +200,7 @@ def _unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, budget: Budget, de
 
 
 @contextmanager
-def _faults_in_words() -> Iterator[None]:
+def _as_refusals() -> Iterator[None]:
     """Turn errors of zipfile into the refusal that the archive is damaged."""
     try:
         yield

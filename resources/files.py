@@ -82,6 +82,6 @@ def thumbnail(request: HttpRequest, name: str) -> HttpResponse:
     return HttpResponse(picture, content_type="image/webp", headers=headers)
 
 
-def fault(request: HttpRequest, words: str, *, status: int) -> HttpResponse:
+def fault(request: HttpRequest, message: str, *, status: int) -> HttpResponse:
     """Show a page that explains why a file is not sent."""
-    return render(request, "resources/file_fault.html", {"words": words, "status": status}, status=status)
+    return render(request, "resources/file_fault.html", {"message": message, "status": status}, status=status)

@@ -28,7 +28,7 @@ class Missing:
     """A row whose file is not in the storage."""
 
     path: str
-    words: str
+    description: str
 
 
 def unused(*, older_than: timedelta = OLD_ENOUGH) -> Iterator[Listed]:
@@ -64,7 +64,7 @@ def clean() -> int:
         )
     else:
         removed = sum(remove(each) for each in found)
-    gone = [f"{each.path} ({each.words})" for each in missing()]
+    gone = [f"{each.path} ({each.description})" for each in missing()]
     if gone:
         shown = f"{', '.join(gone[:SHOWN])}{' …' if len(gone) > SHOWN else ''}"
         faults.append(
@@ -87,17 +87,17 @@ def missing() -> Iterator[Missing]:
     """Find rows whose file is not in the storage, by listing all files. Raises storage.Unavailable."""
     used = dict(_used())
     there = {found.path for found in storage.listing()}
-    for path, words in used.items():
+    for path, description in used.items():
         # A row may have been deleted, or a file added, while the storage was listed.
         if path not in there and is_used(path) and not storage.exists(path):
-            yield Missing(path, words)
+            yield Missing(path, description)
 
 
 def sample_missing(rows: int) -> tuple[int, list[Missing]]:
     """Check the files of the newest versions. Returns how many were checked, and those that are missing."""
     newest = ResourceVersion.objects.filter(purged_at__isnull=True).order_by("-pk")[:rows]
     looked_for = [(version.storage_path, _version(version.resource_id, version.number)) for version in newest]
-    return len(looked_for), [Missing(path, words) for path, words in looked_for if not storage.exists(path)]
+    return len(looked_for), [Missing(*each) for each in looked_for if not storage.exists(each[0])]
 
 
 def _used() -> Iterator[tuple[str, str]]:

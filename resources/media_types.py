@@ -22,7 +22,7 @@ MAX_PART_BYTES = 1024 * 1024
 class MediaType:
     """A kind of file: its description, extension and media type, and other media types that browsers declare for it."""
 
-    words: str
+    description: str
     extension: str
     mime_type: str
     also_declared: frozenset[str] = frozenset()
@@ -73,12 +73,12 @@ def check(file: IO[bytes], *, size: int, name: str, declared: str) -> MediaType:
     if extension != found.extension:
         named = f"is named {extension}" if extension else "has no extension"
         raise Refused(
-            f"This is {found.words}, but it {named}. Name it {found.extension}, or choose another file."
+            f"This is {found.description}, but it {named}. Name it {found.extension}, or choose another file."
         )
     declared = declared.partition(";")[0].strip().lower()
     if declared not in {found.mime_type, *found.also_declared, *UNKNOWN}:
         raise Refused(
-            f"This is {found.words}, but it was sent as {file_names.printable(declared)}. "
+            f"This is {found.description}, but it was sent as {file_names.printable(declared)}. "
             f"Save it again under a new name, and choose that file."
         )
     return found

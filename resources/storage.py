@@ -99,7 +99,7 @@ def save(file: File, *, folder: str, extension: str, mime_type: str) -> Stored:
     """Store a file piece by piece. Raises Unavailable, and then removes what was stored."""
     path = new_path(folder, extension)
     try:
-        with _faults_in_words(f"saving {path}"):
+        with _as_unavailable(f"saving {path}"):
             size, sha256 = _measure(file)
             content = File(file.file, name=path)
             content.content_type = mime_type  # type: ignore[attr-defined]  # a bucket stores it
@@ -130,7 +130,7 @@ def link(path: str, *, file_name: str, mime_type: str, member_id: str | None = N
     With `member_id`, only that member can use a link to the folder. Anybody can use a link to a bucket.
     Checks first that the file exists, so that nobody is sent to a missing file. Raises Unavailable.
     """
-    with _faults_in_words(f"a link to {path}"):
+    with _as_unavailable(f"a link to {path}"):
         storage = _existing(path)
         address: str = storage.link(path, file_name=file_name, mime_type=mime_type, member_id=member_id)
         return address
@@ -153,32 +153,32 @@ def read_link(token: str, *, member_id: str) -> Ticket:
 
 def open_file(path: str) -> File:
     """Open a file for reading. Raises Unavailable."""
-    with _faults_in_words(f"reading {path}"):
+    with _as_unavailable(f"reading {path}"):
         opened: File = _existing(path).open(path)
         return opened
 
 
 def read(path: str) -> bytes:
     """Read all of a small file, such as a thumbnail. Raises Unavailable."""
-    with _faults_in_words(f"reading {path}"), _existing(path).open(path) as opened:
+    with _as_unavailable(f"reading {path}"), _existing(path).open(path) as opened:
         return bytes(opened.read())
 
 
 def exists(path: str) -> bool:
     """Tell whether the storage has the file. Raises Unavailable."""
-    with _faults_in_words(f"looking for {path}"):
+    with _as_unavailable(f"looking for {path}"):
         return bool(_storage().exists(path))
 
 
 def delete(path: str) -> None:
     """Remove a file. It may already be gone. Raises Unavailable."""
-    with _faults_in_words(f"removing {path}"):
+    with _as_unavailable(f"removing {path}"):
         _storage().delete(path)
 
 
 def listing() -> Iterator[Listed]:
     """List all of the library's files. Raises Unavailable."""
-    with _faults_in_words("the list of files"):
+    with _as_unavailable("the list of files"):
         storage = _storage()
         for folder in (FILES, THUMBNAILS):
             yield from storage.listing(folder)
@@ -214,7 +214,7 @@ def discard(path: str) -> None:
 
 
 @contextmanager
-def _faults_in_words(what: str) -> Iterator[None]:
+def _as_unavailable(what: str) -> Iterator[None]:
     """Turn errors of the storage into messages for the reader, and log their details."""
     try:
         yield

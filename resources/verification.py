@@ -97,7 +97,7 @@ def files(database: Database) -> Iterator[Finding]:
         )
         return
     for row in missing[:SHOWN]:
-        yield failed(f"{row.path} is missing: {row.words}", CLEAN)
+        yield failed(f"{row.path} is missing: {row.description}", CLEAN)
     if len(missing) > SHOWN:
         yield failed(f"{len(missing) - SHOWN} more files are missing", CLEAN)
     if unused:

@@ -47,7 +47,7 @@ class Command(BaseCommand):
             )
         missing = list(leftovers.missing())
         for row in missing:
-            self.stdout.write(f"{row.path}: missing, {row.words}")
+            self.stdout.write(f"{row.path}: missing, {row.description}")
         if not unused and not missing:
             self.stdout.write("Every file has a row, and every row has its file.")
         if left:
