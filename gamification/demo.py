@@ -1,4 +1,4 @@
-"""The points of the made-up community: fourteen months of them, dated back."""
+"""The demo community's points: fourteen months of them, with past dates."""
 
 import uuid
 from collections.abc import Iterable
@@ -11,14 +11,14 @@ from gamification.models import Action, PointRule, PointTransaction
 
 MIAS_RANK = 4
 MIAS_STREAK_DAYS = 6
-# Nothing of Mia's is so many days old or younger but her streak.
+# In so many last days, Mia earns points only for her streak.
 QUIET_DAYS = 14
 SATURDAY = 6
 REASON = "Led the workshop on cold calls, and wrote it up for everybody."
 
 
 def pay(awards: Iterable[tuple[ledger.Award, datetime]]) -> None:
-    """Add what the rules pay for these, as of then. The ledger takes dates that are past."""
+    """Add a ledger row for each award, by the rules and with the given date. The ledger accepts past dates."""
     points = {rule.action: rule.points for rule in PointRule.objects.all()}
     PointTransaction.objects.bulk_create(
         PointTransaction(
@@ -48,7 +48,7 @@ def points(community: demo.Community) -> None:
         for number, moment in enumerate(_streak(community))
     ]
     pay(sorted(awards, key=lambda award: award[1]))
-    # Now that each is paid, the database pays none of them again.
+    # They have been paid, so the trigger does not pay them again.
     paid = [award.member_id for award, _ in awards if award.action == Action.INTRO_COMPLETED]
     Member.objects.filter(pk__in=paid).update(intro_completed=True)
     _rank_mia(community)
@@ -65,7 +65,7 @@ def _activity(member: Member, number: int, *, units: int) -> ledger.Award:
 
 
 def _discord(community: demo.Community, member: Member) -> list[tuple[ledger.Award, datetime]]:
-    """Draw days on which somebody was active on Discord: the more eager, the more."""
+    """Draw the times when a member was active on Discord. Eager members get more of them."""
     draw, days = community.draw, (community.now - member.created_at).days
     times = min(int(days / 25 * community.eagerness[member.pk]), 70)
     # A few have been quiet for some weeks, and so are at risk.
@@ -79,7 +79,7 @@ def _discord(community: demo.Community, member: Member) -> list[tuple[ledger.Awa
 
 
 def _streak(community: demo.Community) -> list[datetime]:
-    """List the last weekdays, today among them unless it is Saturday or Sunday."""
+    """List the last weekdays, including today unless it is Saturday or Sunday."""
     moments: list[datetime] = []
     moment = community.today
     while len(moments) < MIAS_STREAK_DAYS:
@@ -90,7 +90,7 @@ def _streak(community: demo.Community) -> list[datetime]:
 
 
 def _rank_mia(community: demo.Community) -> None:
-    """Have staff thank those whose rank the demo promises: three are above Mia, and everybody else is below."""
+    """Adjust points so that Mia has the rank that the demo promises: three members above her, all others below."""
     listed = list(Member.objects.listed().exclude(pk=community.mia.pk).order_by("-total_points", "pk"))
     leaders, next_best = listed[: MIAS_RANK - 1], listed[MIAS_RANK - 1]
     mia = Member.objects.get(pk=community.mia.pk)

@@ -1,8 +1,9 @@
-"""Points for Discord activity: what is owed for XP, and paying it.
+"""Points for Discord activity: compute what is owed for XP, and pay it.
 
-The first sight of a Discord account is a baseline. From there on, each 100 XP above the highest XP seen so far is a
-unit that is owed. Units are recorded as settled whether or not the rule paid for them, so a rule that was disabled,
-changed or reversed pays nothing later, and nothing twice. XP that falls owes nothing until it is above the mark again.
+The XP of a Discord account when it is first seen is its baseline. Each full 100 XP between the baseline and the highest
+XP seen is a unit, and each unit is owed once. Units are recorded as settled whether or not the rule paid for them, so
+nothing is paid later for units from a time when the rule was disabled. If XP falls, nothing is owed until it exceeds
+its highest value again.
 """
 
 import time
@@ -21,14 +22,14 @@ from gamification import ledger, mee6
 from gamification.mee6 import Page, Player
 from gamification.models import Action, DiscordActivityType, DiscordStanding
 
-# So many players are compared in one statement, and so many members paid in one transaction.
+# The players that one statement compares, and the members that one transaction pays.
 COMPARED_PLAYERS = 20_000
 BATCH_MEMBERS = 1_000
 PAGES_AHEAD = 20
 REPORT_SECONDS = 30
 SHOWN_SET_ASIDE = 20
 
-# Members among some players whose XP is not what it was, by id, in the order in which they are locked.
+# Finds the members among some players whose XP has changed, by id, which is the order of locking.
 CHANGED = """
     SELECT member.id, given.place
       FROM unnest(%(discord_ids)s::text[], %(xp)s::int[])
@@ -64,7 +65,7 @@ SEEN = """
 
 @dataclass
 class Tally:
-    """What a sync did. `set_aside` says of each player who was left out why."""
+    """The counts of a sync. `set_aside` says why players were left out."""
 
     counts: Counter[str] = field(default_factory=Counter)
     set_aside: list[str] = field(default_factory=list)
@@ -77,8 +78,8 @@ class Tally:
 def sync(run: jobs.Run, *, guild_id: str, base_url: str) -> jobs.Counts:
     """Read the leaderboard page by page, and pay members what they are owed.
 
-    A batch of members is committed by itself, so a run that is killed loses nothing: the next one goes on from what was
-    recorded. Raises mee6.Unreadable, after what was read before is paid.
+    Each batch of members is committed separately, so a killed run loses nothing: the next run continues from what was
+    recorded. If a page is unreadable, pays for the pages before it, then raises mee6.Unreadable.
     """
     tally = Tally()
     players: list[Player] = []
@@ -105,7 +106,7 @@ def sync(run: jobs.Run, *, guild_id: str, base_url: str) -> jobs.Counts:
 
 
 def _read_ahead(pages: Iterator[Page]) -> Generator[Page]:
-    """Read pages in a thread, one after the other, while the database is at work with those before them."""
+    """Read pages in a thread, one after the other, while the database works on the pages before them."""
     with ThreadPoolExecutor(1) as thread:
         ahead = deque(thread.submit(next, pages, None) for _ in range(PAGES_AHEAD))
         try:
@@ -130,7 +131,7 @@ def _changed(players: Sequence[Player]) -> list[tuple[str, Player]]:
         cursor.execute(
             CHANGED,
             {
-                # Digits need no quotes; for 20,000 of them psycopg would look for reasons to quote each.
+                # Digits need no quotes. From a list, psycopg would check each of 20,000 values for that.
                 "discord_ids": f"{{{','.join(player.discord_id for player in distinct)}}}",
                 "xp": f"{{{','.join(str(player.xp) for player in distinct)}}}",
             },
@@ -139,7 +140,7 @@ def _changed(players: Sequence[Player]) -> list[tuple[str, Player]]:
 
 
 def _pay_apart(run: jobs.Run, changed: Sequence[tuple[str, Player]], tally: Tally) -> None:
-    """Pay a batch in one transaction; where one of them cannot be paid, the others without that one."""
+    """Pay a batch in one transaction. If a member cannot be paid, halve the batch until only they are left out."""
     try:
         with transaction.atomic():
             run.report()  # holds the lease until COMMIT
@@ -157,7 +158,7 @@ def _pay_apart(run: jobs.Run, changed: Sequence[tuple[str, Player]], tally: Tall
 
 def _pay(changed: Sequence[tuple[str, Player]]) -> dict[str, int]:
     players = dict(changed)
-    # Members before anything of theirs, and in the order of their ids, as the points trigger and a deletion lock them.
+    # Lock members before their other rows, and by id, in the same order as the points trigger and a deletion.
     members = Member.objects.select_for_update(no_key=True).filter(pk__in=players).order_by("pk")
     linked = {
         member_id: players[member_id]
@@ -194,7 +195,7 @@ def _pay(changed: Sequence[tuple[str, Player]]) -> dict[str, int]:
 
 
 def _write(standings: Sequence[DiscordStanding], deltas: Sequence[int]) -> None:
-    """Keep what was seen, with a row of activity for each."""
+    """Update the standings, and add a row of activity for each."""
     with connection.cursor() as cursor:
         cursor.execute(
             SEEN,
@@ -214,7 +215,7 @@ def _award(standing: DiscordStanding, units: int) -> ledger.Award:
     return ledger.Award(
         member_id=standing.member_id,
         action=Action.DISCORD_ACTIVITY,
-        # What has been settled of this link so far: a unit is paid once, whatever is run again.
+        # The units settled for this link so far, so that a repeated run does not pay a unit again.
         subject=f"{standing.pk}:{standing.settled_units}",
         times=units,
         metadata={"xp": standing.xp, "units": units},

@@ -1,8 +1,8 @@
-"""What the database can be asked about points. Migrations freeze these texts: a change is a new migration."""
+"""SQL functions about points. Migrations freeze these texts, so a change needs a new migration."""
 
 from council.postgres.functions import Function
 
-# Who is active by then goes on with a streak: Saturdays and Sundays may be missed.
+# A streak continues if the member is active by this day. Saturdays and Sundays may be missed.
 NEXT_WEEKDAY = Function(
     name="next_weekday",
     arguments="day date",
@@ -11,10 +11,10 @@ RETURNS date LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path TO ''
 RETURN day + CASE extract(isodow FROM day) WHEN 5 THEN 3 WHEN 6 THEN 2 ELSE 1 END""",
 )
 
-# What `Member` has to hold, by all of the members' ledger rows. Who has none is left out. The members are joined, and
-# not looked for by = ANY: that is checked again, one by one, for each row of a page once a bitmap is too large for
-# work_mem, which takes minutes. Nothing else is joined, as PostgreSQL cannot estimate it.
-# A row whose date was in the future counts in the total alone: it has no day.
+# Computes from the ledger the figures that `Member` must hold. Members without rows are left out. The ids are joined,
+# not compared with = ANY: once a bitmap is too large for work_mem, PostgreSQL would compare every row of a page with
+# all of them, which takes minutes. There are no other joins, because PostgreSQL could not estimate their size.
+# A row that was dated in the future has no day, so it counts only in the total.
 POINTS_BY_LEDGER = Function(
     name="points_by_ledger",
     arguments="member_ids text[]",
@@ -55,7 +55,7 @@ SELECT member_id,
 $function$""",
 )
 
-# The key of what is paid once, as ledger.Award makes it; NULL where the row does not say what it is for.
+# Builds the key of an action that is paid once, like ledger.Award.key. NULL if the row does not say what it is for.
 POINT_TRANSACTION_KEY = Function(
     name="point_transaction_key",
     arguments="action text, member_id text, metadata jsonb",
@@ -69,5 +69,5 @@ RETURN substring(
     END FROM '^.{1,200}$')""",
 )
 
-# In the order in which they are made: one may call those before it.
+# In order of creation: a function may call those before it.
 ALL = [NEXT_WEEKDAY, POINTS_BY_LEDGER, POINT_TRANSACTION_KEY]

@@ -1,4 +1,4 @@
-"""What the home page shows of points: where the member stands, and what they were given since the last visit."""
+"""The home page's parts about points: the member's standing, and the entries since the last visit."""
 
 from datetime import UTC, datetime
 
@@ -14,7 +14,7 @@ from gamification.models import PointRule, PointTransaction
 
 
 def standing(member: Member) -> home.Content:
-    """What `_figures.html` shows: points and ranks, the streak, the level."""
+    """Collect what `_figures.html` shows: points and ranks, the streak, the level."""
     boards = [Leaderboard(period) for period in (Period.ALL_TIME, Period.MONTH)]
     return {
         "standings": [(board, points := board.points(member), board.rank(points)) for board in boards],
@@ -32,7 +32,7 @@ def _standing(visit: home.Visit) -> home.Content:
 
 @home.news("Points")
 def _points(visit: home.Visit) -> home.News:
-    """The newest entries. What is left out is added up."""
+    """List the newest entries. If there are more, also give the sum of all of them."""
     entries = PointTransaction.objects.filter(member=visit.member, created_at__gt=visit.since)
     found = entries.aggregate(rows=models.Count("pk"), points=models.Sum("points"))
     if not found["rows"]:

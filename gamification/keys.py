@@ -1,7 +1,7 @@
-"""Keys that rows of the gateway's were left without, and get later.
+"""Keys that are missing in the gateway's ledger rows, and are added later.
 
-A row of the gateway's gets the key of what it pays for when it is inserted (`triggers.KEYS`), unless somebody is at the
-same moment paying with that key, who may roll back in the end.
+A trigger gives a row of the gateway the key of what it pays for (`triggers.KEYS`), except while another transaction is
+paying with that key. If that transaction rolls back, no row has the key.
 """
 
 from django.db import OperationalError, connection, transaction
@@ -11,7 +11,7 @@ from council.models import Member
 from gamification.models import PointTransaction
 
 LOOKED_BACK_DAYS = 7
-# Whoever holds a key waits for the member, who is locked here: so the key is not waited for.
+# A transaction that holds a key waits for the member, who is locked here. So this must not wait for the key.
 LOCK_TIMEOUT = "SET LOCAL lock_timeout TO '50ms'"
 UNKEYED = """
     SELECT DISTINCT ON (key) id, "memberId", key
@@ -30,9 +30,9 @@ UNKEYED = """
 
 
 def give() -> tuple[int, int]:
-    """Give the first row of each key its key, where no row has it. Returns how many got one, and how many members wait.
+    """Add each key that no row has to the first row for it. Returns the numbers of keys added, and of members left out.
 
-    Looks at a week. Leaves a member out while somebody is paying them.
+    Looks at the last 7 days. Leaves a member out while another transaction is paying them.
     """
     given = left = 0
     for member_id in sorted({member_id for _, member_id, _ in _unkeyed()}):
@@ -55,7 +55,7 @@ def _give(member_id: str) -> int:
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute(LOCK_TIMEOUT)
-        # Behind the lock, as the trigger: two rows without keys never ask for the same one.
+        # Lock the member first, as the trigger does, so that two rows without keys never ask for the same key.
         Member.objects.select_for_update(no_key=True).filter(pk=member_id).values_list("pk").first()
         found = _unkeyed(member_id)
         for row_id, _, key in found:

@@ -1,8 +1,8 @@
-"""Leaderboards: who of the listed members has how many points, this month or of all time.
+"""Leaderboards: the listed members by points, for this month or for all time.
 
-Both are read from an index, in order. A rank far down is counted from the nearest checkpoint above it, of which
-there is one to about a thousand members; `refresh` counts them anew. In between, a rank below a checkpoint is off by
-as many members as have passed it since; without any checkpoint all are counted.
+Both are read in the order of an index. A low rank is counted from the nearest checkpoint above it. There is one
+checkpoint for about a thousand members, and `refresh` recounts them. Between two refreshes, a rank below a checkpoint
+is off by the number of members who have passed that checkpoint. Without checkpoints, ranks are counted from the top.
 """
 
 from collections.abc import Collection, Iterator
@@ -34,13 +34,13 @@ class Row(NamedTuple):
 
     @property
     def level(self) -> levels.Level:
-        """By all of the member's points, also on the leaderboard of a month."""
+        """Return the level of the member's total points, on a month's leaderboard as well."""
         return levels.of(self.member.total_points)
 
 
 @dataclass(frozen=True)
 class Standing:
-    """A member's place among the listed, whether listed or not, and who stands next to them."""
+    """A member's rank among the listed members, and the nearest of these. The member may be hidden."""
 
     rank: int
     points: int
@@ -49,7 +49,7 @@ class Standing:
 
 
 class Leaderboard:
-    """The leaderboard of a period: of all time, or of the month that a day (UTC, today) is in."""
+    """The leaderboard for all time, or for the month of a day (UTC, by default today)."""
 
     def __init__(self, period: Period, *, day: date | None = None) -> None:
         self.period = period
@@ -63,14 +63,14 @@ class Leaderboard:
         self.listed = self.listed.filter(**{f"{self.column}__gt": 0})
 
     def points(self, member: Member) -> int:
-        """Give a member's points of the period."""
+        """Return a member's points in the period."""
         if self.month and member.points_month != self.month:
             return 0
         points: int = getattr(member, self.column)
         return points
 
     def top(self) -> list[Row]:
-        """List the first 25. Members with equal points share a rank, in the order of their ids."""
+        """List the top 25. Members with equal points share a rank, and are listed by id."""
         members = self.listed.order_by(f"-{self.column}", "pk")[:TOP_ROWS]
         rows: list[Row] = []
         for points, tied in groupby(members, key=self.points):
@@ -79,11 +79,11 @@ class Leaderboard:
         return rows
 
     def rank(self, points: int) -> int:
-        """Say which rank so many points have: 1 and as many as have more."""
+        """Return the rank of a number of points: 1 plus the number of listed members who have more."""
         return self.ranks({points})[points]
 
     def ranks(self, points: Collection[int]) -> dict[int, int]:
-        """Say which rank each of some points has, all counted from one checkpoint: more points, better rank."""
+        """Return the rank for each number of points, counted from one checkpoint so that the ranks agree."""
         checkpoints = LeaderboardCheckpoint.objects.filter(points__gte=max(points))
         of_period = (
             checkpoints.filter(month=self.month) if self.month else checkpoints.filter(month__isnull=True)
@@ -115,7 +115,7 @@ class Leaderboard:
         return self.listed.filter(**{f"{self.column}__{name}": value for name, value in lookups.items()})
 
     def _nearest(self, member: Member, points: str, tie: str, *, order: tuple[str, str]) -> list[Member]:
-        """Find who comes next, nearest first: those with equal points before, as many as may be tied are not read."""
+        """Find the next members above or below, nearest first: tied members, then others. Reads no more than needed."""
         own = self.points(member)
         tied = self._where(exact=own).filter(**{f"pk__{tie}": member.pk}).order_by(order[1])[:NEIGHBOURS]
         found = list(tied)
@@ -124,7 +124,7 @@ class Leaderboard:
         return found
 
     def checkpoints(self) -> Iterator[LeaderboardCheckpoint]:
-        """Count who is listed, from the top: a checkpoint below every thousandth member or so."""
+        """Count the listed members from the top, and yield a checkpoint after about every thousand."""
         by_points = self.listed.values_list(self.column).annotate(members=models.Count("*"))
         counted = marked = 0
         for points, members in by_points.order_by(f"-{self.column}").iterator():
@@ -135,14 +135,14 @@ class Leaderboard:
 
 
 def list_or_hide(member: Member, *, listed: bool) -> None:
-    """Have a member on leaderboards or not, as they wish. Writes nothing else, and nothing if it is so already."""
+    """List a member on leaderboards or hide them. Writes nothing if that changes nothing."""
     Member.objects.filter(pk=member.pk, leaderboard_visible=not listed).update(
         leaderboard_visible=listed, updated_at=datetime.now(UTC)
     )
 
 
 def refresh() -> int:
-    """Count the checkpoints of both leaderboards anew, and give their number. Run it every few minutes."""
+    """Recount the checkpoints of both leaderboards, and return their number. Run it every few minutes."""
     with transaction.atomic():
         checkpoints = [point for period in Period for point in Leaderboard(period).checkpoints()]
         LeaderboardCheckpoint.objects.all().delete()

@@ -1,4 +1,4 @@
-"""Levels: what a member has become by their total points. Their names and thresholds are here and nowhere else."""
+"""Levels that members reach by their total points. Names and thresholds are defined only here."""
 
 from typing import NamedTuple
 
@@ -12,9 +12,9 @@ LEVELS = {
 
 
 class Level(NamedTuple):
-    """A level, and the one above it with the points that are missing; at the highest there is none above.
+    """A level, the next one, and the points that are missing to it. The highest level has no next one.
 
-    `percent` is how much of the way from this level to the next is done.
+    `percent` is the progress from this level to the next.
     """
 
     name: str
@@ -24,7 +24,7 @@ class Level(NamedTuple):
 
 
 def of(points: int) -> Level:
-    """Say which level a total has. A total below 0 has the first."""
+    """Return the level of a total. A total below 0 has the lowest level."""
     reached = [name for name, threshold in LEVELS.items() if threshold <= max(points, 0)]
     above = list(LEVELS)[len(reached) :]
     name = reached[-1]

@@ -1,4 +1,4 @@
-"""Points: the ledger, and the Discord activity that some of them are paid for."""
+"""Models of points: the ledger, its rules, and the Discord activity that earns some of them."""
 
 from typing import Self
 
@@ -12,7 +12,7 @@ from council.postgres.indexes import Index, UniqueIndex
 from gamification import triggers
 
 MAX_KEY_LENGTH = 200
-UNIT_XP = 100  # of Discord activity
+UNIT_XP = 100  # XP on Discord that are paid together
 
 
 class DiscordActivityType(models.TextChoices):
@@ -22,7 +22,7 @@ class DiscordActivityType(models.TextChoices):
 
 
 class Action(models.TextChoices):
-    """What points are given or taken for."""
+    """The actions that points are given or taken for."""
 
     INTRO_COMPLETED = "intro_completed"
     BENCHMARK_SUBMISSION = "benchmark_submission"
@@ -32,10 +32,10 @@ class Action(models.TextChoices):
 
 
 class PointTransaction(models.Model):
-    """A row of the points ledger: added once, never changed, removed only with its member.
+    """A row of the points ledger. The ledger is append-only: a row is deleted only with its member.
 
-    Triggers add every row, whoever wrote it, to the figures in `Member`. `idempotency_key` says what the row is for:
-    there is one row to a key. The gateway's rows may have none.
+    Triggers add every row to the figures in `Member`, whether Django or the gateway wrote it. `idempotency_key` says
+    what the row pays for, and is unique. Rows that the gateway wrote may have none.
     """
 
     id = CuidField()
@@ -121,13 +121,13 @@ class PointTransaction(models.Model):
 
     @property
     def reason(self) -> str:
-        """What staff gave as a reason, for members to read."""
+        """Return the reason that staff gave, which the member can read."""
         reason = self.metadata.get("reason") if isinstance(self.metadata, dict) else None
         return reason if isinstance(reason, str) else ""
 
 
 class Introduction(Member):
-    """A member as the ledger sees an introduction: the database pays for it when the gateway notes it."""
+    """A proxy of Member for the trigger that pays for an introduction once the gateway has recorded it."""
 
     class Meta:
         proxy = True
@@ -135,9 +135,9 @@ class Introduction(Member):
 
 
 class PointRule(models.Model):
-    """What an action is worth: in force at once, and for rows to come only.
+    """How many points an action earns. A change takes effect at once, and only for new rows.
 
-    A rule that is disabled, or worth 0, writes nothing. Members see label, description and points.
+    A rule that is disabled or worth 0 pays nothing. Members see the label, the description and the points.
     """
 
     action = models.TextField(primary_key=True, editable=False)
@@ -167,9 +167,9 @@ class PointRule(models.Model):
 
 
 class LeaderboardCheckpoint(models.Model):
-    """How many listed members had more than `points`, when it was last counted; of a month, or of all time.
+    """How many listed members had more than `points` at the last count, in a month or of all time.
 
-    Spares a rank far down the list to count from the top.
+    With checkpoints, a low rank need not be counted from the top.
     """
 
     month = models.DateField(null=True)
@@ -185,7 +185,7 @@ class LeaderboardCheckpoint(models.Model):
 
 
 class DiscordActivity(models.Model):
-    """What a sync with Discord found that a member had done since the one before."""
+    """A member's activity on Discord between two syncs."""
 
     id = CuidField()
     member = models.ForeignKey(
@@ -226,9 +226,9 @@ class DiscordActivity(models.Model):
 
 
 class DiscordStanding(models.Model):
-    """How far a member's XP on Discord has been settled, since their account there was first seen.
+    """How much of a member's Discord XP has been settled since their account was first seen.
 
-    The id stands for this link: a member who links another account gets a new row, with a new baseline.
+    The id identifies this link: a member who links another account gets a new row, with a new baseline.
     """
 
     id = CuidField()
@@ -264,13 +264,13 @@ class DiscordStanding(models.Model):
 
     @classmethod
     def baseline(cls, *, member_id: str, discord_id: str, xp: int) -> Self:
-        """Begin to count at this XP: nothing is owed for what was there before."""
+        """Start to count at this XP. Nothing is owed for earlier XP."""
         return cls(
             member_id=member_id, discord_id=discord_id, baseline_xp=xp, xp=xp, highest_xp=xp, settled_units=0
         )
 
     def see(self, xp: int) -> int:
-        """Take in the XP of today, and settle what it adds. Returns the units that are owed for it."""
+        """Record the current XP and settle the units that it adds. Returns their number."""
         self.xp = xp
         self.highest_xp = max(self.highest_xp, xp)
         units = (self.highest_xp - self.baseline_xp) // UNIT_XP - self.settled_units

@@ -1,8 +1,8 @@
-"""Comparing the figures in `Member` with the ledger, and putting them right.
+"""Comparison of the figures in `Member` with the ledger, and their repair.
 
-The triggers keep them equal, so a difference is the work of somebody with a superuser's rights, who wrote to `Member`,
-or to the ledger with its triggers off. Rows that were dated in the future in that way are found as well, and marked:
-they count in the total, and in no month, streak or activity.
+Triggers keep them equal. They differ only if somebody with a superuser's rights wrote to `Member`, or to the ledger
+with triggers off. Rows that were dated in the future in this way are also found, and marked: they count in the total,
+but in no month, streak or activity.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +34,7 @@ DIFFERENCES = """
      ORDER BY member.id
 """
 
-# A minute more than the triggers ask for, as their clock is a little later.
+# One minute more than the triggers' limit, because their clock is later than the start of the transaction.
 MISDATED = """
     SELECT id, "memberId", "createdAt"::text
       FROM "PointTransaction"
@@ -45,14 +45,15 @@ MISDATED = """
 """
 MARK = 'UPDATE "PointTransaction" SET "isMisdated" = true WHERE id = ANY (%(ids)s)'
 
-# The planner's figure; where nobody has analysed the table, by its size.
+# The planner's estimate. If the table was never analysed, an estimate from its size.
 ESTIMATE = """
     SELECT CASE WHEN reltuples < 0 THEN 20 * pg_relation_size(oid) / current_setting('block_size')::bigint
                 ELSE reltuples END::bigint
       FROM pg_class
      WHERE oid = '"Member"'::regclass
 """
-# Whole blocks are drawn, and read; a sample half as large again is thinned out, so that the last ones count as well.
+# SYSTEM draws whole blocks, in order. `draw` asks for half as many again and a random part is kept, so that the last
+# blocks are not left out.
 DRAW = """
     SELECT id
       FROM (SELECT id FROM "Member" TABLESAMPLE SYSTEM (%(percent)s)) AS drawn
@@ -73,7 +74,7 @@ class Figures(NamedTuple):
 
 @dataclass(frozen=True)
 class Difference:
-    """A member whose figures are not the ledger's."""
+    """A member whose figures differ from the ledger."""
 
     member_id: str
     found: Figures
@@ -87,7 +88,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Misdated:
-    """A row of the ledger with a date in the future. The date as PostgreSQL writes it, since Python may have none."""
+    """A ledger row that is dated in the future. The date is text, as it may be outside Python's range."""
 
     entry_id: str
     member_id: str
@@ -98,7 +99,7 @@ class Misdated:
 
 
 def misdated() -> list[Misdated]:
-    """Find rows that are dated in the future and not marked, a thousand at most."""
+    """Find rows that are dated in the future and not marked, at most a thousand."""
     with connection.cursor() as cursor:
         cursor.execute(MISDATED)
         return [Misdated(*row) for row in cursor.fetchall()]
@@ -112,15 +113,15 @@ def differences() -> Iterator[Difference | Misdated]:
 
 
 def compared() -> Iterator[tuple[list[str], list[Difference]]]:
-    """Compare all members with the ledger, and yield the ids of each thousand with what differs among them."""
+    """Compare all members with the ledger, and yield the ids of each thousand with their differences."""
     return _in_batches(compare)
 
 
 def repair() -> Iterator[Difference | Misdated]:
-    """Mark rows that are dated in the future, give all members the ledger's figures, and yield what was changed.
+    """Mark rows that are dated in the future, set all members' figures to the ledger's, and yield each change.
 
-    Locks only those who differ, a batch of a thousand members at a time, and writes a POINTS_RECONCILED row of the
-    audit log for each.
+    Locks only the members who differ, in batches of a thousand, and writes an audit log row POINTS_RECONCILED for
+    each change.
     """
     while marked := _mark():
         yield from marked
@@ -152,7 +153,7 @@ def estimated_members() -> int:
 
 
 def draw(members: int) -> list[str]:
-    """Draw so many members at random, or all where they are few, without reading the whole table."""
+    """Draw some members at random without reading the whole table, or all members if they are few."""
     estimate = estimated_members()
     percent = 100.0 if estimate <= 5 * members else 150.0 * members / estimate
     with connection.cursor() as cursor:
@@ -178,7 +179,7 @@ def _repair(ids: list[str]) -> list[Difference]:
     if not suspects:
         return []
     with transaction.atomic():
-        # A row that somebody is adding just now is on both sides after the lock.
+        # With the members locked, a row that was just being added is in the ledger and in the figures.
         locked = Member.objects.select_for_update(no_key=True).filter(pk__in=suspects).order_by("pk")
         changes = compare(list(locked.values_list("pk", flat=True)))
         for change in changes:
@@ -188,7 +189,7 @@ def _repair(ids: list[str]) -> list[Difference]:
 
 
 def _mark() -> list[Misdated]:
-    """Mark rows that are dated in the future; the database counts their members' figures anew."""
+    """Mark rows that are dated in the future. A trigger recounts their members' figures."""
     with transaction.atomic():
         found = misdated()
         with connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""A member's account of every point: the ledger's entries in words, by month, with the total after each."""
+"""A member's statement: the ledger's entries with a label and the total after each, by month."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from gamification.models import Action, PointRule, PointTransaction
 
 
 class Line(NamedTuple):
-    """An entry, what it was for, and the total that it led to."""
+    """An entry, a label that says what it was for, and the total after it."""
 
     entry: PointTransaction
     label: str
@@ -20,14 +20,14 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Month:
-    """The lines of a month that are on the page."""
+    """The lines on a page that are in the same month."""
 
     first_day: date
     lines: list[Line]
 
 
 def lines(history: ledger.History, *, rules: Iterable[PointRule]) -> list[Line]:
-    """Put the entries in words, newest first."""
+    """Make a line of each entry, newest first."""
     labels = {rule.action: rule.label for rule in rules}
     total = history.total
     found = []
@@ -39,7 +39,7 @@ def lines(history: ledger.History, *, rules: Iterable[PointRule]) -> list[Line]:
 
 
 def by_month(lines: list[Line]) -> list[Month]:
-    """Part the lines by months, newest first."""
+    """Group the lines by month, newest first."""
     return [Month(first_day, list(group)) for first_day, group in groupby(lines, key=_month)]
 
 
@@ -49,12 +49,12 @@ def _month(line: Line) -> date:
 
 
 def _title(entry: PointTransaction) -> str:
-    """Name the resource that was downloaded, also where the download is taken back. The gateway's rows do not."""
+    """Return the title of a downloaded resource, for a reversal as well. The gateway's rows have no title."""
     paid = entry.reverses or entry
     title = paid.metadata.get("title") if isinstance(paid.metadata, dict) else None
     return title.strip() if paid.action == Action.RESOURCE_DOWNLOAD and isinstance(title, str) else ""
 
 
 def _without_rule(action: str) -> str:
-    """Name what no rule names: what staff did, and what the gateway may have paid for by itself."""
+    """Label an action without a rule: an adjustment by staff, or an action that only the gateway knows."""
     return "Adjustment" if action == Action.ADMIN_ADJUSTMENT else action.replace("_", " ").capitalize()

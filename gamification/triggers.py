@@ -1,20 +1,19 @@
-"""What the database does by itself when the ledger is written to."""
+"""The triggers of the points ledger. They keep its rules, and the figures in `Member`."""
 
 import pgtrigger
 
 from council.postgres.triggers import Trigger
 
-# The members are updated, and so locked, in the order of their ids: two bulk writers wait for each other and never
+# Members are updated, and so locked, in the order of their ids: two bulk writers wait for each other and never
 # deadlock. One UPDATE for all would choose its own order.
-# A day before the newest one may fill a gap, so the streak is then counted from the ledger: in a statement of its
-# own, which sees what others have committed before the member was locked. It may also see rows that this trigger
-# is yet to be called for, where a function adds rows in the middle of another INSERT: so the newest day is taken over
-# with the streak, lest they count again.
-# plpgsql keeps a plan for as long as the session lives, so it has to be right for one row and for a million. One made
-# while Member was tiny would go on scanning it whole when it is large: hence no sequential scans. One made for a
-# million rows would be compiled anew for each single one, for milliseconds: hence no JIT. Grouped by the member alone,
-# the rows are sorted once, for the window, the sums and the loop; by anything more, they would be grouped in a hash
-# table, made as large for one row as for the many that it was planned for.
+# A row older than the newest day may fill a gap. The streak is then recounted from the ledger, in a separate statement
+# that sees everything committed before the member was locked. It may also see rows for which this trigger has not run
+# yet, if a function adds rows in the middle of another INSERT. So the newest day is updated together with the streak;
+# otherwise these rows would count twice.
+# plpgsql keeps a plan for the whole session, so the plan must suit one row and a million rows. A plan made while Member
+# was tiny would still scan the whole table when it is large: hence no sequential scans. A plan made for a million rows
+# would be compiled again for each single row, for milliseconds: hence no JIT. Grouping only by the member sorts the
+# rows once, for the window, the sums and the loop. Grouping by more would use a hash table of the planned size.
 UPDATE_MEMBER_POINTS = Trigger(
     name="trg_update_member_points",
     function="update_member_total_points",
@@ -81,7 +80,7 @@ UPDATE_MEMBER_POINTS = Trigger(
     """,
 )
 
-# createdAt's default is the session's clock, which is not UTC's where the session's zone is another.
+# The default of createdAt is the session's local time, which is not UTC if the session has another time zone.
 IN_UTC = Trigger(
     name="trg_point_transaction_in_utc",
     function="put_point_transaction_in_utc",
@@ -124,9 +123,9 @@ REVERSAL = Trigger(
     """,
 )
 
-# What enters the ledger can be shown, and changes no figure of a day that is yet to come. It looks at the rows as they
-# were written, so no trigger that comes before can get something past it. The clock is that of the moment: a writer may
-# give a row its own time in a transaction that began long before. Metadata of few bytes are neither long nor deep.
+# Refuses rows that pages could not show, and rows dated in the future. It runs after the insert, so that no earlier
+# trigger can get anything past it. It uses clock_timestamp(), because the transaction may have begun long before a
+# writer dates a row. Metadata of up to 100 bytes are not looked at, as they are neither long nor deep.
 LIMITS = Trigger(
     name="trg_point_transaction_limits",
     function="check_point_transaction_limits",
@@ -164,11 +163,11 @@ LIMITS = Trigger(
     """,
 )
 
-# The gateway pays without keys. A row of its own gets the key of what it pays for, where it is the first of it: so
-# Django does not pay that again. The members are locked by then, as this trigger's name comes after the other's, so two
-# rows without keys never ask for the same one. Whoever pays with a key has it before the member is locked: where
-# one is at it at the same moment, the row stays without, and the gateway neither waits for long nor fails; should that
-# one roll back, the job give_keys gives it. All rows of a statement at once, and one by one only where a key is taken.
+# The gateway pays without keys. The first of its rows that pays for a thing gets the key here, so that Django does not
+# pay again. By then the members are locked, as this trigger's name sorts after that of UPDATE_MEMBER_POINTS, so two
+# rows without keys never ask for the same key. A writer with a key inserts it before the member is locked. If one does
+# so at the same time, the row gets no key, so that the gateway neither waits for long nor fails. If that writer rolls
+# back, the job give_keys adds the key. A statement's rows are updated at once, and one by one only if a key is taken.
 KEYS = Trigger(
     name="trg_update_point_transaction_keys",
     function="update_point_transaction_keys",
@@ -224,10 +223,10 @@ KEYS = Trigger(
     """,
 )
 
-# A row goes only with its member, whose row is gone by the time the cascade arrives here; a row changes only when its
-# member got another id. Both come from the foreign key's own trigger, never from a statement of somebody's: one that
-# removes the member and changes the rows in the same breath finds the member gone as well.
-# A row also changes when it gets the key of what it pays for, and when it is marked as dated in the future.
+# A row is deleted only with its member, and gets another memberId only when its member gets another id. In both cases
+# the foreign key's trigger does it, and the member's old row is already gone. That the member is gone is not enough: a
+# statement that deletes a member and changes the rows at once also finds the member gone. Hence the trigger's depth.
+# A row may also get the key of what it pays for, and may be marked as dated in the future.
 APPEND_ONLY = Trigger(
     name="trg_point_transaction_append_only",
     function="refuse_point_transaction_change",
@@ -262,11 +261,11 @@ APPEND_ONLY = Trigger(
     """,
 )
 
-# The depth alone does not tell the cascade from a trigger of somebody's own. So rows that changed their member are
-# looked at once more: nothing else in them has changed, they are all that the member has, and the member's figures are
-# theirs. That is so where a member got another id, and not where rows were moved to another member.
-# Where rows were marked as dated in the future, the figures of their members are counted anew, without these dates: in
-# a statement of its own, after the members were locked, as UPDATE_MEMBER_POINTS does.
+# The depth does not distinguish the cascade from any other trigger. So rows with a new memberId are checked again:
+# nothing else in them has changed, they are all of the member's rows, and the member's figures match them. This is
+# true if a member got another id, and false if rows were moved to another member.
+# If rows were marked as dated in the future, their members' figures are recounted without these dates: in a separate
+# statement after the members were locked, as in UPDATE_MEMBER_POINTS.
 WITH_ITS_MEMBER = Trigger(
     name="trg_point_transaction_with_its_member",
     function="check_point_transaction_member_change",
@@ -354,8 +353,8 @@ NO_TRUNCATE = Trigger(
     """,
 )
 
-# Whoever says that a member has introduced themselves, the member is paid by the rule, once. A total at its limit
-# must not keep the gateway from saying so.
+# Pays the member once, by the rule, no matter who sets introCompleted. A total at its limit must not stop the gateway
+# from setting it.
 PAY_INTRODUCTION = Trigger(
     name="trg_member_introduction",
     function="pay_member_introduction",

@@ -1,4 +1,4 @@
-"""Where the pages about points are."""
+"""URLs of the pages about points."""
 
 from django.urls import path
 
