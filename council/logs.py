@@ -1,7 +1,7 @@
 """Logging to standard error: a request's id, path and account, and where in the code an error happened.
 
-The log never holds what a user sent or stored. A logged error has its classes and lines of code. Its message is left
-out if messages of that class can quote values, such as a row, an email or an answer.
+The log never holds what a user sent or stored. For an error, it holds the class and the lines of code. It leaves out
+the message if messages of that class can quote values, such as a row, an email or an answer.
 """
 
 import functools

@@ -106,7 +106,7 @@ class Attempt:
     request: HttpRequest
     door: Door
     email_key: str
-    keys: dict[str, str] = field(repr=False)  # keys of the rows that count it, by the name of the limit
+    keys: dict[str, str] = field(repr=False)  # row keys by the name of their limit
     counts: "dict[str, Count]" = field(repr=False)
 
     def succeeded(self) -> None:

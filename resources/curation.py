@@ -24,7 +24,7 @@ TOLD = (
     "title", "description", "category", "type", "author", "file_url", "file_name", "file_size", "mime_type", "sha256",
     "current_version", "thumbnail_path", "status", "publish_at", "is_featured", "deleted_at", "tags",
 )  # fmt: skip
-# The clock's time, not the transaction's start. It is read after the lock, so earlier downloads are of the old file.
+# The clock's time, not the transaction's start. Read after the lock, so that all downloads before it got the old file.
 CLOCK = models.Func(
     template="(clock_timestamp() AT TIME ZONE 'UTC')::timestamp(3)", output_field=TimestampField()
 )

@@ -39,7 +39,7 @@ class _Changed(Exception):
 
 
 def download(*, member: Member, resource_id: str) -> Download:
-    """Record a download, award points for the member's first one of the resource, and make the link.
+    """Record a download, award points if it is the member's first of this resource, and make the link.
 
     The link is made first, so that nothing is recorded if it fails, and no lock is held while the storage answers. Then
     one transaction adds the row, whose trigger locks and counts the resource. It checks that the resource still matches
