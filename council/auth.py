@@ -177,5 +177,5 @@ def _no_password() -> str:
 
 
 def _can_be_stored(text: str) -> bool:
-    """Tell whether PostgreSQL can store the text. A sign-in with other text must fail without an error."""
+    """Tell whether PostgreSQL can store the text. If not, the sign-in must fail without an error."""
     return len(text) <= MAX_EMAIL_LENGTH and requests.is_text(text)

@@ -245,7 +245,7 @@ class ModelAdmin(admin.ModelAdmin):
         return response
 
     def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
-        """Refuse filters by secret fields, and by other tables that refer here, as ?benchmark_submissions=<id>."""
+        """Refuse filters by secret fields, and by tables that refer here, such as ?benchmark_submissions=<id>."""
         name, *rest = lookup.split("__")
         others = {relation.name for relation in self.opts.related_objects}
         if name in others or name in self.secret_fields or audit.is_secret(self.model, name):

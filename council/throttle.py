@@ -1,7 +1,7 @@
 """Limits on failed sign-ins, on passwords checked at once, and on forms sent.
 
 A sign-in attempt is counted before its password is checked, and the count is taken back if the password was right. So
-concurrent requests cannot try more passwords than requests one after the other. Unknown names count like known ones.
+concurrent requests cannot try more passwords than sequential ones. Unknown names count like known ones.
 
 - One address and one name: a member who mistypes, or somebody who guesses one member's password.
 - One address: somebody who tries one password with many names.

@@ -268,7 +268,7 @@ def downloaded(*, member: Member, after: Place | None = None) -> tuple[list[Down
 
 
 def recommended(*, member: Member) -> list[Resource]:
-    """Choose resources with the tags of the member's latest downloads that they do not have. Most downloaded first."""
+    """Choose resources that the member does not have, and that share tags with their latest downloads."""
     downloads = ResourceDownload.objects.filter(member=member)
     latest = downloads.order_by("-downloaded_at").values("resource")[:LATEST_DOWNLOADS]
     tags = (

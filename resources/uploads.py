@@ -104,7 +104,7 @@ class UploadHandler(FileUploadHandler):
 
     @contextmanager
     def _room_on_disk(self) -> Iterator[None]:
-        """Turn an error of the disk, such as a full one, into a fault of the upload."""
+        """Turn a disk error, such as a full disk, into a fault of the upload."""
         try:
             yield
         except OSError as error:

@@ -1,4 +1,4 @@
-"""`manage.py write_manifest`: write the manifest of the schema that the migrations create. Run it after a new one."""
+"""`manage.py write_manifest`: write the manifest of the migrated schema. Run it after adding a migration."""
 
 from argparse import ArgumentParser
 from pathlib import Path
