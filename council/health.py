@@ -1,6 +1,6 @@
 """`/healthz` tells whether the process is alive, `/readyz` whether it can serve pages.
 
-Load balancers ask without a host name, without TLS and without signing in, so both are answered before all other
+Load balancers ask without a host name, without TLS and without signing in, so both are answered before Django's own
 middleware. They reveal only one word for each probe. `/readyz` answers 503 if pages cannot be served. A problem that
 staff should look at, but that stops no page, is "degraded" with status 200, so that load balancers keep the site.
 

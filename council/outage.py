@@ -32,7 +32,7 @@ class Outage:
 
 
 def is_outage(error: BaseException | None) -> bool:
-    """Tell whether the database failed for a reason that does not depend on the query."""
+    """Tell whether an error means that the database is down, too slow or overloaded, and not that a query is wrong."""
     return isinstance(error, OperationalError | InterfaceError)
 
 
