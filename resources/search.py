@@ -24,10 +24,10 @@ from resources.models import MAX_SEARCH_LENGTH, SEARCHED, SEARCHED_TITLE, Resour
 
 # Ranking reads the text of each resource again, which takes 0.1 ms. So if very many match, only this many are ranked:
 # first those with the words in the title, then the most downloaded, then others in the order of the index.
-MAX_RANKED = 60
-BY_TITLE, BY_DOWNLOADS = 30, 15
+MAX_RANKED = 36
+BY_TITLE, BY_DOWNLOADS = 18, 10
 # How many of the most downloaded resources are checked for the words.
-MOST_DOWNLOADED = 40
+MOST_DOWNLOADED = 25
 NEGATION = re.compile(r"(^|\s)-")
 RANK_STEPS = 1_000_000
 # The weights D, C, B and A: matches in the description (C), the author (B) and the title (A).
