@@ -65,7 +65,7 @@ def test_a_new_member_is_told_what_each_part_is_for(browser: Client) -> None:
     assert "New in the last 30 days Nothing yet. New resources in the library" in words
     assert "You have not answered any yet." in words
     assert words.count("Not sent yet") == len(Category)
-    assert "Recommended for you Nothing yet. Once you have downloaded something" in words
+    assert "Recommended for you Nothing yet. Once you have downloaded a resource" in words
 
 
 def test_the_standing_is_that_of_the_points_page(mia: Member, browser: Client) -> None:

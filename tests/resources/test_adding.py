@@ -55,7 +55,7 @@ def test_a_link_is_added_without_a_file(folder: Path, sams_browser: Client, ente
         ({"file": ("plan.pdf", b"MZ" + b"\0" * 200)}, "kind of file is not accepted: Windows Executable"),
         ({"file": ("plan.pdf", b"")}, "The file is empty."),
         ({"file": ("plan.docx", pdf())}, "This is a PDF document, but it is named .docx."),
-        ({"file": ("plan.exe.pdf", pdf())}, "two extensions, .exe among them"),
+        ({"file": ("plan.exe.pdf", pdf())}, "two extensions, one of them .exe"),
         ({"file": ("plan.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>")}, "Scalable Vector Graphics"),
         (
             {"file": ("plan.pdf", pdf()), "file_url": "https://videos.example/1"},

@@ -100,7 +100,7 @@ def test_rows_without_their_file_are_named(files: Path) -> None:
     resource = with_file(thumbnail_path="thumbnails/gone.webp")
     storage.delete(str(resource.storage_path))
     listed = clean("--hours", "0", "--remove", status=1)
-    assert f"{resource.storage_path}: missing, version 1 of" in listed
+    assert f"{resource.storage_path}: missing, the file of" in listed
     assert f"thumbnails/gone.webp: missing, the thumbnail of resource {resource.pk}" in listed
     assert "Rows whose file is missing: 2." in listed
 

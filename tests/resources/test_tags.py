@@ -81,7 +81,7 @@ def test_tags_are_merged(folder: Path, sams_browser: Client, playbook: Resource)
     assert page.status_code == 200
     assert ResourceTag.objects.count() == 3
     done = sams_browser.post(TAGS, {**given, "into": tags[0].pk, "merge_now": "Merge"}, follow=True)
-    assert "Merged into calls: 2 resources got it." in done.content.decode()
+    assert "Merged into calls, added to 2 resources." in done.content.decode()
     assert list(ResourceTag.objects.all()) == [tags[0]]
     assert {tuple(r.tags.all()) for r in Resource.objects.all()} == {(tags[0],)}
     assert details("RESOURCE_TAGS_MERGED")["merged"] == ["calling", "phone"]
