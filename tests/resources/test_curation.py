@@ -31,7 +31,7 @@ def test_a_draft_is_scheduled_published_featured_deleted_and_restored(
     assert sams_browser.post(page, form).status_code == 302
     resource.refresh_from_db()
     assert (resource.status, resource.publish_at) == ("SCHEDULED", datetime(2099, 5, 1, 9, 30, tzinfo=UTC))
-    assert "From 1 May 2099, 09:30 UTC" in sams_browser.get(RESOURCES).content.decode()
+    assert "Visible from 1 May 2099, 09:30 UTC" in sams_browser.get(RESOURCES).content.decode()
 
     def act(action: str, words: str) -> None:
         given = {"action": action, "_selected_action": [resource.pk]}
