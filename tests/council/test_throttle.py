@@ -4,7 +4,6 @@
 import re
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -411,27 +410,6 @@ def test_a_place_is_free_again_also_after_an_error(monkeypatch: pytest.MonkeyPat
     for _ in range(4):
         with places.one(), pytest.raises(throttle.Crowded), places.one():
             pass
-
-
-def test_no_more_than_one_waits_for_each_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two are in: one inside, and one who waits. The third is told at once."""
-    monkeypatch.setattr(throttle, "WAIT_FOR_A_PLACE_SECONDS", 20)
-    places, came_in = throttle.Places(1), threading.Event()
-
-    def wait() -> None:
-        with places.one():
-            came_in.set()
-
-    waiting = threading.Thread(target=wait)
-    with places.one():
-        waiting.start()
-        while vars(places._waiting)["_value"]:
-            assert waiting.is_alive()
-        with pytest.raises(throttle.Crowded), places.one():
-            pass
-        assert not came_in.is_set()
-    waiting.join(20)
-    assert came_in.is_set()
 
 
 def test_an_account_sends_so_many_forms_a_minute(mia: Member) -> None:
