@@ -4,6 +4,7 @@
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -112,6 +113,15 @@ def test_failures_are_forgotten_after_the_window(door: Door, email: str, mia: Me
     assert door(PASSWORD).status_code == 302
 
 
+def test_a_row_is_kept_for_as_long_as_its_last_failure_counts(mia: Member) -> None:
+    for _ in range(2):
+        member_door()
+    minutes = [
+        (row.forgotten_at - row.failed_at[-1]).total_seconds() / 60 for row in SignInFailures.objects.all()
+    ]
+    assert minutes == [15.0] * 3
+
+
 def test_refused_attempts_do_not_prolong_the_wait(mia: Member) -> None:
     for _ in range(5):
         member_door()
@@ -166,6 +176,23 @@ def test_a_known_browser_has_five_attempts_itself(mia: Member) -> None:
     member_door(PASSWORD, browser=known)
     known.post("/sign-out/")
     assert [member_door(browser=known).status_code for _ in range(6)] == [200] * 5 + [429]
+
+
+@pytest.mark.parametrize(("days", "answer"), [(179, 302), (181, 429)])
+def test_a_browser_is_known_for_180_days(
+    mia: Member, days: int, answer: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = Client()
+    member_door(PASSWORD, browser=known)
+    known.post("/sign-out/")
+    cookie = known.cookies["known-member"].value
+    for number in range(30):
+        member_door(at=f"198.51.100.{number}")
+    later = time.time() + days * 24 * 3600
+    monkeypatch.setattr("django.core.signing.time.time", lambda: later)
+    browser = Client()  # which sends what it has, however old
+    browser.cookies["known-member"] = cookie
+    assert member_door(PASSWORD, browser=browser).status_code == answer
 
 
 @pytest.mark.parametrize("value", ["", "x", "x:y:z", "\0", "ImEi:1tX:abc"])
@@ -372,6 +399,17 @@ def test_more_than_a_few_at_once_are_told_to_come_back(mia: Member, monkeypatch:
     assert "Too many people are signing in at the moment" in response.content.decode()
     assert not SignInFailures.objects.exists()
     assert member_door(PASSWORD).status_code == 302
+
+
+def test_a_place_is_free_again_also_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throttle, "WAIT_FOR_A_PLACE_SECONDS", 0.01)
+    places = throttle.Places(1)
+    for _ in range(4):
+        with pytest.raises(RuntimeError, match="in between"), places.one():
+            raise RuntimeError("in between")
+    for _ in range(4):
+        with places.one(), pytest.raises(throttle.Crowded), places.one():
+            pass
 
 
 def test_an_account_sends_so_many_forms_a_minute(mia: Member) -> None:
