@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.databases import ROOT
-from tests.test_docs import variables_listed
+from tests.test_docs import SETTINGS, variables_listed
 
 pytestmark = pytest.mark.any_server
 
@@ -58,4 +58,4 @@ def test_the_example_names_variables_that_are_read() -> None:
     named = re.findall(r"^#?([A-Z][A-Z0-9_]+)=", EXAMPLE.read_text(), re.MULTILINE)
 
     assert len(named) > 10
-    assert set(named) - variables_listed(ROOT / "README.md") == set()
+    assert set(named) - variables_listed(SETTINGS) == set()

@@ -1,4 +1,4 @@
-"""What README, CONTRIBUTING and the operating guide name is there: commands, options, variables, links, messages."""
+"""What the documents name is there: commands, options, variables, links, files, messages."""
 
 import ast
 import re
@@ -12,15 +12,11 @@ from tests.databases import ROOT
 
 pytestmark = pytest.mark.any_server
 
-GUIDE = ROOT / "docs/operating.md"
+OPERATING = ROOT / "docs/operating.md"
+SETTINGS = ROOT / "docs/settings.md"
 DOCUMENTS = [
-    ROOT / "README.md",
-    ROOT / "CONTRIBUTING.md",
-    ROOT / "CHANGELOG.md",
-    GUIDE,
-    ROOT / "docs/migrating.md",
-    ROOT / "docs/measured.md",
-    ROOT / "docs/scaling.md",
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
 ]
 CODE = ["manage.py", "gunicorn.conf.py", "council", "gamification", "resources", "benchmarks"]
 
@@ -92,17 +88,23 @@ def test_every_command_that_it_names_is_there_with_its_options(document: Path) -
     assert wrong == []
 
 
-def test_every_option_that_the_guide_names_alone_belongs_to_a_command_that_it_names() -> None:
-    text = GUIDE.read_text()
+@pytest.mark.parametrize("document", [OPERATING, ROOT / "docs/migrations.md"], ids=lambda path: path.name)
+def test_every_option_that_it_names_alone_belongs_to_a_command_that_it_names(document: Path) -> None:
+    text = document.read_text()
     named = {match["name"] for match in COMMAND.finditer(text)} & set(get_commands())
     alone = set(re.findall(r"`(--[a-z-]+)`", text))
 
     assert alone - frozenset().union(*map(options, named)) == set()
 
 
-@pytest.mark.parametrize("document", [ROOT / "README.md", GUIDE], ids=lambda path: path.name)
-def test_its_variables_are_those_that_the_code_reads(document: Path) -> None:
-    assert variables_listed(document) == variables_read() - NOT_OURS
+def test_the_settings_that_are_listed_are_those_that_the_code_reads() -> None:
+    assert variables_listed(SETTINGS) == variables_read() - NOT_OURS
+
+
+def test_readme_leads_to_every_document() -> None:
+    text = (ROOT / "README.md").read_text()
+
+    assert [path.name for path in DOCUMENTS[1:] if path.name not in text] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -122,9 +124,9 @@ def anchors(document: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_every_message_in_the_guide_is_one_that_the_code_gives() -> None:
+def test_every_message_in_the_table_is_one_that_the_code_gives() -> None:
     """Of the table of what a migrate says when it stops: what is quoted there is searched for at night."""
-    section = GUIDE.read_text().partition("## It stopped half-way")[2].partition("\n### ")[0]
+    section = OPERATING.read_text().partition("## It stopped half-way")[2].partition("\n### ")[0]
     messages = re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)
     nodes = [node for tree in sources() for node in ast.walk(tree)]
     said = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]

@@ -10,7 +10,7 @@ import psycopg
 
 from council.rehearsal.migrating import APPLICATION as MIGRATE
 from council.rehearsal.place import Place
-from council.zero_downtime.planning.effects import MODES
+from council.zero_downtime.lock_modes import BY_NAME, MODES
 
 APPLICATION = "rehearsal observer"
 SAMPLE_SECONDS = 0.004
@@ -20,7 +20,7 @@ STEADY_SECONDS = 0.5
 # Of the migrating sessions only, and in this database. A table made in the same transaction is not to be seen yet;
 # nobody waits for that.
 LOCKS = """
-    SELECT c.relname, upper(regexp_replace(replace(l.mode, 'Lock', ''), '(?<=[a-z])(?=[A-Z])', ' ', 'g')), l.granted
+    SELECT c.relname, l.mode, l.granted
       FROM pg_locks l
       JOIN pg_class c ON c.oid = l.relation
      WHERE l.locktype = 'relation' AND l.pid = ANY(%s)
@@ -85,5 +85,5 @@ def _sample(session: psycopg.Connection, held: list[Held], ended: threading.Even
                 before, changed = found, now
             # What stays the same for hours need not be noted every time.
             if now - changed < STEADY_SECONDS or now - noted > STEADY_SECONDS:
-                held.extend(Held(now, *row) for row in found)
+                held.extend(Held(now, table, BY_NAME[mode], granted) for table, mode, granted in found)
                 noted = now

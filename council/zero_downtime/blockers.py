@@ -12,34 +12,8 @@ from typing import Any
 
 import psycopg
 
-# Source: PostgreSQL manual, table 13.2, conflicting lock modes.
-CONFLICTS = {
-    "SHARE": (
-        "ROW EXCLUSIVE",
-        "SHARE UPDATE EXCLUSIVE",
-        "SHARE ROW EXCLUSIVE",
-        "EXCLUSIVE",
-        "ACCESS EXCLUSIVE",
-    ),
-    "SHARE ROW EXCLUSIVE": (
-        "ROW EXCLUSIVE",
-        "SHARE UPDATE EXCLUSIVE",
-        "SHARE",
-        "SHARE ROW EXCLUSIVE",
-        "EXCLUSIVE",
-        "ACCESS EXCLUSIVE",
-    ),
-    "ACCESS EXCLUSIVE": (
-        "ACCESS SHARE",
-        "ROW SHARE",
-        "ROW EXCLUSIVE",
-        "SHARE UPDATE EXCLUSIVE",
-        "SHARE",
-        "SHARE ROW EXCLUSIVE",
-        "EXCLUSIVE",
-        "ACCESS EXCLUSIVE",
-    ),
-}
+from council.zero_downtime.lock_modes import BY_NAME, CONFLICTS, NAMES
+
 QUERY_CHARACTERS = 100
 
 
@@ -126,7 +100,7 @@ def holding(session: psycopg.Connection, locks: Iterable[tuple[str, str]], *, pi
     """List the transactions that hold what conflicts with locks, given as (quoted table, mode)."""
     found: set[str] = set()
     for table, mode in locks:
-        modes = [f"{held.title().replace(' ', '')}Lock" for held in CONFLICTS.get(mode, ())]
+        modes = [NAMES[held] for held in CONFLICTS[mode]]
         rows = session.execute(HOLDING, {"table": table, "modes": modes, "pid": pid})
         found.update(row[0] for row in rows)
     return frozenset(found)
@@ -150,8 +124,7 @@ DESCRIBE = """
            coalesce(l.holds, '{}')
       FROM (SELECT virtualtransaction, pid,
                    min(transactionid::text) AS xid,
-                   array_agg(DISTINCT upper(regexp_replace(replace(mode, 'Lock', ''), '(?<=[a-z])(?=[A-Z])', ' ', 'g'))
-                                      || ' on ' || c.oid::regclass)
+                   array_agg(DISTINCT ARRAY[mode, c.oid::regclass::text])
                      FILTER (WHERE c.relkind IN ('r', 'p', 'm') AND c.relnamespace <> 'pg_catalog'::regnamespace)
                      AS holds
               FROM pg_locks
@@ -168,7 +141,10 @@ DESCRIBE = """
 def describe(session: psycopg.Connection, transactions: Collection[str]) -> list[Blocker]:
     """Say whose the transactions are, oldest first; those that have ended are left out."""
     rows: list[tuple[Any, ...]] = session.execute(DESCRIBE, [list(transactions)]).fetchall()
-    return [Blocker(*row) for row in rows]
+    return [
+        Blocker(*(*facts, [f"{BY_NAME.get(mode, mode)} on {table}" for mode, table in holds]))
+        for *facts, holds in rows
+    ]
 
 
 QUEUED_BEHIND = """

@@ -65,8 +65,7 @@ class Executor(MigrationExecutor):
         if not self.accepts_risks:
             refusal.refuse([step for _, step in foretold], limit_seconds=self.patience.lock_seconds)
         self.wanted = {
-            operation: {held.lock for held in step.locks if held.lock.mode in planning.FELT}
-            for operation, step in foretold
+            operation: {held.lock for held in step.locks if held.lock.is_felt} for operation, step in foretold
         }
         return super().migrate(targets, plan, state, fake, fake_initial)
 

@@ -10,8 +10,8 @@ from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from council.zero_downtime import failures, locks
+from council.zero_downtime.lock_modes import Lock
 from council.zero_downtime.observer import NOBODY, Observer
-from council.zero_downtime.planning.effects import Lock
 
 # lock_not_available and deadlock_detected. Source: PostgreSQL manual, appendix A.
 RETRIED = {"55P03", "40P01"}

@@ -26,11 +26,11 @@ from council.zero_downtime.baseline import AdoptBaseline
 from council.zero_downtime.blockers import duration
 from council.zero_downtime.derivation.autodetector import Autodetector
 from council.zero_downtime.executor import Executor
+from council.zero_downtime.lock_modes import ACCESS_EXCLUSIVE, Lock
 from council.zero_downtime.observer import Observer
 from council.zero_downtime.patience import Patience, persist
 from council.zero_downtime.planning import plan, refusal
 from council.zero_downtime.planning import report as plan_report
-from council.zero_downtime.planning.effects import ACCESS_EXCLUSIVE, Lock
 from council.zero_downtime.report import Report
 
 OLDEST_POSTGRESQL = 15

@@ -9,17 +9,19 @@ from pglast import enums
 from pglast.enums import AlterTableType as Part
 
 from council.postgres import statements
-from council.zero_downtime.planning.effects import (
+from council.zero_downtime.lock_modes import (
     ACCESS_EXCLUSIVE,
-    KINDS,
     MODES,
     ROW_SHARE,
     SHARE_ROW_EXCLUSIVE,
     SHARE_UPDATE_EXCLUSIVE,
+    Lock,
+)
+from council.zero_downtime.planning.effects import (
+    KINDS,
     Break,
     Effect,
     Kind,
-    Lock,
     Risk,
     Work,
     build,

@@ -11,8 +11,7 @@ from typing import Any
 from pglast import ast, enums
 
 from council.postgres import statements
-from council.zero_downtime.planning import alter_table, conditions
-from council.zero_downtime.planning.effects import (
+from council.zero_downtime.lock_modes import (
     ACCESS_EXCLUSIVE,
     ACCESS_SHARE,
     MODES,
@@ -21,10 +20,13 @@ from council.zero_downtime.planning.effects import (
     SHARE,
     SHARE_ROW_EXCLUSIVE,
     SHARE_UPDATE_EXCLUSIVE,
+    Lock,
+)
+from council.zero_downtime.planning import alter_table, conditions
+from council.zero_downtime.planning.effects import (
     Break,
     Effect,
     Kind,
-    Lock,
     Risk,
     Work,
     build,

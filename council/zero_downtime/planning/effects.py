@@ -8,43 +8,8 @@ from pglast import enums
 
 from council.postgres import statements
 from council.postgres.indexes import MAX_NAME_LENGTH
+from council.zero_downtime.lock_modes import Lock
 from council.zero_downtime.planning.inventory import Column, Constraint, Index, Inventory
-
-ACCESS_SHARE = "ACCESS SHARE"
-ROW_SHARE = "ROW SHARE"
-ROW_EXCLUSIVE = "ROW EXCLUSIVE"
-SHARE_UPDATE_EXCLUSIVE = "SHARE UPDATE EXCLUSIVE"
-SHARE = "SHARE"
-SHARE_ROW_EXCLUSIVE = "SHARE ROW EXCLUSIVE"
-EXCLUSIVE = "EXCLUSIVE"
-ACCESS_EXCLUSIVE = "ACCESS EXCLUSIVE"
-# From the weakest to the strongest, as LOCK TABLE numbers them.
-MODES = [
-    ACCESS_SHARE,
-    ROW_SHARE,
-    ROW_EXCLUSIVE,
-    SHARE_UPDATE_EXCLUSIVE,
-    SHARE,
-    SHARE_ROW_EXCLUSIVE,
-    EXCLUSIVE,
-    ACCESS_EXCLUSIVE,
-]
-
-
-class Lock(NamedTuple):
-    """A lock on a table, with its mode as PostgreSQL's manual spells it."""
-
-    table: str
-    mode: str
-
-    @property
-    def blocks(self) -> str:
-        """Say who waits for it."""
-        if self.mode == ACCESS_EXCLUSIVE:
-            return "reads, writes and DDL"
-        if self.mode in {SHARE, SHARE_ROW_EXCLUSIVE, EXCLUSIVE}:
-            return "writes and DDL"
-        return "other DDL" if self.mode == SHARE_UPDATE_EXCLUSIVE else "DDL that takes the table whole"
 
 
 class Kind(StrEnum):

@@ -20,13 +20,10 @@ from council.zero_downtime import failures
 from council.zero_downtime.adoption import Adoption
 from council.zero_downtime.baseline import AdoptBaseline
 from council.zero_downtime.batch_operations import HELD_SECONDS, UpdateInBatches
+from council.zero_downtime.lock_modes import MODES, Lock
 from council.zero_downtime.planning import commands, durations, introspection, inventory, presence
-from council.zero_downtime.planning.effects import MODES, SHARE, Break, Effect, Kind, Lock, Risk, Work
+from council.zero_downtime.planning.effects import Break, Effect, Kind, Risk, Work
 from council.zero_downtime.planning.inventory import Inventory
-
-# Whoever reads or writes waits for these.
-FELT = MODES[MODES.index(SHARE) :]
-
 
 LOCK_NOT_AVAILABLE = "55P03"
 
@@ -68,7 +65,7 @@ class Held(NamedTuple):
     @property
     def is_felt(self) -> bool:
         """Whether anybody's reads or writes wait for it."""
-        return self.is_in_use and self.lock.mode in FELT
+        return self.is_in_use and self.lock.is_felt
 
 
 @dataclass(frozen=True)
@@ -425,7 +422,7 @@ class _Foretold:
         self.locked += [
             lock
             for lock in effects
-            if isinstance(lock, Lock) and lock.mode in FELT and lock.table not in self.there.new_tables
+            if isinstance(lock, Lock) and lock.is_felt and lock.table not in self.there.new_tables
         ]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from council.zero_downtime.blockers import duration
 from council.zero_downtime.planning.durations import INSTANT_SECONDS
 from council.zero_downtime.planning.effects import Kind, Work
-from council.zero_downtime.planning.plan import FELT, Held, Step
+from council.zero_downtime.planning.plan import Held, Step
 
 
 def span(seconds: float) -> str:
@@ -68,7 +68,7 @@ def lines(step: Step) -> Iterator[str]:
 
 
 def lock(held: Held) -> str:
-    waits = "waits" if held.lock.mode not in FELT and "," not in held.lock.blocks else "wait"
+    waits = "wait" if held.lock.is_felt else "waits"
     return f'{held.lock.mode} on "{held.lock.table}" for {span(held.seconds)}: {held.lock.blocks} {waits}'
 
 

@@ -14,13 +14,13 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
+from council.zero_downtime.lock_modes import ACCESS_SHARE, BY_NAME, MODES
 from council.zero_downtime.planning import inventory, plan
-from council.zero_downtime.planning.effects import ACCESS_SHARE, MODES
 from tests.council.zero_downtime.test_operations import CASES, TABLES
 from tests.databases import Database
 
 LOCKS = """
-    SELECT c.relname, regexp_replace(regexp_replace(l.mode, 'Lock$', ''), '(?<=[a-z])(?=[A-Z])', ' ', 'g')
+    SELECT c.relname, l.mode
       FROM pg_locks l
       JOIN pg_class c ON c.oid = l.relation
       JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -40,7 +40,7 @@ class Watch:
 
     def look(self) -> None:
         for table, mode in self.session.execute(LOCKS, [self.pid]).fetchall():
-            self.seen = strongest([*self.seen.items(), (table, mode.upper())])
+            self.seen = strongest([*self.seen.items(), (table, BY_NAME[mode])])
 
     def __call__(self, execute: Any, sql: Any, params: Any, many: Any, context: Any) -> Any:
         result = execute(sql, params, many, context)
