@@ -1,7 +1,7 @@
-"""The raw answers: what members say about their companies, and every version of it.
+"""The raw answers: what members say about their companies, in every version.
 
-Nobody's answers are shown to anybody else. So only the modules that pyproject.toml names may import this one, and
-none of them is a view: members see releases, and staff see answers without the member.
+Other members must never see a member's answers: they see releases, and staff see answers without the member. So only
+the modules that pyproject.toml names may import this one, and none of them is a view.
 """
 
 from django.contrib.postgres.functions import RandomUUID
@@ -16,10 +16,10 @@ from council.postgres.indexes import GinIndex, Index, UniqueIndex
 
 
 class BenchmarkSubmission(models.Model):
-    """A member's answers in one category as they are now: `data` maps a field's name to a number or a text.
+    """A member's current answers in one category. `data` maps a field's name to a number or a text.
 
-    This is the table that the gateway knows. Triggers write every change of it into `BenchmarkVersion`. `updated_at`
-    is when the member last sent the answers, or said that they are still right.
+    This is the table that the gateway knows. A trigger records every change in `BenchmarkVersion`. `updated_at` is
+    the time when the member last sent the answers, or confirmed that they are still right.
     """
 
     id = CuidField()
@@ -60,12 +60,12 @@ class BenchmarkSubmission(models.Model):
 
 
 class BenchmarkVersion(models.Model):
-    """What a member's answers in a category were from `recorded_at` on: added by a trigger, and never changed.
+    """A member's answers in a category from `recorded_at` on. A trigger adds these rows, and they never change.
 
-    `number` counts a member's versions in the category, from 1. `data` holds what makes sense of the stored JSON:
-    an object of numbers and short texts, by the function benchmark_answers; it is empty where `is_withdrawn`.
-    `company_key` is the member's company as it was then: `team:`, `customer:` (who pays) or `member:`, and an id.
-    The id is random, so that it tells neither whose the answers are nor when they came in.
+    `number` counts a member's versions in the category, from 1. `data` is the part of the stored JSON that makes
+    sense, an object of numbers and short texts from the SQL function benchmark_answers. It is empty if `is_withdrawn`.
+    `company_key` is the member's company at that time: `team:`, `customer:` (who pays) or `member:`, and an id.
+    The row's id is random, so that it reveals neither the member nor the time.
     """
 
     id = models.UUIDField(primary_key=True, db_default=RandomUUID(), editable=False)

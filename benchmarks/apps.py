@@ -1,4 +1,4 @@
-"""Django's entry for this app."""
+"""The app's configuration."""
 
 from django.apps import AppConfig
 
@@ -10,4 +10,4 @@ class BenchmarksConfig(AppConfig):
     functions = functions.ALL
 
     def ready(self) -> None:
-        from benchmarks import home, jobs, staff_figures  # noqa: F401, PLC0415  # registers what it has; models are there only now
+        from benchmarks import home, jobs, staff_figures  # noqa: F401, PLC0415  # they register themselves; models must be loaded

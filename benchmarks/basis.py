@@ -1,7 +1,7 @@
-"""What a release is made from: the versions that count, chosen by the database, a statement for each category.
+"""The versions that a release is made from. The database chooses them, with one statement for each category.
 
-Temporary tables last until the transaction ends, so a transaction pooler is no obstacle. Only releases.py and cells.py
-call this.
+Temporary tables last until the transaction ends, so this works with a transaction pooler. Only releases.py and
+cells.py call it.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from council.postgres.fields import cuid
 
 JOINED_BEFORE_DAYS = 30
 
-# The versions whose newest review by the cut-off accepts them. The newest has the largest id; its state rides along in
-# the same number, so that one pass finds it.
+# Selects the versions whose newest review before the cut-off accepts them. The newest has the largest id. Its state is
+# put into the same number as the last bit, so that one pass finds both.
 REVIEWED = """
 CREATE TEMPORARY TABLE {reviewed} ON COMMIT DROP AS
 SELECT "versionId"
@@ -29,11 +29,11 @@ SELECT "versionId"
 HAVING max(2 * id + (state = 'RECEIVED')::int) %% 2 = 1
 """
 
-# The newest accepted version of each member, unless the answers were withdrawn since; of companies that count.
-# `place` says who speaks for a company: its owner, else who answered last.
-# Most versions are a member's first, so that what came later is few rows, and so are withdrawals; and most authors are
-# active, so that nothing else is looked up for their companies.
-# People's standing has no history: it is as it is when the release is taken.
+# Selects the newest accepted version of each member, unless the answers were withdrawn later, for companies that count.
+# `place` orders the answers of a company: its owner's come first, then the latest.
+# `later` has few rows, as most versions are a member's first, and few are withdrawals. Most authors are active members,
+# so their companies need no further look-up.
+# Members' standing has no history, so the standing at the time of taking the release is used.
 CHOSEN = """
 WITH later AS MATERIALIZED (
     SELECT "memberId", number
@@ -71,8 +71,8 @@ SELECT %(id)s, %(release)s, %(category)s::"BenchmarkCategory", %(is_aged)s,
   FROM {name}
 """
 
-# For a hundred thousand companies; the default would put each step on disk. Temporary tables have no statistics, so the
-# planner might go through one of them again for each row of another. Parallel workers would each do the same sums.
+# For a hundred thousand companies. With the default work_mem each step would go to disk. Temporary tables have no
+# statistics, so the planner might choose nested loops over them. Parallel workers would repeat the same computations.
 SETTINGS = """
 SET LOCAL work_mem = '64MB';
 SET LOCAL enable_nestloop = off;
@@ -82,7 +82,7 @@ SET LOCAL jit = off
 
 
 def prepare(*, release: str, cut_off: datetime) -> None:
-    """Set the transaction up for large steps, and find the versions that were accepted by the cut-off."""
+    """Prepare the transaction for large steps, and find the versions that were accepted before the cut-off."""
     reviewed = REVIEWED.format(reviewed=_reviewed(release))
     with connection.cursor() as cursor:
         cursor.execute(SETTINGS)
@@ -102,7 +102,7 @@ def choose(
     as_of: datetime,
     rules: disclosure.Rules = disclosure.RULES,
 ) -> None:
-    """Choose the versions that a release is made from: read them into a temporary table, and note them as its basis."""
+    """Choose the versions for a release, read them into a temporary table, and record them as the release's basis."""
     values: dict[str, Any] = {
         "id": cuid(),
         "release": release,
@@ -121,16 +121,16 @@ def choose(
 
 
 def fields(category: Category, *, is_aged: bool) -> list[NumberField | ChoiceField]:
-    """List the fields that are taken from answers of the cut-off, or from those that are 90 days old."""
+    """List the fields that use the answers as of the cut-off or, with `is_aged`, as of 90 days before."""
     numbers = [number for number in definitions.number_fields(category) if number.is_pay_or_fee == is_aged]
     return [*numbers, *(() if is_aged else definitions.choice_fields(category))]
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where the versions of a table come from: the temporary table of a release on its way, or a basis.
+    """The source of a table's versions: the temporary table of the release that is being taken, or a basis.
 
-    Of a basis, only some companies are read: those that may have changed.
+    From a basis, only `companies` are read, which are those that may have changed.
     """
 
     chosen: str = ""
@@ -167,7 +167,7 @@ def _chosen(release: str, category: Category, *, is_aged: bool) -> str:
     return f"chosen {category.value}{' aged' if is_aged else ''} {release}"
 
 
-# Which companies may have changed between two releases: those with a version that only one of them was made from.
+# Finds companies that may have changed between two releases: those with a version that only one of the two uses.
 CHANGED_COMPANIES = """
 WITH bases AS (
     SELECT unnest(versions) AS version, category, "isAged", "releaseId" = %(new)s AS is_new

@@ -1,4 +1,4 @@
-"""A band as a picture: where the parts of a small SVG are. The template draws it (benchmarks/_chart.html)."""
+"""The layout of a small SVG chart of a band. The template benchmarks/_chart.html draws it."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -12,7 +12,7 @@ LABEL_WIDTH, GAP = 60.0, 3.0
 
 @dataclass(frozen=True)
 class Label:
-    """A text at a place, anchored so that it stays in the picture."""
+    """A text with its position, anchored so that it stays inside the chart."""
 
     x: str
     anchor: str
@@ -21,9 +21,9 @@ class Label:
 
 @dataclass(frozen=True)
 class Chart:
-    """Places from left to right, as SVG takes them. `own` is None where the member has no answer.
+    """The horizontal positions of the parts, as SVG attributes. `own` is None if the member has no answer.
 
-    `beyond` says on which side the own value is outside of the picture: "left", "right" or "".
+    `beyond` is the side on which the member's value is outside of the chart: "left", "right" or "".
     """
 
     title: str
@@ -37,7 +37,7 @@ class Chart:
 
 
 def draw(*, field: NumberField, band: Band, own: Decimal | None = None, whose: str = "You") -> Chart:
-    """Lay out a band, with one's own value in it. A value far outside stands at the edge."""
+    """Lay out a band and the member's own value. A value far outside is placed at the edge."""
     low, high = band.p10 if band.p10 is not None else band.p25, band.p90 if band.p90 is not None else band.p75
     reach = max(high - low, abs(high) / 100, 0.01)
     left, right = low - reach / 4, high + reach / 4

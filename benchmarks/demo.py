@@ -1,4 +1,4 @@
-"""The benchmarks of the made-up community: answers of 48 companies, the releases made of them, and reviews."""
+"""The demo community's benchmarks: answers of 48 companies, releases made from them, and reviews."""
 
 import math
 import uuid
@@ -16,7 +16,7 @@ from gamification import ledger
 from gamification.models import Action
 
 COMPANIES = 48
-# Of so many there is a release, but not enough companies for a figure.
+# Too few companies for a figure, so that the pages show this case, too.
 COMPANIES_THAT_TELL_PAY = 7
 RELEASES = 4
 FLAGGED = 4
@@ -26,9 +26,9 @@ REASON = "The numbers are those of the example in the guide."
 
 @demo.act("Benchmarks", place=3)
 def benchmarks(community: demo.Community) -> None:
-    """Write answers of the past with their dates, take the releases, then have the answers of today received.
+    """Write past answers with their dates, take the releases, then receive the current answers.
 
-    The history gets its rows directly, as the trigger that writes them takes the clock's time.
+    Rows of the history are written directly, because the trigger would date them with the current time.
     """
     owners = [member for member in community.members[: COMPANIES + 1] if member != community.ben]
     this_month = community.now.date().replace(day=1)
@@ -68,9 +68,9 @@ def benchmarks(community: demo.Community) -> None:
 def _versions(
     community: demo.Community, owner: Member, category: Category, place: int
 ) -> list[BenchmarkVersion]:
-    """Make up what a company answered: most long ago, some since, and a third has changed it in between.
+    """Make up the versions of a company's answers. A third of the companies changed their answers later.
 
-    Half of those did so last month, so that the newest release has new figures.
+    Half of these did so last month, so that the newest release has new figures.
     """
     draw = community.draw
     this_month = community.now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
@@ -97,7 +97,7 @@ def _versions(
 
 
 def _answers(community: demo.Community, category: Category, size: float) -> dict[str, Any]:
-    """Draw answers that a company of a size (0 is the middle) may have. Some questions are left out."""
+    """Draw plausible answers for a company of a size, where 0 is the average. Some questions are left out."""
     draw = community.draw
     given: dict[str, Any] = {}
     for asked in definitions.FIELDS[category]:
@@ -123,7 +123,7 @@ def _choice(community: demo.Community, asked: ChoiceField, size: float) -> str:
 
 
 def _send(community: demo.Community, versions: list[BenchmarkVersion]) -> None:
-    """Have the last answers be those of today, as the gateway writes them; four are far from all others."""
+    """Store the last answers as current ones, as the gateway writes them. Five are far from all others."""
     odd = {
         (version.member_id, version.category)
         for version in [one for one in versions if one.category == Category.OPERATIONAL][1 : FLAGGED + 2]
@@ -143,11 +143,11 @@ def _send(community: demo.Community, versions: list[BenchmarkVersion]) -> None:
 
 
 def _review(community: demo.Community) -> None:
-    """Have staff reject one of the odd answers, and let in what else was flagged."""
+    """Have staff reject one of the odd answers, and publish the other answers that were flagged by chance."""
     reviewer = community.staff[AdminRole.ADMIN]
     entries, _ = review.queue(state=State.FLAGGED)
     flagged = BenchmarkVersion.objects.filter(pk__in=[entry.number for entry in entries])
-    # The numbers of versions are random, and those of members are not.
+    # Order by member, because the ids of versions are random.
     odd = flagged.filter(data__daily_sends_per_inbox=ODD_SENDS).order_by("member_id")
     numbers = list(odd.values_list("pk", flat=True))
     review.reject(numbers=numbers[:1], reason=REASON, reviewer=reviewer)

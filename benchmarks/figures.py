@@ -1,4 +1,4 @@
-"""The tables of releases: what members are shown, and what it was made from. Rows are added and never changed."""
+"""Models of releases: the figures that members see, and the versions that they were made from. All are append-only."""
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -11,7 +11,7 @@ from council.postgres.indexes import UniqueIndex
 
 
 class Rule(models.TextChoices):
-    """Which rule of disclosure kept a cell from being published. Staff read it, members do not."""
+    """The rule that withheld a cell. Staff see it, members do not."""
 
     TOO_FEW = "too_few", "Fewer than 10 companies have an answer."
     TOO_FEW_BESIDE = "too_few_beside", "The companies outside of the group would be 1 to 9."
@@ -24,9 +24,9 @@ class Rule(models.TextChoices):
 
 
 class Release(models.Model):
-    """The figures of one month, as of its end: made once, never changed.
+    """The figures of one month, as of its end. A release is made once and never changed.
 
-    `cut_off` is the first moment of the next month. `taken_at` is put by the database.
+    `cut_off` is the start of the next month. The database sets `taken_at`.
     """
 
     id = CuidField()
@@ -51,12 +51,12 @@ class Release(models.Model):
 
 
 class Figure(models.Model):
-    """A cell of a release: a field, for all companies or for a group of them. Published, or withheld by a rule.
+    """A cell of a release: a field, for all companies or for a group of them. It is published, or withheld by a rule.
 
-    `dimension` is empty for all companies, else the name of the field by which they are grouped; `bands` are the
-    choices that were joined to one group. `as_of` is the cut-off day of the release that made the figure: an earlier
-    one where the figure was carried over. A number has quantiles, p10 and p90 from 30 companies on. A choice has
-    `shares`: by choice, the percentage of the companies. `companies_at_least` is 10, 30 or 100.
+    `dimension` is empty for all companies; otherwise it is the field by which they are grouped, and `bands` are the
+    choices that were joined into the group. `as_of` is the cut-off day of the release that made the figure, an earlier
+    one if the figure was carried over. A number has quantiles, with p10 and p90 from 30 companies on. A choice has
+    `shares`, the percentage of companies for each choice. `companies_at_least` is 10, 30 or 100.
     """
 
     id = CuidField()
@@ -127,10 +127,10 @@ class Figure(models.Model):
 
 
 class Basis(models.Model):
-    """Which versions a release was made from: what tells how many companies changed since a figure was made.
+    """The versions that a release was made from. They show how many companies changed since a figure was made.
 
-    `versions` are ids of the history, in the order in which they speak for their company. `is_aged` are those that were
-    90 days old, which pay and fees are taken from. Nobody is shown this table.
+    `versions` are ids. Of a company's versions, the first one with an answer counts. With `is_aged` they are the
+    versions that were 90 days old, which are used for pay and fees. No page shows this table.
     """
 
     id = CuidField()

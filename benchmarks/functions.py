@@ -1,10 +1,10 @@
-"""What the database does with stored answers. Migrations freeze these texts: a change is a new migration."""
+"""SQL functions about stored answers. Migrations freeze these texts, so a change needs a new migration."""
 
 from council.postgres.functions import Function
 
-# What makes sense of a submission's JSON, whoever wrote it: an object of numbers and texts. Numbers that were stored as
-# texts become numbers, by STORED_NUMBER of benchmarks/definitions.py. Left out are numbers too large to be an answer,
-# lists, objects, true, false and null. So nobody who reads the history meets deep nesting, megabytes, or 1e400.
+# Returns the part of a submission's JSON that makes sense: an object of numbers and texts. Numbers that were stored as
+# texts become numbers, as with STORED_NUMBER in benchmarks/definitions.py. Numbers too large to be an answer, lists,
+# objects, true, false and null are left out. So the history never contains deep nesting, megabytes, or 1e400.
 BENCHMARK_ANSWERS = Function(
     name="benchmark_answers",
     arguments="data jsonb",

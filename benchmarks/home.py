@@ -1,4 +1,4 @@
-"""What the home page shows of the benchmarks: what the member has done in each category, and a new release."""
+"""The home page's parts about benchmarks: the member's answers in each category, and a new release."""
 
 from django.urls import reverse
 
@@ -14,7 +14,7 @@ def _categories(visit: home.Visit) -> home.Content:
 
 @home.news("Benchmarks")
 def _release(visit: home.Visit) -> home.News:
-    """The newest release, to those who may see it."""
+    """Announce the newest release to members who may see it."""
     newest = releases.latest() if visit.member.is_in_good_standing else None
     if newest is None or newest.taken_at <= visit.since:
         return home.News([])

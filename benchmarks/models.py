@@ -1,6 +1,6 @@
-"""The tables of this app: reviews here, releases in `figures`, raw answers in `answers`.
+"""The models of this app: reviews are here, releases in `figures`, raw answers in `answers`.
 
-Few modules may import `answers`, and no view (pyproject.toml).
+Only a few modules may import `answers`, and views may not (pyproject.toml).
 """
 
 from django.db import models
@@ -12,7 +12,7 @@ from council.postgres.indexes import Index
 
 
 class State(models.TextChoices):
-    """What becomes of a version: received ones are in releases, flagged and rejected ones are not."""
+    """The state of a version. Releases use received versions, but no flagged or rejected ones."""
 
     RECEIVED = "RECEIVED"
     FLAGGED = "FLAGGED"
@@ -20,10 +20,10 @@ class State(models.TextChoices):
 
 
 class BenchmarkReview(models.Model):
-    """A version got a state: added, and never changed. The newest of a version, by `id`, is in force.
+    """A state that was given to a version. Rows are append-only: of a version's rows, the newest by `id` is in force.
 
-    The first is the computer's, without `reviewed_by`, and has the version's own moment. A version that has none yet
-    waits for it, as those that the gateway wrote do.
+    The first row comes from the program. It has no `reviewed_by`, and the time of the version. A version that the
+    gateway wrote has no row until the job receive_benchmarks adds it.
     """
 
     version = models.ForeignKey(

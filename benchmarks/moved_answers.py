@@ -1,6 +1,6 @@
-"""SQL for answers as they are counted: numbers moved, choices now and then another (disclosure.py says why).
+"""SQL for answers as they are counted: numbers are moved, and some choices replaced (disclosure.py says why).
 
-It is made of names, limits and choices out of the definitions, and of nothing that anybody typed.
+The SQL is built from names, limits and choices in the definitions, and never from input.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ MEMBER_DRAW = """
 
 
 def step(number: NumberField) -> float:
-    """Say by how much an answer is moved at least: by one where things are counted."""
+    """Return the least range within which an answer is moved: 1 for whole numbers, otherwise 0.1."""
     return 0.1 if number.unit.decimals else 1.0
 
 
@@ -30,9 +30,9 @@ def quoted(name: str) -> str:
 
 
 def set_key(key: str) -> None:
-    """Give the transaction the key, prepared for HMAC in SQL, which has SHA-256 only. Source: RFC 2104.
+    """Set the key for the transaction, prepared for HMAC in SQL, which only has SHA-256. Source: RFC 2104.
 
-    By a statement of its own, so that the key is in no statement that a server's log of slow ones would keep.
+    This is a separate statement, so that the key is not part of a slow statement that the server would log.
     """
     secret = hmac.digest(key.encode(), b"answers", hashlib.sha256).ljust(64, b"\0")
     inner, outer = (bytes(byte ^ pad for byte in secret) for pad in (0x36, 0x5C))
@@ -44,17 +44,17 @@ def set_key(key: str) -> None:
 
 
 def _seed(name: str) -> int:
-    """Tell the fields' draws apart: a number that never changes, made of the field's name."""
+    """Return a constant number made from the field's name, so that the fields' draws differ."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
 
 
 def _drawn(name: str) -> str:
-    """Draw from 0 up to 1 for a field, from the member's draw, by PostgreSQL's own hash of 64 bits."""
+    """Write SQL for a field's draw, from 0 up to 1: the member's draw, hashed by PostgreSQL to 64 bits."""
     return f"((hashint8extended(draw, {_seed(name)}) & 16777215) / 16777216::float8)"
 
 
 def _number(number: NumberField, rules: disclosure.Rules) -> str:
-    """Write SQL for a number as it is counted, from its column of plain numbers."""
+    """Write SQL for a number as it is counted, from the column with the stored number."""
     value = quoted(number.name)
     counts = f"CASE WHEN {value} BETWEEN {number.minimum} AND {number.maximum} THEN "
     if not rules.max_move:
@@ -93,11 +93,11 @@ def _position(choice: ChoiceField) -> str:
 
 
 def _choice_counted(choice: ChoiceField, rules: disclosure.Rules) -> str:
-    """Write SQL for the position of the choice under which an answer is counted, from the true one's column."""
+    """Write SQL for the position of the choice under which an answer counts, from the column with the stored one."""
     chosen, many = quoted(choice.name), len(choice.all_choices)
     if not rules.other_choice:
         return f"{chosen}::float8"
-    # The n-th of the others is n, or one more from the chosen one on.
+    # The n-th of the other choices has position n, or n + 1 if it comes after the chosen one.
     other = f"1 + floor({_drawn(choice.name)} / {rules.other_choice} * {many - 1})::int"
     return (
         f"CASE WHEN {_drawn(choice.name)} >= {rules.other_choice} THEN {chosen} "
@@ -110,7 +110,7 @@ def _expression(asked: NumberField | ChoiceField, rules: disclosure.Rules) -> st
 
 
 def answers(versions: str, asked: Sequence[NumberField | ChoiceField], rules: disclosure.Rules) -> str:
-    """Write SQL that reads versions: each stored answer once, and then as it is counted."""
+    """Write SQL that reads each stored answer of the versions once, and returns it as it is counted."""
     stored = ", ".join(f"{_read(one)} AS {quoted(one.name)}" for one in asked)
     counted = ", ".join(f"{_expression(one, rules)} AS {quoted(one.name)}" for one in asked)
     return f"""

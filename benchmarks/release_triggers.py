@@ -1,10 +1,10 @@
-"""What the database refuses about releases, whoever writes: early ones, and changes to those that are out."""
+"""Triggers that refuse early releases, and changes to existing releases."""
 
 import pgtrigger
 
 from council.postgres.triggers import Trigger
 
-# The database's clock judges, not the caller's: it is one clock for all machines, and the answers carry its moments.
+# Uses the database's clock and not the caller's, since it is the same for all machines, and also dates the answers.
 TAKEN_IN_TIME = Trigger(
     name="trg_benchmark_release_in_time",
     function="check_benchmark_release_time",
@@ -24,7 +24,7 @@ TAKEN_IN_TIME = Trigger(
     """,
 )
 
-# What belongs to a release is added in the transaction that adds the release: `takenAt` is that transaction's moment.
+# A release's rows must be added in the transaction that adds the release: `takenAt` is the time of that transaction.
 CHECK_TIME = """
         BEGIN
           IF NOT EXISTS (

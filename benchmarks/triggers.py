@@ -1,12 +1,12 @@
-"""What the database does by itself when answers are written, by whom it may be."""
+"""Triggers that record every change of answers, and keep the history and the reviews append-only."""
 
 import pgtrigger
 
 from council.postgres.triggers import Trigger
 
-# A submission that got another member or category by hand was withdrawn from one place and sent to another. One whose
-# member got another id is the same: the history follows the member by its own key. A member who is gone has taken the
-# history along. The moment is the statement's, not the transaction's, which may have begun long before.
+# If a submission got another member or category by hand, this records a withdrawal from the old one and new answers for
+# the new one. If only the member's id changed, it records nothing: the history follows through its own foreign key. If
+# the member was deleted, so was the history. The transaction may have begun long ago, hence clock_timestamp().
 RECORD_VERSION = Trigger(
     name="trg_benchmark_submission_version",
     function="record_benchmark_version",
@@ -55,8 +55,8 @@ RECORD_VERSION = Trigger(
     """,
 )
 
-# A row goes only with its member, and follows one who got another id; then the key of a company that is the member
-# alone follows, too.
+# A row is deleted only with its member, and gets another memberId only when its member gets another id. Then companyKey
+# changes as well, if the company is only that member.
 VERSION_APPEND_ONLY = Trigger(
     name="trg_benchmark_version_append_only",
     function="refuse_benchmark_version_change",
@@ -82,7 +82,7 @@ VERSION_APPEND_ONLY = Trigger(
     """,
 )
 
-# A row goes only with its version.
+# A row is deleted only with its version.
 REVIEW_APPEND_ONLY = Trigger(
     name="trg_benchmark_review_append_only",
     function="refuse_benchmark_review_change",

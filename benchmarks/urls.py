@@ -1,4 +1,4 @@
-"""Where the members' pages of the benchmarks are."""
+"""URLs of the members' pages about benchmarks."""
 
 from django.urls import path, register_converter
 
@@ -7,7 +7,7 @@ from benchmarks.definitions import Category
 
 
 class CategoryConverter:
-    """A category in an address: its name in lower case."""
+    """A category in a URL: its name in lower case."""
 
     regex = "|".join(category.value.lower() for category in Category)
 

@@ -1,4 +1,4 @@
-"""Numbers as people write them: $85,000, 85k, 12 %. What could mean two things is refused, with how to write it."""
+"""Parsing of numbers as people write them: $85,000, 85k, 12 %. Ambiguous ones are refused, with an example."""
 
 import re
 import unicodedata
@@ -20,11 +20,11 @@ TIMES = {"": Decimal(1), "k": Decimal(1_000), "m": Decimal(1_000_000)}
 
 
 class Unclear(ValueError):
-    """The text is no number, or could be several. The message says how to write it."""
+    """The text is not a number, or could be several. The message says how to write it."""
 
 
 def number(text: str, *, field: NumberField) -> Decimal:
-    """Read what somebody wrote in the box of a field. Raises Unclear."""
+    """Parse the text in a field's box. Raises Unclear."""
     given = text.strip()
     example = _example(field)
     if len(given) > MAX_LENGTH:
@@ -76,6 +76,6 @@ def _example(field: NumberField) -> str:
 
 
 def show(value: Decimal) -> str:
-    """Write a number so that `number` reads it again: 85,000; 12.5; -5."""
+    """Format a number so that `number` can parse it: 85,000; 12.5; -5."""
     text = f"{value:,.2f}" if value != value.to_integral_value() else f"{value:,.0f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

@@ -1,4 +1,4 @@
-"""Answers and figures as pages show them."""
+"""Template filters for answers and figures."""
 
 from decimal import Decimal
 
@@ -13,17 +13,17 @@ SURENESS = {"sure": "Fairly sure.", "fair": "A rough guide.", "rough": "Very rou
 
 @register.filter
 def shown(field: Field, answer: Decimal | str) -> str:
-    """Write an answer with its unit."""
+    """Format an answer with its unit."""
     return field.show(answer)
 
 
 @register.filter
 def shown_short(field: Field, answer: Decimal | float | str) -> str:
-    """Write an answer without the words of its unit."""
+    """Format an answer without its unit, except for the dollar sign."""
     return field.unit.show_short(answer) if isinstance(field, NumberField) else field.show(answer)  # type: ignore[arg-type]
 
 
 @register.filter
 def sureness(word: str) -> str:
-    """Say what `how_sure` of a figure means."""
+    """Explain the rating that `how_sure` gave to a figure."""
     return SURENESS.get(word, "")
