@@ -602,14 +602,14 @@ DAMAGES: dict[str, Damage] = {
         UPDATE "BenchmarkSubmission" SET data = '{"gross_margin_percent": 41}' WHERE category = 'BUSINESS';
         SET LOCAL session_replication_role TO origin""",
         "benchmark history",
-        "BUSINESS: 1 of what was submitted is not what the newest version says",
+        "BUSINESS: members whose answers differ from the newest version: 1",
     ),
     "answers that came past the trigger": Damage(
         """SET LOCAL session_replication_role TO replica;"""
         + BENCHMARKS
         + "SET LOCAL session_replication_role TO origin",
         "benchmark history",
-        "OPERATIONAL: 1 of what was submitted is not what the newest version says",
+        "OPERATIONAL: members whose answers differ from the newest version: 1",
     ),
     "answers that went past the trigger": Damage(
         BENCHMARKS
@@ -617,7 +617,7 @@ DAMAGES: dict[str, Damage] = {
         DELETE FROM "BenchmarkSubmission" WHERE category = 'OPERATIONAL';
         SET LOCAL session_replication_role TO origin""",
         "benchmark history",
-        "OPERATIONAL: 1 of what was submitted is not what the newest version says",
+        "OPERATIONAL: members whose answers differ from the newest version: 1",
     ),
     # what is tried
     "a session in which no trigger fires": Damage(
