@@ -111,9 +111,9 @@ SELECT company, coalesce(grouped.{quoted(BAND)}, 0) AS "band of", coalesce(group
 
 @dataclass
 class Counts:
-    """The numbers of companies with an answer, by field and by (band, type), both positions from 1 or 0 for none.
+    """The numbers of companies with an answer, by field and by (band, type).
 
-    `choices` has the number for each choice, by field and the choice's position.
+    Bands, types and choices are positions from 1; 0 means no band or type. `choices` has the number for each choice.
     """
 
     companies: dict[str, dict[tuple[int, int], int]] = field(default_factory=lambda: defaultdict(dict))

@@ -428,9 +428,11 @@ _OPERATIONAL: tuple[Field, ...] = (
     _count("inboxes_per_domain", "Inboxes on each domain", 1_000, (1, 100)),
     _count("daily_sends_per_inbox", "Emails a day from each inbox", 10_000, (1, 200)),
     _count("warmup_period_days", "Warmup before the first campaign", 1_000, (3, 120), unit=Unit.DAYS),
-    _rate("average_reply_rate_percent", "Replies", "Results", (0, 30), "Of all emails sent."),
-    _rate("average_positive_reply_rate_percent", "Positive replies", "Results", (0, 60), "Of all replies."),
-    _rate("average_meeting_rate_percent", "Meetings", "Results", (0, 60), "Of all positive replies."),
+    _rate("average_reply_rate_percent", "Replies", "Results", (0, 30), "Share of all emails sent."),
+    _rate(
+        "average_positive_reply_rate_percent", "Positive replies", "Results", (0, 60), "Share of all replies."
+    ),
+    _rate("average_meeting_rate_percent", "Meetings", "Results", (0, 60), "Share of all positive replies."),
 )
 
 FIELDS: Mapping[Category, tuple[Field, ...]] = {
@@ -442,9 +444,9 @@ FIELDS: Mapping[Category, tuple[Field, ...]] = {
 
 DESCRIPTIONS: Mapping[Category, str] = {
     Category.COMPENSATION: "What you pay the people who work for you.",
-    Category.INFRASTRUCTURE: "What sending costs you, and which tools you use.",
-    Category.BUSINESS: "How large your company is, how you charge, and how you do.",
-    Category.OPERATIONAL: "How you send, and what comes back.",
+    Category.INFRASTRUCTURE: "What sending emails costs you, and which tools you use.",
+    Category.BUSINESS: "How large your company is, how you charge, and how well it does.",
+    Category.OPERATIONAL: "How you send emails, and how many replies you get.",
 }
 
 # The fields by which results can be filtered. Both are choices in BUSINESS.

@@ -214,7 +214,7 @@ def queue(*, state: State, page: int = 1) -> tuple[list[Entry], bool]:
 
 @dataclass(frozen=True)
 class Decision:
-    """A decision about a version, by staff or by the program. The program's have no name and no time."""
+    """A decision about a version, by staff or by the program. Those of the program have no name and no time."""
 
     state: State
     reason: str
@@ -312,7 +312,7 @@ def _is_current(version: BenchmarkVersion) -> bool:
 
 
 def decisions(*, rows: int = 100) -> list[Decision]:
-    """List staff's newest decisions. The program's are left out, because they have the times of the answers."""
+    """List staff's newest decisions. Those of the program are left out, as they have the times of the answers."""
     found = (
         BenchmarkReview.objects.filter(reviewed_by__isnull=False)
         .select_related("version")

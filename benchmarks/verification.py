@@ -6,7 +6,7 @@ from council import verification
 from council.verification import Database, Finding, failed, note
 from gamification.verification import members
 
-# Finds the members' current answers, or none, that differ from the newest version.
+# Finds members whose current answers, or lack of answers, differ from the newest version.
 DIFFERING = """
 SELECT coalesce(submission."memberId", version."memberId") AS member_id,
        coalesce(submission.category, version.category) AS category,

@@ -29,7 +29,7 @@ PAGES_AHEAD = 20
 REPORT_SECONDS = 30
 SHOWN_SET_ASIDE = 20
 
-# Finds the members among some players whose XP has changed, by id, which is the order of locking.
+# Finds which of the given players are members whose XP has changed. Ordered by member id, the order of locking.
 CHANGED = """
     SELECT member.id, given.place
       FROM unnest(%(discord_ids)s::text[], %(xp)s::int[])
@@ -131,7 +131,7 @@ def _changed(players: Sequence[Player]) -> list[tuple[str, Player]]:
         cursor.execute(
             CHANGED,
             {
-                # Digits need no quotes. From a list, psycopg would check each of 20,000 values for that.
+                # Written as texts: in a list, psycopg would check whether each of 20,000 values needs quotes.
                 "discord_ids": f"{{{','.join(player.discord_id for player in distinct)}}}",
                 "xp": f"{{{','.join(str(player.xp) for player in distinct)}}}",
             },

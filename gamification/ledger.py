@@ -26,7 +26,7 @@ PLACE = re.compile(r"(?P<moment>[-0-9T:.]{19,26})_(?P<total>-?[0-9]{1,19})_(?P<e
 
 
 class Refused(Exception):
-    """The ledger refused, and nothing was written. The message gives the reason."""
+    """The ledger refused the change, and nothing was written. The message gives the reason."""
 
 
 class AlreadyAdjusted(Refused):
@@ -41,7 +41,7 @@ class AlreadyReversed(Refused):
 class Award:
     """Something that a member is paid for. The action's rule gives the points, which are multiplied by `times`.
 
-    `subject` says what it is within the action, such as a category or a resource's id. Each subject is paid once.
+    `subject` identifies it within the action, such as a category or a resource's id. Each subject is paid once.
     """
 
     member_id: str
@@ -108,7 +108,7 @@ def _check(award: Award) -> None:
     if award.action == Action.ADMIN_ADJUSTMENT:
         raise Refused("Adjustments are not awarded by a rule. Use ledger.adjust.")
     if not 1 <= award.times <= MAX_TOTAL:
-        raise Refused(f"An award cannot count {award.times} times. Give a number from 1 to {MAX_TOTAL:,}.")
+        raise Refused(f"An award cannot be paid {award.times} times. Give a number from 1 to {MAX_TOTAL:,}.")
 
 
 def _key(action: str, member_id: str, subject: object) -> str:

@@ -13,7 +13,7 @@ from council.postgres.triggers import Trigger
 # plpgsql keeps a plan for the whole session, so the plan must suit one row and a million rows. A plan made while Member
 # was tiny would still scan the whole table when it is large: hence no sequential scans. A plan made for a million rows
 # would be compiled again for each single row, for milliseconds: hence no JIT. Grouping only by the member sorts the
-# rows once, for the window, the sums and the loop. Grouping by more would use a hash table of the planned size.
+# rows once, for the window, the sums and the loop. Grouping by more would make a large hash table, even for one row.
 UPDATE_MEMBER_POINTS = Trigger(
     name="trg_update_member_points",
     function="update_member_total_points",
@@ -225,7 +225,7 @@ KEYS = Trigger(
 
 # A row is deleted only with its member, and gets another memberId only when its member gets another id. In both cases
 # the foreign key's trigger does it, and the member's old row is already gone. That the member is gone is not enough: a
-# statement that deletes a member and changes the rows at once also finds the member gone. Hence the trigger's depth.
+# statement that deletes a member and changes the rows at once also finds the member gone. Hence pg_trigger_depth().
 # A row may also get the key of what it pays for, and may be marked as dated in the future.
 APPEND_ONLY = Trigger(
     name="trg_point_transaction_append_only",

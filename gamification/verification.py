@@ -36,7 +36,7 @@ def figures(database: Database) -> Iterator[Finding]:
     for difference in wrong[:SHOWN]:
         yield failed(f"member {difference}", REPAIR)
     if len(wrong) > SHOWN:
-        yield failed(f"{len(wrong) - SHOWN} more of {sample.compared:,} members compared", REPAIR)
+        yield failed(f"{len(wrong) - SHOWN} more members differ, of {sample.compared:,} compared", REPAIR)
     yield note(f"of {sample.compared:,} members, {sample.extent}")
 
 
@@ -175,7 +175,7 @@ def trial(database: Database) -> Iterator[Finding]:
     TRUNCATE is not tried, because it locks the table before it is refused.
     """
     if not database.takes_writes:
-        yield warning("not tried, as the server takes no writes", "verify the primary: DATABASE_URL")
+        yield warning("not tried, as the server takes no writes", "set DATABASE_URL to the primary")
         return
     with database.transaction():
         [(replication, role)] = database.rows(ROLE)
@@ -188,7 +188,7 @@ def trial(database: Database) -> Iterator[Finding]:
             raise
         faults.append(f"no row could be added: {first_line(error)}")
     cure = (
-        "put right what the other checks name, and verify again"
+        "fix what the other checks report, and verify again"
         if replication == "origin"
         else f"ALTER ROLE {role} RESET session_replication_role;"
     )

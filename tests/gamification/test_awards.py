@@ -93,7 +93,7 @@ def test_no_awards_are_no_rows(db: None) -> None:
 REFUSED = {
     "an action that is none": (Award("m", "gift"), "'gift' is not an action. Use one of intro_completed"),  # type: ignore[arg-type]
     "an adjustment": (Award("m", Action.ADMIN_ADJUSTMENT), "Use ledger.adjust"),
-    "no times": (Award("m", DOWNLOAD, times=0), "cannot count 0 times. Give a number from 1"),
+    "no times": (Award("m", DOWNLOAD, times=0), "cannot be paid 0 times. Give a number from 1"),
     "a member who is gone": (Award("cgone", DOWNLOAD, "r"), r"A member no longer exists: .*\(cgone\)"),
     "a key that is too long": (
         Award("m", DOWNLOAD, "r" * 200),
