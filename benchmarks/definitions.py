@@ -428,11 +428,9 @@ _OPERATIONAL: tuple[Field, ...] = (
     _count("inboxes_per_domain", "Inboxes on each domain", 1_000, (1, 100)),
     _count("daily_sends_per_inbox", "Emails a day from each inbox", 10_000, (1, 200)),
     _count("warmup_period_days", "Warmup before the first campaign", 1_000, (3, 120), unit=Unit.DAYS),
-    _rate("average_reply_rate_percent", "Replies", "Results", (0, 30), "Share of all emails sent."),
-    _rate(
-        "average_positive_reply_rate_percent", "Positive replies", "Results", (0, 60), "Share of all replies."
-    ),
-    _rate("average_meeting_rate_percent", "Meetings", "Results", (0, 60), "Share of all positive replies."),
+    _rate("average_reply_rate_percent", "Replies", "Results", (0, 30), "Of all emails sent."),
+    _rate("average_positive_reply_rate_percent", "Positive replies", "Results", (0, 60), "Of all replies."),
+    _rate("average_meeting_rate_percent", "Meetings", "Results", (0, 60), "Of all positive replies."),
 )
 
 FIELDS: Mapping[Category, tuple[Field, ...]] = {

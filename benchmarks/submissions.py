@@ -237,7 +237,7 @@ def _check_text(answer: Any) -> str:
         json.dumps(text, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise ValueError(
-            "This contains an incomplete character, which cannot be stored. Write it again."
+            "This contains a broken character, which cannot be stored. Write it again."
         ) from error
     if not text.isprintable():
         raise ValueError("This contains a character that cannot be shown. Write it again.")

@@ -1,9 +1,8 @@
 """Points for Discord activity: compute what is owed for XP, and pay it.
 
 The XP of a Discord account when it is first seen is its baseline. Each full 100 XP between the baseline and the highest
-XP seen is a unit, and each unit is owed once. Units are recorded as settled whether or not the rule paid for them, so
-nothing is paid later for units from a time when the rule was disabled. If XP falls, nothing is owed until it exceeds
-its highest value again.
+XP seen is a unit, and is owed once. A unit is recorded as settled whether or not the rule paid for it, so it is not
+paid later if the rule was disabled. If XP falls, nothing is owed until it exceeds its highest value again.
 """
 
 import time

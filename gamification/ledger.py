@@ -155,7 +155,7 @@ def _refusals_explained() -> Iterator[None]:
         fault = str(error).partition("\n")[0]
         raise Refused(f"The database cannot store this: {fault}. Nothing was written.") from error
     except UnicodeEncodeError as error:
-        raise Refused(f"An incomplete character cannot be stored: {error}. Nothing was written.") from error
+        raise Refused(f"A broken character cannot be stored: {error}. Nothing was written.") from error
 
 
 def check_totals(*, members: Collection[Member], points: int) -> None:

@@ -234,7 +234,7 @@ def test_what_is_no_number_is_refused_by_the_field_s_name(answer: Any) -> None:
         ),
         (PAY, {"sdr_bdr_us_commission": "x" * 121}, {"sdr_bdr_us_commission": "This has 121 characters"}),
         (PAY, {"sdr_bdr_us_commission": "a\0b"}, {"sdr_bdr_us_commission": "cannot be shown"}),
-        (PAY, {"sdr_bdr_us_commission": "a\ud800"}, {"sdr_bdr_us_commission": "incomplete character"}),
+        (PAY, {"sdr_bdr_us_commission": "a\ud800"}, {"sdr_bdr_us_commission": "broken character"}),
         (PAY, {"sdr_bdr_us_commission": 10}, {"sdr_bdr_us_commission": "This is not a text"}),
     ],
 )  # fmt: skip

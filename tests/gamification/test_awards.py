@@ -100,10 +100,7 @@ REFUSED = {
         "has 220 characters, and at most 200 are allowed",
     ),
     "NUL in a subject": (Award("m", DOWNLOAD, "r\0"), "cannot store this: .*NUL.* Nothing was written"),
-    "half a character in a subject": (
-        Award("m", DOWNLOAD, "r\ud800"),
-        "incomplete character cannot be stored",
-    ),
+    "half a character in a subject": (Award("m", DOWNLOAD, "r\ud800"), "broken character cannot be stored"),
     "NUL in metadata": (Award("m", DOWNLOAD, metadata={"a": "\0"}), "cannot store this: unsupported Unicode"),
     "half a character in metadata": (Award("m", DOWNLOAD, metadata={"\ud800": 1}), "cannot store this"),
     "NaN in metadata": (

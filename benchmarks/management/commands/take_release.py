@@ -28,9 +28,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--month",
-            type=month,
-            help="The only month whose release is taken, such as 2026-10. It must be over.",
+            "--month", type=month, help="The only month to take, such as 2026-10. The month must be over."
         )
 
     def handle(self, *args: Any, month: date | None, **options: Any) -> None:
