@@ -94,7 +94,7 @@ def due() -> list[date]:
 
 
 def take(*, month: date) -> Release | None:
-    """Take the release of a month, as of the start of the next. Returns None if it is out already.
+    """Take the release of a month, as of the month's end. Returns None if it is out already.
 
     It runs in one transaction, so a killed run leaves nothing behind. If two run at once, the second waits for the
     first, and then does nothing.

@@ -1,6 +1,6 @@
 """The review of answers: they are flagged by comparison with the last release, and staff publish or reject them.
 
-Staff see answers without the member, the company and the time, under the random number of a version.
+Staff see each answer under the random number of its version, without the member, the company and the time.
 """
 
 import uuid

@@ -28,7 +28,7 @@ PAGES_AHEAD = 20
 REPORT_SECONDS = 30
 SHOWN_SET_ASIDE = 20
 
-# Finds which of the given players are members whose XP has changed. Ordered by member id, the order of locking.
+# Finds which of the given players are members whose XP has changed, in the order in which members are locked.
 CHANGED = """
     SELECT member.id, given.place
       FROM unnest(%(discord_ids)s::text[], %(xp)s::int[])

@@ -165,9 +165,9 @@ LIMITS = Trigger(
 
 # The gateway pays without keys. The first of its rows that pays for a thing gets the key here, so that Django does not
 # pay again. By then the members are locked, as this trigger's name sorts after that of UPDATE_MEMBER_POINTS, so two
-# rows without keys never ask for the same key. A writer with a key inserts it before the member is locked. If one does
-# so at the same time, the row gets no key, so that the gateway neither waits for long nor fails. If that writer rolls
-# back, the job give_keys adds the key. A statement's rows are updated at once, and one by one only if a key is taken.
+# rows without keys never ask for the same key. A transaction that pays with a key inserts it before the member is
+# locked. While it is open, the gateway's row gets no key, so that the gateway neither waits for long nor fails. If it
+# rolls back, the job give_keys adds the key. Rows are updated together, and one by one only if a key is taken.
 KEYS = Trigger(
     name="trg_update_point_transaction_keys",
     function="update_point_transaction_keys",
