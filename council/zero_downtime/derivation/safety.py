@@ -6,20 +6,8 @@ from typing import Any, NamedTuple
 
 from django.db import DEFAULT_DB_ALIAS, connections, models
 
-# Functions that PostgreSQL calls once for all of a table's rows where a new column's default calls them.
-CALLED_ONCE = {
-    *(
-        "now",
-        "transaction_timestamp",
-        "statement_timestamp",
-        "timezone",
-        "date_trunc",
-        "make_date",
-        "make_interval",
-    ),
-    *("current_setting", "to_jsonb", "to_json", "jsonb_build_object", "jsonb_build_array", "array_fill"),
-    *("lower", "upper", "md5", "numeric", "varchar", "char", "timestamp", "timestamptz", "interval", "text"),
-}
+from council.postgres import statements, volatility
+from council.zero_downtime.planning import type_changes
 
 KEY_BY_HAND = (
     "Write on_delete=models.DO_NOTHING, db_constraint=False, db_index=False on the field, and put "
@@ -121,7 +109,7 @@ def altered_field(old: Any, new: Any) -> Iterator[Words]:
         )
     elif old.generated or new.generated:
         yield Words(f"{where} is generated, which cannot be altered in place.", NEW_COLUMN)
-    elif old_type != new_type and (_is_spoken_of(old) or not is_wider(str(old_type), str(new_type))):
+    elif old_type != new_type and (_is_spoken_of(old) or not _is_free(str(old_type), str(new_type))):
         yield Words(
             f"{where} is {old_type} and would become {new_type}: PostgreSQL writes or reads every row for that, while "
             f"nobody can read the table.",
@@ -172,6 +160,10 @@ def mentions(thing: Any, name: str) -> bool:
     return bool(re.search(rf"\b{re.escape(name)}(__|\b)", repr(thing)))
 
 
+def _is_free(before: str, after: str) -> bool:
+    return type_changes.keeps_rows(before, after) and type_changes.keeps_indexes(before, after)
+
+
 def renamed(fault: str, *, what: str) -> Words:
     return Words(
         f"{fault} in the database, where code that runs knows it by its old name.",
@@ -179,24 +171,14 @@ def renamed(fault: str, *, what: str) -> Words:
     )
 
 
-def is_wider(old: str, new: str) -> bool:
-    """Tell whether every value of a type is one of another, stored alike: nothing is read or written for that."""
-    text = re.compile(r"varchar(?:\((\d+)\))?|text")
-    number = re.compile(r"numeric\((\d+), ?(\d+)\)")
-    if (was := text.fullmatch(old)) and (becomes := text.fullmatch(new)):
-        return becomes[1] is None or (was[1] is not None and int(was[1]) <= int(becomes[1]))
-    if (was := number.fullmatch(old)) and (becomes := number.fullmatch(new)):
-        return was[2] == becomes[2] and int(was[1]) <= int(becomes[1])
-    return False
-
-
 def volatile_function(field: Any) -> str | None:
     """Name a function that a column's default calls and PostgreSQL may have to call for each row."""
     if isinstance(field._db_default_expression, models.Value):
         return None
-    with_names, _ = _schema_editor().db_default_sql(field)
-    called: list[str] = re.findall(r"\b([a-z_][a-z0-9_]*)\s*\(", re.sub(r"'[^']*'", "''", with_names.lower()))
-    return next((name for name in called if name not in CALLED_ONCE), None)
+    written, _ = _schema_editor().db_default_sql(field)
+    [read] = statements.read(f"SELECT {written.replace('%s', 'NULL')}")
+    called = [statements.name(call.funcname) for call in statements.nodes(read.node, "FuncCall")]
+    return next((name for name in called if volatility.is_volatile(name, volatility.own())), None)
 
 
 def is_in_database(old: Any, new: Any) -> bool:

@@ -1,14 +1,13 @@
 """What the parts of ALTER TABLE do: each has a lock and a price of its own."""
 
 import math
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from pglast import enums
 from pglast.enums import AlterTableType as Part
 
-from council.postgres import statements
+from council.postgres import statements, volatility
 from council.zero_downtime.lock_modes import (
     ACCESS_EXCLUSIVE,
     MODES,
@@ -17,12 +16,12 @@ from council.zero_downtime.lock_modes import (
     SHARE_UPDATE_EXCLUSIVE,
     Lock,
 )
+from council.zero_downtime.planning import rules, type_changes
 from council.zero_downtime.planning.effects import (
     KINDS,
     Break,
     Effect,
     Kind,
-    Risk,
     Work,
     build,
     constraint_of,
@@ -108,14 +107,10 @@ def _add_column(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
     volatile = [
         function
         for call in (statements.nodes(default.raw_expr, "FuncCall") if default else ())
-        if (function := statements.name(call.funcname)) in inventory.volatile_functions
+        if volatility.is_volatile(function := statements.name(call.funcname), inventory.functions)
     ]
     if volatile and not is_new:
-        yield Risk(
-            "volatile-default",
-            f'{volatile[0]}() has another value for each row of "{name}", so that all are written anew.',
-            "Add the column without a default, set the default, then fill it by zero_downtime.UpdateInBatches.",
-        )
+        yield rules.VOLATILE_DEFAULT.of(function=volatile[0], table=name)
     if (
         volatile
         or kind in SERIAL
@@ -135,19 +130,14 @@ def _add_column(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
 def _needs_value(column: str, name: str, inventory: Inventory) -> Iterator[Effect]:
     if name in inventory.new_tables:
         return
-    yield Risk(
-        "not-null-without-default",
-        f'Column "{column}" of "{name}" has to have a value, and none by itself: rows that are there stop the '
-        f"migration, and code before it cannot insert.",
-        "Give it a db_default, or allow NULL.",
-    )
+    yield rules.NOT_NULL_WITHOUT_DEFAULT.of(column=column, table=name)
     yield Break(f'INSERTs into "{name}" that do not name "{column}" are refused')
 
 
 def _drop_column(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
     inventory[name].columns.pop(part.name, None)
     for index, found in list(inventory[name].indexes.items()):
-        if part.name in found.columns:
+        if part.name in {*found.columns, *found.computed_from}:
             del inventory[name].indexes[index]
     for own_name, constraint in list(inventory[name].constraints.items()):
         if part.name in constraint.columns:
@@ -171,11 +161,7 @@ def _set_not_null(part: Any, name: str, inventory: Inventory) -> Iterator[Effect
     if any(check.not_null == part.name and check.is_validated for check in found.constraints.values()):
         return
     yield scan(name, inventory)
-    yield Risk(
-        "scan-under-lock",
-        f'SET NOT NULL reads all of "{name}" while nobody else can.',
-        f'Add CHECK ("{part.name}" IS NOT NULL) NOT VALID, validate it in the next migration, and set NOT NULL then.',
-    )
+    yield rules.SET_NOT_NULL.of(table=name, column=part.name)
 
 
 def _drop_not_null(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
@@ -185,14 +171,31 @@ def _drop_not_null(part: Any, name: str, inventory: Inventory) -> Iterator[Effec
 
 
 def _alter_type(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
-    column = inventory[name].columns.get(part.name, Column("?"))
+    found = inventory[name]
+    column = found.columns.get(part.name, Column("?"))
     before, after = column.type, statements.type_name(part.def_.typeName)
     column.type = after
-    if _is_wider(before, after) and _is_plain_cast(part, after):
-        return
-    yield from rewrite(name, inventory, f'"{part.name}" from {before} to {after}')
-    if name not in inventory.new_tables:
+    keeps_rows = type_changes.keeps_rows(before, after, is_utc=inventory.is_utc)
+    keeps_indexes = type_changes.keeps_indexes(before, after) and not part.def_.collClause
+    if not (keeps_rows and keeps_indexes) and name not in inventory.new_tables:
         yield Break(f'"{part.name}" of "{name}" has another type')
+    if not (keeps_rows and _is_plain_cast(part, after)):
+        yield from rewrite(name, inventory, f'"{part.name}" from {before} to {after}')
+    elif name not in inventory.new_tables:
+        yield from _made_anew(part.name, name, inventory, keeps_indexes=keeps_indexes)
+
+
+def _made_anew(column: str, name: str, inventory: Inventory, *, keeps_indexes: bool) -> Iterator[Effect]:
+    """Tell what is built or checked anew for a column whose new type leaves the rows as they are."""
+    for own_name, index in inventory[name].indexes.items():
+        if column in index.computed_from or (column in index.columns and not keeps_indexes):
+            yield build(name, index, inventory, entries=inventory[name].rows)
+            yield rules.INDEX_BUILT_ANEW.of(index=own_name, column=column, table=name)
+    for own_name, constraint in inventory[name].constraints.items():
+        is_checked = constraint.kind == "c" or (constraint.kind == "f" and not keeps_indexes)
+        if is_checked and constraint.is_validated and column in constraint.columns:
+            yield _validation(name, constraint, inventory)
+            yield rules.CHECKED_ANEW.of(constraint=own_name, table=name, column=column)
 
 
 def _is_plain_cast(part: Any, after: str) -> bool:
@@ -206,18 +209,6 @@ def _is_plain_cast(part: Any, after: str) -> bool:
     if statements.kind(node) == "ColumnRef":
         return [field.sval for field in node.fields if hasattr(field, "sval")] == [part.name]
     return node is None
-
-
-def _is_wider(before: str, after: str) -> bool:
-    """Tell a change of type that leaves the rows as they are. Source: PostgreSQL manual, ALTER TABLE, notes."""
-    old, new = (re.sub(r"character varying", "varchar", text.lower()) for text in (before, after))
-    if old == new or (old.startswith("varchar") and new in {"varchar", "text"}):
-        return True
-    lengths = [re.fullmatch(r"(varchar|numeric)\((\d+)(?:,\s*(\d+))?\)", text) for text in (old, new)]
-    if not all(lengths):
-        return old.startswith("numeric(") and new == "numeric"
-    (kind, length, scale), (new_kind, new_length, new_scale) = (match.groups() for match in lengths if match)
-    return kind == new_kind and scale == new_scale and int(length) <= int(new_length)
 
 
 def _add_constraint(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
@@ -241,19 +232,11 @@ def _add(constraint: Any, name: str, inventory: Inventory, column: str = "") -> 
     yield Break(f'rows that break "{own_name}" are refused')
     if kind in "fc" and is_valid:
         yield _validation(name, added, inventory)
-        yield Risk(
-            "validated-key" if parent else "scan-under-lock",
-            f'"{own_name}" is checked against all rows of "{name}" while nobody can '
-            f"{'write to it' if parent else 'read it'}.",
-            f"Use {'zero_downtime.AddForeignKeyNotValid' if parent else 'zero_downtime.AddCheckNotValid'}, and "
-            f"zero_downtime.ValidateConstraint in a migration of its own.",
-        )
+        risk = rules.VALIDATED_KEY if parent else rules.CHECKED_WHEN_ADDED
+        yield risk.of(constraint=own_name, table=name)
     elif kind == "c":
-        yield Risk(
-            "unchecked-rows",
-            f'Rows of "{name}" that break "{own_name}" can no longer be updated, until they are mended.',
-            f"Mend them before. They are the rows WHERE NOT ({_written(constraint.raw_expr)}).",
-        )
+        condition = statements.written(constraint.raw_expr) if constraint.raw_expr else ""
+        yield rules.UNCHECKED_ROWS.of(table=name, constraint=own_name, condition=condition)
     elif kind == "f":
         yield from partitioned(name, inventory, "key that is not valid yet, before version 18")
     elif kind in "pux":
@@ -270,16 +253,8 @@ def _add_index(
         return
     index = Index(columns, is_unique=True)
     yield build(name, index, inventory, entries=inventory[name].rows)
-    yield Risk(
-        "plain-index",
-        f'The index of "{own_name}" is built while nobody can read "{name}".',
-        "Use zero_downtime.AddUniqueIndexConcurrently, in a migration with `atomic = False`.",
-    )
+    yield rules.INDEX_OF_CONSTRAINT.of(constraint=own_name, table=name)
     indexes[own_name] = index
-
-
-def _written(expression: Any) -> str:
-    return statements.written(expression) if expression else ""
 
 
 def _validation(name: str, constraint: Constraint, inventory: Inventory) -> Work:

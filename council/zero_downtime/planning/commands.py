@@ -22,12 +22,11 @@ from council.zero_downtime.lock_modes import (
     SHARE_UPDATE_EXCLUSIVE,
     Lock,
 )
-from council.zero_downtime.planning import alter_table, conditions
+from council.zero_downtime.planning import alter_table, conditions, rules
 from council.zero_downtime.planning.effects import (
     Break,
     Effect,
     Kind,
-    Risk,
     Work,
     build,
     constraint_of,
@@ -38,20 +37,16 @@ from council.zero_downtime.planning.effects import (
     table,
 )
 from council.zero_downtime.planning.inventory import Column, Index, Inventory
+from council.zero_downtime.planning.rules import Risk
 
 
 @singledispatch
 def effects(node: Any, inventory: Inventory) -> Iterator[Effect]:
     """Tell the effects of a statement, and move the inventory on past it."""
     if (kind := statements.kind(node)) not in WITHOUT_EFFECT:
-        yield UNKNOWN._replace(fault=f"What {kind.removesuffix('Stmt')} locks is not known here.")
+        yield rules.UNKNOWN_STATEMENT.of(what=f"What {kind.removesuffix('Stmt')}")
 
 
-UNKNOWN = Risk(
-    "unknown-statement",
-    "What it locks is not known.",
-    "Take it to wait for, and to block, everything; or write it as an operation of council.zero_downtime.",
-)
 # They lock no table.
 WITHOUT_EFFECT = {
     "AlterDefaultPrivilegesStmt",
@@ -101,18 +96,17 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
 def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
     name = table(node.relation, inventory)
     columns = [part.name or "" for part in node.indexParams]
-    index = Index(columns, node.accessMethod or "btree", is_unique=bool(node.unique))
+    is_computed = node.whereClause is not None or any(part.expr for part in node.indexParams)
+    mentioned = [ref.fields[-1].sval for ref in statements.nodes(node, "ColumnRef")] if is_computed else []
+    depends_on = [column for column in dict.fromkeys([*columns, *mentioned]) if column and is_computed]
+    index = Index(columns, node.accessMethod or "btree", bool(node.unique), computed_from=depends_on)
     if node.concurrent and node.idxname in inventory[name].indexes:
         return  # our operations look first
     yield Lock(name, SHARE_UPDATE_EXCLUSIVE if node.concurrent else SHARE)
     if node.concurrent:
         yield from partitioned(name, inventory, "concurrent index")
     elif name not in inventory.new_tables:
-        yield Risk(
-            "plain-index",
-            f'Index "{node.idxname}" is built while nobody can write to "{name}".',
-            "Use zero_downtime.AddIndexConcurrently, in a migration with `atomic = False`.",
-        )
+        yield rules.PLAIN_INDEX.of(index=node.idxname, table=name)
     if node.unique and name not in inventory.new_tables:
         yield Break(f'rows that "{node.idxname}" finds twice are refused')
     share = conditions.share(node.whereClause, inventory[name].columns)
@@ -132,9 +126,7 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
         enums.ObjectType.OBJECT_RULE: _drop_of_table,
     }.get(node.removeType)
     if drop is None and node.behavior == enums.DropBehavior.DROP_CASCADE:
-        yield UNKNOWN._replace(
-            fault="What depends on it is dropped as well, and what that locks is not known."
-        )
+        yield rules.UNKNOWN_STATEMENT.of(what="What depends on it is dropped as well, and what that")
     for names in node.objects or ():
         if drop:
             yield from drop(node, names, inventory)
@@ -270,7 +262,7 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
 @effects.register(ast.ClusterStmt)
 def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
     if node.relation is None:
-        yield UNKNOWN
+        yield rules.UNKNOWN_STATEMENT.of(what="What it")
         return
     name = table(node.relation, inventory)
     yield Lock(name, ACCESS_EXCLUSIVE)
@@ -287,9 +279,7 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
         name = inventory.table_of_index(name) or name
     yield Lock(name, SHARE_UPDATE_EXCLUSIVE if is_concurrent else SHARE)
     if not is_concurrent:
-        yield Risk(
-            "plain-index", f'"{name}" is reindexed while nobody can write to it.', "REINDEX … CONCURRENTLY."
-        )
+        yield rules.REINDEX.of(table=name)
     for index in inventory[name].indexes.values():
         yield build(name, index, inventory, entries=inventory[name].rows, is_concurrent=is_concurrent)
 
@@ -326,10 +316,13 @@ def _source_rows(node: Any, inventory: Inventory) -> int:
 
 @effects.register(ast.CreateFunctionStmt)
 def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
+    name = statements.name(node.funcname)
+    inventory.functions[name] = "v"
     for option in node.options or ():
         if option.defname == "as":
-            body = option.arg[0].sval
-            inventory.function_tables[statements.name(node.funcname)] = statements.tables(body)
+            inventory.function_tables[name] = statements.tables(option.arg[0].sval)
+        elif option.defname == "volatility":
+            inventory.functions[name] = option.arg.sval[0]
     yield from ()
 
 
@@ -367,8 +360,4 @@ def new_labels(node: Any, inventory: Inventory) -> Iterator[Risk]:
     }
     for enum, labels in inventory.new_labels.items():
         for label in literals.intersection(labels):
-            yield Risk(
-                "enum-value-used",
-                f'Value {label} of "{enum}" is added and used by the same migration, which PostgreSQL refuses.',
-                "Add the value in a migration of its own, before this one.",
-            )
+            yield rules.ENUM_VALUE_USED.of(label=label, enum=enum)

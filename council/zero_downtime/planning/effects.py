@@ -9,7 +9,9 @@ from pglast import enums
 from council.postgres import statements
 from council.postgres.indexes import MAX_NAME_LENGTH
 from council.zero_downtime.lock_modes import Lock
+from council.zero_downtime.planning import rules
 from council.zero_downtime.planning.inventory import Column, Constraint, Index, Inventory
+from council.zero_downtime.planning.rules import Risk
 
 
 class Kind(StrEnum):
@@ -47,14 +49,6 @@ class Break(NamedTuple):
     """What stops working in code that was deployed before."""
 
     words: str
-
-
-class Risk(NamedTuple):
-    """What should not be done to a database in use; `rule` is its name."""
-
-    rule: str
-    fault: str
-    cure: str
 
 
 Effect = Lock | Work | Break | Risk
@@ -135,11 +129,7 @@ def build(
 
 def partitioned(name: str, inventory: Inventory, what: str) -> Iterator[Risk]:
     if inventory[name].is_partitioned:
-        yield Risk(
-            "partitioned-table",
-            f'"{name}" is partitioned, and takes no {what}.',
-            "Do it to each partition by itself, then to the parent, which then has nothing left to do.",
-        )
+        yield rules.PARTITIONED.of(table=name, what=what)
 
 
 def rewrite(name: str, inventory: Inventory, why: str) -> Iterator[Effect]:
@@ -149,8 +139,4 @@ def rewrite(name: str, inventory: Inventory, why: str) -> Iterator[Effect]:
     for index in found.indexes.values():
         yield build(name, index, inventory, entries=found.rows)
     if name not in inventory.new_tables:
-        yield Risk(
-            "rewrite",
-            f'{why} writes "{name}" anew, with its indexes, while nobody can read it.',
-            "Add a column beside it, fill it by zero_downtime.UpdateInBatches, and move over to it.",
-        )
+        yield rules.REWRITE.of(why=why, table=name)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from council.postgres import catalog, statements
+from council.postgres import catalog, statements, volatility
 
 PAGE_BYTES = 8192
 
@@ -29,6 +29,8 @@ class Index:
     columns: list[str]  # "" for an expression
     method: str = "btree"
     is_unique: bool = False
+    # The columns that it depends on, where it has an expression or a condition.
+    computed_from: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -66,7 +68,9 @@ class Inventory:
     tables: dict[str, Table] = field(default_factory=dict)
     enums: set[str] = field(default_factory=set)
     invalid_indexes: set[str] = field(default_factory=set)
-    volatile_functions: frozenset[str] = frozenset()
+    # The worst volatility of the functions of each name, as pg_proc writes it.
+    functions: dict[str, str] = field(default_factory=lambda: dict(volatility.own()))
+    is_utc: bool = True  # the session's time zone
     # What functions in SQL read, by their names.
     function_tables: dict[str, list[str]] = field(default_factory=dict)
     # Made by the migration at hand, so that nobody else has them in use.
@@ -101,6 +105,8 @@ class Inventory:
         parts: list[Index | Constraint] = [*found.indexes.values(), *found.constraints.values()]
         for part in parts:
             part.columns = [new if column == old else column for column in part.columns]
+        for index in found.indexes.values():
+            index.computed_from = [new if column == old else column for column in index.computed_from]
         for constraint in found.constraints.values():
             if constraint.not_null == old:
                 constraint.not_null = new
@@ -142,7 +148,12 @@ INDEXES = """
     SELECT t.relname, x.relname,
            ARRAY(SELECT coalesce(a.attname, '') FROM unnest(i.indkey) WITH ORDINALITY AS k (attnum, place)
                    LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum ORDER BY k.place),
-           m.amname, i.indisunique
+           m.amname, i.indisunique,
+           ARRAY(SELECT a.attname::text FROM pg_depend d
+                   JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+                  WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid
+                    AND d.refclassid = 'pg_class'::regclass AND d.refobjid = i.indrelid
+                    AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL))
       FROM pg_index i
       JOIN pg_class x ON x.oid = i.indexrelid
       JOIN pg_class t ON t.oid = i.indrelid
@@ -174,9 +185,6 @@ INVALID_INDEXES = """
       JOIN pg_namespace n ON n.oid = x.relnamespace
      WHERE n.nspname = %(schema)s AND NOT (i.indisvalid AND i.indisready)
 """
-VOLATILE_FUNCTIONS = "SELECT DISTINCT proname FROM pg_proc WHERE provolatile = 'v'"
-
-
 # A body in the standard's form is kept as a tree, and reads no table that a plan has to know of.
 FUNCTION_BODIES = """
     SELECT p.proname, p.prosrc
@@ -210,5 +218,7 @@ def read(connection: BaseDatabaseWrapper) -> Inventory:
         found.invalid_indexes = {name for (name,) in rows(INVALID_INDEXES)}
         for name, body in rows(FUNCTION_BODIES):
             found.function_tables[name] = statements.tables(body)
-        found.volatile_functions = frozenset(name for (name,) in rows(VOLATILE_FUNCTIONS))
+        cursor.execute("SELECT current_setting('TimeZone') IN ('UTC', 'Etc/UTC', 'GMT')")
+        [(found.is_utc,)] = cursor.fetchall()
+        found.functions = dict(rows(volatility.QUERY))
     return found

@@ -10,9 +10,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.state import ProjectState
 
-from council.zero_downtime.planning import inventory, plan
-from council.zero_downtime.planning.effects import Risk
+from council.zero_downtime.planning import inventory, plan, rules
 from council.zero_downtime.planning.inventory import Inventory
+from council.zero_downtime.planning.rules import Risk
 
 
 class Finding(NamedTuple):
@@ -39,7 +39,8 @@ def findings(connection: BaseDatabaseWrapper, app_labels: set[str]) -> list[Find
     """
     executor = MigrationExecutor(connection)
     whole = executor.migration_plan(executor.loader.graph.leaf_nodes(), clean_start=True)
-    there = Inventory(volatile_functions=inventory.read(connection).volatile_functions)
+    read = inventory.read(connection)
+    there = Inventory(functions=read.functions, is_utc=read.is_utc)
     ours = {str(migration) for migration, _ in whole if migration.app_label in app_labels}
     steps = [
         step
@@ -54,7 +55,4 @@ def _stale(steps: list[plan.Step]) -> Iterator[Finding]:
     accepted = {(step.migration, rule) for step in steps for rule in step.accepted}
     seen = {(step.migration, risk.rule) for step in steps for risk in step.risks}
     for migration, rule in sorted(accepted - seen):
-        fault = f"It accepts {rule}, and does nothing of the kind."
-        yield Finding(
-            migration, "accepts", Risk("nothing-to-accept", fault, f"Take {rule} out of `accepts`.")
-        )
+        yield Finding(migration, "accepts", rules.NOTHING_TO_ACCEPT.of(rule=rule))

@@ -21,38 +21,12 @@ from council.zero_downtime.adoption import Adoption
 from council.zero_downtime.baseline import AdoptBaseline
 from council.zero_downtime.batch_operations import HELD_SECONDS, UpdateInBatches
 from council.zero_downtime.lock_modes import MODES, Lock
-from council.zero_downtime.planning import commands, durations, introspection, inventory, presence
-from council.zero_downtime.planning.effects import Break, Effect, Kind, Risk, Work
+from council.zero_downtime.planning import commands, durations, introspection, inventory, presence, rules
+from council.zero_downtime.planning.effects import Break, Effect, Kind, Work
 from council.zero_downtime.planning.inventory import Inventory
+from council.zero_downtime.planning.rules import Risk
 
 LOCK_NOT_AVAILABLE = "55P03"
-
-# Their risks say that nobody can tell how long a step takes.
-BLIND = {"unknown-operation", "unknown-statement"}
-UNKNOWN = Risk(
-    "unknown-operation",
-    "It is no SQL: what it locks, and for how long, is not known.",
-    "Write it as SQL, for rows by zero_downtime.UpdateInBatches.",
-)
-READ_IT = "Read what it does, by `manage.py sqlmigrate` when it is the next to run."
-IRREVERSIBLE = Risk(
-    "irreversible", "It cannot be reversed.", "Go forward: write a migration that makes it good."
-)
-IN_TRANSACTION = Risk(
-    "concurrent-in-transaction",
-    "It cannot run in a transaction, and the migration is one.",
-    "Set `atomic = False` on the migration.",
-)
-
-ROWS_LOCKED = Risk(
-    "rows-locked", "", "Use zero_downtime.UpdateInBatches, in a migration with `atomic = False`."
-)
-
-NOT_COMPARED = Risk(
-    "not-compared",
-    "Somebody holds a table of the baseline locked whole, so that it could not be compared.",
-    "Plan again when they are gone. migrate compares it before it writes anything.",
-)
 
 
 class Held(NamedTuple):
@@ -90,7 +64,7 @@ class Step:
     @property
     def is_blind(self) -> bool:
         """Whether nobody can tell what it locks, nor for how long, and nobody has said that it does no harm."""
-        return any(risk.rule in BLIND for risk in self.warnings)
+        return any(risk.rule in rules.BLIND for risk in self.warnings)
 
     @property
     def warnings(self) -> list[Risk]:
@@ -245,7 +219,7 @@ class _Foretold:
             if isinstance(effect, Work)
         ]
         if self.migration.atomic and any(piece.is_concurrent or piece.batches for piece in work):
-            effects.append(IN_TRANSACTION)
+            effects.append(rules.IN_TRANSACTION)
         seconds = sum(durations.seconds(piece, self.pace) for piece in work)
         if not any(isinstance(effect, Risk) and effect.rule == "scan-under-lock" for effect in effects):
             effects += self.rows_locked(work)
@@ -295,14 +269,11 @@ class _Foretold:
                 and not piece.batches
                 and took > durations.INSTANT_SECONDS
             ):
-                yield ROWS_LOCKED._replace(
-                    fault=f'{piece.entries:,} rows of "{piece.table}" are changed by one statement, and stay locked '
-                    f"until its transaction ends: whoever writes to one of them waits."
-                )
+                yield rules.ROWS_LOCKED.of(rows=piece.entries, table=piece.table)
 
     def blind_seconds(self, change: _Change, effects: list[Effect]) -> float:
         """Estimate the worst that an operation may do whose work is not known."""
-        if not any(isinstance(effect, Risk) and effect.rule in BLIND for effect in effects):
+        if not any(isinstance(effect, Risk) and effect.rule in rules.BLIND for effect in effects):
             return 0.0
         names = {lock.table for lock in self.locked} | {
             model.options.get("db_table") or f"{app_label}_{name}"
@@ -329,15 +300,14 @@ class _Foretold:
                 run(self.migration.app_label, editor, *states)
                 editor.flush_deferred_sql()
         except NotSupportedError as error:
-            self.met.append(Risk("refused", f"migrate refuses it: {error}", "Do as it says."))
+            self.met.append(rules.REFUSED.of(error=error))
             return []
         except Exception as error:
             # Anybody's code runs here, and finds a database that is not yet what it will find.
             if not self.connection.is_usable():
                 raise
             words = " ".join(str(error).split())
-            fault = f"It could not be planned ({type(error).__name__}: {words})."
-            self.met.append(UNKNOWN._replace(fault=fault, cure=READ_IT))
+            self.met.append(rules.NOT_PLANNED.of(error=f"{type(error).__name__}: {words}"))
             return []
         return [f"{str(sql).strip().removesuffix(';').rstrip()};" for sql in editor.collected_sql]
 
@@ -370,7 +340,7 @@ class _Foretold:
         except OperationalError as error:
             if failures.sqlstate(error) != LOCK_NOT_AVAILABLE:
                 raise
-            self.met.append(NOT_COMPARED)
+            self.met.append(rules.NOT_COMPARED)
             return Adoption(frozenset())
 
     def is_there(self, text: str) -> bool:
@@ -384,17 +354,16 @@ class _Foretold:
 
     def of_operation(self, change: _Change) -> Iterator[Risk]:
         if change.backwards and not change.operation.reversible:
-            yield IRREVERSIBLE
+            yield rules.IRREVERSIBLE
         elif not change.operation.reduces_to_sql:
-            yield UNKNOWN
+            yield rules.UNKNOWN_OPERATION
         yield from self.met
 
     def of_sql(self, text: str) -> Iterator[Effect]:
         try:
             found = statements.read(text)
         except statements.Unreadable as error:
-            fault = f"PostgreSQL's parser does not read it: {error}"
-            yield Risk("unknown-statement", fault, "Mend the statement.")
+            yield rules.UNREADABLE.of(error=error)
             return
         for statement in found:
             try:
@@ -403,8 +372,8 @@ class _Foretold:
                     *commands.new_labels(statement.node, self.there),
                 ]
             except Exception as error:  # one more form of a statement than is known here
-                fault = f"What it locks could not be told ({type(error).__name__}: {error})."
-                yield commands.UNKNOWN._replace(fault=fault)
+                told = f"Planning it ended in {type(error).__name__} ({error}), so that what it"
+                yield rules.UNKNOWN_STATEMENT.of(what=told)
                 continue
             yield from effects
             if self.migration.atomic:
@@ -415,10 +384,7 @@ class _Foretold:
         for work in effects:
             if isinstance(work, Work) and work.table not in self.there.new_tables:
                 for lock in self.locked:
-                    fault = f'"{lock.table}" stays locked ({lock.mode}) while all of "{work.table}" is read.'
-                    yield Risk(
-                        "scan-under-lock", fault, "Put what reads all rows into a migration of its own."
-                    )
+                    yield rules.READ_BEHIND_LOCK.of(locked=lock.table, mode=lock.mode, table=work.table)
         self.locked += [
             lock
             for lock in effects
@@ -428,7 +394,7 @@ class _Foretold:
 
 def _behind(risk: Risk, held: list[Lock]) -> Risk:
     """Have a risk of what is not known say which locks are held meanwhile."""
-    if risk.rule not in BLIND or not held:
+    if risk.rule not in rules.BLIND or not held:
         return risk
     strongest = [one.lock for one in _strongest(Held(lock, 0.0) for lock in held)]
     names = " and ".join(f'"{lock.table}" ({lock.mode})' for lock in strongest)

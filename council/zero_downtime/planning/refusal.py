@@ -8,16 +8,10 @@ from typing import NamedTuple
 from django.core.management import CommandError
 
 from council.zero_downtime.blockers import duration
-from council.zero_downtime.planning import report
-from council.zero_downtime.planning.effects import Risk
-from council.zero_downtime.planning.plan import BLIND, ROWS_LOCKED, Held, Step
+from council.zero_downtime.planning import report, rules
+from council.zero_downtime.planning.plan import Held, Step
+from council.zero_downtime.planning.rules import Risk
 
-# The rules that tell why somebody waits. The others tell what fails, or what code before the migration trips over.
-WAITING = {
-    *("plain-index", "rewrite", "scan-under-lock", "validated-key", "volatile-default"),
-    ROWS_LOCKED.rule,
-    *BLIND,
-}
 GO_ON = (
     "To go on in spite of it, when nobody uses these tables: `manage.py migrate --accept-risks`. For good: write the "
     "rule and the reason into the migration's `accepts`, or for other people's into ACCEPTED_MIGRATION_RISKS."
@@ -69,9 +63,9 @@ def _of_transaction(steps: list[Step], limit_seconds: float) -> Iterator[Harm]:
         left = sum(later.seconds for later in steps[number:])
         is_blind = step.blind_seconds > limit_seconds and step.is_atomic
         applies = {
-            **dict.fromkeys(WAITING, bool(too_long)),
-            **dict.fromkeys(BLIND, is_blind),
-            ROWS_LOCKED.rule: left > limit_seconds,
+            **dict.fromkeys(rules.WAITING, bool(too_long)),
+            **dict.fromkeys(rules.BLIND, is_blind),
+            rules.ROWS_LOCKED.rule: left > limit_seconds,
         }
         if risks := [risk for risk in step.warnings if applies.get(risk.rule)]:
             yield Harm(step, too_long, risks)

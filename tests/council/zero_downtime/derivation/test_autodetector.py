@@ -21,7 +21,7 @@ from council import zero_downtime
 from council.postgres.constraints import ForeignKeyConstraint
 from council.postgres.fields import CurrentTimestamp, EnumField, TimestampField
 from council.postgres.indexes import Index
-from council.zero_downtime.derivation import declared, safety
+from council.zero_downtime.derivation import declared
 from council.zero_downtime.derivation.autodetector import Autodetector
 from tests.projects import NEWEST, ahead, number
 
@@ -599,29 +599,6 @@ def test_a_function_that_is_declared_no_more_is_dropped_in_a_later_release(
     assert [operation.describe() for operation in changes["gamification"][0].operations] == [
         "Drop function next_weekday(day date)"
     ]
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "is_wider"),
-    [
-        ("varchar(80)", "varchar(80)", True),
-        ("varchar(80)", "varchar(81)", True),
-        ("varchar(80)", "varchar", True),
-        ("varchar(80)", "text", True),
-        ("varchar(80)", "varchar(79)", False),
-        ("text", "varchar(80)", False),
-        ("varchar", "varchar(80)", False),
-        ("numeric(8, 2)", "numeric(10, 2)", True),
-        ("numeric(8, 2)", "numeric(10, 3)", False),
-        ("numeric(8, 2)", "numeric(7, 2)", False),
-        ("integer", "bigint", False),
-        ("timestamp(3)", "timestamp with time zone", False),
-    ],
-)
-def test_only_types_that_hold_all_of_the_former_values_as_they_are_are_wider(
-    old: str, new: str, is_wider: bool
-) -> None:
-    assert safety.is_wider(old, new) is is_wider
 
 
 def test_a_wider_type_is_refused_where_a_condition_of_an_index_would_be_built_anew() -> None:

@@ -41,8 +41,7 @@ def there() -> Inventory:
     child = Table(
         ROWS, ROWS * 100, columns=columns, constraints=keys, indexes={"known_idx": Index(["Number"])}
     )
-    volatile = frozenset({"random", "clock_timestamp", "gen_random_uuid"})
-    return Inventory(tables={"Parent": Table(10, 8192), "Child": child}, volatile_functions=volatile)
+    return Inventory(tables={"Parent": Table(10, 8192), "Child": child})
 
 
 @pytest.fixture
@@ -114,6 +113,14 @@ def test_a_volatile_default_is_warned_of_and_rewrites(foretell: Foretell) -> Non
     ]
 
 
+def test_a_function_is_as_volatile_as_it_was_declared(foretell: Foretell) -> None:
+    create = "CREATE FUNCTION {0}() RETURNS int LANGUAGE sql {1} RETURN 1"
+    add = 'ALTER TABLE "Child" ADD {0} int DEFAULT {0}()'
+    assert "volatile-default" in rules(foretell(add.format("nobody_knows_it")))
+    assert rules(foretell(create.format("steady", "STABLE"), add.format("steady"))) == []
+    assert "volatile-default" in rules(foretell(create.format("lively", ""), add.format("lively")))
+
+
 @pytest.mark.parametrize(
     "sql",
     [
@@ -133,6 +140,49 @@ def test_a_volatile_default_is_warned_of_and_rewrites(foretell: Foretell) -> Non
 )
 def test_what_is_safe_is_not_warned_of(foretell: Foretell, sql: str) -> None:
     assert rules(foretell(sql)) == []
+
+
+def test_a_type_that_keeps_the_rows_is_warned_of_for_what_is_made_anew(
+    foretell: Foretell, there: Inventory
+) -> None:
+    wider = """ALTER TABLE "Child" ALTER "parentId" TYPE varchar(30)"""
+    child = there.tables["Child"]
+    child.indexes = {
+        "plain": Index(["parentId"]),
+        "half": Index(["Number"], computed_from=["Number", "parentId"]),
+    }
+    assert [risk.fault.split(",")[0] for step in foretell(wider) for risk in step.warnings] == [
+        'Index "half" is built anew'
+    ]
+    child.indexes = {"plain": Index(["parentId"])}
+    assert rules(foretell("""ALTER TABLE "Child" ALTER "parentId" TYPE citext""")) == ["plain-index"]
+    child.columns["parentId"].type = "character varying(20)"
+    assert rules(foretell("""ALTER TABLE "Child" ALTER "parentId" TYPE varchar(20) COLLATE "C" """)) == [
+        "plain-index"
+    ]
+
+    child.constraints = {"filled": Constraint("c", columns=["parentId"])}
+    assert rules(foretell(wider)) == ["scan-under-lock"]
+    child.constraints["filled"].is_validated = False
+    assert rules(foretell(wider)) == []
+
+
+def test_an_index_knows_what_it_is_computed_from(foretell: Foretell, there: Inventory) -> None:
+    foretell(
+        """CREATE INDEX i ON "Child" (lower("parentId")) WHERE "Number" > 0; CREATE INDEX p ON "Child" (id)"""
+    )
+    found = there.tables["Child"].indexes
+    assert (sorted(found["i"].computed_from), found["p"].computed_from) == (["Number", "parentId"], [])
+    with connection.cursor() as cursor:
+        cursor.execute('CREATE TABLE "T" (a int, b int, c text)')
+        cursor.execute('CREATE INDEX i ON "T" (lower(c)) WHERE a > 0; CREATE INDEX p ON "T" (b)')
+    read = inventory.read(connection)["T"].indexes
+    assert (sorted(read["i"].computed_from), read["p"].computed_from) == (["a", "c"], [])
+
+    there.rename_column("Child", "parentId", "parent")
+    assert sorted(found["i"].computed_from) == ["Number", "parent"]
+    foretell("""ALTER TABLE "Child" DROP COLUMN parent""")
+    assert "i" not in there.tables["Child"].indexes
 
 
 def test_a_partitioned_table_is_warned_of(foretell: Foretell, there: Inventory) -> None:

@@ -1,0 +1,165 @@
+"""The rules for changes to a database in use: what each warns of, and its faults, each with its cure.
+
+The plan, lint, migrate's and makemigrations' refusals speak by them, and the table of docs/migrations.md lists them.
+"""
+
+from typing import Any, NamedTuple
+
+
+class Risk(NamedTuple):
+    """What should not be done to a database in use; `rule` is its name."""
+
+    rule: str
+    fault: str
+    cure: str
+
+    def of(self, **names: Any) -> "Risk":
+        """Put names into the fault and the cure."""
+        return self._replace(fault=self.fault.format(**names), cure=self.cure.format(**names))
+
+
+RULES = {
+    "scan-under-lock": "a scan, or rows changed, while an earlier or the same statement keeps reads or writes waiting; "
+    "SET NOT NULL and a CHECK that is valid at once",
+    "rewrite": "a table written anew",
+    "volatile-default": "a new column whose default has another value for each row, so that the table is written anew",
+    "not-null-without-default": "a column that code before it cannot leave out",
+    "plain-index": "an index not built concurrently, on a table that the migration did not make",
+    "validated-key": "a key not added NOT VALID, on a table that the migration did not make",
+    "unchecked-rows": "a CHECK added NOT VALID: rows that break it can no longer be updated",
+    "enum-value-used": "an enum value added and used together",
+    "partitioned-table": "what partitioned tables refuse",
+    "concurrent-in-transaction": "a concurrent build, or batches, in a migration that is one transaction",
+    "not-compared": "a baseline that could not be compared, as somebody holds one of its tables locked whole",
+    "refused": "what migrate will refuse, in its words, such as another type for a key that keys of others point at",
+    "irreversible": "a way back that is none",
+    "rows-locked": "rows changed by one statement, so that whoever writes to one of them waits for its end",
+    "unknown-statement": "SQL whose locks cannot be told, and the locks that it runs behind",
+    "unknown-operation": "Python whose locks cannot be told, and the locks that it runs behind",
+    "nothing-to-accept": "a risk that a migration accepts and does not take; `lint_migrations` alone tells it",
+}
+# They say that nobody can tell how long a step takes.
+BLIND = {"unknown-operation", "unknown-statement"}
+# They tell why somebody waits. The others tell what fails, or what code before the migration trips over.
+WAITING = BLIND | {
+    *("plain-index", "rewrite", "rows-locked", "scan-under-lock", "validated-key", "volatile-default"),
+}
+
+CHECKED_WHEN_ADDED = Risk(
+    "scan-under-lock",
+    '"{constraint}" is checked against all rows of "{table}" while nobody can read it.',
+    "Use zero_downtime.AddCheckNotValid, and zero_downtime.ValidateConstraint in a migration of its own.",
+)
+CHECKED_ANEW = Risk(
+    "scan-under-lock",
+    '"{constraint}" is checked against all rows of "{table}", for the new type of "{column}", while nobody can read '
+    "it.",
+    "Drop it before; add it NOT VALID afterwards, and validate it in the next migration.",
+)
+SET_NOT_NULL = Risk(
+    "scan-under-lock",
+    'SET NOT NULL reads all of "{table}" while nobody else can.',
+    'Add CHECK ("{column}" IS NOT NULL) NOT VALID, validate it in the next migration, and set NOT NULL then.',
+)
+READ_BEHIND_LOCK = Risk(
+    "scan-under-lock",
+    '"{locked}" stays locked ({mode}) while all of "{table}" is read.',
+    "Put what reads all rows into a migration of its own.",
+)
+REWRITE = Risk(
+    "rewrite",
+    '{why} writes "{table}" anew, with its indexes, while nobody can read it.',
+    "Add a column beside it, fill it by zero_downtime.UpdateInBatches, and move over to it.",
+)
+VOLATILE_DEFAULT = Risk(
+    "volatile-default",
+    '{function}() has another value for each row of "{table}", so that all are written anew.',
+    "Add the column without a default, set the default, then fill it by zero_downtime.UpdateInBatches.",
+)
+NOT_NULL_WITHOUT_DEFAULT = Risk(
+    "not-null-without-default",
+    'Column "{column}" of "{table}" has to have a value, and none by itself: rows that are there stop the migration, '
+    "and code before it cannot insert.",
+    "Give it a db_default, or allow NULL.",
+)
+PLAIN_INDEX = Risk(
+    "plain-index",
+    'Index "{index}" is built while nobody can write to "{table}".',
+    "Use zero_downtime.AddIndexConcurrently, in a migration with `atomic = False`.",
+)
+INDEX_OF_CONSTRAINT = Risk(
+    "plain-index",
+    'The index of "{constraint}" is built while nobody can read "{table}".',
+    "Use zero_downtime.AddUniqueIndexConcurrently, in a migration with `atomic = False`.",
+)
+INDEX_BUILT_ANEW = Risk(
+    "plain-index",
+    'Index "{index}" is built anew, for the new type of "{column}", while nobody can read "{table}".',
+    "Drop it before, by zero_downtime.RemoveIndexConcurrently, and build it again afterwards.",
+)
+REINDEX = Risk(
+    "plain-index", '"{table}" is reindexed while nobody can write to it.', "REINDEX … CONCURRENTLY."
+)
+VALIDATED_KEY = Risk(
+    "validated-key",
+    '"{constraint}" is checked against all rows of "{table}" while nobody can write to it.',
+    "Use zero_downtime.AddForeignKeyNotValid, and zero_downtime.ValidateConstraint in a migration of its own.",
+)
+UNCHECKED_ROWS = Risk(
+    "unchecked-rows",
+    'Rows of "{table}" that break "{constraint}" can no longer be updated, until they are put right.',
+    "Put them right before. They are the rows WHERE NOT ({condition}).",
+)
+ENUM_VALUE_USED = Risk(
+    "enum-value-used",
+    'Value {label} of "{enum}" is added and used by the same migration, which PostgreSQL refuses.',
+    "Add the value in a migration of its own, before this one.",
+)
+PARTITIONED = Risk(
+    "partitioned-table",
+    '"{table}" is partitioned, and takes no {what}.',
+    "Do it to each partition by itself, then to the parent, which then has nothing left to do.",
+)
+IN_TRANSACTION = Risk(
+    "concurrent-in-transaction",
+    "It cannot run in a transaction, and the migration is one.",
+    "Set `atomic = False` on the migration.",
+)
+NOT_COMPARED = Risk(
+    "not-compared",
+    "Somebody holds a table of the baseline locked whole, so that it could not be compared.",
+    "Plan again when they are gone. migrate compares it before it writes anything.",
+)
+REFUSED = Risk("refused", "migrate refuses it: {error}", "Do as it says.")
+IRREVERSIBLE = Risk(
+    "irreversible", "It cannot be reversed.", "Go forward: write a migration that makes it good."
+)
+ROWS_LOCKED = Risk(
+    "rows-locked",
+    '{rows:,} rows of "{table}" are changed by one statement, and stay locked until its transaction ends: whoever '
+    "writes to one of them waits.",
+    "Use zero_downtime.UpdateInBatches, in a migration with `atomic = False`.",
+)
+UNKNOWN_STATEMENT = Risk(
+    "unknown-statement",
+    "{what} locks is not known.",
+    "Take it to wait for, and to block, everything; or write it as an operation of council.zero_downtime.",
+)
+UNREADABLE = Risk(
+    "unknown-statement", "PostgreSQL's parser does not read it: {error}", "Correct the statement."
+)
+UNKNOWN_OPERATION = Risk(
+    "unknown-operation",
+    "It is no SQL: what it locks, and for how long, is not known.",
+    "Write it as SQL, for rows by zero_downtime.UpdateInBatches.",
+)
+NOT_PLANNED = Risk(
+    "unknown-operation",
+    "It could not be planned ({error}).",
+    "Read what it does, by `manage.py sqlmigrate` when it is the next to run.",
+)
+NOTHING_TO_ACCEPT = Risk(
+    "nothing-to-accept",
+    "It accepts {rule}, and does nothing of the kind.",
+    "Take {rule} out of `accepts`.",
+)

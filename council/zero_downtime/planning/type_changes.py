@@ -1,0 +1,101 @@
+"""What PostgreSQL leaves as it is when a column gets another type: its rows, and its plain indexes.
+
+An index with an expression or a condition, and a CHECK, are made anew or checked anew with every change of type.
+Source: ATColumnChangeRequiresRewrite, the support functions of casts that shorten, and CheckIndexCompatible. Held true
+by a test that tries all pairs of common types on the server. Of a type that is not known here, no change is free.
+"""
+
+from typing import Any, NamedTuple
+
+from council.postgres import statements
+
+# Casts without a function between types that are stored alike; True where they are compared alike, too.
+STORED_ALIKE = {
+    ("varchar", "text"): True,
+    ("text", "varchar"): True,
+    ("cidr", "inet"): True,
+    ("varchar", "bpchar"): False,
+    ("text", "bpchar"): False,
+    ("citext", "text"): False,
+    ("citext", "varchar"): False,
+    ("citext", "bpchar"): False,
+    ("text", "citext"): False,
+    ("varchar", "citext"): False,
+    ("xml", "text"): False,
+    ("xml", "varchar"): False,
+    ("xml", "bpchar"): False,
+    ("bit", "varbit"): False,
+    ("int4", "oid"): False,
+    ("oid", "int4"): False,
+}
+MOMENTS = {"timestamp", "timestamptz"}
+MOST_DIGITS = 6  # of a second
+# Of an interval's mask, from the second to the year.
+UNITS = (12, 11, 10, 3, 1, 2)
+
+
+class Type(NamedTuple):
+    """A type as PostgreSQL's parser reads it: `numeric(10,2)` is numeric, (10, 2)."""
+
+    name: str
+    modifiers: tuple[int, ...]
+    dimensions: int
+
+
+def keeps_rows(before: str, after: str, *, is_utc: bool = False) -> bool:
+    """Tell whether no row is read or written. `is_utc` says that the session has no offset from UTC."""
+    if before == after:
+        return True
+    old, new = _read(before), _read(after)
+    if old is None or new is None or bool(old.dimensions) != bool(new.dimensions):
+        return False
+    if old.name == new.name:
+        return old.modifiers == new.modifiers or not new.modifiers or _is_wider(old, new)
+    if old.dimensions:
+        return False
+    if {old.name, new.name} == MOMENTS:
+        return is_utc and new.modifiers in {(), (MOST_DIGITS,)}
+    return (old.name, new.name) in STORED_ALIKE and not new.modifiers
+
+
+def keeps_indexes(before: str, after: str) -> bool:
+    """Tell, of a change that keeps the rows, whether a plain index stays: both types are compared alike."""
+    old, new = _read(before), _read(after)
+    if old is None or new is None:
+        return before == after
+    return old.name == new.name or STORED_ALIKE.get((old.name, new.name), False)
+
+
+def _read(text: str) -> Type | None:
+    try:
+        [found] = statements.read(f"SELECT NULL::{text}")
+    except (statements.Unreadable, ValueError):
+        return None
+    node: Any = found.node.targetList[0].val.typeName
+    modifiers = tuple(statements.number(part) or 0 for part in node.typmods or ())
+    return Type(statements.name(node.names), modifiers, len(node.arrayBounds or ()))
+
+
+def _is_wider(old: Type, new: Type) -> bool:
+    """Tell whether each value of a type fits another of the same name."""
+    was, becomes = old.modifiers, new.modifiers
+    if old.dimensions:
+        return False
+    match old.name:
+        case "varchar" | "varbit":
+            return bool(was) and was[0] <= becomes[0]
+        case "numeric":
+            precision, scale = (*becomes, 0)[:2]
+            return bool(was) and was[0] <= precision and (*was, 0)[1] == scale
+        case "timestamp" | "timestamptz" | "time" | "timetz":
+            return becomes[0] >= MOST_DIGITS or (bool(was) and was[0] <= becomes[0])
+        case "interval":
+            (unit, digits), (new_unit, new_digits) = _interval(was), _interval(becomes)
+            return new_unit <= unit and (unit > 0 or digits <= new_digits)
+    return False
+
+
+def _interval(modifiers: tuple[int, ...]) -> tuple[int, int]:
+    """Give the smallest unit that an interval holds, 0 for seconds, and the digits of its seconds."""
+    mask, digits = (*modifiers, MOST_DIGITS)[:2] if modifiers else (1 << UNITS[0], MOST_DIGITS)
+    return next(number for number, bit in enumerate(UNITS) if mask & 1 << bit), digits
