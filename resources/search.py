@@ -24,10 +24,10 @@ from resources.models import MAX_SEARCH_LENGTH, SEARCHED, SEARCHED_TITLE, Resour
 
 # A rank takes reading a resource's text again, a tenth of a millisecond each. So of a word that is everywhere only so
 # many are ranked: first those that have it in the title, then the most downloaded, then what the index gives.
-MAX_RANKED = 60
-BY_TITLE, BY_DOWNLOADS = 30, 15
+MAX_RANKED = 36
+BY_TITLE, BY_DOWNLOADS = 18, 10
 # So many of the most downloaded are read to see which of them have the words.
-MOST_DOWNLOADED = 40
+MOST_DOWNLOADED = 25
 NEGATION = re.compile(r"(^|\s)-")
 RANK_STEPS = 1_000_000
 # Which matches count more: in the description, by the author, in the title (weights D, C, B, A).

@@ -60,34 +60,43 @@ def current_schema(connection: BaseDatabaseWrapper) -> str:
         return str(schema)
 
 
-@contextmanager
-def qualified_names(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """Have PostgreSQL print every name with its schema, until the end of the block."""
-    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-        cursor.execute("SHOW search_path")
-        (search_path,) = cursor.fetchone()
-        cursor.execute("SET LOCAL search_path TO pg_catalog, pg_temp")
-        yield
-        cursor.execute("SELECT set_config('search_path', %s, true)", [search_path])
+# Temporary tables are printed as pg_temp.name, whatever their schema's number.
+NAMES = """
+    SELECT current_schema(),
+           coalesce(%(schema)s, current_schema()),
+           quote_ident(regexp_replace(coalesce(%(schema)s, current_schema()), '^pg_temp_[0-9]+$', 'pg_temp')) || '.',
+           quote_ident(current_schema()) || '.',
+           current_setting('search_path')
+"""
+# Sent at once, so it is one transaction, and one round trip.
+WITH_QUALIFIED_NAMES = """
+    SELECT set_config('search_path', 'pg_catalog, pg_temp', true);
+    {query};
+    SELECT set_config('search_path', %(search_path)s, true)
+"""
 
 
 def ask(connection: BaseDatabaseWrapper, query: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """Run a query on the catalogue.
+    """Run a query on the catalogue, with every name printed with its schema.
 
     It knows the schema (the current one if not given) as %(schema)s, and as it is printed before a name as %(prefix)s;
     and the current one, so printed, as %(current_prefix)s.
     """
-    current = current_schema(connection)
-    schema = params.get("schema") or current
-    with qualified_names(connection), connection.cursor() as cursor:
-        # Temporary tables are printed as pg_temp.name, whatever their schema's number.
-        cursor.execute(
-            "SELECT quote_ident(regexp_replace(%s, '^pg_temp_[0-9]+$', 'pg_temp')) || '.', quote_ident(%s) || '.'",
-            [schema, current],
-        )
-        prefix, current_prefix = cursor.fetchone()
-        names = {"schema": schema, "prefix": prefix, "current_prefix": current_prefix}
-        cursor.execute(query, {**params, **names})
+    with connection.cursor() as cursor:
+        cursor.execute(NAMES, {"schema": params.get("schema")})
+        current, schema, prefix, current_prefix, search_path = cursor.fetchone()
+        if current is None:
+            current_schema(connection)  # says what is wrong
+        names = {
+            "schema": schema,
+            "prefix": prefix,
+            "current_prefix": current_prefix,
+            "search_path": search_path,
+        }
+        statements = WITH_QUALIFIED_NAMES.format(query=query)
+        sql = connection.ops.compose_sql(statements, {**params, **names})  # type: ignore[attr-defined]  # PostgreSQL's
+        cursor.execute(sql)
+        cursor.nextset()
         return list(cursor.fetchall())
 
 

@@ -4,6 +4,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 
 from council.models import Member
+from council.urls import handler500  # noqa: F401  # an outage is answered 503, as by the site itself
 
 
 def one(request: HttpRequest, member_id: str) -> HttpResponse:

@@ -447,7 +447,7 @@ def test_no_query_is_asked_for_each_row(
     fill(1)
     ResourceDownloadFactory.create(member=mia, resource=Resource.objects.exclude(storage_path=None).get())
     few = queries()
-    fill(20)
+    fill(15)
 
     assert queries() == few
     assert max(few) <= 16
