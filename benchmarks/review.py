@@ -383,7 +383,7 @@ def _decide(state: State, *, numbers: Collection[uuid.UUID], reason: str, review
             .order_by("pk")
         )
         if len(versions) < len(set(numbers)):
-            raise Refused("Some of these answers were deleted with their member. Choose again.")
+            raise Refused("Some of these answers no longer exist: their member was deleted. Choose again.")
         decided = [version for version in versions if _decide_one(state, version, reason, reviewer)]
         _log(
             f"BENCHMARK_{'PUBLISHED' if state == State.RECEIVED else 'REJECTED'}",

@@ -198,7 +198,7 @@ def test_what_the_gateway_stored_can_be_sent_again(
 def test_a_member_withdraws(mias_browser: Client, mia: Member) -> None:
     submit(mia)
     asked = mias_browser.get("/benchmarks/compensation/withdraw/")
-    assert "Your points stay." in asked.content.decode()
+    assert "You keep your points." in asked.content.decode()
     assert BenchmarkSubmission.objects.exists()
     done = mias_browser.post("/benchmarks/compensation/withdraw/", follow=True)
     assert "Your answers about pay were withdrawn." in done.content.decode()
