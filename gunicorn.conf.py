@@ -1,4 +1,4 @@
-"""The production server: `gunicorn`, started in this folder, finds this file by itself. README lists the variables.
+"""The production server. `gunicorn`, started in this folder, finds this file. docs/settings.md lists the variables.
 
 GUNICORN_CMD_ARGS, gunicorn's own variable, overrides any of it.
 """

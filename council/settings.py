@@ -1,4 +1,4 @@
-"""Settings, read from the environment. README lists the variables."""
+"""Settings, read from the environment. docs/settings.md lists the variables."""
 
 import os
 from pathlib import Path

@@ -195,12 +195,14 @@ def items(resources: Sequence[Resource], *, member: Member, words: str = "") -> 
     found = []
     for resource in resources:
         downloaded_at = moments.get(resource.pk)
-        title, description = marked.get(
-            resource.pk, (resource.title, Truncator(resource.description).chars(EXCERPT_CHARACTERS))
-        )
+        title, description = marked.get(resource.pk) or _shortened(resource)
         state = _state(resource, downloaded_at=downloaded_at, version_at=versions.get(resource.pk))
         found.append(Item(resource, state, tags.get(resource.pk, []), title, description, downloaded_at))
     return found
+
+
+def _shortened(resource: Resource) -> tuple[str, str]:
+    return resource.title, Truncator(resource.description).chars(EXCERPT_CHARACTERS)
 
 
 def _state(resource: Resource, *, downloaded_at: datetime | None, version_at: datetime | None) -> State:

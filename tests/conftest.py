@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.http import HttpResponse
 from django.test import Client
 
@@ -13,6 +14,21 @@ from council.models import Member, SubscriptionStatus
 from tests.factories import AccountFactory, MemberFactory, TeamFactory
 
 pytest_plugins = ["tests.browser", "tests.community", "tests.resources.curating", "tests.resources.storages"]
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    request: pytest.FixtureRequest,
+    django_db_modify_db_settings_parallel_suffix: None,
+    django_db_keepdb: bool,
+    django_db_createdb: bool,
+) -> None:
+    """Have Django's test database copied from the migrated one, instead of migrated by each worker.
+
+    Here, as the fixture of pytest-django's plugin would be taken before one of ours.
+    """
+    if not django_db_keepdb or django_db_createdb:
+        connection.settings_dict["TEST"]["TEMPLATE"] = request.getfixturevalue("migrated_template")
 
 
 @pytest.fixture

@@ -228,16 +228,22 @@ def scratch(database: Database) -> Iterator[BaseDatabaseWrapper]:
 
 
 class Templates:
-    """Databases that others are copied from. The worker that asks first makes one, the last to end drops them."""
+    """Databases that others are copied from. The worker that asks first makes one, the last to end drops them.
+
+    `KEEP_TEMPLATES` names a state of the migrations, whose templates are kept for the next run that names the same.
+    """
 
     def __init__(self, run: str) -> None:
-        self.run = run
+        self.kept = os.environ.get("KEEP_TEMPLATES")
+        self.run = self.kept or run
 
     @contextmanager
     def in_use(self) -> Iterator[Self]:
         with psycopg.connect(url("postgres"), autocommit=True) as session:
             session.execute("SELECT pg_advisory_lock_shared(%s)", [USERS_OF_TEMPLATES])
             yield self
+            if self.kept:
+                return
             with _only_one(session):
                 session.execute("SELECT pg_advisory_unlock_shared(%s)", [USERS_OF_TEMPLATES])
                 if session.execute("SELECT pg_try_advisory_lock(%s)", [USERS_OF_TEMPLATES]).fetchone() == (
@@ -301,18 +307,6 @@ def fill_to(*target: str, sql: str = "") -> Callable[[Database], None]:
 def migrated_template(templates: Templates) -> str:
     """A database with all migrations applied."""
     return templates.get("migrated", fill_to())
-
-
-@pytest.fixture(scope="session")
-def django_db_modify_db_settings(
-    request: pytest.FixtureRequest,
-    django_db_modify_db_settings_parallel_suffix: None,
-    django_db_keepdb: bool,
-    django_db_createdb: bool,
-) -> None:
-    """Have Django's test database copied from the migrated one, instead of migrated by each worker."""
-    if not django_db_keepdb or django_db_createdb:
-        default_connection.settings_dict["TEST"]["TEMPLATE"] = request.getfixturevalue("migrated_template")
 
 
 @pytest.fixture

@@ -1,31 +1,22 @@
 """Adjustments: counted once, for all the members or for none, and written down."""
 
-import threading
 import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
+from django.db import connection, transaction
 
 from council.accounts.models import Account
 from council.models import Admin, AuditLog, Member
 from gamification import ledger
-from gamification.models import PointTransaction
+from gamification.models import Action, PointTransaction
 from tests.databases import Database
 from tests.factories import MemberFactory, PointTransactionFactory
 
 REASON = "Helped at the meetup"
 KEY = uuid.UUID("6f0d1d0e-5a0b-4b55-9f0f-6d1f3c0a7e11")
-ADJUST = f"""
-import uuid
-from council.accounts.models import Account
-from council.models import Member
-from gamification import ledger
-try:
-    ledger.adjust(members=Member.objects.all(), points=50, reason={REASON!r},
-                  performed_by=Account.objects.get(), form_key=uuid.UUID({str(KEY)!r}))
-    print("counted")
-except ledger.AlreadyAdjusted as error:
-    print(error)
-"""
 
 
 def test_an_adjustment_is_written_down_for_every_member(mia: Member, carl: Member, sam: Account) -> None:
@@ -127,30 +118,118 @@ def test_a_member_who_is_gone_stops_it(mia: Member, sam: Account) -> None:
     assert not PointTransaction.objects.exists()
 
 
-def test_a_double_click_counts_once(migrated: Database) -> None:
-    """Two processes send one form at the same moment: both wait for a member whom a third session holds."""
+@pytest.fixture
+def in_use(migrated: Database) -> Iterator[Database]:
+    """A database in which this process commits as well, with the members m1 to m3, an entry of each, and sam."""
     migrated.execute(
         """
         INSERT INTO "Member" (id, "updatedAt") SELECT 'm' || n, now() FROM generate_series(1, 3) AS n;
+        INSERT INTO "PointTransaction" (id, "memberId", action, points)
+        SELECT 'e' || n, 'm' || n, 'x', 5 FROM generate_series(1, 3) AS n;
         INSERT INTO council_account (username, password, is_superuser, is_staff, is_active, created_at)
         VALUES ('sam', '', true, true, true, now())
         """
     )
-    answers: list[str] = []
-    clicks = [
-        threading.Thread(
-            target=lambda: answers.append(migrated.manage("shell", "-v", "0", "-c", ADJUST).stdout.strip())
-        )
-        for _ in range(2)
-    ]
-    with migrated.connect() as holder:
+    with migrated.as_default_connection():
+        yield migrated
+
+
+def adjust_all() -> None:
+    ledger.adjust(
+        members=[*Member.objects.all()],
+        points=5,
+        reason=REASON,
+        performed_by=Account.objects.get(),
+        form_key=KEY,
+    )
+
+
+def reverse_e1() -> None:
+    ledger.reverse(entry_id="e1", reason=REASON, performed_by=Account.objects.get())
+
+
+@pytest.mark.parametrize("act", [adjust_all, reverse_e1])
+def test_the_gateway_inserts_what_belongs_to_a_member_whose_points_are_being_changed(
+    in_use: Database, act: Callable[[], None]
+) -> None:
+    """FOR KEY SHARE is what its foreign keys ask for."""
+    with in_use.connect() as gateway, transaction.atomic():
+        act()
+        gateway.execute("""SELECT FROM "Member" WHERE id = 'm1' FOR KEY SHARE NOWAIT""")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            gateway.execute("""SELECT FROM "Member" WHERE id = 'm1' FOR NO KEY UPDATE NOWAIT""")
+
+
+def in_a_thread(act: Callable[[], object]) -> None:
+    try:
+        act()
+    finally:
+        connection.close()
+
+
+def test_a_double_click_counts_once(in_use: Database) -> None:
+    """One form is sent twice at the same moment: both wait for a member whom a third session holds."""
+    with in_use.connect() as holder, ThreadPoolExecutor(2) as pool:
         with holder.transaction():
             holder.execute("""SELECT FROM "Member" WHERE id = 'm1' FOR UPDATE""")
-            for click in clicks:
-                click.start()
-            migrated.wait_for_waiting(2)
-        for click in clicks:
-            click.join()
-    assert sorted(answers) == ["Already recorded: this form was sent before.", "counted"]
-    assert migrated.fetch('SELECT DISTINCT "totalPoints" FROM "Member"') == [(50,)]
-    assert migrated.fetch('SELECT count(*) FROM "AuditLog"') == [(3,)]
+            clicks = [pool.submit(in_a_thread, adjust_all) for _ in range(2)]
+            in_use.wait_for_waiting(2)
+        refused = [str(error) for click in clicks if (error := click.exception(timeout=30))]
+    assert refused == ["Already recorded: this form was sent before."]
+    assert in_use.fetch('SELECT DISTINCT "totalPoints" FROM "Member"') == [(10,)]
+    assert in_use.fetch('SELECT count(*) FROM "AuditLog"') == [(3,)]
+
+
+def test_an_adjustment_locks_its_members_in_the_order_of_their_ids(in_use: Database) -> None:
+    """As bulk writers do: who waits for the first has none of those behind it."""
+    free = """SELECT id FROM "Member" WHERE id > 'm1' ORDER BY id FOR NO KEY UPDATE NOWAIT"""
+    with in_use.connect() as writer, ThreadPoolExecutor(1) as pool:
+        with writer.transaction():
+            writer.execute("""SELECT FROM "Member" WHERE id = 'm1' FOR NO KEY UPDATE""")
+            adjusting = pool.submit(in_a_thread, adjust_all)
+            in_use.wait_for_waiting(1)
+            assert writer.execute(free.encode()).fetchall() == [("m2",), ("m3",)]
+        adjusting.result(timeout=30)
+    assert in_use.fetch('SELECT DISTINCT "totalPoints" FROM "Member"') == [(10,)]
+
+
+def test_a_second_reversal_waits_for_the_first_and_finds_it(in_use: Database) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            reverse_e1()
+            second = pool.submit(in_a_thread, reverse_e1)
+            in_use.wait_for_waiting(1)
+        with pytest.raises(ledger.AlreadyReversed, match="Already reversed"):
+            second.result(timeout=30)
+
+
+def test_a_reversal_finds_what_another_has_reversed_meanwhile(in_use: Database) -> None:
+    """The first has committed by the time that the second has the lock: no key that is taken may be what stops it."""
+    with in_use.connect() as first, ThreadPoolExecutor(1) as pool:
+        with first.transaction():
+            first.execute("""SELECT FROM "Member" WHERE id = 'm1' FOR NO KEY UPDATE""")
+            second = pool.submit(in_a_thread, reverse_e1)
+            in_use.wait_for_waiting(1)
+            first.execute(
+                """INSERT INTO "PointTransaction" (id, "memberId", action, points, "reversesId")
+                   VALUES ('r', 'm1', 'x', -5, 'e1')"""
+            )
+        with pytest.raises(ledger.AlreadyReversed, match="Already reversed"):
+            second.result(timeout=30)
+
+
+def test_awards_ask_for_their_keys_in_order(in_use: Database) -> None:
+    """So that two statements with the same keys wait for each other, and never both ways."""
+    awards = [ledger.Award(f"m{n}", Action.RESOURCE_DOWNLOAD, "r") for n in (3, 2, 1)]
+    taken = """INSERT INTO "PointTransaction" (id, "memberId", action, points, "idempotencyKey")
+               VALUES (%s, %s, 'x', 1, %s)"""
+    with in_use.connect() as writer, ThreadPoolExecutor(1) as pool:
+        with writer.transaction(force_rollback=True):
+            writer.execute(taken, ["w1", "m1", awards[2].key])
+            awarding = pool.submit(in_a_thread, lambda: ledger.award_many(awards))
+            in_use.wait_for_waiting(1)
+            for number in (2, 3):  # it waits for the first of the keys, and has none of the others
+                writer.execute("SET LOCAL lock_timeout = '1s'")
+                writer.execute(taken, [f"w{number}", f"m{number}", awards[3 - number].key])
+        awarding.result(timeout=30)
+    assert in_use.fetch('SELECT DISTINCT "totalPoints" FROM "Member"') == [(10,)]

@@ -1,9 +1,11 @@
 """Reconciliation: what a superuser has bent is found, said, and put right."""
 
 import importlib
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from io import StringIO
 
+import psycopg
 import pytest
 from django.core.management import call_command
 from django.db import connection
@@ -168,8 +170,93 @@ def test_the_command_says_what_differs_with_the_exit_status_1_and_repairs_when_t
     assert output.getvalue() == "Every member's figures match the ledger.\n"
 
 
-def test_a_row_that_is_under_way_is_no_difference_before_or_after(migrated: Database) -> None:
-    """It holds its member: a repair of that member waits, and then sees it."""
+def test_no_row_comes_between_what_a_repair_reads_and_what_it_writes(
+    migrated: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gateway tries after each comparison. Once it succeeds, before the lock, and then it waits."""
+    row = """INSERT INTO "PointTransaction" (id, "memberId", action, points) VALUES (%s, 'm1', 'x', 3)"""
+    compare = reconciliation.compare
+    tries: list[str] = []
+
+    def compare_and_be_interrupted(ids: list[str]) -> list[reconciliation.Difference]:
+        found = compare(ids)
+        with migrated.connect(options="-c lock_timeout=100ms") as gateway:
+            try:
+                gateway.execute(row, [f"r{len(tries)}"])
+                tries.append("came in")
+            except psycopg.errors.LockNotAvailable:
+                tries.append("waits")
+            gateway.execute("""SELECT FROM "Member" WHERE id = 'm1' FOR KEY SHARE NOWAIT""")
+        return found
+
+    migrated.execute("""INSERT INTO "Member" (id, "totalPoints", "updatedAt") VALUES ('m1', 5, now())""")
+    monkeypatch.setattr(reconciliation, "compare", compare_and_be_interrupted)
+    with migrated.as_default_connection():
+        [difference] = reconciliation.repair()
+    assert tries == ["came in", "waits"]
+    assert str(difference).startswith("m1: total_points 8 → 3")
+    assert migrated.fetch("""SELECT "totalPoints" FROM "Member" """) == [(3,)]
+
+
+def test_a_repair_locks_its_members_in_the_order_of_their_ids(migrated: Database) -> None:
+    """As bulk writers do: who waits for the first has none of those behind it."""
+    migrated.execute(
+        """INSERT INTO "Member" (id, "totalPoints", "updatedAt")
+           SELECT 'm' || n, 5, now() FROM generate_series(1, 3) AS n"""
+    )
+
+    def repair() -> list[object]:
+        try:
+            return list(reconciliation.repair())
+        finally:
+            connection.close()
+
+    free = """SELECT id FROM "Member" WHERE id > 'm1' ORDER BY id FOR NO KEY UPDATE NOWAIT"""
+    with migrated.as_default_connection(), migrated.connect() as writer, ThreadPoolExecutor(1) as pool:
+        with writer.transaction():
+            writer.execute("""SELECT FROM "Member" WHERE id = 'm1' FOR NO KEY UPDATE""")
+            repairing = pool.submit(repair)
+            migrated.wait_for_waiting(1)
+            assert writer.execute(free.encode()).fetchall() == [("m2",), ("m3",)]
+        assert len(repairing.result(timeout=30)) == 3
+
+
+def test_a_row_that_comes_while_others_are_marked_is_counted(migrated: Database) -> None:
+    """The members are locked first, and counted in a statement after it: which sees what was waited for."""
+    migrated.execute(
+        """INSERT INTO "Member" (id, "totalPoints", "updatedAt") VALUES ('m1', 4, now()), ('m2', 4, now());
+           SET session_replication_role = replica;
+           INSERT INTO "PointTransaction" (id, "memberId", action, points, "createdAt")
+           VALUES ('late2', 'm2', 'x', 4, '2999-01-01'), ('late1', 'm1', 'x', 4, '2999-01-01')"""
+    )
+    mark = """UPDATE "PointTransaction" SET "isMisdated" = true WHERE id IN ('late1', 'late2')"""
+    free = """SELECT id FROM "Member" WHERE id = 'm2' FOR NO KEY UPDATE NOWAIT"""
+    with migrated.connect() as gateway, ThreadPoolExecutor(1) as pool:
+        with gateway.transaction():
+            gateway.execute(
+                """INSERT INTO "PointTransaction" (id, "memberId", action, points) VALUES ('a', 'm1', 'x', 3)"""
+            )
+            marking = pool.submit(migrated.execute, mark)
+            migrated.wait_for_waiting(1)
+            assert gateway.execute(free).fetchall() == [("m2",)]  # in the order of their ids
+        marking.result(timeout=30)
+    assert migrated.fetch("""SELECT id, "totalPoints" FROM "Member" ORDER BY id""") == [("m1", 7), ("m2", 4)]
+
+
+def test_a_repair_and_its_log_are_one(bent: Member, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(changes: list[object]) -> None:
+        if changes:
+            raise RuntimeError("no log")
+
+    monkeypatch.setattr(reconciliation, "_log", fail)
+    with pytest.raises(RuntimeError, match="no log"):
+        list(reconciliation.repair())
+    bent.refresh_from_db()
+    assert bent.total_points == 99
+
+
+def test_a_repair_does_not_wait_for_a_member_whose_row_is_under_way(migrated: Database) -> None:
+    """It differs from nothing: before the row is committed, and after."""
     migrated.execute(
         """INSERT INTO "Member" (id, "totalPoints", "updatedAt") VALUES ('m1', 0, now()), ('m2', 5, now())"""
     )

@@ -87,3 +87,14 @@ def test_the_least_of_all_numbers_has_no_opposite(mia: Member, sam: Account) -> 
     entry = PointTransactionFactory.create(member=mia, points=-(2**31))
     with pytest.raises(ledger.Refused, match="would leave the range"), transaction.atomic():
         ledger.reverse(entry_id=entry.pk, reason=REASON, performed_by=sam)
+
+
+def test_a_reversal_and_its_log_are_one(mia: Member, sam: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no log")
+
+    entry = PointTransactionFactory.create(member=mia, points=30)
+    monkeypatch.setattr(ledger, "_log", fail)
+    with pytest.raises(RuntimeError, match="no log"):
+        ledger.reverse(entry_id=entry.pk, reason=REASON, performed_by=sam)
+    assert not entry.reversals.exists()

@@ -476,6 +476,22 @@ def test_concurrent_bulk_writers_neither_deadlock_nor_lose_a_point(ledger: Datab
     assert ledger.fetch('SELECT count(*) FROM "PointTransaction"') == [(writers * 25 * 50,)]
 
 
+def test_members_are_locked_in_the_order_of_their_ids(ledger: Database) -> None:
+    """As an adjustment locks them: who waits for the first has none of those behind it."""
+    free = """SELECT id FROM "Member" WHERE id IN ('m2', 'm3') ORDER BY id FOR NO KEY UPDATE NOWAIT"""
+    with ledger.connect() as holder, ledger.connect() as writer, ThreadPoolExecutor(1) as pool:
+        with holder.transaction():
+            holder.execute("""SELECT FROM "Member" WHERE id = 'm1' FOR NO KEY UPDATE""")
+            writing = pool.submit(
+                writer.execute,
+                """INSERT INTO "PointTransaction" (id, "memberId", action, points)
+                   SELECT member, member, 'x', 1 FROM unnest('{m3,m2,m1}'::text[]) AS member""",
+            )
+            ledger.wait_for_waiting(1)
+            assert holder.execute(free).fetchall() == [("m2",), ("m3",)]
+        writing.result(timeout=30)
+
+
 def test_the_row_level_trigger_deadlocks_where_ours_does_not(ledger: Database) -> None:
     """What the trigger is for: two statements that write to the same members in opposite order.
 

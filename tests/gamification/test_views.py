@@ -131,7 +131,7 @@ def test_the_overview_shows_figures_the_latest_entries_and_what_earns_points(
     response = mias_browser.get(OVERVIEW)
     assert "All time 1,530 points Rank 1 This month 30 points Rank 2 Streak 1 day" in words(response)
     assert len([row for row in rows(response) if "Download a resource" in row[0] and row[1] == "+5"]) == 5 + 1
-    assert ["Share your benchmarks Once for each category, when your figures are published.", "+50"] in rows(
+    assert ["Share your benchmarks Once for each category, when you first send your answers.", "+50"] in rows(
         response
     )
 

@@ -98,10 +98,7 @@ class Project:
 
 @pytest.fixture
 def project(database: Database, tmp_path: Path) -> Project:
-    """A project whose first migration is written by Django's own command."""
-    project = Project(tmp_path / "project", database)
-    project.run("makemigrations", "shop")
-    return project
+    return Project(tmp_path / "project", database)
 
 
 def assert_has_key_and_index(database: Database) -> None:
@@ -110,6 +107,7 @@ def assert_has_key_and_index(database: Database) -> None:
 
 
 def test_the_operations_work_with_django_s_own_migrate(project: Project, database: Database) -> None:
+    project.run("makemigrations", "shop")
     project.models.write_text(MODELS + KEY_AND_INDEX)
     (project.folder / "shop/migrations/0002_by_hand.py").write_text(BY_HAND)
 
@@ -121,6 +119,7 @@ def test_the_operations_work_with_django_s_own_migrate(project: Project, databas
 
 def test_the_commands_write_plan_and_run_migrations(project: Project, database: Database) -> None:
     project.follow(1)
+    project.run("makemigrations", "shop")
     project.run("migrate")
     project.models.write_text(MODELS + KEY_AND_INDEX)
 

@@ -186,6 +186,30 @@ def test_a_row_that_waits_to_be_counted_is_not_counted_twice_by_a_new_count(libr
         assert count(counting) == 1
 
 
+INSERTED = """
+INSERT INTO "ResourceDownload" (id, "memberId", "resourceId") SELECT r, 'm1', r FROM unnest('{r3,r2,r1}'::text[]) AS r
+"""
+ACTS = {
+    "counted": ("", INSERTED),
+    "no longer counted": (INSERTED, 'DELETE FROM "ResourceDownload"'),
+}
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_resources_are_locked_in_the_order_of_their_ids(act: str, library: Database) -> None:
+    """Who waits for the first has none of those behind it."""
+    before, change = ACTS[act]
+    library.execute(before)
+    free = """SELECT id FROM "Resource" WHERE id IN ('r2', 'r3') ORDER BY id FOR NO KEY UPDATE NOWAIT"""
+    with library.connect() as holder, ThreadPoolExecutor(1) as pool:
+        with holder.transaction():
+            holder.execute("""SELECT FROM "Resource" WHERE id = 'r1' FOR NO KEY UPDATE""")
+            changing = pool.submit(library.execute, change)
+            library.wait_for_waiting(1)
+            assert holder.execute(free).fetchall() == [("r2",), ("r3",)]
+        changing.result(timeout=30)
+
+
 @pytest.mark.parametrize(
     ("members", "resources", "counts_itself"),
     [

@@ -23,7 +23,7 @@ class Command(BaseCommand):
             self.stdout.write(f"  {self.due(state)}")
         for job in jobs.JOBS.values():
             if not job.is_on():
-                self.stdout.write(f"{job.name} is off: its settings are not set (README, Settings).")
+                self.stdout.write(f"{job.name} is off: its settings are not set (docs/settings.md).")
 
     def last_run(self, state: jobs.State) -> str:
         last = state.last

@@ -44,7 +44,7 @@ class Command(BaseCommand):
         if job is None:
             raise CommandError(f"There is no job {name!r}. There are {', '.join(jobs.JOBS)}.")
         if not job.is_on():
-            raise CommandError(f"The job {name} is off: its settings are not set (README, Settings).")
+            raise CommandError(f"The job {name} is off: its settings are not set (docs/settings.md).")
         return job
 
     def tell(self, run: JobRun) -> None:

@@ -5,6 +5,7 @@ same without downtime, sorted into steps, a migration each; or a refusal in word
 """
 
 from collections import defaultdict
+from graphlib import TopologicalSorter
 from typing import Any
 
 import pgtrigger.migrations
@@ -20,12 +21,13 @@ from django.db.migrations.questioner import MigrationQuestioner
 from django.db.migrations.state import ModelState, ProjectState
 
 from council.zero_downtime import operations
-from council.zero_downtime.derivation import declared
+from council.zero_downtime.derivation import declared, safety
 from council.zero_downtime.derivation.changes import Changes
 from council.zero_downtime.derivation.history import Forgotten, History
 from council.zero_downtime.derivation.safety import Refusal
 from council.zero_downtime.derivation.steps import Stage, Step
 from council.zero_downtime.derivation.translation import Placed, Translation
+from council.zero_downtime.planning import offline, rules
 
 
 class Refused(CommandError):
@@ -91,7 +93,32 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
         found = super().changes(graph, trim_to_apps, convert_apps, migration_name)
         if trim_to_apps:
             self.refusals = [one for one in self.refusals if one.app_label in found]
+        self._judge(found)
         return found
+
+    def _judge(self, found: dict[str, list[Migration]]) -> None:
+        """Refuse what lint would find in what was written, each operation once.
+
+        A check on rows that are there is written: whether they obey it, the migration that it becomes has to say. Of
+        a table that the same run makes nobody waits.
+        """
+        new = {(one.app_label, one.name): one for steps in found.values() for one in steps}
+        needs = {key: {need for need in one.dependencies if need in new} for key, one in new.items()}
+        in_order = [new[key] for key in TopologicalSorter(needs).static_order()]
+        operation: Any
+        for operation, step in offline.steps(in_order, self.from_state):
+            risks = [risk for risk in step.warnings if risk.rule != rules.UNCHECKED_ROWS.rule]
+            is_in_use = not step.locks or any(held.is_in_use for held in step.locks)
+            if risks and is_in_use and operation not in self.refused:
+                app_label = step.migration.partition(".")[0]
+                model = self.to_state.apps.all_models[app_label].get(
+                    getattr(operation, "model_name_lower", "")
+                )
+                field = (
+                    model._meta.get_field(operation.name) if model and hasattr(operation, "field") else None
+                )
+                fault = f"{step.operation}: {risks[0].fault}"
+                self.refusals.append(Refusal(app_label, fault, safety.recipe(risks[0], operation, field)))
 
     def arrange_for_graph(
         self, changes: dict[str, list[Migration]], graph: MigrationGraph, migration_name: str | None = None
@@ -197,6 +224,7 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
                 for one in translation.places(app_label, operation):
                     more = self._parents(app_label) if one.stage is Stage.TRIGGERS else []
                     placed[app_label].append(one._replace(dependencies=[*one.dependencies, *more]))
+        self.refused = translation.refused
         self.refusals = [*translation.refusals, *declared.refused_enums(self.history)]
         self._place_enums(placed, changes)
         for app_label, function in declared.functions(self.history, drops=self.drops):

@@ -1,13 +1,14 @@
-"""What may be done to a table that is in use, and what instead of the rest: a fault and its cure, in words."""
+"""Recipes for what cannot be done to a table in use: what the rules find in the steps, and what breaks other code."""
 
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from django.db import DEFAULT_DB_ALIAS, connections, models
+from django.db.migrations.operations.models import AlterTogetherOptionOperation
 
-from council.postgres import statements, volatility
-from council.zero_downtime.planning import type_changes
+from council.zero_downtime.planning import rules
+from council.zero_downtime.planning.rules import Risk
 
 KEY_BY_HAND = (
     "Write on_delete=models.DO_NOTHING, db_constraint=False, db_index=False on the field, and put "
@@ -18,6 +19,19 @@ INDEX_BY_HAND = 'Put Index(name="{table}_{column}_idx", fields=["{field}"]) into
 UNIQUE_BY_HAND = (
     'Put UniqueIndex(name="{table}_{column}_key", fields=["{field}"]) into Meta.constraints instead.'
 )
+CHECK_BY_HAND = (
+    "Take a field without a check of its own, such as IntegerField, and put a CheckConstraint for {field} into "
+    "Meta.constraints."
+)
+BY_TRIGGER = "Add a plain column, keep it by a trigger, and fill it with UpdateInBatches."
+DEFAULT_AFTERWARDS = (
+    "Add it with null=True and without a db_default; then the db_default, which is for new rows only; then fill the "
+    "others with UpdateInBatches."
+)
+UNIQUE_INDEX = (
+    "Write it as a council.postgres.indexes.UniqueIndex in Meta.constraints, which is built concurrently."
+)
+NO_CONSTRAINT = "Write it as a CheckConstraint or a UniqueIndex, or have a trigger refuse such rows."
 NEW_COLUMN = (
     "Add a new field beside it, nullable or with a db_default; write both, in the code or by a trigger; fill it with "
     "UpdateInBatches; read the new one; then take the old one out of the model."
@@ -39,35 +53,20 @@ class Words(NamedTuple):
 
 def added_field(field: Any) -> Iterator[Words]:
     """Say what speaks against adding a column to a table that is in use. `field` belongs to its model."""
-    where, names = _names(field)
+    where, _ = _names(field)
     if field.primary_key:
         yield Words(f"{where} would be a new primary key of a table with rows.", NEW_COLUMN)
-    elif field.generated:
-        yield Words(
-            f"{where} is generated: PostgreSQL would compute it for every row, while nobody can read the table.",
-            "Add a plain column, keep it by a trigger, and fill it with UpdateInBatches.",
-        )
-    elif not field.null and not field.has_db_default():
+    elif not field.null and not field.has_db_default() and not field.generated:
         default = " Its default is Python's own, which other applications do not know." * field.has_default()
         yield Words(
             f"{where} is NOT NULL and has no default in the database: an INSERT by the code before it fails.{default}",
             "Give it a db_default, or null=True. For a value of its own in each row: null=True now, fill it with "
             "UpdateInBatches, then null=False, for which makemigrations writes the three steps.",
         )
-    elif field.has_db_default() and (function := volatile_function(field)):
-        yield Words(
-            f"The db_default of {where} calls {function}(), perhaps for each row: the table would be written anew, "
-            f"while nobody can read it.",
-            "Add it with null=True and without a db_default; then the db_default, which is for new rows only; then "
-            "fill the others with UpdateInBatches.",
-        )
-    yield from new_key(field)
-    if not field.primary_key:
-        yield from _new_index(field, where, names)
 
 
 def new_key(field: Any) -> Iterator[Words]:
-    """Say what speaks against a foreign key that Django makes."""
+    """Say what speaks against a foreign key that Django makes in a new table."""
     if field.many_to_one or field.one_to_one:
         where, names = _names(field)
         if field.remote_field and field.db_constraint:
@@ -78,21 +77,9 @@ def new_key(field: Any) -> Iterator[Words]:
             )
 
 
-def _new_index(field: Any, where: str, names: dict[str, str]) -> Iterator[Words]:
-    if field.unique:
-        yield Words(
-            f"{where} is unique: its index would be built while nobody can write.",
-            UNIQUE_BY_HAND.format(**names),
-        )
-    elif field.db_index:
-        yield Words(
-            f"{where} has db_index: it would be built while nobody can write.", INDEX_BY_HAND.format(**names)
-        )
-
-
 def altered_field(old: Any, new: Any) -> Iterator[Words]:
     """Say what speaks against altering a column of a table that is in use. NOT NULL is not looked at."""
-    where, names = _names(old)
+    where, _ = _names(old)
     if old.many_to_many or new.many_to_many:
         yield Words(f"{where} is many-to-many, and its table would become another.", NEW_COLUMN)
         return
@@ -109,48 +96,17 @@ def altered_field(old: Any, new: Any) -> Iterator[Words]:
         )
     elif old.generated or new.generated:
         yield Words(f"{where} is generated, which cannot be altered in place.", NEW_COLUMN)
-    elif old_type != new_type and (_is_spoken_of(old) or not _is_free(str(old_type), str(new_type))):
-        yield Words(
-            f"{where} is {old_type} and would become {new_type}: PostgreSQL writes or reads every row for that, while "
-            f"nobody can read the table.",
-            NEW_COLUMN,
-        )
-    elif _collation(old) != _collation(new):
-        yield Words(
-            f"{where} has the collation {_collation(old)} and would get {_collation(new)}: its indexes would be built "
-            f"anew, while nobody can write.",
-            NEW_COLUMN,
-        )
     if old.has_db_default() and not new.has_db_default() and not new.null:
         yield Words(
             f"{where} is NOT NULL and would lose its default: an INSERT by the code before it fails.",
             "Keep the db_default, or say null=True.",
         )
-    if not old.primary_key:
-        yield from _altered_index_or_key(old, new, where, names)
-
-
-def _altered_index_or_key(old: Any, new: Any, where: str, names: dict[str, str]) -> Iterator[Words]:
-    if (new.unique and not old.unique) or (new.db_index and not (old.db_index or old.unique)):
-        yield from _new_index(new, where, names)
-    if new.remote_field and not (old.remote_field and old.db_constraint):
-        yield from new_key(new)
-    if old.remote_field and new.remote_field and _target(old) != _target(new):
+    if not old.primary_key and old.remote_field and new.remote_field and _target(old) != _target(new):
         yield Words(
             f"{where} points at {_target(old)} and would point at {_target(new)}: its rows and its key are the old "
             f"one's.",
             NEW_COLUMN,
         )
-
-
-def _is_spoken_of(field: Any) -> bool:
-    """Tell whether checks or conditions of indexes name a field: those are made anew with any new type."""
-    conditions = [
-        condition
-        for one in (*field.model._meta.constraints, *field.model._meta.indexes)
-        for condition in (getattr(one, "condition", None), *getattr(one, "expressions", ()))
-    ]
-    return any(mentions(condition, field.name) for condition in conditions)
 
 
 def mentions(thing: Any, name: str) -> bool:
@@ -160,10 +116,6 @@ def mentions(thing: Any, name: str) -> bool:
     return bool(re.search(rf"\b{re.escape(name)}(__|\b)", repr(thing)))
 
 
-def _is_free(before: str, after: str) -> bool:
-    return type_changes.keeps_rows(before, after) and type_changes.keeps_indexes(before, after)
-
-
 def renamed(fault: str, *, what: str) -> Words:
     return Words(
         f"{fault} in the database, where code that runs knows it by its old name.",
@@ -171,14 +123,24 @@ def renamed(fault: str, *, what: str) -> Words:
     )
 
 
-def volatile_function(field: Any) -> str | None:
-    """Name a function that a column's default calls and PostgreSQL may have to call for each row."""
-    if isinstance(field._db_default_expression, models.Value):
-        return None
-    written, _ = _schema_editor().db_default_sql(field)
-    [read] = statements.read(f"SELECT {written.replace('%s', 'NULL')}")
-    called = [statements.name(call.funcname) for call in statements.nodes(read.node, "FuncCall")]
-    return next((name for name in called if volatility.is_volatile(name, volatility.own())), None)
+def recipe(risk: Risk, operation: Any, field: Any) -> str:
+    """Say what to write instead of an operation that a rule speaks of. `field` is None where it is about no field."""
+    constraint = getattr(operation, "constraint", None)
+    if isinstance(constraint, models.UniqueConstraint) or isinstance(operation, AlterTogetherOptionOperation):
+        return UNIQUE_INDEX
+    if constraint:
+        return NO_CONSTRAINT
+    cures = {
+        "validated-key": KEY_BY_HAND,
+        "volatile-default": DEFAULT_AFTERWARDS,
+        "rewrite": BY_TRIGGER if getattr(field, "generated", False) else NEW_COLUMN,
+        "plain-index": UNIQUE_BY_HAND if getattr(field, "unique", False) else INDEX_BY_HAND,
+        "scan-under-lock": CHECK_BY_HAND,
+    }
+    if field is None or risk.rule not in cures:
+        return risk.cure
+    is_of_type = risk.cure in {rules.INDEX_BUILT_ANEW.cure, rules.CHECKED_ANEW.cure}
+    return NEW_COLUMN if is_of_type else cures[risk.rule].format(**_names(field)[1])
 
 
 def is_in_database(old: Any, new: Any) -> bool:
@@ -198,11 +160,6 @@ def column_of(field: Any, name: str) -> str | None:
 
 def _schema_editor() -> Any:
     return connections[DEFAULT_DB_ALIAS].schema_editor(collect_sql=True)  # not entered, it runs nothing
-
-
-def _collation(field: Any) -> str | None:
-    collation: str | None = field.db_parameters(connections[DEFAULT_DB_ALIAS]).get("collation")
-    return collation
 
 
 def _target(field: Any) -> str:

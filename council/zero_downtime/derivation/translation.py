@@ -52,11 +52,15 @@ class Translation:
         self.forgets = forgets
         self.forgotten = forgotten
         self.refusals: list[Refusal] = []
+        self.refused: set[Operation] = set()
 
     def places(self, app_label: str, operation: Any) -> Iterator[Placed]:
-        dependencies = operation._auto_deps
-        for stage, translated in self._translate(app_label, operation):
-            yield Placed(stage, translated, dependencies)
+        before = len(self.refusals)
+        parts = list(self._translate(app_label, operation))
+        if len(self.refusals) > before:
+            self.refused |= {translated for _, translated in parts}
+        for stage, translated in parts:
+            yield Placed(stage, translated, operation._auto_deps)
 
     def _translate(self, app_label: str, operation: Any) -> Iterator[Part]:
         translate = {
@@ -81,15 +85,9 @@ class Translation:
             yield Stage.STATE, operation
         elif isinstance(operation, migrations.RenameIndex | migrations.AlterModelTableComment):
             yield Stage.ALTERATIONS, operation
-        elif self.changes.is_created(app_label, operation.name):
-            yield Stage.TABLES, operation
         else:
-            self._refuse(
-                app_label,
-                f'"{operation.describe()}" has no way that is known to be safe for a table in use.',
-                "Take another way; constraints and indexes belong into Meta.constraints and Meta.indexes.",
-            )
-            yield Stage.ALTERATIONS, operation
+            is_new = self.changes.is_created(app_label, operation.name)
+            yield (Stage.TABLES if is_new else Stage.ALTERATIONS), operation
 
     def _refuse(self, app_label: str, fault: str, cure: str) -> None:
         refusal = Refusal(app_label, fault, cure)
@@ -266,14 +264,6 @@ class Translation:
             yield Stage.INDEXES, index_operations.AddUniqueIndexConcurrently(model_name, constraint)
         else:
             yield Stage.CHECKS, operation
-            self._refuse(
-                app_label,
-                f"{constraint.name} is a {type(constraint).__name__}: it would be built while nobody can read or write "
-                f"{self.changes.model_before(app_label, model_name).name}.",
-                "Write it as a council.postgres.indexes.UniqueIndex, which is built concurrently."
-                if isinstance(constraint, models.UniqueConstraint)
-                else "Write it as a CheckConstraint or a UniqueIndex, or have a trigger refuse such rows.",
-            )
 
     def _removed_constraint(self, app_label: str, operation: Any) -> Iterator[Part]:
         constraint = self.changes.model_before(app_label, operation.model_name).get_constraint_by_name(

@@ -66,11 +66,10 @@ def _with_attributes(text: str, migration: Migration) -> str:
         attributes += "    atomic = False\n"
     text = text.replace("    dependencies = [", f"{attributes}    dependencies = [", 1)
     text = re.sub(
-        r"(    dependencies = \[)\n(.*?),\n    \]\n",
-        lambda match: f"{match[1]}{' '.join(match[2].split())}]\n",
+        r"(    dependencies = \[)\n((?:        .*\n)*)    \]\n",
+        lambda match: f"{match[1]}{' '.join(match[2].split()).removesuffix(',')}]\n",
         text,
         count=1,
-        flags=re.DOTALL,
     )
     # No blank lines between attributes.
     head, body = text.split("class Migration(migrations.Migration):\n", 1)

@@ -43,10 +43,19 @@ from council.zero_downtime.planning.rules import Risk
 @singledispatch
 def effects(node: Any, inventory: Inventory) -> Iterator[Effect]:
     """Tell the effects of a statement, and move the inventory on past it."""
-    if (kind := statements.kind(node)) not in WITHOUT_EFFECT:
+    if lock := LOCKING.get(kind := statements.kind(node)):
+        yield Lock(table(getattr(node, lock[0]), inventory), lock[1])
+    elif kind not in WITHOUT_EFFECT:
         yield rules.UNKNOWN_STATEMENT.of(what=f"What {kind.removesuffix('Stmt')}")
 
 
+# They lock one table, for an instant: the attribute that names it, and how.
+LOCKING = {
+    "AlterPolicyStmt": ("table", ACCESS_EXCLUSIVE),
+    "CreatePolicyStmt": ("table", ACCESS_EXCLUSIVE),
+    "CreateTrigStmt": ("relation", SHARE_ROW_EXCLUSIVE),
+    "RuleStmt": ("relation", ACCESS_EXCLUSIVE),
+}
 # They lock no table.
 WITHOUT_EFFECT = {
     "AlterDefaultPrivilegesStmt",
@@ -158,25 +167,7 @@ def _drop_of_table(node: Any, names: Any, inventory: Inventory) -> Iterator[Effe
     yield Lock(named(names[:-1], inventory), ACCESS_EXCLUSIVE)
 
 
-@effects.register(ast.CreateTrigStmt)
-def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
-    yield Lock(table(node.relation, inventory), SHARE_ROW_EXCLUSIVE)
-
-
-@effects.register(ast.CreatePolicyStmt)
-@effects.register(ast.AlterPolicyStmt)
-def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
-    yield Lock(table(node.table, inventory), ACCESS_EXCLUSIVE)
-
-
-@effects.register(ast.AlterTableStmt)
-def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
-    yield from alter_table.effects(node, inventory)
-
-
-@effects.register(ast.RuleStmt)
-def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
-    yield Lock(table(node.relation, inventory), ACCESS_EXCLUSIVE)
+effects.register(ast.AlterTableStmt, alter_table.effects)
 
 
 @effects.register(ast.CreateStatsStmt)

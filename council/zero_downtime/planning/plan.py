@@ -93,7 +93,7 @@ def of_operations(connection: BaseDatabaseWrapper, migrations: MigrationPlan) ->
         return []
     executor: Any = MigrationExecutor(connection)
     state = executor._create_project_state(with_applied_migrations=True)
-    found = _foretell(connection, migrations, state=state, there=there, pace=durations.pace(connection))
+    found = with_changes(connection, migrations, state=state, there=there, pace=durations.pace(connection))
     return [(change.operation, step) for change, step in found]
 
 
@@ -106,10 +106,10 @@ def steps(
     pace: float = 1.0,
 ) -> list[Step]:
     """Foretell the steps of a plan that finds a state of the models and an inventory of the database."""
-    return [step for _, step in _foretell(connection, migrations, state=state, there=there, pace=pace)]
+    return [step for _, step in with_changes(connection, migrations, state=state, there=there, pace=pace)]
 
 
-def _foretell(
+def with_changes(
     connection: BaseDatabaseWrapper,
     migrations: MigrationPlan,
     *,
@@ -136,6 +136,9 @@ def _foretell(
 @contextmanager
 def _looking_on(connection: BaseDatabaseWrapper) -> Iterator[None]:
     """Have nothing written until the end of the block, whatever an operation does to find its SQL."""
+    if getattr(connection, "is_offline", False):
+        yield
+        return
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
         cursor.execute("SHOW transaction_read_only")
         (former,) = cursor.fetchone()
@@ -315,6 +318,9 @@ class _Foretold:
     def as_when_it_runs(self, operation: Operation) -> Iterator[None]:
         """Have an operation find itself in a transaction, or in none, as when it runs; and undo what it did to ours."""
         in_transaction = self.migration.atomic or bool(operation.atomic)
+        if getattr(self.connection, "is_offline", False):
+            yield
+            return
         with transaction.atomic(using=self.connection.alias):
             self.connection.in_atomic_block = in_transaction
             try:

@@ -19,24 +19,25 @@ class Risk(NamedTuple):
 
 
 RULES = {
-    "scan-under-lock": "a scan, or rows changed, while an earlier or the same statement keeps reads or writes waiting; "
-    "SET NOT NULL and a CHECK that is valid at once",
-    "rewrite": "a table written anew",
-    "volatile-default": "a new column whose default has another value for each row, so that the table is written anew",
-    "not-null-without-default": "a column that code before it cannot leave out",
-    "plain-index": "an index not built concurrently, on a table that the migration did not make",
-    "validated-key": "a key not added NOT VALID, on a table that the migration did not make",
+    "scan-under-lock": "a scan, or changed rows, while an earlier or the same statement makes reads or writes wait; "
+    "SET NOT NULL, and a CHECK that is valid at once",
+    "rewrite": "a table that is rewritten",
+    "volatile-default": "a new column whose default has another value for each row, so that the table is rewritten",
+    "not-null-without-default": "a column that older code cannot leave out",
+    "plain-index": "an index not built concurrently, on a table that the migration did not create",
+    "validated-key": "a key not added NOT VALID, on a table that the migration did not create",
     "unchecked-rows": "a CHECK added NOT VALID: rows that break it can no longer be updated",
     "enum-value-used": "an enum value added and used together",
     "partitioned-table": "what partitioned tables refuse",
     "concurrent-in-transaction": "a concurrent build, or batches, in a migration that is one transaction",
-    "not-compared": "a baseline that could not be compared, as somebody holds one of its tables locked whole",
-    "refused": "what migrate will refuse, in its words, such as another type for a key that keys of others point at",
-    "irreversible": "a way back that is none",
-    "rows-locked": "rows changed by one statement, so that whoever writes to one of them waits for its end",
-    "unknown-statement": "SQL whose locks cannot be told, and the locks that it runs behind",
-    "unknown-operation": "Python whose locks cannot be told, and the locks that it runs behind",
-    "nothing-to-accept": "a risk that a migration accepts and does not take; `lint_migrations` alone tells it",
+    "not-compared": "a baseline that could not be compared because a session holds an ACCESS EXCLUSIVE lock on one of "
+    "its tables",
+    "refused": "what migrate will refuse, such as changing the type of a referenced primary key",
+    "irreversible": "an operation that cannot be reversed",
+    "rows-locked": "rows changed by one statement, so whoever writes to one of them waits for its end",
+    "unknown-statement": "SQL whose locks are unknown, and the locks behind which it runs",
+    "unknown-operation": "Python whose locks are unknown, and the locks behind which it runs",
+    "nothing-to-accept": "a risk that a migration accepts and does not take; only `lint_migrations` reports it",
 }
 # They say that nobody can tell how long a step takes.
 BLIND = {"unknown-operation", "unknown-statement"}

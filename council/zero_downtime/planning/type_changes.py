@@ -9,24 +9,14 @@ from typing import Any, NamedTuple
 
 from council.postgres import statements
 
-# Casts without a function between types that are stored alike; True where they are compared alike, too.
+# Casts without a function between types that are stored alike.
+COMPARED_ALIKE = {("varchar", "text"), ("text", "varchar"), ("cidr", "inet")}
 STORED_ALIKE = {
-    ("varchar", "text"): True,
-    ("text", "varchar"): True,
-    ("cidr", "inet"): True,
-    ("varchar", "bpchar"): False,
-    ("text", "bpchar"): False,
-    ("citext", "text"): False,
-    ("citext", "varchar"): False,
-    ("citext", "bpchar"): False,
-    ("text", "citext"): False,
-    ("varchar", "citext"): False,
-    ("xml", "text"): False,
-    ("xml", "varchar"): False,
-    ("xml", "bpchar"): False,
-    ("bit", "varbit"): False,
-    ("int4", "oid"): False,
-    ("oid", "int4"): False,
+    *COMPARED_ALIKE,
+    *(("varchar", "bpchar"), ("varchar", "citext"), ("text", "bpchar"), ("text", "citext")),
+    *(("citext", "text"), ("citext", "varchar"), ("citext", "bpchar")),
+    *(("xml", "text"), ("xml", "varchar"), ("xml", "bpchar")),
+    *(("bit", "varbit"), ("int4", "oid"), ("oid", "int4")),
 }
 MOMENTS = {"timestamp", "timestamptz"}
 MOST_DIGITS = 6  # of a second
@@ -63,7 +53,7 @@ def keeps_indexes(before: str, after: str) -> bool:
     old, new = _read(before), _read(after)
     if old is None or new is None:
         return before == after
-    return old.name == new.name or STORED_ALIKE.get((old.name, new.name), False)
+    return old.name == new.name or (old.name, new.name) in COMPARED_ALIKE
 
 
 def _read(text: str) -> Type | None:

@@ -7,7 +7,12 @@ from contextlib import suppress
 
 import psycopg
 import pytest
+from django.db import OperationalError
+from django.db.backends.base.base import BaseDatabaseWrapper
 
+from council.zero_downtime import failures
+from council.zero_downtime import patience as patience_module
+from council.zero_downtime.patience import Patience
 from tests.council.zero_downtime.test_deploy import (
     MEMBERS,
     READ,
@@ -29,6 +34,60 @@ AUTOVACUUM = """
 SELECT pid FROM pg_stat_activity JOIN pg_stat_progress_vacuum USING (pid)
  WHERE backend_type = 'autovacuum worker' AND relid = '"Member"'::regclass
 """
+
+
+class Nobody:
+    """An observer that sees nobody in the way."""
+
+    blocked_by: frozenset[str] = frozenset()
+
+    def wait_until_gone(self, transactions: frozenset[str], *, deadline: float) -> frozenset[str]:
+        return frozenset()
+
+    def forget(self) -> None:
+        pass
+
+    def describe(self, transactions: frozenset[str]) -> list[object]:
+        return []
+
+
+def persist(connection: BaseDatabaseWrapper, act: Callable[[], str], **patience: float) -> str:
+    return patience_module.persist(
+        act,
+        connection=connection,
+        observer=Nobody(),  # type: ignore[arg-type]
+        patience=Patience(**patience),
+        wanted=[],
+        what="It",
+        kept="Nothing.",
+    )
+
+
+def failing(*errors: type[psycopg.Error]) -> Callable[[], str]:
+    """Make an act that fails so, in turn, and then is done."""
+    left = list(errors)
+
+    def act() -> str:
+        if left:
+            raise OperationalError from left.pop(0)("as planted")
+        return "done"
+
+    return act
+
+
+def test_what_got_no_lock_or_lost_a_deadlock_is_tried_again(scratch: BaseDatabaseWrapper) -> None:
+    lost = [psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected]
+    assert persist(scratch, failing(*lost)) == "done"
+
+
+def test_what_failed_otherwise_is_not_tried_again(scratch: BaseDatabaseWrapper) -> None:
+    with pytest.raises(OperationalError):
+        persist(scratch, failing(psycopg.errors.QueryCanceled))
+
+
+def test_patience_has_an_end(scratch: BaseDatabaseWrapper) -> None:
+    with pytest.raises(failures.PatienceExhausted, match="It got no lock within"):
+        persist(scratch, failing(*[psycopg.errors.LockNotAvailable] * 3), seconds=0.0)
 
 
 def test_a_superuser_s_migration_gets_past_an_autovacuum(deploy: Callable[..., Deploy]) -> None:

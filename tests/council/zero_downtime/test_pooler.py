@@ -5,6 +5,8 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from itertools import cycle, repeat
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -104,6 +106,38 @@ def test_it_is_recognised_however_it_shares_out(
         busy = load(url, size + 2, statement=statement) if statement else nullcontext()
         with busy, client(url) as session, pytest.raises(pooler.TransactionPooler, match="server process"):
             check(session, url)
+
+
+class Served:
+    """A client of a pooler that does not exist: its questions are answered by the next of its server processes."""
+
+    def __init__(self, processes: Iterator[int]) -> None:
+        self.processes = processes
+        self.info = SimpleNamespace(backend_pid=0)  # poolers have numbers of their own
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize("number", [2, 3, 5])
+def test_server_processes_that_take_turns_are_no_session_pooling(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where each of two clients that take turns would meet its own again."""
+    turn = cycle(range(1, number + 1))
+    monkeypatch.setattr(pooler, "_backend", lambda client, **_: next(client.processes))
+    monkeypatch.setattr(pooler, "_connect", lambda _: Served(turn))
+    with pytest.raises(pooler.TransactionPooler, match="server process"):
+        pooler.refuse_transaction_pooler(Served(turn), {}, variable="DIRECT_URL")  # type: ignore[arg-type]
+
+
+def test_clients_that_keep_their_server_processes_are_session_pooling(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pooler, "_backend", lambda client, **_: next(client.processes))
+    monkeypatch.setattr(pooler, "_connect", lambda _: Served(repeat(2)))
+    pooler.refuse_transaction_pooler(Served(repeat(1)), {}, variable="DIRECT_URL")  # type: ignore[arg-type]
 
 
 def test_it_is_recognised_when_all_its_server_processes_are_taken(

@@ -115,7 +115,7 @@ REFUSED = {
     ),
     "volatile default": (
         add("token", models.UUIDField(db_default=RandomUUID())),
-        "The db_default of Member.token calls gen_random_uuid(), perhaps for each row: the table would be written anew",
+        'Add field token to member: gen_random_uuid() has another value for each row of "Member"',
         "Add it with null=True and without a db_default; then the db_default",
     ),
     "generated": (
@@ -125,22 +125,22 @@ REFUSED = {
                 expression=models.F("total_points") * 2, output_field=models.IntegerField(), db_persist=True
             ),
         ),
-        "Member.twice is generated: PostgreSQL would compute it for every row",
+        'Add field twice to member: Column "twice" writes "Member" anew',
         "Add a plain column, keep it by a trigger",
     ),
     "unique column": (
         add("nickname", models.TextField(null=True, unique=True, db_column="nickName")),
-        "Member.nickname is unique: its index would be built while nobody can write.",
+        'The index of "Member_nickName_key" is built while nobody can read "Member".',
         'Put UniqueIndex(name="Member_nickName_key", fields=["nickname"]) into Meta.constraints instead.',
     ),
     "indexed column": (
         add("nickname", models.TextField(null=True, db_index=True)),
-        "Member.nickname has db_index: it would be built while nobody can write.",
+        'Index "Member_nickname_8d3802c5" is built while nobody can write to "Member".',
         'Put Index(name="Member_nickname_idx", fields=["nickname"]) into Meta.indexes instead.',
     ),
     "foreign key of Django's": (
         add("referrer", models.ForeignKey("council.Member", models.CASCADE, null=True, db_index=False)),
-        "Member.referrer would get a foreign key from Django",
+        'is checked against all rows of "Member" while nobody can write to it.',
         'ForeignKeyConstraint(name="Member_referrer_id_fkey", field="referrer", ',
     ),
     "foreign key of Django's, in a new table": (
@@ -150,13 +150,18 @@ REFUSED = {
     ),
     "rewritten": (
         alter("total_points", type=models.BigIntegerField),
-        "Member.total_points is integer and would become bigint: PostgreSQL writes or reads every row for that",
+        'Alter field total_points on member: "totalPoints" from integer to bigint writes "Member" anew',
         "Add a new field beside it, nullable or with a db_default; write both",
     ),
     "narrower": (
         alter("label", model=("gamification", "pointrule"), max_length=40),
-        "PointRule.label is varchar(80) and would become varchar(40)",
+        '"label" from character varying(80) to character varying(40) writes "PointRule" anew',
         "Add a new field beside it",
+    ),
+    "check of a field's own": (
+        add("age", models.PositiveIntegerField(null=True)),
+        '"Member_age_check" is checked against all rows of "Member" while nobody can read it.',
+        "Take a field without a check of its own, such as IntegerField, and put a CheckConstraint for age into",
     ),
     "primary key": (
         alter("id", type=models.CharField, max_length=30, primary_key=True),
@@ -164,8 +169,8 @@ REFUSED = {
         "Leave it. For another type add a column beside it, copy in batches, and move the keys one by one.",
     ),
     "collation": (
-        alter("company", db_collation="C"),
-        "Member.company has the collation None and would get C",
+        alter("idempotency_key", model=("gamification", "pointtransaction"), db_collation="C"),
+        'is built anew, for the new type of "idempotencyKey", while nobody can read "PointTransaction".',
         "Add a new field beside it",
     ),
     "default that goes": (
@@ -175,17 +180,17 @@ REFUSED = {
     ),
     "made unique": (
         alter("company", unique=True),
-        "Member.company is unique: its index would be built while nobody can write.",
+        'is built while nobody can read "Member".',
         'Put UniqueIndex(name="Member_company_key", fields=["company"]) into Meta.constraints instead.',
     ),
     "made an index": (
         alter("company", db_index=True),
-        "Member.company has db_index",
+        'is built while nobody can write to "Member".',
         'Put Index(name="Member_company_idx", fields=["company"]) into Meta.indexes instead.',
     ),
     "given a key of Django's": (
         alter("team", db_constraint=True),
-        "Member.team would get a foreign key from Django",
+        'is checked against all rows of "Member" while nobody can write to it.',
         "Write on_delete=models.DO_NOTHING, db_constraint=False, db_index=False on the field",
     ),
     "another target": (
@@ -240,18 +245,18 @@ REFUSED = {
     ),
     "unique constraint": (
         constrain(models.UniqueConstraint(name="Member_company_key", fields=["company"])),
-        "Member_company_key is a UniqueConstraint: it would be built while nobody can read or write Member.",
-        "Write it as a council.postgres.indexes.UniqueIndex, which is built concurrently.",
+        'The index of "Member_company_key" is built while nobody can read "Member".',
+        "Write it as a council.postgres.indexes.UniqueIndex in Meta.constraints, which is built concurrently.",
     ),
     "exclusion constraint": (
         constrain(ExclusionConstraint(name="Member_company_excl", expressions=[("company", "=")])),
-        "Member_company_excl is a ExclusionConstraint: it would be built while",
+        'The index of "Member_company_excl" is built while nobody can read "Member".',
         "Write it as a CheckConstraint or a UniqueIndex, or have a trigger refuse such rows.",
     ),
     "unique together": (
         lambda state: state.alter_model_options(*MEMBER, {"unique_together": {("company", "email")}}),
-        '"Alter unique_together for member (1 constraint(s))" has no way that is known to be safe',
-        "constraints and indexes belong into Meta.constraints and Meta.indexes.",
+        'Alter unique_together for member (1 constraint(s)): The index of "Member_company_email_404e8158_uniq" is',
+        "Write it as a council.postgres.indexes.UniqueIndex in Meta.constraints",
     ),
     "another index of the same name": (
         another_index,
@@ -271,6 +276,16 @@ def test_what_is_not_safe_is_refused_with_a_recipe(name: str) -> None:
         detector.refusals
     )
     assert changes  # it is not taken for nothing
+
+
+@pytest.mark.parametrize(
+    "change",
+    [alter("company", db_collation="C"), alter("label", model=("gamification", "pointrule"), max_length=90)],
+)
+def test_what_the_rules_find_nothing_in_is_written(change: Any) -> None:
+    detector, changes = detect(change)
+
+    assert (detector.refusals, len(changes)) == ([], 1)
 
 
 def with_migration(*operations: Operation, app_label: str = "council") -> MigrationGraph:
@@ -323,7 +338,11 @@ def test_what_was_forgotten_is_not_made_again_beside_itself() -> None:
 
 def test_a_table_and_what_pointed_at_it_are_dropped_together() -> None:
     graph = with_migration(
-        forget(migrations.RemoveField("member", "team")),
+        forget(
+            migrations.RemoveConstraint("member", "Member_teamId_fkey"),
+            migrations.RemoveIndex("member", "Member_teamId_idx"),
+            migrations.RemoveField("member", "team"),
+        ),
         forget(migrations.DeleteModel("PendingInvite")),
         forget(migrations.DeleteModel("Team")),
     )
@@ -607,7 +626,7 @@ def test_a_wider_type_is_refused_where_a_condition_of_an_index_would_be_built_an
 
     detector, _ = detect(change)
 
-    assert "PointTransaction.idempotency_key is varchar(200)" in detector.refusals[0].fault
+    assert 'is built anew, for the new type of "idempotencyKey"' in detector.refusals[0].fault
 
 
 @pytest.mark.parametrize("default", [3, Now(), CurrentTimestamp()])

@@ -142,6 +142,28 @@ def test_what_is_safe_is_not_warned_of(foretell: Foretell, sql: str) -> None:
     assert rules(foretell(sql)) == []
 
 
+def test_a_check_that_nobody_has_validated_spares_no_scan(foretell: Foretell, there: Inventory) -> None:
+    not_null = """ALTER TABLE "Child" ALTER "Number" SET NOT NULL"""
+    there.tables["Child"].constraints["unsure"] = Constraint("c", not_null="Number", is_validated=False)
+    [step] = foretell(not_null)
+    assert ([work.kind for work in step.work], rules([step])) == ([Kind.SCAN], ["scan-under-lock"])
+    [validated, step] = foretell("""ALTER TABLE "Child" VALIDATE CONSTRAINT unsure""", not_null)
+    assert ([work.kind for work in validated.work], step.work) == ([Kind.SCAN], [])
+
+
+def test_whether_a_check_is_validated_is_read_from_the_catalogue(scratch: Any) -> None:
+    with scratch.cursor() as cursor:
+        cursor.execute(
+            """CREATE TABLE "Child" (a int CONSTRAINT sure CHECK (a IS NOT NULL), b int);
+               ALTER TABLE "Child" ADD CONSTRAINT unsure CHECK (b IS NOT NULL) NOT VALID"""
+        )
+    checks = inventory.read(scratch).tables["Child"].constraints
+    assert {name: (one.not_null, one.is_validated) for name, one in checks.items()} == {
+        "sure": ("a", True),
+        "unsure": ("b", False),
+    }
+
+
 def test_a_type_that_keeps_the_rows_is_warned_of_for_what_is_made_anew(
     foretell: Foretell, there: Inventory
 ) -> None:

@@ -1,0 +1,79 @@
+"""A plan without a server, on a database that holds what the models say."""
+
+from collections.abc import Iterable
+from contextlib import nullcontext
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.migrations.migration import Migration
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
+from psycopg.sql import quote
+
+from council.postgres import base, operations, statements
+from council.zero_downtime.planning import commands, introspection, plan
+from council.zero_downtime.planning.inventory import Inventory
+
+
+class Operations(operations.DatabaseOperations):
+    def compose_sql(self, sql: str, params: Any) -> str:
+        return sql if params is None else sql % tuple(quote(value) for value in params)
+
+
+class Cursor:
+    """Knows the name of the schema, and nothing else."""
+
+    def execute(self, query: Any, params: Any = None) -> None: ...
+
+    def fetchone(self) -> tuple[str]:
+        return ("public",)
+
+    def fetchall(self) -> list[tuple[str]]:
+        return []
+
+
+class Connection(base.DatabaseWrapper):
+    """Writes SQL for the oldest PostgreSQL that is supported, and asks no server."""
+
+    is_offline = True
+    ops_class = Operations
+    pg_version = 150000
+
+    def cursor(self) -> Any:
+        return nullcontext(Cursor())
+
+    def is_usable(self) -> bool:
+        return True
+
+
+def steps(migrations: Iterable[Migration], state: ProjectState) -> list[tuple[Operation, plan.Step]]:
+    """Plan the step of each operation of migrations that are not there yet, after a state of the models.
+
+    A state whose models point at others that it does not have is in no database, and nothing is planned.
+    """
+    try:
+        state.apps  # noqa: B018
+    except ValueError:
+        return []
+    connection: Any = Connection(connections[DEFAULT_DB_ALIAS].settings_dict, DEFAULT_DB_ALIAS)
+    there = _inventory(connection, state)
+    planned = [(migration, False) for migration in migrations]
+    found = plan.with_changes(connection, planned, state=state.clone(), there=there)
+    return [(change.operation, step) for change, step in found]
+
+
+def _inventory(connection: Any, state: ProjectState) -> Inventory:
+    there = Inventory()
+    with (
+        introspection.planned(connection, there),
+        connection.schema_editor(collect_sql=True, atomic=False) as editor,
+    ):
+        for model in state.apps.get_models():
+            if model._meta.managed and not model._meta.proxy:
+                editor.create_model(model)
+    for sql in editor.collected_sql:
+        for statement in statements.read(str(sql)):
+            list(commands.effects(statement.node, there))
+    for table in there.tables.values():
+        table.is_in_use = True
+    return there

@@ -1,0 +1,58 @@
+"""Break what guards the data, one guard at a time, and see a test notice: `python -m tests.mutants`.
+
+The guards stand in the TOML files beside this one: where it is, a text in it, the text that breaks it, and the tests
+that notice. `file` is one of the project, broken in a copy of it with a server of its own; `function` or `trigger` is
+one of the database, which is replaced there. `--only WORD` tries those whose kind, place or text has the word.
+
+One that no test notices needs a `reason`; a reason is out of date where a test notices. Both fail.
+"""
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.mutants.lists import read
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+COPY = ROOT / "build" / "mutants"
+
+
+def copy() -> None:
+    """Copy what git knows or would take; the copy's server stays, with its databases."""
+    COPY.mkdir(parents=True, exist_ok=True)
+    for path in COPY.iterdir():
+        if path.name != ".postgres":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    names = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    for name in names.stdout.splitlines():
+        if (ROOT / name).is_file():
+            (COPY / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, COPY / name)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
+    parser.add_argument("--only", default="", metavar="WORD")
+    only = parser.parse_args().only
+    copy()
+    migrations = hashlib.sha256()
+    for path in sorted(COPY.glob("*/**/migrations/*.py")):
+        migrations.update(path.read_bytes())
+    tests = sorted({test for mutant in read(only) for test in mutant.tests})
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-n0", "-q", "-s", "--create-db", "--reuse-db", "-p", "no:randomly",
+         "-p", "tests.mutants.trials", *tests],
+        cwd=COPY,
+        env={**os.environ, "MUTANTS": only, "KEEP_TEMPLATES": migrations.hexdigest()[:16]},
+        check=False,
+    ).returncode  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())
