@@ -19,6 +19,7 @@ from django.db.migrations.state import ProjectState
 from council.zero_downtime import failures, patience, progress
 from council.zero_downtime.baseline import AdoptBaseline
 from council.zero_downtime.editor import SchemaEditor
+from council.zero_downtime.forward_state import ForwardState
 from council.zero_downtime.observer import Observer
 from council.zero_downtime.patience import Patience
 from council.zero_downtime.planning import plan as planning
@@ -113,7 +114,7 @@ class Executor(MigrationExecutor):
 
     def _apply_atomically(self, state: ProjectState, migration: Migration) -> ProjectState:
         with self._editor(atomic=True) as schema_editor:
-            after = migration.apply(state.clone(), schema_editor)
+            after = migration.apply(ForwardState.of(state), schema_editor)
             schema_editor.flush_deferred_sql()
             self.record_migration(migration)
         return after
@@ -139,7 +140,7 @@ class Executor(MigrationExecutor):
         is_whole = bool(step.operations[0].atomic)
         with transaction.atomic(using=self.connection.alias) if is_whole else nullcontext():
             with self._editor(atomic=False) as schema_editor:
-                after = step.apply(state.clone(), schema_editor)
+                after = step.apply(ForwardState.of(state), schema_editor)
             ended()
         return after
 
