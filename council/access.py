@@ -1,4 +1,4 @@
-"""Which pages are open to whom. A page is for members, unless it says otherwise."""
+"""Who may open which page. Only members may, unless the view says otherwise."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -17,21 +17,21 @@ from council.models import Member
 
 P = ParamSpec("P")
 MAX_NEXT_LENGTH = 2_000
-# Being led to these after signing in would lead out again.
+# Signing in must not lead to these pages: they would sign the person out again.
 WAYS_OUT = {"council:sign-out", "admin:logout"}
 
 
 class MemberRequest(HttpRequest):
-    """What the view of a member page is given."""
+    """The request that a member page's view receives."""
 
     user: Account
     member: Member
 
 
 class MembersOnly(LoginRequiredMiddleware):
-    """Shut every page to all but members, save those marked `login_not_required` and Django's admin.
+    """Allow only members on every page, except pages marked `login_not_required` and Django's admin.
 
-    Who is not signed in is led to the sign-in page, and back afterwards. `request.member` is who is asking.
+    Redirects a visitor who is not signed in to the sign-in page, and back afterwards. Sets `request.member`.
     """
 
     def process_view(
@@ -43,8 +43,8 @@ class MembersOnly(LoginRequiredMiddleware):
             return self.handle_no_permission(request, view_func)
         if request.user.member is None:
             raise PermissionDenied(
-                "This page is for members. You are signed in with an account that belongs to no member: "
-                "sign out, and sign in as a member."
+                "This page is for members. The account that you are signed in with does not belong to a member. "
+                "Sign out, then sign in as a member."
             )
         request.member = request.user.member
         return None
@@ -53,7 +53,7 @@ class MembersOnly(LoginRequiredMiddleware):
 def good_standing_required(
     view: Callable[Concatenate[MemberRequest, P], HttpResponse],
 ) -> Callable[Concatenate[MemberRequest, P], HttpResponse]:
-    """Tell a member whose membership is not active what is missing, with status 403, instead of the page."""
+    """Answer 403 and explain what is missing, instead of the page, if the membership is not active."""
 
     @wraps(view)
     def inner(request: MemberRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
@@ -65,7 +65,7 @@ def good_standing_required(
 
 
 def is_page(request: HttpRequest, address: str) -> bool:
-    """Tell whether an address is that of a page of ours that somebody may be led to after signing in."""
+    """Tell whether an address is a page of this site to which a sign-in may redirect."""
     if len(address) > MAX_NEXT_LENGTH or not url_has_allowed_host_and_scheme(
         address, allowed_hosts={request.get_host()}, require_https=request.is_secure()
     ):

@@ -1,4 +1,4 @@
-"""The admin pages of accounts and of the gateway's tables."""
+"""The admin pages for accounts and for the gateway's tables."""
 
 from typing import Any, ClassVar, cast
 
@@ -103,7 +103,7 @@ class MemberAdmin(ReadOnlyAdmin):
         "discord_id",
         "discord_username",
     )
-    search_help_text = "Name, email, company, team, Discord id or name."
+    search_help_text = "Search by name, email, company, team, Discord id or Discord name."
     ordering = ("-created_at",)
     secret_fields = ("password_hash",)
     fieldsets: ClassVar[Any] = (
@@ -206,7 +206,7 @@ class AdminAdmin(ReadOnlyAdmin):
 
 
 class SignedAdmin(ModelAdmin):
-    """Edit what the gateway finds by a fixed name, and sign the change."""
+    """Edit rows that the gateway looks up by a fixed name, and store who changed them."""
 
     stamped_fields = ("updated_by",)
     name_field: str
@@ -309,10 +309,10 @@ class ReconciliationRunAdmin(LogAdmin):
 
 @admin.register(Account)
 class AccountAdmin(NeverDeleted, ModelAdmin, UserAdmin):
-    """Rows outlive the person; an account is closed by making it inactive.
+    """Accounts. They are never deleted: to close one, make it inactive.
 
-    That is also all that staff with permission to change accounts can do, and not to a superuser's. Whatever gives
-    somebody rights is for superusers: the rights of the gateway's staff follow their role (council/roles.py).
+    Staff with permission to change accounts can do only that, and not to a superuser's account. Only superusers can
+    give rights; the rights of the gateway's staff follow from their role (council/roles.py).
     """
 
     list_display = ("username", "member", "admin", "is_staff", "is_active", "last_login")
@@ -324,7 +324,7 @@ class AccountAdmin(NeverDeleted, ModelAdmin, UserAdmin):
     readonly_fields = ("last_login", "created_at", "has_password")
     belongs_to: ClassVar[Any] = (
         "Belongs to",
-        {"fields": ("member", "admin"), "description": "One of the two, or neither."},
+        {"fields": ("member", "admin"), "description": "Choose one of the two, or neither."},
     )
     dates: ClassVar[Any] = ("Dates", {"fields": ("last_login", "created_at")})
     fieldsets = (
@@ -344,13 +344,13 @@ class AccountAdmin(NeverDeleted, ModelAdmin, UserAdmin):
 
     @admin.action(description="Reset the second factor", permissions=["change"])
     def reset_second_factor(self, request: HttpRequest, queryset: models.QuerySet[Account]) -> None:
-        """Have accounts set up another app at the next sign-in. Superusers' are for superusers."""
+        """Make accounts set up a new app at the next sign-in. Only superusers can reset a superuser's account."""
         for account in queryset:
             if not self.has_change_permission(request, account):
-                self.message_user(request, f"{account}: only superusers reset a superuser's.", messages.ERROR)
+                self.message_user(request, f"{account}: only superusers can reset it.", messages.ERROR)
             elif second_factor.reset(account=account, by=cast(Account, request.user)):
                 self.message_user(
-                    request, f"{account} sets up another app at the next sign-in.", messages.SUCCESS
+                    request, f"{account} must set up a new app at the next sign-in.", messages.SUCCESS
                 )
             else:
                 self.message_user(request, f"{account} has no second factor yet.", messages.WARNING)
@@ -380,8 +380,8 @@ class AccountAdmin(NeverDeleted, ModelAdmin, UserAdmin):
         account = self.get_object(request, unquote(id))
         if not is_superuser(request) or (account and (account.member_id or account.admin_id)):
             raise PermissionDenied(
-                "Only superusers set passwords here, and only of accounts that belong to no member and no admin: "
-                "theirs are the gateway's."
+                "Only superusers can set passwords here, and only for accounts without a member and without an "
+                "admin. The gateway stores the passwords of members and admins."
             )
         with transaction.atomic():
             if account and request.method == "POST":
@@ -390,14 +390,14 @@ class AccountAdmin(NeverDeleted, ModelAdmin, UserAdmin):
                 return super().user_change_password(request, id, form_url)
 
 
-# django-otp's own pages would show keys. The page of accounts resets what they hold.
+# django-otp's own pages would show secret keys. An action on the list of accounts resets the devices instead.
 admin.site.unregister([TOTPDevice, StaticDevice])
 admin.site.unregister(Group)
 
 
 @admin.register(Group)
 class GroupAdminWithAuditLog(ModelAdmin, GroupAdmin):
-    """Django's page of groups. Superusers alone have the rights to it."""
+    """Django's page for groups. Only superusers have permission to use it."""
 
 
 def is_superuser(request: HttpRequest) -> bool:
@@ -426,7 +426,7 @@ class JobRunAdmin(LogAdmin):
 
     @admin.display(description="result")
     def result(self, run: JobRun) -> str:
-        return JobRun.Outcome(run.outcome).label if run.outcome else "at work"
+        return JobRun.Outcome(run.outcome).label if run.outcome else "running"
 
     @admin.display(description="seconds")
     def took(self, run: JobRun) -> str:

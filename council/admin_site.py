@@ -1,4 +1,4 @@
-"""Django's admin as a whole: its door, and who comes past it."""
+"""Django's admin site: its sign-in page, the second factor, and who may enter."""
 
 import base64
 from functools import partial
@@ -36,7 +36,7 @@ class AdminSite(admin.AdminSite):
     @method_decorator(never_cache)
     @method_decorator(login_not_required)
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Let staff in, and lead them to a page of ours or to the start page, whatever the address asks for."""
+        """Sign staff in, then redirect to a page of this site, even if `next` names an address elsewhere."""
         for name in ("GET", "POST"):
             given = getattr(request, name)
             if REDIRECT_FIELD_NAME in given and not access.is_page(request, given[REDIRECT_FIELD_NAME]):
@@ -54,11 +54,11 @@ class AdminSite(admin.AdminSite):
     def password_change(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> TemplateResponse:
-        """Change the password of an account that has one of its own; the gateway changes the others."""
+        """Change the password of an account that has its own. The gateway changes all others."""
         account = cast(Account, request.user)
         if account.member_id or account.admin_id or not account.has_usable_password():
             raise PermissionDenied(
-                "The gateway knows your password. Change it where you manage your membership."
+                "Your password is not stored here. Change it where you manage your membership."
             )
         request.current_app = self.name
         view = PasswordChangeView.as_view(
@@ -71,7 +71,7 @@ class AdminSite(admin.AdminSite):
 
     @method_decorator(never_cache)
     def second_factor(self, request: HttpRequest) -> HttpResponse:
-        """Ask staff for a code after the password; at the first time, set the app up and show the recovery codes."""
+        """Ask staff for a code after the password. The first time, set up the app and show the recovery codes."""
         asked_for = request.POST.get(REDIRECT_FIELD_NAME) or request.GET.get(REDIRECT_FIELD_NAME) or ""
         destination = asked_for if access.is_page(request, asked_for) else reverse("admin:index")
         if not super().has_permission(request):
@@ -94,7 +94,7 @@ class AdminSite(admin.AdminSite):
             else:
                 form.add_error(
                     "code",
-                    "This is not the code that the app shows now. Wait for the next one, and enter that.",
+                    "This is not the code that the app shows now. Wait for the next code, then enter it.",
                 )
         device = None if is_set_up or codes else second_factor.begin(account)
         context = {
@@ -110,7 +110,7 @@ class AdminSite(admin.AdminSite):
         return TemplateResponse(request, "admin/second_factor.html", context)
 
     def sessions(self, request: HttpRequest) -> HttpResponse:
-        """Show staff where they are signed in, and sign them out everywhere."""
+        """Show a member of staff where they are signed in. A POST signs them out everywhere."""
         account = cast(Account, request.user)
         if request.method == "POST":
             sessions.end_everywhere(account=account)

@@ -1,4 +1,4 @@
-"""Django's entry for this app."""
+"""Configuration of the app `council`, and of Django's admin."""
 
 from django.apps import AppConfig
 from django.conf import settings
@@ -10,7 +10,7 @@ class CouncilConfig(AppConfig):
     default = True
 
     def ready(self) -> None:
-        # They register what they have; models are there only now.
+        # Importing these modules registers checks, figures and jobs. They need the models, which are loaded by now.
         from council import checks, figures, home, jobs  # noqa: F401, PLC0415
 
         if settings.SENTRY_DSN:
@@ -20,7 +20,7 @@ class CouncilConfig(AppConfig):
 
 
 class AdminConfig(admin_apps.AdminConfig):
-    """Django's admin, on our site (admin_site.py)."""
+    """Django's admin with this project's site (admin_site.py)."""
 
     default = False
     default_site = "council.admin_site.AdminSite"

@@ -1,11 +1,11 @@
-"""The audit log: who of the staff changed what, with the values before and after, in the transaction of the change.
+"""The audit log: which member of staff changed what, with the old and new values, in the transaction of the change.
 
-The admin's pages write it by themselves (model_admin.py). What else staff may change is put in a block:
+The admin's pages write it automatically (model_admin.py). Wrap any other change by staff in a block:
 
     with audit.changes_of(Resource.objects.filter(pk__in=chosen), by=account):
         ...
 
-Values of secret fields are never written; the row says that they changed.
+The log never contains the values of secret fields. It only says that they changed.
 """
 
 import re
@@ -20,7 +20,7 @@ from council.accounts.models import Account
 from council.models import AuditLog
 
 SECRET_FIELD = re.compile(r"password|hash|token|secret|payload|(?:^|_)key$", re.IGNORECASE)
-# Keys of the gateway's and of ours that end so and are no secrets.
+# Fields whose names match the pattern above, but which are not secret.
 NO_SECRETS = {"FeatureFlag.key", "PointTransaction.idempotency_key"}
 HIDDEN = "(hidden)"
 
@@ -28,7 +28,7 @@ Values = Mapping[str, Any]
 
 
 def values_of(row: models.Model) -> dict[str, Any]:
-    """Read a row's columns, and what its many-to-many fields name, as JSON holds them."""
+    """Read a row's columns and its many-to-many fields as values that JSON can hold."""
     values = {field.name: _as_json(field.value_from_object(row)) for field in row._meta.concrete_fields}
     for field in row._meta.many_to_many:
         if field.remote_field.through._meta.auto_created:  # type: ignore[union-attr]
@@ -37,7 +37,7 @@ def values_of(row: models.Model) -> dict[str, Any]:
 
 
 def stored_values(row: models.Model) -> dict[str, Any] | None:
-    """Lock a row until the transaction ends, and read it as the database has it. None: it is gone."""
+    """Lock a row until the transaction ends, and read its stored values. Returns None if it is deleted."""
     stored = row._meta.model._base_manager.select_for_update(of=("self",)).filter(pk=row.pk).first()
     return None if stored is None else values_of(stored)
 
@@ -51,9 +51,9 @@ def record_change(
     secret_fields: Iterable[str] = (),
     left_out: Iterable[str] = (),
 ) -> AuditLog | None:
-    """Write what changed, as `<MODEL>_ADDED`, `_CHANGED` or `_DELETED`; nothing where nothing did.
+    """Log a change as `<MODEL>_ADDED`, `_CHANGED` or `_DELETED`. If no value changed, log nothing.
 
-    None for `before`: the row is new. None for `after`: it is deleted.
+    `before` is None if the row is new; `after` is None if it is deleted.
     """
     names = [*(before or after or {})]
     details = {}
@@ -79,7 +79,7 @@ def record_change(
 
 @contextmanager
 def changes_of(rows: models.QuerySet[Any], *, by: Account) -> Iterator[None]:
-    """Write the audit rows of what a block changes in these rows, or deletes of them, in one transaction with it."""
+    """Log what a block changes or deletes among these rows, in the same transaction as the block."""
     with transaction.atomic():
         before = {
             row.pk: (row, values_of(row)) for row in rows.select_for_update(of=("self",)).order_by("pk")
@@ -87,12 +87,12 @@ def changes_of(rows: models.QuerySet[Any], *, by: Account) -> Iterator[None]:
         yield
         now = {row.pk: values_of(row) for row in rows.model._base_manager.filter(pk__in=before)}
         for pk, (row, values) in before.items():
-            row.pk = pk  # Django takes it from a row that it deletes
+            row.pk = pk  # Django sets it to None on a row that it deletes
             record_change(row, before=values, after=now.get(pk), by=by)
 
 
 def is_secret(model: type[models.Model], name: str) -> bool:
-    """Tell whether a field's values are to be shown to nobody."""
+    """Tell whether a field's values must never be shown."""
     return bool(SECRET_FIELD.search(name)) and f"{model._meta.object_name}.{name}" not in NO_SECRETS
 
 

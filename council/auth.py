@@ -1,7 +1,7 @@
-"""Who may sign in at which door: members at /sign-in/, staff at Django's admin.
+"""Who may sign in on which page: members on /sign-in/, staff in Django's admin.
 
-Each door asks its own backends, since each calls `authenticate` with arguments of its own. One person may be a
-member and staff, by two accounts; the door decides which.
+Each page reaches its own backend, because each calls `authenticate` with different arguments. A person who is both a
+member and staff has two accounts; the page decides which one is used.
 """
 
 from collections.abc import Callable
@@ -23,19 +23,19 @@ from council.postgres.fields import cuid
 MAX_EMAIL_LENGTH = 320
 MAX_USERNAME_LENGTH = 150
 STAFF_SESSION_SECONDS = 12 * 3600
-# How far the gateway's clock may be ahead of ours for a sign-out to hold.
+# A sign-out still holds if the gateway's clock is ahead of ours by up to this.
 CLOCKS_DIFFER_SECONDS = 300
 
 
 class _AccountBackend(BaseBackend):
     def get_user(self, user_id: int) -> Account | None:
-        """Read who is signed in, with the row that they are signed in by, in one query."""
+        """Read the account with its member or admin in one query. Returns None if it is inactive."""
         account = Account.objects.select_related("member", "admin").filter(pk=user_id).first()
         return account if account and account.is_active else None
 
 
 class MemberBackend(_AccountBackend):
-    """Members, by the email as stored and the password in `Member`. In good standing or not."""
+    """Sign in members, in good standing or not, with the email exactly as stored and the password in `Member`."""
 
     def authenticate(  # type: ignore[override]
         self, request: HttpRequest | None, *, email: str, password: str
@@ -45,19 +45,18 @@ class MemberBackend(_AccountBackend):
         if not passwords.is_correct(password, stored=stored) or member is None:
             return None
         account = _account(member=member)
-        # Nothing makes a member's account staff, not even somebody at the database.
+        # A member's account is never staff, even if somebody changed it so in the database.
         return account if account.is_active and not account.is_staff and not account.is_superuser else None
 
 
 class StaffBackend(_AccountBackend, ModelBackend):
-    """Staff: accounts of `createsuperuser` by username, the gateway's by email, in upper or lower case.
+    """Sign in staff: accounts made with `createsuperuser` by username, the gateway's staff by email in any case.
 
-    The name is looked for in both tables before the one password that it leads to is looked at: so an attempt costs one
-    hash, whoever it names. An account of `createsuperuser` comes first. Two rows of `Admin` whose emails differ in case
-    only are told apart by nothing, so neither gets in. An account that belongs to a member or to an admin has no
-    password of its own, whatever its column says.
+    Both tables are searched before one password is checked, so every attempt costs one hash, whatever the name. An
+    account made with `createsuperuser` comes first. If two rows of `Admin` have emails that differ only in case,
+    neither can sign in. An account of a member or an admin has no password of its own, whatever its column holds.
 
-    Everybody's permissions are read by this backend, too.
+    This backend also reads the permissions of every account.
     """
 
     def authenticate(  # type: ignore[override]
@@ -69,7 +68,7 @@ class StaffBackend(_AccountBackend, ModelBackend):
         if _can_be_stored(username):
             own = Account.objects.filter(username=username, member=None, admin=None).first()
             own = own if own and own.has_usable_password() else None
-            # By upper(), in the database: `counted_as` counts by the same.
+            # Django's iexact compares with upper() in the database, as `counted_as` does.
             admins = list(Admin.objects.filter(email__iexact=username)[:2])
             admin = admins[0] if len(admins) == 1 and own is None else None
         if own:
@@ -87,17 +86,17 @@ class StaffBackend(_AccountBackend, ModelBackend):
 
 
 class SignedInAtGateway:
-    """Sign in who is signed in at the gateway, at the member's pages, and for as long as the gateway's cookie says so.
+    """Sign members in on their pages while the gateway's cookie says that they are signed in there.
 
-    The cookie counts where nobody is signed in, and never for staff: its member gets a member's account. Whoever signed
-    out here stays signed out, until the gateway issues a newer cookie.
+    The cookie is used only if nobody is signed in here, and never signs in staff. A member who signed out here stays
+    signed out until the gateway issues a newer cookie.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        # Of a form, the token was made for whoever was signed in when it was shown.
+        # Not for POST: a form's CSRF token belongs to the session in which the form was shown.
         is_asked = request.method in {"GET", "HEAD"} and not request.path.startswith("/admin/")
         ticket = cookie.read(request) if is_asked else None
         if ticket and not request.user.is_authenticated and (account := _account_by(ticket)):
@@ -107,7 +106,7 @@ class SignedInAtGateway:
 
 
 def _account_by(ticket: cookie.Ticket) -> Account | None:
-    """Find the account that a cookie signs in."""
+    """Find the account that a cookie signs in. Returns None if it may not sign in."""
     member = Member.objects.filter(pk=ticket.member_id).first() if _can_be_stored(ticket.member_id) else None
     account = _account(member=member) if member else None
     if account is None or not account.is_active or account.is_staff or account.is_superuser:
@@ -118,22 +117,22 @@ def _account_by(ticket: cookie.Ticket) -> Account | None:
 
 @receiver(user_logged_out)
 def hold_sign_out(request: HttpRequest, user: Account | None, **kwargs: Any) -> None:
-    """Have a sign-out hold although the gateway's cookie is still there, whichever of the two clocks is ahead."""
+    """Keep a member signed out although the gateway's cookie is still there, even if the gateway's clock is ahead."""
     if user and user.member_id:
         ticket = cookie.read(request, leeway_seconds=CLOCKS_DIFFER_SECONDS)
-        moment = datetime.now(UTC)
+        signed_out_at = datetime.now(UTC)
         if ticket and ticket.member_id == user.member_id:
-            moment = max(moment, ticket.issued_at)
-        Account.objects.filter(pk=user.pk).update(signed_out_at=moment)
+            signed_out_at = max(signed_out_at, ticket.issued_at)
+        Account.objects.filter(pk=user.pk).update(signed_out_at=signed_out_at)
 
 
 def counted_as(username: str) -> str:
-    """Spell what is entered at the staff door as it is looked for, by the database's own rule: the throttle counts it.
+    """Return a staff name in the spelling under which the throttle counts it: PostgreSQL's upper().
 
-    Python's casefold() and PostgreSQL's upper() differ, so that one account had several names to be guessed at by.
+    The look-up uses upper() too. Python's casefold() differs from it, and would give one account several counts.
     """
     if not _can_be_stored(username):
-        return username  # nobody is found by it
+        return username  # no account can have this name
     with connection.cursor() as cursor:
         cursor.execute("SELECT upper(%s::text)", [username])
         [(spelling,)] = cursor.fetchall()
@@ -142,22 +141,22 @@ def counted_as(username: str) -> str:
 
 def _is_own_password(account: Account, password: str) -> bool:
     if not passwords.is_possible(password):
-        password = ""  # which nobody has, and which takes as long to find out
+        password = ""  # nobody has this password, and checking it takes as long as any other
     if account.password.startswith(f"{passwords.DJANGO_PREFIX}$argon2id$"):
         return passwords.is_correct(password, stored=account.password.removeprefix(passwords.DJANGO_PREFIX))
-    # Hashed by an older hasher; the right password is hashed anew.
+    # An older hasher made this hash. If the password is right, Django replaces the hash.
     return account.check_password(password)
 
 
 @receiver(user_logged_in)
 def shorten_staff_session(request: HttpRequest, user: Account, **kwargs: Any) -> None:
-    """Have staff sign in once a working day; members' sessions last SESSION_COOKIE_AGE."""
+    """End the sessions of staff after 12 hours. Members' sessions last SESSION_COOKIE_AGE."""
     if user.is_staff:
         request.session.set_expiry(STAFF_SESSION_SECONDS)
 
 
 def _account(**person: Member | Admin) -> Account:
-    """Find the account of a member or of an admin, or make it. Two first sign-ins at once make one."""
+    """Find or create the account of a member or an admin. Concurrent first sign-ins create only one."""
     [row] = person.values()
     account, _ = Account.objects.select_related("member", "admin").get_or_create(
         **person, defaults={"username": _free_username(row.pk), "password": _no_password()}
@@ -166,7 +165,7 @@ def _account(**person: Member | Admin) -> Account:
 
 
 def _free_username(person_id: str) -> str:
-    """Use the person's id, which then still stands for them in the log when they are gone."""
+    """Use the person's id as the username, so that the audit log still names them after their row is deleted."""
     taken = len(person_id) > MAX_USERNAME_LENGTH or Account.objects.filter(username=person_id).exists()
     return cuid() if taken else person_id
 
@@ -178,5 +177,5 @@ def _no_password() -> str:
 
 
 def _can_be_stored(text: str) -> bool:
-    """Tell whether PostgreSQL takes the text at all, so that no sign-in ends in an error."""
+    """Tell whether PostgreSQL can store the text. If not, the sign-in must fail without an error."""
     return len(text) <= MAX_EMAIL_LENGTH and requests.is_text(text)

@@ -1,4 +1,4 @@
-"""System checks that ask the database: what migration state cannot know."""
+"""System checks that compare the code with the database."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,10 +16,10 @@ from council.postgres.fields import EnumField
 def enum_labels_agree(
     app_configs: Any, databases: Sequence[str] | None, **kwargs: Any
 ) -> list[checks.CheckMessage]:
-    """Compare the choices of each EnumField with the labels of its type.
+    """Compare the choices of each EnumField with the labels of its type in the database.
 
-    Runs with `check --database default` and before `migrate`. A type that is not there yet is no fault, and a
-    difference is a warning: the migration that is about to run may mend it.
+    Runs with `check --database default` and before `migrate`. A missing type is ignored, and a difference is only a
+    warning, because the migration that is about to run may fix it.
     """
     messages: list[checks.CheckMessage] = []
     for alias in databases or ():
@@ -27,7 +27,7 @@ def enum_labels_agree(
         try:
             connection.ensure_connection()
         except OperationalError:
-            continue  # whoever needs the database says so better
+            continue  # the command itself reports a missing database better
         for model in apps.get_models():
             if router.allow_migrate_model(alias, model):
                 messages += [
@@ -43,9 +43,9 @@ def enum_labels_agree(
 def migrations_are_safe(
     app_configs: Any, databases: Sequence[str] | None, **kwargs: Any
 ) -> list[checks.CheckMessage]:
-    """Look through our own migrations for what should not be done to a database in use.
+    """Search our own migrations for operations that are dangerous on a database in use.
 
-    Runs with `check --deploy --database default`: it takes about a second.
+    Runs with `check --deploy --database default`, and takes about a second.
     """
     from council.zero_downtime.planning import lint  # noqa: PLC0415  # it is large, and no other check needs it
 
@@ -69,7 +69,7 @@ def _compare(field: EnumField, found: list[str | None] | None) -> list[checks.Ch
         checks.Warning(
             f'The labels of type "{field.enum}" are {", ".join(map(str, found))} in the database, '
             f"and {', '.join(expected)} in the model.",
-            hint="Bring the model's choices into line, or add the label in a migration of its own.",
+            hint="Change the model's choices to match, or add the label in its own migration.",
             obj=field,
             id="council.W001",
         )

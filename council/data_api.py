@@ -1,7 +1,7 @@
 """Closing the gateway's tables to Supabase's data API, and opening them again as they were.
 
-The cure of the check "data API: tables", for all nine tables at once. What was granted is kept in the audit log, so
-that the way back gives exactly that again.
+This fixes what the check "data API: tables" reports, for all nine tables at once. The audit log keeps the revoked
+grants, so that exactly these can be restored.
 """
 
 import random
@@ -19,17 +19,17 @@ from council.verification.exposure import OPEN_TABLES, ROLES
 CLOSED, OPENED = "DATA_API_CLOSED", "DATA_API_OPENED"
 PERFORMED_BY = "close_data_api"
 LOCK_TIMEOUT = "100ms"
-# A lock that somebody holds; a row of the catalogue that somebody changed at the same time.
+# Another session holds a lock, or changed the same row of the system catalog at the same time.
 TRY_AGAIN = {"55P03", "40P01", "40001", "XX000"}
 
 
 class Refused(Exception):
-    """Nothing was changed, for the reason that the message gives."""
+    """Nothing was changed. The message gives the reason."""
 
 
 @dataclass(frozen=True, order=True)
 class Grant:
-    """A right on a table, or on one of its columns, that somebody has."""
+    """A privilege that a role has on a table or on one of its columns."""
 
     table: str
     column: str
@@ -70,24 +70,24 @@ def tables() -> list[str]:
 
 
 def grants() -> list[Grant]:
-    """List what the data API's roles, and everybody, were granted on the gateway's tables."""
+    """List what the data API's roles and PUBLIC were granted on the gateway's tables."""
     return [Grant(*row) for row in _rows(GRANTS, tables=tables(), roles=ROLES)]
 
 
 def still_open() -> list[str]:
-    """Name the gateway's tables that the data API gets at, whatever it is by."""
+    """List the gateway's tables that the data API can reach, by whatever grant or role."""
     return [row[0] for row in _rows(OPEN_TABLES, tables=tables(), roles=ROLES, schema=_schema())]
 
 
 def revokes(given: list[Grant]) -> list[str]:
-    """Write the statements that take the grants away."""
-    who = sorted({grant.grantee for grant in given})
-    names = ", ".join(cures.quote(name) if name else "PUBLIC" for name in who)
+    """Write the statements that revoke the grants."""
+    grantees = sorted({grant.grantee for grant in given})
+    names = ", ".join(cures.quote(name) if name else "PUBLIC" for name in grantees)
     return [f"REVOKE ALL ON {cures.quote(table)} FROM {names};" for table in sorted({g.table for g in given})]
 
 
 def close(*, patience_seconds: float, say: Callable[[str], None]) -> list[Grant]:
-    """Take the grants away, in one transaction with the audit row that keeps them. Raises Refused."""
+    """Revoke the grants and record them in the audit log, in one transaction. Raises Refused."""
 
     def act() -> list[Grant]:
         given = grants()
@@ -96,8 +96,8 @@ def close(*, patience_seconds: float, say: Callable[[str], None]) -> list[Grant]
         left = still_open()
         if left:
             raise Refused(
-                f"{', '.join(left)} would stay open: by a grant that another role made, or by a role that "
-                f"{' or '.join(ROLES)} is a member of. Nothing was changed. Have the owner revoke it."
+                f"{', '.join(left)} would stay open: another role made a grant, or {' or '.join(ROLES)} is a member of "
+                f"a role that has rights. Nothing was changed. Ask the owner to revoke them."
             )
         if given:
             _log(CLOSED, given)
@@ -107,7 +107,7 @@ def close(*, patience_seconds: float, say: Callable[[str], None]) -> list[Grant]
 
 
 def reopen(*, patience_seconds: float, say: Callable[[str], None]) -> list[Grant]:
-    """Give again what the last closing took away. Raises Refused."""
+    """Restore the grants that the last closing revoked. Raises Refused."""
 
     def act() -> list[Grant]:
         given = last_closed()
@@ -120,21 +120,21 @@ def reopen(*, patience_seconds: float, say: Callable[[str], None]) -> list[Grant
 
 
 def last_closed() -> list[Grant]:
-    """Read what the last closing took away. Raises Refused where nothing is to be given again."""
+    """Read the grants that the last closing revoked. Raises Refused if there is nothing to restore."""
     entry = AuditLog.objects.filter(action__in=(CLOSED, OPENED)).order_by("-created_at", "-pk").first()
     if entry is None or entry.action == OPENED:
-        raise Refused("There is no closing to undo: the audit log has none that was not undone.")
+        raise Refused("There is nothing to undo: the audit log has no closing that is still in effect.")
     details: Any = entry.details
     found = [Grant(**each) for each in details["grants"]]
     if any(grant.privilege not in PRIVILEGES or grant.table not in tables() for grant in found):
-        raise Refused(f"The audit log's row {entry.pk} holds what no closing wrote. Nothing was changed.")
+        raise Refused(f"Row {entry.pk} of the audit log is not from this command. Nothing was changed.")
     return found
 
 
 def _patiently(
     act: Callable[[], list[Grant]], *, patience_seconds: float, say: Callable[[str], None]
 ) -> list[Grant]:
-    """Act in a transaction, again and again while somebody is in the way, and keep nobody waiting meanwhile."""
+    """Run `act` in a transaction. Retry while a lock is held, with a lock timeout so short that nobody waits for us."""
     deadline, pause = time.monotonic() + patience_seconds, 0.1
     while True:
         try:
@@ -146,11 +146,11 @@ def _patiently(
             if state not in TRY_AGAIN or time.monotonic() > deadline:
                 if isinstance(error, OperationalError) and state in TRY_AGAIN:
                     raise Refused(
-                        f"Somebody was in the way for {patience_seconds:.0f} seconds. Nothing was changed. "
+                        f"Other sessions held locks for {patience_seconds:.0f} seconds. Nothing was changed. "
                         f"Run it again."
                     ) from error
                 raise
-        say(f"somebody is in the way; once more in {pause:.1f} s")
+        say(f"another session holds a lock; retrying in {pause:.1f} s")
         time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311
         pause = min(2 * pause, 5.0)
 

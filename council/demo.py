@@ -1,13 +1,13 @@
-"""A made-up community for development: who is in it, and the acts by which each app adds its own to it.
+"""A made-up community for development: its people, and the functions with which each app adds its own data.
 
-An act is a function that is given the community and adds to the database. An app registers its acts in its module
-`demo`, which `manage.py seed_demo` imports:
+An act is a function that receives the community and adds rows to the database. An app registers its acts in its
+module `demo`, which `manage.py seed_demo` imports:
 
     @demo.act("Resources and downloads", place=2)
     def library(community: demo.Community) -> None: ...
 
-All moments are counted from now, and everything else is drawn from one generator with a fixed seed, the ids of people
-and resources included: so it is the same community at each run.
+All times are relative to now. Everything else, including the ids of people and resources, is drawn from one generator
+with a fixed seed, so every run makes the same community.
 """
 
 import random
@@ -26,7 +26,7 @@ from council.registry import Registry
 SEED = 1_500
 MONTHS = 14
 COMPANIES, MEMBERS = 70, 240
-PASSWORD = "correct horse"  # noqa: S105  # of the four who can sign in, on a developer's machine
+PASSWORD = "correct horse"  # noqa: S105  # of the four people who can sign in, on a developer's machine
 MIA, BEN = "mia@acme.example", "ben@northwind.example"
 OPS, ADA = "ops@council.example", "ada@council.example"
 
@@ -55,9 +55,9 @@ STATUSES = {
 
 @dataclass
 class Community:
-    """What the acts share. `members` begins with the owners of the companies, Mia first and Ben second.
+    """The data that the acts share. `members` begins with the owners of the companies, Mia first and Ben second.
 
-    `eagerness` says of each member, by id, how much they do.
+    `eagerness` maps a member's id to how active the member is.
     """
 
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -67,7 +67,7 @@ class Community:
     staff: dict[AdminRole, Account] = field(default_factory=dict)
 
     def id(self) -> str:
-        """Draw an id as `cuid` makes one up."""
+        """Draw an id in the format of `cuid`."""
         return "c" + "".join(self.draw.choices(string.ascii_lowercase + string.digits, k=24))
 
     def ago(self, days: float) -> datetime:
@@ -78,7 +78,7 @@ class Community:
 
     @property
     def today(self) -> datetime:
-        """A moment of today, UTC, that is past."""
+        """A time today (UTC) that has already passed."""
         midnight = self.now.replace(hour=0, minute=0, second=0, microsecond=0)
         return midnight + (self.now - midnight) / 2
 
@@ -101,7 +101,7 @@ ACTS: Registry[Act] = Registry()
 
 
 def act(name: str, *, place: int) -> Callable[[Callable[[Community], None]], Callable[[Community], None]]:
-    """Register what an app adds. `place` is its turn: the people come at 1, the points of all at 8, the jobs at 9."""
+    """Register an act. Acts run by ascending `place`: the people at 1, everybody's points at 8, the jobs at 9."""
 
     def decorate(run: Callable[[Community], None]) -> Callable[[Community], None]:
         ACTS.add(name, Act(place, run))
@@ -111,7 +111,7 @@ def act(name: str, *, place: int) -> Callable[[Callable[[Community], None]], Cal
 
 
 def acts() -> list[tuple[str, Callable[[Community], None]]]:
-    """List the acts in their order."""
+    """List the acts in the order in which they run."""
     return [(name, one.run) for name, one in sorted(ACTS.items(), key=lambda entry: entry[1].place)]
 
 
@@ -151,7 +151,7 @@ def people(community: Community) -> None:
 
 
 def hashed() -> str:
-    """Hash the password of the four as the gateway does."""
+    """Hash the demo password as the gateway does."""
     encoded = passwords.Argon2Hasher().encode(PASSWORD, "the-demo-s-salt!")
     return encoded.removeprefix(passwords.DJANGO_PREFIX)
 
@@ -194,7 +194,7 @@ def _member(community: Community, number: int, team: Team, *, is_owner: bool, pa
 
 @act("Runs of jobs", place=9)
 def runs(community: Community) -> None:
-    """Make up the runs of the last days, one of which failed, and run every job once."""
+    """Make up the runs of the last seven days, one of them failed, and run every job once."""
     past = []
     for name in jobs.JOBS:
         for day in range(1, 8):

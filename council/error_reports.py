@@ -1,4 +1,4 @@
-"""Reports of errors to Sentry, where SENTRY_DSN is set: what the log says of them, and nothing that anybody sent."""
+"""Error reports to Sentry, if SENTRY_DSN is set. They hold what the log holds, and nothing that a user sent."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ KEPT = (
 
 
 def begin() -> None:
-    """Send errors, and log records at ERROR, from now on."""
+    """Start sending unhandled errors and log records of level ERROR."""
     sentry_sdk.init(
         dsn=settings.SENTRY_DSN,
         integrations=[DjangoIntegration(), LoggingIntegration(level=None)],
@@ -36,7 +36,7 @@ def begin() -> None:
 
 
 def without_values(event: dict[str, Any], hint: dict[str, Any]) -> dict[str, Any]:
-    """Keep where an error happened and which request it was in; leave out what the request and the error hold."""
+    """Keep the place of an error and the request's id and path. Remove the data of the request and the error."""
     request = logs.REQUEST.get()
     kept: dict[str, Any] = {name: event[name] for name in KEPT if name in event}
     if request is not None:

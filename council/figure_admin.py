@@ -1,4 +1,4 @@
-"""The page of figures in the admin."""
+"""The admin's page with figures about the community."""
 
 from typing import Any, cast
 
@@ -14,13 +14,13 @@ from council.figures import computing, export
 from council.model_admin import ReadOnlyAdmin
 from council.models import FigureTable
 
-# What the form sends beside its filters.
+# The form sends these fields besides its filters.
 NO_FILTERS = {"format", "csrfmiddlewaretoken"}
 
 
 @admin.register(FigureTable)
 class FigureTableAdmin(ReadOnlyAdmin):
-    """The page of all figures; they are computed by a job."""
+    """The page with all figures. A job computes them."""
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.export)
@@ -40,13 +40,13 @@ class FigureTableAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "admin/council/figuretable/change_list.html", context)
 
     def export(self, request: HttpRequest, name: str) -> HttpResponseBase:
-        """Send a figure as a file, with the filters that the form gives."""
+        """Send a figure as a file, using the filters chosen in the form."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         shown = next((each for each in computing.shown() if each.figure.name == name), None)
         file_format = request.POST.get("format", "")
         if shown is None or request.method != "POST" or file_format not in export.FORMATS:
-            raise Http404("There is no such figure, or no such kind of file.")
+            raise Http404("This figure or this file format does not exist.")
         filters = {key: request.POST[key] for key in request.POST if key not in NO_FILTERS}
         try:
             content = export.content(

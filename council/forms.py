@@ -1,4 +1,4 @@
-"""What the site's forms have in common, and what is filled in at the two doors."""
+"""The base of the site's forms, and the forms of the two sign-in pages."""
 
 from typing import Any
 
@@ -11,18 +11,18 @@ from django.http import HttpRequest
 from council import audit, auth, passwords, throttle
 from council.accounts.models import Account
 
-WRONG = "This email and password do not belong together, or nobody has this email."
+WRONG = "The email or the password is wrong."
 
 
 class Form(forms.Form):
-    """A form of the site's pages. Show its fields with council/_field.html, its faults with council/_faults.html."""
+    """The base of all forms. Templates show fields with council/_field.html, errors with council/_faults.html."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"label_suffix": "", **kwargs})
 
 
 class SignInForm(Form):
-    """A member's email and password. `account` is who signed in, once the form is valid."""
+    """A member's email and password. Once the form is valid, `account` is the account that signed in."""
 
     account: Account
 
@@ -45,7 +45,7 @@ class SignInForm(Form):
     def clean(self) -> dict[str, Any]:
         given = self.cleaned_data
         if self.errors:
-            return given  # nothing was tried
+            return given  # no password was checked, so nothing is counted
         with throttle.place():
             attempt = throttle.begin(self.request, door="member", email=given["email"])
             account = authenticate(self.request, email=given["email"], password=given["password"])
@@ -57,11 +57,11 @@ class SignInForm(Form):
 
 
 class StaffSignInForm(AdminAuthenticationForm):
-    """The gateway's staff by email, accounts of `createsuperuser` by username."""
+    """The sign-in form for staff: an email for the gateway's staff, a username for `createsuperuser` accounts."""
 
     error_messages = {
         **AdminAuthenticationForm.error_messages,
-        "invalid_login": f"{WRONG} Members sign in elsewhere: this door is for staff.",
+        "invalid_login": f"{WRONG} This page is for staff. Members sign in on another page.",
     }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -81,7 +81,7 @@ class StaffSignInForm(AdminAuthenticationForm):
 
 
 class OwnPasswordChangeForm(AdminPasswordChangeForm):
-    """A new password for an account of `createsuperuser`. Guesses at the old one count as failed sign-ins do."""
+    """A new password for a `createsuperuser` account. A wrong old password counts like a failed sign-in."""
 
     def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         self.request = request
@@ -95,7 +95,7 @@ class OwnPasswordChangeForm(AdminPasswordChangeForm):
         return old
 
     def save(self, commit: bool = True) -> Any:  # noqa: FBT001, FBT002
-        """Store the new password, with the audit row that says so."""
+        """Store the new password, and log the change in the audit log."""
         with transaction.atomic(), throttle.place():
             before = audit.stored_values(self.user)
             account = super().save(commit)
@@ -110,7 +110,7 @@ class OwnPasswordChangeForm(AdminPasswordChangeForm):
 
 
 class SecondFactorForm(Form):
-    """A code of an authenticator app, or a recovery code."""
+    """A code from an authenticator app, or a recovery code."""
 
     code = forms.CharField(
         max_length=40,

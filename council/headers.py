@@ -1,7 +1,7 @@
-"""What every answer tells the browser: what it may load, keep, and hand on.
+"""Response headers that tell the browser what it may load, cache and pass on.
 
-Both classes stand before Django's own middleware, so that they see the answers which that gives by itself, such as the
-redirect to TLS and the refusal of a host.
+Both middleware classes come before Django's own, so that they also see the responses which Django's middleware makes,
+such as the redirect to TLS and the refusal of an unknown host.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ PERMISSIONS_POLICY = ", ".join(
 
 
 class ContentSecurityPolicy(CSPMiddleware):
-    """The site's policy (CONTENT_SECURITY_POLICY), which knows no script; Django's admin may run its own files."""
+    """Send the site's policy (CONTENT_SECURITY_POLICY). It allows no scripts, except the admin's own files there."""
 
     def get_policy_parts(
         self,
@@ -41,7 +41,7 @@ class ContentSecurityPolicy(CSPMiddleware):
 
 
 class Headers:
-    """Keep answers out of every cache but for static files, and devices, frames and other sites out of reach."""
+    """Set the security headers. Responses that set no caching of their own, as static files do, are not cached."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

@@ -1,8 +1,8 @@
-"""`/healthz` and `/readyz`: whether the process is alive, and whether it can serve.
+"""`/healthz` tells whether the process is alive, `/readyz` whether it can serve pages.
 
-Load balancers ask without a name, without TLS and without signing in, so both are answered before all else. They tell
-no more than a word for each probe. `/readyz` answers 503 where a page could not be served; what staff should look at
-but keeps no page from being served is "degraded" with 200, so that no balancer takes the site away for it.
+Load balancers ask without a host name, without TLS and without signing in, so both are answered before Django's own
+middleware. They reveal only one word for each probe. `/readyz` answers 503 if pages cannot be served. A problem that
+staff should look at, but that stops no page, is "degraded" with status 200, so that load balancers keep the site.
 
 An app registers its probes in its module `health`, which its AppConfig imports.
 """
@@ -19,7 +19,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonR
 from council import jobs
 from council.registry import Registry
 
-# A balancer that asks often, or a stranger, costs one look in so many seconds for each process.
+# However often somebody asks, each process runs its probes at most once in this time.
 LOOK_SECONDS = 5.0
 STATEMENT_TIMEOUT = "2s"
 
@@ -28,7 +28,7 @@ Respond = Callable[[HttpRequest], HttpResponse]
 
 @dataclass
 class Probe:
-    """`look` gives None if all is well, and otherwise a word for what is not. What it gave is kept for a while."""
+    """A check of one thing. `look` returns None, or a word for a problem. The result is kept for `kept_seconds`."""
 
     look: Callable[[], str | None]
     is_critical: bool
@@ -58,7 +58,7 @@ def register(
 
 @register("database", is_critical=True, kept_seconds=0)
 def database() -> str | None:
-    """The database answers."""
+    """Check that the database answers."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
     return None
@@ -69,7 +69,7 @@ _is_migrated = False
 
 @register("migrations", is_critical=True)
 def migrations() -> str | None:
-    """All migrations of this code are applied. Once they are, they are so for this process."""
+    """Check that all migrations of this code are applied. Once they are, the process does not check again."""
     global _is_migrated  # noqa: PLW0603
     if not _is_migrated:
         executor = MigrationExecutor(connection)
@@ -79,12 +79,12 @@ def migrations() -> str | None:
 
 @register("jobs", kept_seconds=30)
 def overdue_jobs() -> str | None:
-    """No job is overdue."""
+    """Check that no job is overdue."""
     return "overdue" if any(state.is_overdue for state in jobs.states()) else None
 
 
 class Health:
-    """Answers the two addresses, and passes everything else on. It is the first middleware."""
+    """Middleware that answers the two addresses. It comes before Django's, which would redirect or refuse."""
 
     def __init__(self, get_response: Respond) -> None:
         self.get_response = get_response
@@ -115,12 +115,12 @@ class Health:
 
 
 def look() -> tuple[dict[str, str], int]:
-    """Ask all probes. Returns a word for each, and the HTTP status."""
+    """Run all probes. Returns a word for each, and the HTTP status."""
     words: dict[str, str] = {}
     is_ready = True
     for name, probe in PROBES.items():
         if not is_ready:
-            break  # what comes after would fail for the same reason
+            break  # the remaining probes would fail for the same reason
         try:
             with transaction.atomic(), connection.cursor() as cursor:
                 cursor.execute("SELECT set_config('statement_timeout', %s, true)", [STATEMENT_TIMEOUT])

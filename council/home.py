@@ -1,16 +1,16 @@
-"""The home page: the parts that apps put on it, and what is new since a member's last visit.
+"""The home page: the parts that apps add to it, and what is new since a member's last visit.
 
-A part is a function that is given the visit and returns what its template shows as `part`. An app registers its parts
-in its module `home`, which its AppConfig imports:
+A part is a function that receives the visit and returns the data that its template shows as `part`. An app registers
+its parts in its module `home`, which its AppConfig imports:
 
     @home.part("benchmarks", template="benchmarks/_home.html", place=3)
     def benchmarks(visit: home.Visit) -> home.Content:
         return {"cards": submissions.cards(visit.member)}
 
-What is new is registered in the same way, with `@home.news("Resources")`. It is one part of the page, made by council.
+An app registers its news in the same way, with `@home.news("Resources")`. All news together are one part of the page.
 
-Two columns of the account say when the last visit was. A visit begins when the home page is opened for the first time
-in half an hour, and only then is anything written.
+Two columns of the account store the times of the last two visits. A visit begins when the home page is opened more
+than half an hour after the last visit began. Only then is anything written.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ from council.models import Member
 from council.registry import Registry
 
 VISIT_MINUTES = 30
-# What is new to a member who was never here before.
+# For a member who was never here before, everything from these days is new.
 FIRST_VISIT_DAYS = 30
 NEWS_ROWS = 5
 
@@ -32,7 +32,7 @@ Content = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Visit:
-    """A member at the home page. What is newer than `since` is new: since the last visit, or for some weeks."""
+    """A member's visit to the home page. Things newer than `since` are new to the member."""
 
     member: Member
     since: datetime
@@ -40,14 +40,14 @@ class Visit:
 
 
 def visit(account: Account, *, is_noted: bool = True) -> Visit:
-    """Say since when things are new to a member, and write down that a visit begins, if one does."""
+    """Find out since when things are new to a member. If a visit begins and `is_noted` is true, store its time."""
     assert account.member
     now = datetime.now(UTC)
     before = account.visited_before_at
     if account.visited_at is None or account.visited_at <= now - timedelta(minutes=VISIT_MINUTES):
         before = account.visited_at
         if is_noted:
-            # Of several requests at once, the first begins the visit.
+            # Among concurrent requests, only the first one matches this filter and begins the visit.
             Account.objects.filter(pk=account.pk, visited_at=before).update(
                 visited_at=now, visited_before_at=before
             )
@@ -56,7 +56,7 @@ def visit(account: Account, *, is_noted: bool = True) -> Visit:
 
 @dataclass(frozen=True)
 class Part:
-    """`is_wide`: takes the whole width where there is room for two beside each other."""
+    """A part of the home page. `is_wide`: it takes the whole width, even where two parts fit side by side."""
 
     template: str
     place: int
@@ -66,7 +66,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Item:
-    """One thing that is new: its name, the address of its page, and a few words more."""
+    """One new thing: its name, the address of its page, and a short note."""
 
     name: str
     address: str
@@ -75,7 +75,7 @@ class Item:
 
 @dataclass(frozen=True)
 class News:
-    """What is new of one kind: up to NEWS_ROWS of it, the newest first, and a line and a link for what is left out."""
+    """The new things of one kind: up to NEWS_ROWS items, newest first, and a text and a link for the rest."""
 
     items: Sequence[Item]
     more: str = ""
@@ -91,7 +91,7 @@ NEWS: Registry[Look] = Registry()
 def part(
     name: str, *, template: str, place: int, is_wide: bool = False
 ) -> Callable[[Callable[[Visit], Content]], Callable[[Visit], Content]]:
-    """Put a part on the home page. `place` is its place from the top."""
+    """Add a part to the home page. Parts are shown by ascending `place`."""
 
     def decorate(show: Callable[[Visit], Content]) -> Callable[[Visit], Content]:
         PARTS.add(name, Part(template, place, show, is_wide))
@@ -101,7 +101,7 @@ def part(
 
 
 def news(title: str) -> Callable[[Look], Look]:
-    """Have things of a kind listed among what is new, under a title."""
+    """List the new things of one kind on the home page, under a title."""
 
     def decorate(look: Look) -> Look:
         NEWS.add(title, look)
@@ -112,7 +112,7 @@ def news(title: str) -> Callable[[Look], Look]:
 
 @dataclass(frozen=True)
 class Shown:
-    """A part as the page has it."""
+    """A part with its content, ready for the template."""
 
     name: str
     template: str
@@ -121,7 +121,7 @@ class Shown:
 
 
 def parts(visit: Visit) -> list[Shown]:
-    """Ask every part what it shows, in the order of the page."""
+    """Return every part with its content, in the order of the page."""
     ordered = sorted(PARTS.items(), key=lambda entry: entry[1].place)
     return [Shown(name, part.template, part.is_wide, part.show(visit)) for name, part in ordered]
 

@@ -1,7 +1,7 @@
-"""What is written to standard error about a request: an id, the path, the account, and where in the code it failed.
+"""Logging to standard error: a request's id, path and account, and where in the code an error happened.
 
-Never what somebody sent or stored. So a logged error has its classes and the lines of code, and its message only
-where the class's messages come from code alone: others quote values, such as a row, an email or an answer.
+The log never holds what a user sent or stored. For an error, it holds the class and the lines of code. It leaves out
+the message if messages of that class can quote values, such as a row, an email or an answer.
 """
 
 import functools
@@ -21,7 +21,7 @@ from django.http import HttpRequest, HttpResponse
 
 LOGGER = logging.getLogger("council")
 REQUEST: ContextVar[HttpRequest | None] = ContextVar("council.request", default=None)
-# Their messages name attributes, modules and functions.
+# Messages of these classes name only attributes, modules and functions.
 MESSAGES_WITHOUT_VALUES = (AttributeError, NameError, ImportError, IndexError, RecursionError, MemoryError)
 MAX_PATH_LENGTH = 200
 SECRETS = re.compile(
@@ -32,10 +32,10 @@ SECRETS = re.compile(
 
 
 class RequestIds:
-    """Give every request an id: it stands in the log, on the page of a fault, and in the header X-Request-ID.
+    """Give every request an id. It appears in the log, on error pages and in the header X-Request-ID.
 
-    PostgreSQL sees it in a comment before each statement, in pg_stat_activity and in the server's log. A comment
-    belongs to its statement, also behind a pooler, where a setting of the session would be left to the next request.
+    A comment before each statement shows it in pg_stat_activity and in PostgreSQL's log, too. A session setting would
+    not work: behind a pooler, the next request would inherit it.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -59,7 +59,7 @@ def _execute_with(
     execute: Callable[..., Any],
     sql: Any,
     params: Any,
-    many: bool,  # noqa: FBT001  # Django calls it so
+    many: bool,  # noqa: FBT001  # Django passes it by position
     context: Any,
 ) -> Any:
     return execute(comment + sql if isinstance(sql, str) else sql, params, many, context)
@@ -70,12 +70,12 @@ def request_id(request: HttpRequest | None) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """Leave emails, hashes and what looks like a token out of a text, and put it on one line."""
+    """Remove emails, hashes and anything that looks like a token from a text, and put it on one line."""
     return SECRETS.sub("[left out]", text.encode("unicode_escape").decode())
 
 
 class Formatter(logging.Formatter):
-    """Write a record with its request's id, path and account; an error as `error_lines` has it."""
+    """Format a record with its request's id, path and account, and its error with `error_lines`."""
 
     def format(self, record: logging.LogRecord) -> str:
         found = self.parts(record)
@@ -85,7 +85,7 @@ class Formatter(logging.Formatter):
         return f"{line}\n{found['error']}" if "error" in found else line
 
     def parts(self, record: logging.LogRecord) -> dict[str, str]:
-        """Name what is written of a record."""
+        """Return the parts of a record that may be logged, by name."""
         found = {
             "time": self.formatTime(record),
             "level": record.levelname,
@@ -107,14 +107,14 @@ class Formatter(logging.Formatter):
 
     def _message(self, record: logging.LogRecord) -> str:
         if record.name.startswith(("django.request", "django.security", "django.server")):
-            # Django's messages quote what was asked for. Its class and the status say what happened.
+            # Django's messages quote the request, so only the logger's name and the status are logged.
             status = getattr(record, "status_code", "")
             return f"{record.name.rpartition('.')[2]} {status}".strip()
         return without_secrets(record.getMessage())
 
 
 class JsonFormatter(Formatter):
-    """Write the same as one JSON object a line, for machines. Times are UTC."""
+    """Format the same parts as one line of JSON. Times are UTC."""
 
     converter = staticmethod(time.gmtime)
     default_time_format = "%Y-%m-%dT%H:%M:%S"
@@ -125,35 +125,35 @@ class JsonFormatter(Formatter):
 
 
 def _account(request: HttpRequest) -> str:
-    """Name the account, if the request has read it already: the log asks no database."""
+    """Return the account's id, if the request has already read it. Logging must not query the database."""
     account = getattr(request, "_cached_user", None)
     return str(getattr(account, "pk", None) or "-")
 
 
 def error_lines(error: BaseException) -> Iterator[str]:
-    """Write an error and those that led to it, with the lines of code and without their values."""
+    """Format an error and the errors that led to it, with lines of code but without values."""
     chain: list[tuple[BaseException, str]] = []
     current: BaseException | None = error
     link = ""
     while current is not None and all(current is not seen for seen, _ in chain):
         chain.append((current, link))
         if current.__cause__ is not None:
-            current, link = current.__cause__, "which led to\n"
+            current, link = current.__cause__, "which caused\n"
         elif not current.__suppress_context__:
-            current, link = current.__context__, "and then, while it was handled\n"
+            current, link = current.__context__, "and while it was handled\n"
         else:
             current = None
-    # `link` stands between an error and the later one, and the earliest is written first.
+    # The earliest error is written first. Each link comes between an error and the later one.
     for place in range(len(chain) - 1, -1, -1):
-        each, words = chain[place]
+        each, link = chain[place]
         yield "Traceback (most recent call last):\n"
         yield from traceback.format_tb(each.__traceback__)
         yield f"{type(each).__module__}.{type(each).__qualname__}: {describe(each)}\n"
-        yield words
+        yield link
 
 
 def describe(error: BaseException) -> str:
-    """Say of an error what holds no value."""
+    """Describe an error without quoting values."""
     if isinstance(error, MESSAGES_WITHOUT_VALUES):
         return without_secrets(str(error))
     diagnosis = getattr(error if not isinstance(error, DatabaseFault) else error.__cause__, "diag", None)
@@ -164,7 +164,7 @@ def describe(error: BaseException) -> str:
 
 
 def configuration(*, level: str, is_json: bool) -> dict[str, object]:
-    """The setting LOGGING: everything goes to standard error."""
+    """Return the setting LOGGING, which sends all records to standard error."""
     formatter = "council.logs.JsonFormatter" if is_json else "council.logs.Formatter"
     return {
         "version": 1,
@@ -172,6 +172,6 @@ def configuration(*, level: str, is_json: bool) -> dict[str, object]:
         "formatters": {"chosen": {"()": formatter}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "chosen"}},
         "root": {"handlers": ["stderr"], "level": level},
-        # Django's own handlers write tracebacks with values, to a console or by mail.
+        # Without Django's own handlers, which write tracebacks with values to the console or by mail.
         "loggers": {"django": {"handlers": [], "level": level}},
     }

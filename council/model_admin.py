@@ -1,8 +1,8 @@
-"""What all admin pages have in common: the audit log, rows that the gateway writes too, secrets, tables that only grow.
+"""Base classes of the admin pages, for the audit log, rows that the gateway writes too, secrets and append-only tables.
 
-Each change through a page that derives from `ModelAdmin` leaves an AuditLog row with the old and the new values, in the
-transaction of the change: of the row, of its inlines, in the list, by deletion. An action of a list that updates rows
-by itself wraps that in `with self.audited(request, queryset):`.
+Every change on a page that derives from `ModelAdmin` adds an AuditLog row with the old and new values, in the same
+transaction: changes to the row and its inlines, changes in the list, and deletions. An action that updates rows itself
+must wrap the update in `with self.audited(request, queryset):`.
 """
 
 import json
@@ -30,12 +30,12 @@ from council.accounts.models import Account
 MAX_LINE_LENGTH = 500
 MAX_TEXT_LENGTH = 100_000
 MAX_SHOWN_LENGTH = 50_000
-# Searching by a pattern that somebody writes into the address can take the database for ever.
+# A crafted regular expression in the address could keep the database busy for ever.
 REFUSED_LOOKUPS = {"regex", "iregex"}
 
 
 class MultilineField(forms.CharField):
-    """Text whose lines end with LF, as the gateway stores them. Browsers send CRLF."""
+    """A text field that stores LF line ends, as the gateway does. Browsers send CRLF."""
 
     widget = AdminTextareaWidget
 
@@ -47,7 +47,7 @@ MULTILINE: dict[str, Any] = {"form_class": MultilineField, "widget": AdminTextar
 
 
 def pretty(value: Any) -> str | None:
-    """Show JSON as indented text, without what its names call secret, and no more of it than a page can take."""
+    """Format JSON as indented text, without values whose names look secret. Cut it after MAX_SHOWN_LENGTH."""
     if value is None:
         return None
     text = json.dumps(_without_secrets(value), indent=2, ensure_ascii=False)
@@ -68,12 +68,12 @@ def _without_secrets(value: Any) -> Any:
 
 
 def presence(value: Any) -> str:
-    """Say of a secret that it is there."""
-    return "there, and shown to nobody" if value not in (None, "") else "not there"
+    """Tell whether a secret is set, without showing it."""
+    return "set, never shown" if value not in (None, "") else "not set"
 
 
 class TolerantChangeList(ChangeList):
-    """A list that answers a condition which the database cannot work out as Django answers one that it cannot read."""
+    """A list that treats a filter which fails in the database like a filter that Django cannot parse."""
 
     def get_results(self, request: HttpRequest) -> None:
         try:
@@ -85,22 +85,22 @@ class TolerantChangeList(ChangeList):
 
     def _blame(self, error: Exception) -> None:
         if not self.params:
-            raise error  # nobody asked for anything
-        logs.LOGGER.warning("A list cannot be made with the conditions in the address.", exc_info=error)
+            raise error  # there is no filter that could be the cause
+        logs.LOGGER.warning("The filters in the address do not work for this list.", exc_info=error)
         raise IncorrectLookupParameters(error) from error
 
 
 class ModelAdmin(admin.ModelAdmin):
-    """Edit rows that the gateway writes too: what the form did not change is not written.
+    """Edit rows that the gateway writes, too. Only the fields that the form changed are saved.
 
-    Each field comes with a hidden copy of the value that was shown. "Changed" is what differs from that
-    copy, not from the row as it is by the time the form is sent.
+    The form holds a hidden copy of each value that it showed. A field has changed if it differs from that copy, not
+    from the row as it is when the form is sent.
     """
 
     formfield_overrides = {models.TextField: {"widget": AdminTextInputWidget}}
-    # By field: what its form field is made with.
+    # Keyword arguments for form fields, by the name of the field.
     field_options: dict[str, dict[str, Any]] = {}
-    # Fields that a query string must not search: `?password_hash__startswith=` would spell the hash out.
+    # Fields that a query string must not filter by: `?password_hash__startswith=` would reveal the hash bit by bit.
     secret_fields: tuple[str, ...] = ()
     # Fields that save_model fills itself.
     stamped_fields: tuple[str, ...] = ()
@@ -115,12 +115,12 @@ class ModelAdmin(admin.ModelAdmin):
             return None
         field.show_hidden_initial = not db_field.many_to_many
         if isinstance(field, forms.CharField) and db_field.null:
-            # A unique column takes one "" and any number of NULLs. Django cares for CharField only.
+            # A unique column can hold many NULLs but only one "". Django does this only for CharField.
             field.empty_value = None
         return field
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """Fill the form of a new row with what the database would."""
+        """Fill the form for a new row with the database's defaults."""
         defaults = {
             field.name: field.db_default
             for field in self.opts.concrete_fields
@@ -134,7 +134,7 @@ class ModelAdmin(admin.ModelAdmin):
         return {**defaults, **asked}
 
     def _can_hold(self, name: str, value: Any) -> bool:
-        """Tell whether a value in the address is one that the form can show."""
+        """Tell whether the form can show this value from the address."""
         field = next((each for each in self.opts.get_fields() if each.name == name), None)
         if not isinstance(field, models.Field):
             return False
@@ -144,7 +144,7 @@ class ModelAdmin(admin.ModelAdmin):
                 if related:
                     related.to_python(each)
                 elif isinstance(field, models.DateField | models.TimeField | models.JSONField):
-                    return False  # its widget takes a moment, a value; an address has text
+                    return False  # the widget needs a date, a time or JSON, but the address holds text
                 else:
                     field.to_python(each)
         except (ValidationError, ValueError, TypeError, OverflowError):
@@ -152,7 +152,7 @@ class ModelAdmin(admin.ModelAdmin):
         return True
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Leave what cannot be edited out of the form of a new row, which has no values to show."""
+        """Leave read-only fields out of the form for a new row, which has no values to show."""
         fieldsets = super().get_fieldsets(request, obj)
         if obj is not None:
             return fieldsets
@@ -181,10 +181,10 @@ class ModelAdmin(admin.ModelAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return TolerantChangeList
 
-    # The audit log. Django calls the log_… methods last, in the transaction of the change.
+    # The audit log. Django calls the log_… methods after the change, in the same transaction.
 
     def _remember(self, request: HttpRequest, row: models.Model) -> None:
-        """Read a row as it was, for the audit log, before it is changed."""
+        """Read the old values of a row for the audit log. Call this before the change."""
         _before(request)[type(row), row.pk] = audit.stored_values(row)
 
     def _record(self, request: HttpRequest, row: models.Model, *, before: Any, after: Any) -> None:
@@ -229,23 +229,23 @@ class ModelAdmin(admin.ModelAdmin):
         return super().log_deletions(request, queryset)
 
     def audited(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> AbstractContextManager[None]:
-        """Write the audit rows of what a block changes in the rows of an action, in one transaction with it."""
+        """Log what a block changes in the rows of an action, in the same transaction as the block."""
         return audit.changes_of(queryset, by=cast(Account, request.user))
 
     def response_action(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> Any:
-        """Run an action in a transaction, with the audit rows of what it does. What cannot be a key chooses nothing."""
+        """Run an action and write its audit rows in one transaction. Refuse values that cannot be primary keys."""
         try:
             for key in request.POST.getlist(ACTION_CHECKBOX_NAME):
                 self.opts.pk.to_python(key)
         except ValidationError:
-            self.message_user(request, "What was chosen is not in this list. Choose again.", messages.WARNING)
+            self.message_user(request, "A chosen row is not in this list. Choose again.", messages.WARNING)
             return None
         with transaction.atomic():
             response: HttpResponseBase | None = super().response_action(request, queryset)
         return response
 
     def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
-        """Refuse secrets, and what leads from other tables here, such as ?benchmark_submissions=<id>."""
+        """Refuse filters by secret fields, and by tables that refer here, such as ?benchmark_submissions=<id>."""
         name, *rest = lookup.split("__")
         others = {relation.name for relation in self.opts.related_objects}
         if name in others or name in self.secret_fields or audit.is_secret(self.model, name):
@@ -255,26 +255,26 @@ class ModelAdmin(admin.ModelAdmin):
         return super().lookup_allowed(lookup, value, request)
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        # A crafted link may name no field: Django would look for one of that name.
+        # In a crafted link, `from_field` may be empty. Django would then look for a field named "".
         return None if "\0" in object_id else super().get_object(request, object_id, from_field or None)
 
 
 def _before(request: HttpRequest) -> dict[Any, Any]:
-    """The rows that the request changes, as they were, by model and key."""
+    """Return the old values of the rows that the request changes, by model and primary key."""
     if not hasattr(request, "rows_before"):
         request.rows_before = {}  # type: ignore[attr-defined]
     return request.rows_before  # type: ignore[attr-defined, no-any-return]
 
 
 class NeverDeleted(admin.ModelAdmin):
-    """The database would cascade where Django's confirmation shows nothing, so deleting is the gateway's."""
+    """Forbid deletion: the database would cascade to rows that Django's confirmation page does not show."""
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
 
 class ReadOnlyAdmin(NeverDeleted, ModelAdmin):
-    """Show rows, whatever permissions there are. `fields` is what the page of a row shows."""
+    """Show rows without letting anybody change them, whatever their permissions. The page of a row shows `fields`."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -287,7 +287,7 @@ class ReadOnlyAdmin(NeverDeleted, ModelAdmin):
 
 
 class BoundedPaginator(Paginator):
-    """Count and show no more than the first 10,000 rows, so that no page costs a scan of a long table."""
+    """Count and show at most the first 10,000 rows, so that no page scans a long table."""
 
     max_rows = 10_000
 
@@ -298,11 +298,11 @@ class BoundedPaginator(Paginator):
 
 
 class LogAdmin(ReadOnlyAdmin):
-    """Show a table that only grows, newest first, fast at any length. Order by an indexed column."""
+    """Show an append-only table, newest first, quickly at any size. The ordering needs an index."""
 
     paginator = BoundedPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     search_help_text = (
-        f"The newest {BoundedPaginator.max_rows:,} are listed. Search or filter for older ones."
+        f"Only the newest {BoundedPaginator.max_rows:,} rows are listed. Search or filter to find older ones."
     )

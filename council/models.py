@@ -1,7 +1,7 @@
-"""The gateway's nine tables, as it made them.
+"""The gateway's nine tables, as the gateway created them, and this application's own tables.
 
-Physical names are Prisma's and stay: the gateway reads and writes the same tables. Ids are cuids, moments are
-UTC in milliseconds. Where the gateway's code keeps `updatedAt`, so does Django.
+Table and column names are Prisma's and must not change: the gateway reads and writes the same tables. Ids are cuids.
+Times are UTC with milliseconds. Django sets `updatedAt` as the gateway does.
 """
 
 from typing import Self
@@ -70,22 +70,22 @@ class Team(models.Model):
 
 MAX_NAME_LENGTH = 100
 
-# Who is listed on leaderboards.
+# The members who are listed on leaderboards.
 LISTED = models.Q(leaderboard_visible=True, subscription_status__in=GOOD_STANDING)
 
 
 class MemberQuerySet(models.QuerySet["Member"]):
     def listed(self) -> Self:
-        """Leave those who are on leaderboards: in good standing, and not opted out."""
+        """Keep only members on leaderboards: in good standing, and not opted out."""
         return self.filter(LISTED)
 
 
 class Member(models.Model):
-    """A person who has, had or is about to have a seat.
+    """A person who has, had or will have a seat.
 
-    `total_points`, `points_month`, `month_points`, `current_streak` and `last_active_at` are kept by the database
-    when a row is added to the points ledger (gamification); never write them. `month_points` are those of the
-    month that begins on `points_month`, the last one with a row.
+    Never write `total_points`, `points_month`, `month_points`, `current_streak` and `last_active_at`: a trigger updates
+    them when a row is added to the points ledger (gamification). `month_points` counts the month that begins on
+    `points_month`, the last month with a row.
     """
 
     id = CuidField()
@@ -182,13 +182,13 @@ class Member(models.Model):
 
     @property
     def full_name(self) -> str:
-        """The name, no longer than a page has room for, whatever the gateway stored."""
+        """The first and last name, cut to MAX_NAME_LENGTH. The gateway's columns have no limit."""
         parts = (name[:MAX_NAME_LENGTH] for name in (self.first_name, self.last_name) if name)
         return " ".join(parts)[:MAX_NAME_LENGTH]
 
     @property
     def public_name(self) -> str:
-        """What other members may read: a name, and never an email address or an id that stands in its place."""
+        """The name that other members may see. Never an email address or an id, even if stored as a name."""
         private = {self.pk, self.discord_id, self.stripe_customer_id}
         for name in (self.full_name.strip(), (self.discord_username or "").strip()):
             if name and "@" not in name and name not in private:
@@ -197,7 +197,7 @@ class Member(models.Model):
 
     @property
     def is_in_good_standing(self) -> bool:
-        """Whether the member may download, submit, see results and be listed."""
+        """Whether the member may download, submit answers, see results and be listed."""
         return self.subscription_status in GOOD_STANDING
 
 
@@ -242,7 +242,7 @@ class PendingInvite(models.Model):
 
 
 class Admin(models.Model):
-    """A member of staff, as the gateway knows them."""
+    """A member of staff in the gateway."""
 
     id = CuidField()
     email = models.TextField()
@@ -283,7 +283,7 @@ class FeatureFlag(models.Model):
 
 
 class EmailTemplate(models.Model):
-    """A mail that the gateway sends."""
+    """The text of an email that the gateway sends."""
 
     id = CuidField()
     name = models.TextField()
@@ -301,7 +301,7 @@ class EmailTemplate(models.Model):
 
 
 class StripeEvent(models.Model):
-    """A webhook call that the gateway has dealt with, kept so that it is dealt with once."""
+    """A webhook call from Stripe that the gateway has processed, kept so that it is processed only once."""
 
     id = CuidField()
     event_id = models.TextField(db_column="eventId")
@@ -323,7 +323,7 @@ class StripeEvent(models.Model):
 
 
 class AuditLog(models.Model):
-    """Who did what to which row. Rows are added by both applications, and changed by neither."""
+    """A record of who did what to which row. Both applications add rows, and neither changes them."""
 
     id = CuidField()
     action = models.TextField()
@@ -369,9 +369,9 @@ class ReconciliationRun(models.Model):
 
 
 class JobRun(models.Model):
-    """One run of a job that goes by the clock (council.jobs).
+    """One run of a scheduled job (council.jobs).
 
-    The row of a run that has not ended is also its lease: a job has one at most.
+    The row of a run that has not ended is also the job's lease. Each job has at most one.
     """
 
     class Outcome(models.TextChoices):
@@ -403,17 +403,17 @@ class JobRun(models.Model):
 
     @property
     def seconds(self) -> float | None:
-        """How long the run took. None while it is at work."""
+        """The duration of the run. None while it is running."""
         return (self.ended_at - self.started_at).total_seconds() if self.ended_at else None
 
     @property
     def counted(self) -> str:
-        """What the run counted, in words."""
+        """The run's counts as text."""
         return ", ".join(f"{count:,} {what}" for what, count in self.counts.items())
 
 
 class FigureTable(models.Model):
-    """A figure for staff (council.figures), as it was last computed."""
+    """The last computed table of a figure for staff (council.figures)."""
 
     figure = models.TextField(primary_key=True)
     computed_at = TimestampField(db_column="computedAt")
@@ -428,7 +428,7 @@ class FigureTable(models.Model):
 
 
 class SignInFailures(models.Model):
-    """What counts against an address, a name or an account that the key stands for (throttle.py): the moments."""
+    """The times that count against a limit (throttle.py). The key is the hash of an address, a name or an account."""
 
     key = models.CharField(max_length=64, primary_key=True)
     failures = models.IntegerField()

@@ -1,4 +1,4 @@
-"""What every page of the site shows around its content."""
+"""The context processor for the header of every page."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ from django.urls import reverse
 
 
 def navigation(request: HttpRequest) -> dict[str, Any]:
-    """Tell templates who the member is, if any, and the pages in the header: name, address, whether it is here.
+    """Give templates the member, if any, and the pages of `MEMBER_PAGES`.
 
-    A context processor. The pages are those of `MEMBER_PAGES`.
+    Each page is a label, an address, and whether it is the current page.
     """
     user = getattr(request, "user", None)
     member = user.member if user and user.is_authenticated else None

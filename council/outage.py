@@ -1,4 +1,4 @@
-"""When the database is slow or away: an answer that says so, with status 503, instead of a page that hangs."""
+"""An error page with status 503, instead of a page that hangs, if the database is slow or does not answer."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ RETRY_AFTER_SECONDS = 5
 
 
 class Outage:
-    """Limit what a page waits for the database, and say so where that was not enough."""
+    """Middleware that limits how long a page waits for the database, and answers 503 after that."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -27,24 +27,24 @@ class Outage:
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         if not is_outage(exception):
             return None
-        logs.LOGGER.error("The database did not answer in time, or at all.", exc_info=exception)
+        logs.LOGGER.error("The database did not answer, or not in time.", exc_info=exception)
         return unavailable(request)
 
 
 def is_outage(error: BaseException | None) -> bool:
-    """Tell whether an error says that the database could not do its work, whatever it was asked."""
+    """Tell whether an error means that the database is down, too slow or overloaded, and not that a query is wrong."""
     return isinstance(error, OperationalError | InterfaceError)
 
 
 def unavailable(request: HttpRequest, *, why: str = "database") -> HttpResponse:
-    """Answer 503, without asking the database for who is signed in."""
+    """Answer 503 without reading the account from the database."""
     return fault(request, status=503, context={"why": why}, retry_after_seconds=RETRY_AFTER_SECONDS)
 
 
 def fault(
     request: HttpRequest, *, status: int, context: dict[str, Any] | None = None, retry_after_seconds: int = 0
 ) -> HttpResponse:
-    """Render the page of a fault from nothing but the request's id."""
+    """Render an error page that needs nothing from the database, only the request's id."""
     page = render_to_string(f"{status}.html", {"request_id": logs.request_id(request), **(context or {})})
     response = HttpResponse(page, status=status)
     if retry_after_seconds:

@@ -1,6 +1,6 @@
-"""Passwords as the gateway stores them: bare argon2id strings. They are read here, and never written.
+"""Checking passwords that the gateway stores as plain argon2id strings. They are only read here, never written.
 
-Those of `createsuperuser` are Django's own, hashed with the same parameters.
+Accounts made with `createsuperuser` have Django's own hashes, with the same parameters.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from django.contrib.auth.hashers import Argon2PasswordHasher
 
 MAX_LENGTH = 4096
 
-# A hash names its own price. What costs far more than the gateway's is no hash of the gateway's.
+# The hash contains its cost parameters. One that is far costlier than the gateway's is refused.
 MAX_MEMORY_KIB = 2**18
 MAX_PASSES = MAX_LANES = 16
 
@@ -20,19 +20,19 @@ _ENCODED = re.compile(
     r"\$(?P<salt>[A-Za-z0-9+/]{11,64})\$(?P<digest>[A-Za-z0-9+/]{16,128})"
 )
 
-# Of a password that nobody knows, with the gateway's parameters.
+# The hash of a password that nobody knows, with the gateway's parameters.
 _NOBODYS = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGhhcyB0aGlzIQ$mUuPMS3qi4XqDMSzQ0vJ1LJ9MbQVkxYBpHmDRdGP0tA"
 
-# What Django writes before a hash of its own.
+# Django puts this before its own hashes.
 DJANGO_PREFIX = "argon2"
 
 _hasher = argon2.PasswordHasher()
 
 
 def is_correct(password: str, *, stored: str | None) -> bool:
-    """Tell whether the password is the one whose hash is stored.
+    """Tell whether the password matches the stored hash.
 
-    Where nothing is stored, or nothing that can be read, the answer is no, after about as long as any other.
+    If there is no stored hash, or no valid one, the answer is no, and takes about as long as any other.
     """
     secret = password.encode() if is_possible(password) else b""
     encoded = _in_order(stored or "")
@@ -42,14 +42,14 @@ def is_correct(password: str, *, stored: str | None) -> bool:
         except argon2.exceptions.VerifyMismatchError:
             return False
         except argon2.exceptions.VerificationError:
-            pass  # argon2 could not read it after all
+            pass  # argon2 cannot read this hash, although the pattern matches
     with contextlib.suppress(argon2.exceptions.VerifyMismatchError):
         _hasher.verify(_NOBODYS, secret)
     return False
 
 
 def is_possible(password: str) -> bool:
-    """Tell whether anybody can have this password: not a book, and no lone surrogates."""
+    """Tell whether anybody can have this password. Overlong text and lone surrogates are impossible."""
     if len(password) > MAX_LENGTH:
         return False
     try:
@@ -60,7 +60,7 @@ def is_possible(password: str) -> bool:
 
 
 def _in_order(stored: str) -> str | None:
-    """Write the hash with its parameters as m,t,p, the one order that argon2 decodes. None if it is no hash."""
+    """Put the hash's parameters in the order m,t,p, the only one that argon2 decodes. None if it is not valid."""
     match = _ENCODED.fullmatch(stored)
     if not match:
         return None
@@ -75,7 +75,7 @@ def _in_order(stored: str) -> str | None:
 
 
 class Argon2Hasher(Argon2PasswordHasher):
-    """Django's hasher with the gateway's parameters: a password of either kind takes as long to look at."""
+    """Django's hasher with the gateway's parameters, so that checking either kind of password takes as long."""
 
     time_cost = 2
     memory_cost = 19_456

@@ -1,4 +1,4 @@
-"""What apps register with the parts of council that serve them all: checks, jobs, figures."""
+"""A registry by name. Apps use it to add their jobs, figures, checks and page parts to council."""
 
 from typing import TypeVar
 
@@ -6,10 +6,10 @@ Entry = TypeVar("Entry")
 
 
 class Registry(dict[str, Entry]):
-    """Entries by name, in the order in which they were registered. A name is taken once."""
+    """Entries by unique name, in the order of registration."""
 
     def add(self, name: str, entry: Entry) -> None:
-        """Raises ValueError for a name that is taken."""
+        """Register an entry. Raises ValueError if the name is already used."""
         if name in self:
             raise ValueError(f"{name!r} is registered twice. Give one of the two another name.")
         self[name] = entry

@@ -1,6 +1,6 @@
-"""What each role of the gateway's staff may do here: two groups, and their permissions.
+"""The permissions of each role of the gateway's staff: two groups, one per role.
 
-This is the one home of that rule. A sign-in puts the groups right, whatever was done to them by hand.
+This rule is defined only here. Every sign-in restores the groups if somebody changed them by hand.
 """
 
 from django.contrib.auth.models import Group, Permission
@@ -26,7 +26,7 @@ _ADMIN = {
     "resources.add_resourcetag",
     "resources.change_resource",
     "resources.change_resourcetag",
-    "resources.delete_resource",  # taking it out, bringing it back, purging old versions
+    "resources.delete_resource",  # allows removing it, restoring it and purging old versions
     "resources.delete_resourcetag",
     "resources.view_resource",
     "resources.view_resourcedownload",
@@ -49,14 +49,14 @@ _SUPER_ADMIN = _ADMIN | {
     "gamification.change_pointrule",
     "gamification.view_pointrule",
 }
-# As `app.codename`: council knows no app above it.
+# Names as `app.codename`, because council must not import the apps above it.
 PERMISSIONS = {AdminRole.ADMIN: _ADMIN, AdminRole.SUPER_ADMIN: _SUPER_ADMIN}
 
 
 def assign(account: Account, role: AdminRole) -> None:
-    """Make the account staff with this role, and the group what the role may do. Other groups are left alone.
+    """Make the account staff, put it in the role's group, and set the group's permissions. Keep its other groups.
 
-    A permission that does not exist, as of an app that is not migrated yet, is passed over.
+    Permissions that do not exist are skipped, such as those of an app that is not migrated yet.
     """
     if not account.is_staff or account.is_superuser:
         account.is_staff, account.is_superuser = True, False

@@ -1,6 +1,6 @@
-"""The second factor of staff: a code of an authenticator app (TOTP), or one of ten recovery codes, each good for once.
+"""The second factor of staff: a code from an authenticator app (TOTP), or one of ten recovery codes.
 
-django-otp keeps the app's key, takes each code once, and slows down guesses. Recovery codes are stored as keyed hashes.
+django-otp stores the app's key, accepts each code once, and slows down guessing. Recovery codes are keyed hashes.
 """
 
 import secrets
@@ -22,11 +22,11 @@ from council.models import AuditLog
 ISSUER = "Revenue Council"
 COMMAND = "reset_second_factor"
 RECOVERY_CODES = 10
-ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # without those that are taken for others
+ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"  # without characters that look alike, such as l and 1
 
 
 def is_missing(request: HttpRequest) -> bool:
-    """Tell whether somebody who is signed in as staff has yet to give a code."""
+    """Tell whether the account that is signed in must still enter a code."""
     account: Any = request.user
     is_verified: bool = (
         not settings.STAFF_SECOND_FACTOR or not account.is_authenticated or account.is_verified()
@@ -39,13 +39,13 @@ def is_set_up(account: Account) -> bool:
 
 
 def begin(account: Account) -> TOTPDevice:
-    """Make the key that the account's app is to have, or find the one that was shown before."""
+    """Create a key for the account's app, or find the one that was shown before."""
     device, _ = TOTPDevice.objects.get_or_create(user=account, confirmed=False, defaults={"name": "app"})
     return cast(TOTPDevice, device)
 
 
 def picture(device: TOTPDevice, *, account: Account) -> SafeString:
-    """Draw what the app is to photograph, as SVG."""
+    """Draw the QR code for the app as SVG."""
     device.name = f"{ISSUER}: {account.get_short_name()}"
     code = segno.make(device.config_url, error="m")
     return mark_safe(  # noqa: S308  # drawn here
@@ -54,9 +54,9 @@ def picture(device: TOTPDevice, *, account: Account) -> SafeString:
 
 
 def confirm(request: HttpRequest, *, account: Account, code: str) -> list[str] | None:
-    """Set the factor up with the first code of the app, and give the recovery codes, which are shown once.
+    """Set up the factor with the app's first code, and return the recovery codes, which are shown only once.
 
-    None: the code is not the app's. Writes a SECOND_FACTOR_SET_UP row of the audit log.
+    Returns None if the code is wrong. Logs SECOND_FACTOR_SET_UP in the audit log.
     """
     with transaction.atomic():
         Account.objects.select_for_update(no_key=True).get(pk=account.pk)
@@ -78,7 +78,7 @@ def confirm(request: HttpRequest, *, account: Account, code: str) -> list[str] |
 
 
 def verify(request: HttpRequest, *, account: Account, code: str) -> bool:
-    """Take a code of the app, or a recovery code, and remember it for the session."""
+    """Check a code from the app or a recovery code. If it is right, mark the session as verified."""
     given = code.strip().lower().replace(" ", "").replace("-", "")
     with transaction.atomic():
         candidates = [
@@ -93,7 +93,7 @@ def verify(request: HttpRequest, *, account: Account, code: str) -> bool:
             locked = type(device).objects.select_for_update().get(pk=device.pk)
             is_recovery = isinstance(device, StaticDevice)
             if is_recovery and len(given) != 10:
-                continue  # a code of the app that was wrong is no guess at these
+                continue  # a wrong code from the app must not count as a guess at the recovery codes
             known = locked.token_set.filter(token__in=tokens).first() if is_recovery else None
             if locked.verify_token(known.token if known else tokens[0]):
                 if is_recovery:
@@ -104,9 +104,9 @@ def verify(request: HttpRequest, *, account: Account, code: str) -> bool:
 
 
 def reset(*, account: Account, by: Account | None) -> bool:
-    """Take the factor away, so that the account sets up another at the next sign-in; sessions end.
+    """Remove the factor and end the account's sessions. The next sign-in sets up a new factor.
 
-    Writes a SECOND_FACTOR_RESET row of the audit log. False: there was none. Without `by` it was the command.
+    Returns False if there was no factor. Logs SECOND_FACTOR_RESET in the audit log. `by` is None for the command.
     """
     with transaction.atomic():
         removed = sum(model.objects.filter(user=account).delete()[0] for model in (TOTPDevice, StaticDevice))
@@ -126,5 +126,5 @@ def _log(action: str, *, account: Account, by: Account | None) -> None:
 
 
 def _stored(code: str, secret: str) -> str:
-    """Give what is stored for a recovery code: 16 characters, 64 bits of a keyed hash."""
+    """Return the stored form of a recovery code: 64 bits of a keyed hash, as 16 characters."""
     return salted_hmac("council.second_factor", code, secret=secret, algorithm="sha256").hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Sessions: who is signed in, where an account is signed in, and how to end that everywhere."""
+"""Sessions: which account is signed in, where else it is signed in, and signing out everywhere."""
 
 import re
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from django.utils.functional import SimpleLazyObject
 from council.accounts.models import Account, AccountSession
 from council.gateway import cookie
 
-# In the session of who was signed in by the gateway's cookie: it ends with that.
+# A session that the gateway's cookie began has this key, and ends when the cookie does.
 BY_GATEWAY = "by_gateway"
 
 BROWSERS = ("Edg", "OPR", "Firefox", "Chrome", "Safari")
@@ -43,9 +43,9 @@ SYSTEMS = {
 
 
 class Authentication(AuthenticationMiddleware):
-    """Django's, but a session whose sum is an older one that holds keeps its key.
+    """Django's middleware, except that a session with an older but valid hash keeps its key.
 
-    Django gives it a new one. Of several requests at once each would make a session, all but one of them for nobody.
+    Django would give it a new key. Concurrent requests would each create a session, and all but one would be orphaned.
     """
 
     def process_request(self, request: HttpRequest) -> None:
@@ -53,7 +53,7 @@ class Authentication(AuthenticationMiddleware):
 
 
 def account_of(request: HttpRequest) -> Account | AnonymousUser:
-    """Read who is signed in, once for a request."""
+    """Return the account that is signed in. It is read once per request."""
     if not hasattr(request, "_cached_user"):
         request._cached_user = _read(request) or AnonymousUser()  # type: ignore[attr-defined]
     return request._cached_user  # type: ignore[attr-defined, no-any-return]
@@ -85,7 +85,7 @@ def _read(request: HttpRequest) -> Account | None:
 
 
 def _has_what_began_it(request: HttpRequest, account: Account) -> bool:
-    """Whether the gateway still says that this member is signed in, where the session was begun by its cookie."""
+    """Tell whether the gateway's cookie still names this member. True for sessions that it did not begin."""
     if not request.session.get(BY_GATEWAY):
         return True
     ticket = cookie.read(request)
@@ -94,7 +94,7 @@ def _has_what_began_it(request: HttpRequest, account: Account) -> bool:
 
 @receiver(user_logged_in)
 def note_session(request: HttpRequest, user: Account, **kwargs: Any) -> None:
-    """Write down where the account is signed in, and forget those of its sessions that have ended."""
+    """Record the new session for the list of sessions, and delete the records of sessions that have ended."""
     if not request.session.session_key:
         request.session.create()
     live = Session.objects.filter(expire_date__gt=Now()).values("session_key")
@@ -106,15 +106,15 @@ def note_session(request: HttpRequest, user: Account, **kwargs: Any) -> None:
 
 
 def describe(user_agent: str) -> str:
-    """Name a browser and its system, and nothing else of what it says about itself."""
+    """Name the browser and its system, and leave out everything else in the user agent."""
     browser = next((name for name in BROWSERS if re.search(rf"\b{name}[A-Za-z]*/", user_agent)), None)
-    system = next((words for name, words in SYSTEMS.items() if name in user_agent), None)
+    system = next((title for name, title in SYSTEMS.items() if name in user_agent), None)
     return f"{NAMES.get(browser, browser) if browser else 'A browser'} on {system or 'a device'}"
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where an account is signed in."""
+    """A place where an account is signed in."""
 
     browser: str
     began_at: datetime
@@ -122,14 +122,14 @@ class Place:
 
 
 def places(request: HttpRequest, *, account: Account) -> list[Place]:
-    """List where an account is signed in, newest first."""
+    """List the places where an account is signed in, newest first."""
     live = Session.objects.filter(expire_date__gt=Now()).values("session_key")
     rows = AccountSession.objects.filter(account=account, session_key__in=live).order_by("-began_at")
     return [Place(row.browser, row.began_at, row.session_key == request.session.session_key) for row in rows]
 
 
 def end_everywhere(*, account: Account) -> None:
-    """End all sessions of an account, with the next request of each, those that nobody wrote down included."""
+    """End all sessions of an account. A session without a record ends with its next request."""
     with transaction.atomic():
         Account.objects.filter(pk=account.pk).update(session_generation=F("session_generation") + 1)
         keys = list(AccountSession.objects.filter(account=account).values_list("session_key", flat=True))

@@ -15,7 +15,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 
 def flag(name: str, *, default: bool) -> bool:
-    """Read a yes-or-no variable. Raises ImproperlyConfigured."""
+    """Read a boolean variable. Raises ImproperlyConfigured."""
     value = os.environ.get(name, "").strip().lower()
     if value in {"1", "true", "yes", "on"}:
         return True
@@ -35,29 +35,26 @@ def number(name: str, *, default: int) -> int:
 
 
 def text(name: str) -> str:
-    """Read a variable; the empty string where it is not set."""
+    """Read a variable. Returns an empty string if it is not set."""
     return os.environ.get(name, "").strip()
 
 
 def web_address(name: str) -> str:
-    """Read a variable that is the address of a page elsewhere; the empty string where it is not set.
-
-    Raises ImproperlyConfigured.
-    """
+    """Read a variable that holds a URL. Returns an empty string if it is not set. Raises ImproperlyConfigured."""
     value = text(name)
     if value and (urlsplit(value).scheme not in {"https", "http"} or not urlsplit(value).hostname):
         raise ImproperlyConfigured(f"{name} is {value!r}. Set it to an address that begins with https://.")
     return value
 
 
-# Database. DATABASE_URL serves the application, DIRECT_URL the migrations; without either a private
-# PostgreSQL runs in .postgres/, for development and tests.
+# Database. The application uses DATABASE_URL, and migrations use DIRECT_URL. If neither is set, an embedded PostgreSQL
+# runs in .postgres/, for development and tests.
 DATABASE_URLS = {name: os.environ[name] for name in ("DATABASE_URL", "DIRECT_URL") if os.environ.get(name)}
 EMBEDDED_SERVER: embedded.Server | None = None
 DATABASES: dict[str, dict[str, Any]]
 DIRECT_DATABASE: dict[str, Any] | None = None
-# A session that waits long for an answer, as for an index, must not be forgotten by a router in between, nor wait for
-# hours for a server that has died.
+# Keepalives serve a session that waits long, such as for an index build: no router on the way drops the connection, and
+# the session does not wait for hours if the server dies.
 SESSION = {
     "fallback_application_name": "council",
     "keepalives_idle": 30,
@@ -68,7 +65,7 @@ SESSION = {
 if DATABASE_URLS:
     runtime, direct = next(iter(DATABASE_URLS)), next(reversed(DATABASE_URLS))
     DATABASES = {"default": urls.parse(DATABASE_URLS[runtime], variable=runtime)}
-    # A transaction pooler gives every transaction another server process: no session outlives one.
+    # A transaction pooler may run each transaction in another server session, so a cursor cannot outlive one.
     DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = True
     DIRECT_DATABASE = urls.parse(DATABASE_URLS[direct], variable=direct)
 else:
@@ -89,17 +86,17 @@ for database in (DATABASES["default"], DIRECT_DATABASE):
     if database is not None:
         database["OPTIONS"] = {**SESSION, **database["OPTIONS"]}
 
-# How long a page waits for the database, before it says that it is away.
+# How long a page waits for the database before it answers 503.
 PAGE_STATEMENT_SECONDS = number("PAGE_STATEMENT_SECONDS", default=5)
 PAGE_LOCK_SECONDS = number("PAGE_LOCK_SECONDS", default=2)
 
-# Django gives DATABASES another name while it makes test databases: DIRECT_DATABASE does not belong to those.
+# Django changes the name in DATABASES for test databases. DIRECT_DATABASE must only be used with this original name.
 DATABASE_NAME = DATABASES["default"]["NAME"]
 
-# Security. DEBUG is on where the database is the embedded one, that is on a developer's machine.
+# Security. DEBUG is on if the embedded database is used, because that is a developer's machine.
 DEBUG = flag("DEBUG", default=EMBEDDED_SERVER is not None)
-# A connection outlives the request, and is tried before it is used again. On a developer's machine each request has a
-# thread of its own, and would leave its connection behind.
+# A connection is kept after the request, and checked before it is used again. The development server runs each request
+# in a new thread, which would leave its connection open, so there it is closed.
 DATABASES["default"] |= {
     "CONN_MAX_AGE": number("CONN_MAX_AGE", default=0 if DEBUG else 60),
     "CONN_HEALTH_CHECKS": True,
@@ -116,7 +113,7 @@ if not SECRET_KEY:
             'python -c "import secrets; print(secrets.token_urlsafe(50))".'
         )
     SECRET_KEY = "for development only, never in production"  # noqa: S105
-# Benchmarks: the secret draws of releases, and how old the answers about pay and fees are that releases use.
+# Benchmarks: the secret for the random draws of releases, and how old answers about pay and fees must be for a release.
 BENCHMARK_KEY = os.environ.get("BENCHMARK_KEY", "for development only" if DEBUG else "")
 BENCHMARK_PAY_AGE_DAYS = number("BENCHMARK_PAY_AGE_DAYS", default=90)
 KNOWN_BROWSER_COOKIE_NAME = "known"
@@ -129,24 +126,24 @@ if not DEBUG:
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
-    # With this prefix a browser takes the cookie from this host alone, and over TLS alone.
+    # With this prefix, browsers accept the cookie only from this host and only over TLS.
     SESSION_COOKIE_NAME = "__Host-session"
     CSRF_COOKIE_NAME = "__Host-csrf"
     KNOWN_BROWSER_COOKIE_NAME = "__Host-known"
-# Older keys, while sessions that were signed with them last.
+# Older keys. Keep them while there are sessions that were signed with them.
 SECRET_KEY_FALLBACKS = [key for key in os.environ.get("SECRET_KEY_FALLBACKS", "").split(",") if key]
-# Where whoever finds a hole reports it: an address of mail or of a page, as a URI. Unset: security@ the site's name.
+# Where to report a security problem, as a URI (mailto: or https:). If it is not set: security@ the site's host name.
 SECURITY_CONTACT = os.environ.get("SECURITY_CONTACT", "")
 LOGGING = logs.configuration(level=os.environ.get("LOG_LEVEL", "WARNING").upper(), is_json=not DEBUG)
-# Sentry, or a service that speaks its protocol: gets what the log gets of an error, and no more.
+# Sentry or a compatible service. It receives no more about an error than the log does.
 SENTRY_DSN = text("SENTRY_DSN")
 SESSION_COOKIE_AGE = 7 * 24 * 3600
 CSRF_COOKIE_HTTPONLY = True
-# How many proxies add to X-Forwarded-For. In production one at least, the one that ends TLS.
+# How many proxies add an address to X-Forwarded-For. In production there is at least one, which ends TLS.
 PROXY_COUNT = number("PROXY_COUNT", default=0 if DEBUG else 1)
-# Preloading is a promise for all names under the domain, for good. It is the domain's owner's to make.
+# HSTS preloading binds all names under the domain permanently, so only the domain's owner should decide on it.
 SILENCED_SYSTEM_CHECKS = ["security.W021"]
-# Nothing but what is served from here, and no script at all. council/headers.py adds what Django's admin runs.
+# Only files from this site, and no scripts at all. council/headers.py allows the admin's own scripts.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [NONE],
@@ -223,25 +220,25 @@ AUTHENTICATION_BACKENDS = [
     "council.auth.MemberBackend",
     "council.auth.StaffBackend",
 ]
-# The gateway's parameters, so that no sign-in takes longer than another; the second reads what was hashed before.
+# The first has the gateway's parameters, so that all sign-ins take equally long. The second checks older hashes.
 PASSWORD_HASHERS = ["council.passwords.Argon2Hasher", "django.contrib.auth.hashers.PBKDF2PasswordHasher"]
-# How many passwords a process looks at in one moment; as many again wait a second, and the rest is told to come back.
+# How many passwords a process checks at once. As many more may wait for a second; all others are told to come back.
 SIGN_INS_AT_ONCE = number("SIGN_INS_AT_ONCE", default=2)
-# Whether staff give a code of an authenticator app after their password.
+# Whether staff must enter a code from an authenticator app after their password.
 STAFF_SECOND_FACTOR = flag("STAFF_SECOND_FACTOR", default=not DEBUG)
 OTP_TOTP_ISSUER = "Revenue Council"
-# The secret by which the gateway signs its cookie. Who is signed in there is signed in here; not set: nobody is.
+# The secret with which the gateway signs its cookie. If it is set, members signed in there are signed in here, too.
 GATEWAY_JWT_SECRET = text("GATEWAY_JWT_SECRET")
 if GATEWAY_JWT_SECRET and len(GATEWAY_JWT_SECRET.encode()) < 32:
     raise ImproperlyConfigured(
-        "GATEWAY_JWT_SECRET has fewer than 32 bytes, and whoever has a cookie could find it by trying. "
-        "Give the gateway a longer one, and set the same here."
+        "GATEWAY_JWT_SECRET has fewer than 32 bytes, so anybody with a cookie could find it by guessing. "
+        "Give the gateway a longer secret, and set the same one here."
     )
-# The gateway's page on which members manage their billing, to which those without good standing are led.
+# The gateway's page where members manage their billing. Members without good standing get a link to it.
 GATEWAY_URL = web_address("GATEWAY_URL")
 LOGIN_URL = "council:sign-in"
-LOGIN_REDIRECT_URL = "council:home"  # where a member goes who asked for no page
-# What the header of every page shows to members: the name, and the page's URL name.
+LOGIN_REDIRECT_URL = "council:home"  # used if the member asked for no other page
+# The links in the header of every page for members: the label, and the page's URL name.
 MEMBER_PAGES = [
     ("Home", "council:home"),
     ("Points", "gamification:overview"),
@@ -256,27 +253,27 @@ AUTH_PASSWORD_VALIDATORS = [
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
 
-# Everything is UTC: the columns hold UTC without a zone, and so do days and months in the product's rules.
+# Everything is UTC: the columns hold UTC without a time zone, and the product's rules use days and months in UTC.
 USE_TZ = True
 TIME_ZONE = "UTC"
 USE_I18N = False
 LANGUAGE_CODE = "en-us"
-# Django's own formats for English would win over settings of the same names.
+# Settings such as DATE_FORMAT would not work, because Django's own formats for English override them.
 FORMAT_MODULE_PATH = "council.formats"
 
-# Discord: the server whose members are paid for activity there. MEE6 counts it.
+# Discord: the id of the server whose members earn points for activity there. The bot MEE6 counts the activity.
 DISCORD_GUILD_ID = text("DISCORD_GUILD_ID")
 if DISCORD_GUILD_ID and not (DISCORD_GUILD_ID.isascii() and DISCORD_GUILD_ID.isdecimal()):
     raise ImproperlyConfigured(
-        f"DISCORD_GUILD_ID is {DISCORD_GUILD_ID!r}. Set it to the server's id, which is digits."
+        f"DISCORD_GUILD_ID is {DISCORD_GUILD_ID!r}. Set it to the server's id, which has only digits."
     )
 MEE6_URL = text("MEE6_URL") or "https://mee6.xyz"
 
-# Files of the library: a private bucket over the S3 protocol, or a folder, which development has without being asked.
+# Files of the library: a private bucket with the S3 protocol, or a folder, which is the default in development.
 
 
 def library_storage() -> dict[str, Any] | None:
-    """Read where the library's files are; None where nobody has said so. Raises ImproperlyConfigured."""
+    """Read where the library's files are stored. Returns None if nothing is set. Raises ImproperlyConfigured."""
     given = {
         "S3_ENDPOINT_URL": text("S3_ENDPOINT_URL"),
         "S3_REGION": text("S3_REGION"),
@@ -288,7 +285,7 @@ def library_storage() -> dict[str, Any] | None:
     if missing := [name for name, value in given.items() if not value]:
         if len(missing) < len(given):
             raise ImproperlyConfigured(
-                f"Not set: {', '.join(missing)}. Other variables of the bucket are. Set all five, "
+                f"{', '.join(missing)} must be set, because other variables of the bucket are set. Set all five, "
                 f"{', '.join(given)}, or none."
             )
         if not folder and not DEBUG:
@@ -303,7 +300,7 @@ def library_storage() -> dict[str, Any] | None:
     if not address.hostname or address.scheme not in ({"http", "https"} if is_here else {"https"}):
         raise ImproperlyConfigured(
             f"S3_ENDPOINT_URL is {endpoint!r}. Set it to an address that begins with https://; "
-            f"http:// is accepted for this machine alone."
+            f"http:// is accepted only for this machine."
         )
     return {
         "BACKEND": "resources.bucket.Bucket",
@@ -320,12 +317,12 @@ def library_storage() -> dict[str, Any] | None:
     }
 
 
-# The one handler takes files of staff who may upload, and nobody else's.
+# The only handler. It accepts files only from staff who may upload.
 FILE_UPLOAD_HANDLERS = ["resources.uploads.UploadHandler"]
 
 
 def clamav_address() -> str:
-    """Read where ClamAV listens: a socket's path, or host and port. Raises ImproperlyConfigured."""
+    """Read where ClamAV listens: the path of a socket, or host and port. Raises ImproperlyConfigured."""
     address = text("CLAMAV_ADDRESS")
     host, _, port = address.rpartition(":")
     if address and not address.startswith("/") and not (host and port.isdecimal()):
@@ -351,22 +348,22 @@ STORAGES: dict[str, dict[str, Any]] = {
 if library := library_storage():
     STORAGES["library"] = library
 
-# django-pgtrigger: triggers come with migrations (council.postgres.triggers), its own installer stays out,
-# and its schema editor, which drops triggers while a column is altered, too.
+# django-pgtrigger: migrations create the triggers (council.postgres.triggers), so its own installer is off. So is its
+# schema editor, which drops triggers while a column is altered.
 PGTRIGGER_SCHEMA_EDITOR = False
 PGTRIGGER_INSTALL_ON_MIGRATE = False
 
-# Apps whose tables `migrate` leaves open to the data API. Those of other apps than ours it shuts by row level security
-# where the server has the data API's roles (anon, authenticated).
+# If the server has the data API's roles (anon, authenticated), `migrate` closes the tables of third-party apps to them
+# with row level security, except the tables of the apps in this list.
 ROW_LEVEL_SECURITY_EXCEPT_APPS: list[str] = []
 
-# What third parties' migrations do that `migrate --plan` would warn of. Our own say so themselves, by `accepts`.
+# Accepted risks of third-party migrations, so that `migrate --plan` does not warn about them. Our own use `accepts`.
 ACCEPTED_MIGRATION_RISKS = {
     "contenttypes.0002_remove_content_type_name": {
-        "unknown-operation": "Forwards it does nothing; the table is new, and Django's own."
+        "unknown-operation": "It does nothing forwards. The table is new, and belongs to Django."
     },
     "auth.0011_update_proxy_permissions": {
-        "unknown-operation": "It looks for permissions of proxy models, and finds no model that has any."
+        "unknown-operation": "It changes permissions of proxy models, and there are no proxy models."
     },
     "otp_static.0002_throttling": {
         "scan-under-lock": "The table has a row for each member of staff, and only this application uses it."

@@ -1,14 +1,15 @@
-"""How much work strangers and members may make: failed sign-ins, passwords looked at in one moment, forms sent.
+"""Limits on failed sign-ins, on passwords checked at once, and on forms sent.
 
-An attempt to sign in is counted before the password is looked at, and given back when it was right: so no number of
-requests at once tries more passwords than one after the other. A name that nobody has is counted like any other.
+A sign-in attempt is counted before its password is checked, and the count is taken back if the password was right. So
+concurrent requests cannot try more passwords than sequential ones. Unknown names count like known ones.
 
-- One address and one name: a member who mistypes, or somebody who guesses at one member.
-- One address: somebody who tries one password on many.
-- One name, from anywhere: many addresses that guess at one member. This would lock the member out too; so a browser
-  that they have signed in with before is known by a cookie, and counts for itself alone.
+- One address and one name: a member who mistypes, or somebody who guesses one member's password.
+- One address: somebody who tries one password with many names.
+- One name, from any address: many addresses that guess one member's password. This would lock out the member, too. So
+  a browser in which they have signed in before is recognised by a cookie, and has only its own limit.
 
-Each limit holds for every span of time as long as its window, whenever that begins: a row keeps the moments that count.
+The windows slide: a row stores the time of every attempt that counts, so a limit holds for any span as long as the
+window, whenever it begins.
 """
 
 import ipaddress
@@ -37,38 +38,38 @@ Door = Literal["member", "staff", "password", "second factor"]
 WINDOW_SECONDS = 15 * 60
 MAX_FAILURES = {"address and email": 5, "known browser": 5, "email": 30, "address": 50}
 KNOWN_FOR_SECONDS = 180 * 24 * 3600
-# Forms that one account, or one address without an account, sends.
+# The limit on forms per account, or per address for requests without an account.
 POSTS_SECONDS = 60
 MAX_POSTS = 60
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS", "TRACE"}
-# Attempts to sign in have limits of their own.
+# Sign-in attempts have their own limits.
 DOORS = {"council:sign-in", "admin:login"}
 FORGET_SECONDS = 60
 WAIT_FOR_A_PLACE_SECONDS = 1.0
 
 
 class TooMany(Exception):
-    """Nothing was done, and nothing will be for so many seconds."""
+    """A limit is reached, and nothing was done. The next try is allowed in `seconds`."""
 
     def __init__(self, seconds: int, *, what: str) -> None:
-        super().__init__(f"Too many {what}. Come back in {seconds} seconds.")
+        super().__init__(f"Too many {what}. Try again in {seconds} seconds.")
         self.seconds = seconds
         self.what = what
 
 
 class TooManyFailures(TooMany):
-    """No password was looked at, and none will be for so many seconds."""
+    """The limit on failed sign-ins is reached, and no password was checked."""
 
     def __init__(self, seconds: int) -> None:
         super().__init__(seconds, what="failures")
 
 
 class Crowded(Exception):
-    """As many passwords are looked at in this moment as may be. This one was not."""
+    """This process already checks as many passwords at once as it may. This one was not checked."""
 
 
 class Places:
-    """Places for those whose passwords are looked at, in this process, and for as many who wait a moment for one."""
+    """A limit on how many passwords this process checks at once. As many more may wait briefly for a place."""
 
     def __init__(self, number: int) -> None:
         self._inside = threading.BoundedSemaphore(number)
@@ -76,7 +77,7 @@ class Places:
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """Take a place for a block. Raises Crowded."""
+        """Hold a place during a block. Raises Crowded."""
         if not self._waiting.acquire(blocking=False):
             raise Crowded
         try:
@@ -94,23 +95,23 @@ _places = Places(max(1, settings.SIGN_INS_AT_ONCE))
 
 
 def place() -> Any:
-    """Hold a place while a password is looked at, which costs memory and time. Raises Crowded."""
+    """Hold a place while a password is checked, which costs memory and time. Raises Crowded."""
     return _places.one()
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """An attempt that is under way, and counts as failed until it is told otherwise."""
+    """A sign-in attempt. It counts as failed until `succeeded` is called."""
 
     request: HttpRequest
     door: Door
     email_key: str
-    keys: dict[str, str] = field(repr=False)  # of the rows it is counted in, by what they limit
+    keys: dict[str, str] = field(repr=False)  # row keys by the name of their limit
     counts: "dict[str, Count]" = field(repr=False)
 
     def succeeded(self) -> None:
-        """Give the attempt back, forget the failures before it, and have the browser remembered."""
-        # One row at a time: who holds several takes them in order, see CLAIM.
+        """Take the count back, forget earlier failures, and remember the browser."""
+        # Each statement commits alone, so no two rows are locked at once. See the order in CLAIM.
         for limit, key in self.keys.items():
             if limit in {"address and email", "known browser"}:
                 SignInFailures.objects.filter(key=key).delete()
@@ -122,12 +123,12 @@ class Attempt:
             self.request.known_browser = (self.door, [self.email_key, browser])  # type: ignore[attr-defined]
 
 
-# At these doors, a browser that has come in once is known afterwards.
+# After a successful sign-in at one of these doors, the browser is known.
 REMEMBERED = {"member", "staff"}
 
 
 def begin(request: HttpRequest, *, door: Door, email: str) -> Attempt:
-    """Count an attempt to get in. `email` is the name, as the door looks for it. Raises TooManyFailures."""
+    """Count a sign-in attempt. `email` is the name, spelled as the look-up spells it. Raises TooManyFailures."""
     email_key = _key("email", door, email)
     address = client_network(request)
     browser = _known_browser(request, door, email_key) if door in REMEMBERED else None
@@ -146,14 +147,14 @@ def begin(request: HttpRequest, *, door: Door, email: str) -> Attempt:
             for limit, key in keys.items()
             if counts[key].number > MAX_FAILURES[limit]
         ]
-        if waits:  # and the attempt, which is none, is not counted either
-            raise TooManyFailures(max(waits))
+        if waits:
+            raise TooManyFailures(max(waits))  # this rolls back, so blocked attempts are not counted
     _forget()
     return Attempt(request, door, email_key, keys, counts)
 
 
 def count(what: str, owner: str, *, limit: int, window_seconds: int) -> None:
-    """Count something that one owner may do so often in so many seconds, such as an upload. Raises TooMany."""
+    """Count an act of one owner, such as an upload, against a limit per window. Raises TooMany."""
     key = _key(what, owner)
     with transaction.atomic():
         counted = _claim([key], window_seconds=window_seconds)[key]
@@ -162,14 +163,14 @@ def count(what: str, owner: str, *, limit: int, window_seconds: int) -> None:
 
 
 def count_post(request: HttpRequest) -> None:
-    """Count a form that was sent, for the account or else for the address. Raises TooMany."""
+    """Count a form that was sent, by account, or by address if nobody is signed in. Raises TooMany."""
     account = request.user.pk if request.user.is_authenticated else None
     owner = f"account {account}" if account else client_network(request)
     count("forms", owner, limit=MAX_POSTS, window_seconds=POSTS_SECONDS)
 
 
 class Count(NamedTuple):
-    """The moments that count at present, oldest first, the one just added included."""
+    """The times that count at present, oldest first, including the one just added."""
 
     moments: list[datetime]
     window_seconds: int
@@ -179,14 +180,14 @@ class Count(NamedTuple):
         return len(self.moments)
 
     def seconds_until_below(self, limit: int) -> int:
-        """Say in how many seconds one more would be allowed, had the last one not been added."""
+        """Return in how many seconds one more would be allowed, if the last one is not counted."""
         leaves_next = self.moments[max(0, self.number - 1 - limit)]
         passed = (self.moments[-1] - leaves_next).total_seconds()
         return max(1, math.ceil(self.window_seconds - passed))
 
 
-# In the order of the keys, so that two who need the same rows wait for each other and not in a circle.
-# What an earlier release wrote has no moments, and counts as none.
+# Rows are locked in the order of their keys, so that two requests for the same rows cannot deadlock.
+# A row that an earlier release wrote has no times, so it counts nothing.
 CLAIM = """
 INSERT INTO council_signinfailures AS kept (key, failures, forgotten_at, failed_at)
 SELECT key, 1, statement_timestamp() + make_interval(secs => %(window)s), ARRAY[statement_timestamp()]
@@ -209,13 +210,13 @@ UPDATE council_signinfailures
 
 
 def _claim(keys: list[str], *, window_seconds: int) -> dict[str, Count]:
-    """Add this moment to each row, without those that no longer count; what counts now, by key."""
+    """Add the present time to each row, and drop times that no longer count. Returns the counts by key."""
     with connection.cursor() as cursor:
         cursor.execute(CLAIM, {"keys": keys, "window": window_seconds})
         return {key: Count(moments, window_seconds) for key, moments in cursor.fetchall()}
 
 
-# Some at a time, and none that is in use: faster than they can be made, and in nobody's way.
+# Deletes faster than attempts can add rows, and skips locked rows, so nobody has to wait for it.
 FORGET = """
 DELETE FROM council_signinfailures
  WHERE key IN (SELECT key
@@ -231,7 +232,7 @@ _forgotten_at = time.monotonic()
 
 
 def _forget() -> int:
-    """Remove some rows that no longer count, and give their number."""
+    """Delete up to 100 rows that no longer count, and return how many."""
     with connection.cursor() as cursor:
         cursor.execute(FORGET)
         removed: int = cursor.rowcount
@@ -239,7 +240,7 @@ def _forget() -> int:
 
 
 def _forget_now_and_then() -> None:
-    """Remove old rows once a minute, by whichever request comes then, also where nobody signs in any more."""
+    """Delete old rows once a minute, in any request, so that they also go if nobody signs in any more."""
     global _forgotten_at  # noqa: PLW0603
     if time.monotonic() - _forgotten_at < FORGET_SECONDS or connection.in_atomic_block:
         return
@@ -254,16 +255,16 @@ def _forget_now_and_then() -> None:
 
 
 def _key(*parts: str) -> str:
-    """Name a row by what nobody can read an address or an email from."""
+    """Make a row's key: a keyed hash, from which nobody can read an address or an email."""
     text = "\0".join(parts).encode(errors="backslashreplace")
     return salted_hmac("council.throttle", text, algorithm="sha256").hexdigest()
 
 
 def client_network(request: HttpRequest) -> str:
-    """Say where a request comes from: an IPv4 address, or the /64 of an IPv6 one, which is one client's.
+    """Return where a request comes from: an IPv4 address, or the /64 network of an IPv6 address, which is one client's.
 
-    Behind PROXY_COUNT proxies it is what the first of them has seen; what stands before that in X-Forwarded-For
-    is the client's own word.
+    Behind PROXY_COUNT proxies, this is the address that the first proxy saw. The client may have forged anything before
+    that in X-Forwarded-For.
     """
     seen = [part.strip() for part in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")]
     candidates = [request.META.get("REMOTE_ADDR", "")]
@@ -275,7 +276,7 @@ def client_network(request: HttpRequest) -> str:
             continue
         if isinstance(address, ipaddress.IPv4Address):
             return str(address)
-        # Of who holds an IPv4 address, all IPv6 addresses that are made from it are one.
+        # An IPv6 address that contains an IPv4 address counts as that IPv4 address.
         within = address.ipv4_mapped or address.sixtofour
         if within is None and address in NAT64:
             within = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
@@ -286,7 +287,7 @@ def client_network(request: HttpRequest) -> str:
 
 
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-# As proxies write an address with its port.
+# Some proxies add the port to the address.
 WITH_PORT = re.compile(r"(?P<v4>[0-9.]+):[0-9]{1,5}|\[(?P<v6>[^\]]+)\](?::[0-9]{1,5})?")
 
 
@@ -305,7 +306,7 @@ def _cookie(door: Door) -> str:
 
 
 def _known_browser(request: HttpRequest, door: Door, email_key: str) -> str | None:
-    """Name the browser, if this email has signed in with it before."""
+    """Return the browser's id from its cookie, if this email has signed in with it before."""
     try:
         owner, browser = signing.loads(
             request.COOKIES.get(_cookie(door), ""), salt="council.throttle", max_age=KNOWN_FOR_SECONDS
@@ -316,7 +317,7 @@ def _known_browser(request: HttpRequest, door: Door, email_key: str) -> str | No
 
 
 class Throttle:
-    """Answer what is refused for its number with words, and remember browsers that sign in."""
+    """Middleware that counts forms, answers 429 or 503 above the limits, and remembers browsers that sign in."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

@@ -1,4 +1,4 @@
-"""Where the site's pages are. Every page is for members, unless it says otherwise (council/access.py)."""
+"""The URLs of the site. Every page is only for members, unless its view says otherwise (council/access.py)."""
 
 from django.contrib import admin
 from django.urls import include, path

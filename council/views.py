@@ -1,4 +1,4 @@
-"""The site's own pages: the doors, and what a member is told about the membership."""
+"""The site's own pages: the home page, signing in and out, sessions, and the membership."""
 
 import sys
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,7 @@ SECURITY_TXT_DAYS = 180
 @login_not_required
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """Show a member where they stand and what is new; lead everybody else to where they can go."""
+    """Show a member their home page. Redirect staff to the admin, and others to the sign-in page."""
     account = request.user
     if not account.is_authenticated:
         return redirect("council:sign-in")
@@ -39,7 +39,7 @@ def home(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters("password")
 @require_http_methods(["GET", "HEAD", "POST"])
 def sign_in(request: HttpRequest) -> HttpResponse:
-    """Let a member in, and lead them to the page they asked for."""
+    """Sign a member in, and redirect to the page they asked for."""
     asked_for = request.POST.get("next") or request.GET.get("next") or ""
     is_ours = is_page(request, asked_for)
     destination = asked_for if is_ours else resolve_url(settings.LOGIN_REDIRECT_URL)
@@ -62,13 +62,13 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def membership(request: MemberRequest) -> HttpResponse:
-    """Show a member their standing, and what is missing if it is not good."""
+    """Show a member their membership, and what is missing if it is not in good standing."""
     return render(request, "council/membership.html")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def own_sessions(request: MemberRequest) -> HttpResponse:
-    """Show a member where they are signed in, and sign them out everywhere."""
+    """Show a member where they are signed in. A POST signs them out everywhere."""
     if request.method == "POST":
         sessions.end_everywhere(account=request.user)
         logout(request)
@@ -82,7 +82,7 @@ def own_sessions(request: MemberRequest) -> HttpResponse:
 @login_not_required
 @require_safe
 def security_txt(request: HttpRequest) -> HttpResponse:
-    """Tell whoever finds a hole where to report it (RFC 9116)."""
+    """Say where to report a security problem (RFC 9116)."""
     contact = settings.SECURITY_CONTACT or f"mailto:security@{request.get_host().partition(':')[0]}"
     expires = (datetime.now(UTC) + timedelta(days=SECURITY_TXT_DAYS)).replace(hour=0, minute=0, second=0)
     address = request.build_absolute_uri(request.path)
@@ -93,7 +93,7 @@ def security_txt(request: HttpRequest) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Say that something went wrong, or that the database is away; Django has logged the error by then."""
+    """Answer 500, or 503 if the database did not answer. Django has already logged the error."""
     if outage.is_outage(sys.exc_info()[1]):
         return outage.unavailable(request)
     return outage.fault(request, status=500)

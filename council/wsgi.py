@@ -20,14 +20,14 @@ def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]
 
 
 def tidy(environ: dict[str, Any]) -> dict[str, Any]:
-    """Take away a Content-Type that Django fails on while it makes the request, before any middleware is asked.
+    """Replace a Content-Type that makes Django fail while it builds the request, before any middleware runs.
 
-    That is one which Python cannot parse, and one whose charset is no encoding of text. requests.OnlyText refuses them.
+    This is one that Python cannot parse, or whose charset is not a text encoding. requests.OnlyText then refuses it.
     """
     try:
         _, parameters = parse_header_parameters(environ.get("CONTENT_TYPE", ""))
         if "charset" in parameters:
             b"x".decode(parameters["charset"])
-    except Exception:  # whatever Python's parser of mail headers raises
+    except Exception:  # Python's parser of mail headers raises many kinds of errors
         return {**environ, "CONTENT_TYPE": requests.UNREADABLE}
     return environ

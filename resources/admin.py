@@ -1,4 +1,4 @@
-"""The admin pages of the library: resources, their files and versions, tags, downloads, searches without results."""
+"""The admin pages of the library: resources, downloads and searches without results. tag_admin.py has the tags."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -37,21 +37,21 @@ HTTPS_URL = {
     "validators": [URLValidator(schemes=["https"], message="Enter an address that begins with https://.")],
 }
 WEEK = timedelta(days=7)
-# Of each resource in the list no more downloads than this are read to tell how many members they are of: a page of the
-# most downloaded would read a million.
+# The list counts members from at most this many downloads per resource. Otherwise, a page of the most downloaded
+# resources would read a million rows.
 MAX_READ = 500
 MAX_AUTHOR_LENGTH = 120
 
 
 class StateFilter(admin.SimpleListFilter):
-    """What members see now; a scheduled resource whose time has come is seen."""
+    """A filter by what members see now. They see a scheduled resource once its time has come."""
 
     title = "state"
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [
-            ("shown", "Seen by members"),
+            ("shown", "Visible to members"),
             ("draft", "Drafts"),
             ("scheduled", "Scheduled"),
             ("deleted", "Deleted"),
@@ -75,7 +75,7 @@ class StateFilter(admin.SimpleListFilter):
 
 
 def downloads_of(number: Any, **conditions: Any) -> Any:
-    """Count downloads of the resource of a row."""
+    """Build a subquery that counts the downloads of each row's resource."""
     rows = (
         ResourceDownload.objects.filter(resource=OuterRef("pk"), **conditions).order_by().values("resource")
     )
@@ -84,7 +84,7 @@ def downloads_of(number: Any, **conditions: Any) -> Any:
 
 
 class Figures(NamedTuple):
-    """What the list says of a resource: whose its latest downloads are, and how many it had lately."""
+    """Figures about a resource for the list: the members of its latest downloads, and recent download counts."""
 
     latest_members: Sequence[str] = ()
     last_week: int = 0
@@ -92,8 +92,8 @@ class Figures(NamedTuple):
 
 
 class ResourceList(TolerantChangeList):
-    """Read the figures of the rows that are shown. In the list's own query a search would have those of all that it
-    finds counted, as a search by tags makes its rows distinct before it cuts a page off."""
+    """Read the figures of only the rows on the page. In the list's own query, a search would compute them for every
+    match, because searching by tag uses DISTINCT before it cuts off the page."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -108,24 +108,24 @@ class ResourceList(TolerantChangeList):
         )
         figures = {pk: Figures(*rest) for pk, *rest in counted}
         for row in rows:
-            row.figures = figures.get(row.pk, Figures())  # it may have been deleted just now
+            row.figures = figures.get(row.pk, Figures())  # the row may just have been deleted
         self.result_list = rows
 
 
 @admin.register(Resource)
 class ResourceAdmin(ResourcePages):
-    """Resources. Files are received before the form is looked at, and acts are those of resources/curation.py."""
+    """Resources. Files are received before the form is validated. resources/curation.py makes all changes."""
 
     form = ResourceForm
     change_form_template = "resources/admin_resource.html"
     empty_value_display = "none"
-    view_on_site = False  # the members' page is none of staff's; the preview is
+    view_on_site = False  # staff cannot open the members' page, but they have the preview
     list_display = ("title", "category", "state", "is_featured", "downloads", "members", "last_week")
     list_filter = (StateFilter, "category", "type", "is_featured", "tags")
-    show_full_result_count = False  # beside a search, it would count the whole table again
+    show_full_result_count = False  # it would count the whole table for every search
     list_per_page = 50
     search_fields = ("title", "description", "author", "file_name", "tags__name")
-    search_help_text = "Title, description, author, file name or tag."
+    search_help_text = "Search by title, description, author, file name or tag."
     ordering = ("-created_at",)
     sortable_by = ("title", "category", "downloads")
     actions = ("publish", "feature", "no_longer_feature", "delete", "restore")
@@ -141,16 +141,16 @@ class ResourceAdmin(ResourcePages):
     field_options = {
         "title": {"max_length": MAX_TITLE_LENGTH},
         "description": {**MULTILINE, "max_length": MAX_DESCRIPTION_LENGTH},
-        "author": {"max_length": MAX_AUTHOR_LENGTH, "help_text": "As members read it. It may be empty."},
+        "author": {"max_length": MAX_AUTHOR_LENGTH, "help_text": "Members see this name. It may be empty."},
         "file_url": HTTPS_URL,
-        "publish_at": {"help_text": "In UTC. A scheduled resource is seen from then on."},
+        "publish_at": {"help_text": "In UTC. Members see a scheduled resource from this time on."},
     }
 
     def get_fieldsets(self, request: HttpRequest, obj: Resource | None = None) -> Any:
         source = ("file_url", "file") if obj is None else ("file_url",) if obj.is_link else ("stored_file",)
         picture = ("thumbnail",) if obj is None else ("picture", "remove_thumbnail", "thumbnail")
         figures = ("download_count", "uploader", "created_at", "updated_at", "deleted_at")
-        # Files come last: of a form that is cut off in one, what stands before it has arrived.
+        # Files come last, so that if a file is too large and cut off, the fields before it have arrived.
         return [
             (None, {"fields": ("title", "description", "category", "type", "author", "tag_list")}),
             ("Publication", {"fields": ("status", "publish_at", "is_featured")}),
@@ -160,7 +160,7 @@ class ResourceAdmin(ResourcePages):
         ]
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002
-        """Give the form what was received with it."""
+        """Give the form the files that were received with it."""
         form: Any = super().get_form(request, obj, change, **kwargs)
         return type(form.__name__, (form,), {"reception": getattr(request, "reception", uploads.Reception())})
 
@@ -171,7 +171,7 @@ class ResourceAdmin(ResourcePages):
         form_url: str = "",
         extra_context: Any = None,
     ) -> HttpResponse:
-        """Receive files before Django opens its transaction, which then is as short as any."""
+        """Receive files before Django opens its transaction, so that the transaction is short."""
         if request.method != "POST":
             return super().changeform_view(request, object_id, form_url, extra_context)
         with uploads.reception() as reception:
@@ -201,7 +201,7 @@ class ResourceAdmin(ResourcePages):
         reception.keep()
 
     def _record_saved(self, request: HttpRequest, row: Any, *, is_new: bool) -> None:
-        """Write nothing: resources/curation.py has written the audit log."""
+        """Do nothing, because resources/curation.py has already written the audit log."""
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ResourceList]:
         return ResourceList
@@ -212,13 +212,13 @@ class ResourceAdmin(ResourcePages):
 
     @admin.display(description="members")
     def members(self, resource: Any) -> str:
-        """Exact up to MAX_READ downloads; of more, how many the latest of them are of."""
+        """Count the members who downloaded it. Above MAX_READ downloads, this is a minimum from the latest ones."""
         members = len(set(resource.figures.latest_members))
         return f"{members:,}" if resource.download_count <= MAX_READ else f"{members:,} or more"
 
     @admin.display(description="last 7 days")
     def last_week(self, resource: Any) -> str:
-        """Beside the 7 days before."""
+        """Count the downloads of the last 7 days, and of the 7 days before them."""
         return f"{resource.figures.last_week:,} ({resource.figures.week_before:,} before)"
 
     @admin.display(description="state")
@@ -227,7 +227,7 @@ class ResourceAdmin(ResourcePages):
             return "Deleted"
         if resource.status == Status.SCHEDULED and resource.publish_at:
             is_seen = resource.publish_at <= datetime.now(UTC)
-            return f"{'Seen since' if is_seen else 'From'} {resource.publish_at:%-d %b %Y, %H:%M} UTC"
+            return f"Visible {'since' if is_seen else 'from'} {resource.publish_at:%-d %b %Y, %H:%M} UTC"
         return str(Status(resource.status).label)
 
     @admin.display(description="file")
@@ -244,7 +244,7 @@ class ResourceAdmin(ResourcePages):
     def uploader(self, resource: Resource) -> str:
         return names_of([resource.uploaded_by])[resource.uploaded_by]
 
-    @admin.display(description="picture now")
+    @admin.display(description="current picture")
     def picture(self, resource: Resource) -> str:
         if not resource.thumbnail_address:
             return "None"
@@ -296,7 +296,7 @@ class ResourceDownloadAdmin(LogAdmin):
 
 @admin.register(ResourceSearchMiss)
 class ResourceSearchMissAdmin(LogAdmin):
-    """What members searched for and did not find, by day. It does not say which members."""
+    """Searches without results, by day. The rows do not say which members searched."""
 
     list_display = ("day", "words", "searches")
     list_filter = ("day",)

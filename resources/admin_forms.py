@@ -1,4 +1,4 @@
-"""What staff fill in about the library, in Django's admin."""
+"""The forms of the library's admin pages."""
 
 from typing import Any
 
@@ -10,29 +10,29 @@ from resources.models import Resource, ResourceTag
 from resources.refusal import Refused
 from resources.uploads import Reception
 
-CHOOSE_AGAIN = "If the form comes back with a fault, choose the file again: no browser keeps it."
+CHOOSE_AGAIN = "If the form comes back with an error, choose the file again, because browsers do not keep it."
 FILE_HELP = (
     f"PDF, DOCX, XLSX, PPTX, MP4 or ZIP, at most {uploads.MAX_BYTES // uploads.MIB} MB. {CHOOSE_AGAIN}"
 )
 THUMBNAIL_MB = thumbnails.MAX_UPLOAD_BYTES // uploads.MIB
-THUMBNAIL_HELP = f"JPEG, PNG or WebP, at most {THUMBNAIL_MB} MB; it is made small. {CHOOSE_AGAIN}"
-NOT_SAVED = "This file is in order, but the form is not. Correct what is marked, and choose the file again."
+THUMBNAIL_HELP = f"JPEG, PNG or WebP, at most {THUMBNAIL_MB} MB. It is made smaller. {CHOOSE_AGAIN}"
+NOT_SAVED = "This file is fine, but the form has errors. Correct them, and choose the file again."
 ACCEPT = ".pdf,.docx,.xlsx,.pptx,.mp4,.zip"
 
 
 class ReceivingForm(forms.Form):
-    """A form whose files were received before it is looked at (uploads.reception); it says what was refused."""
+    """A form whose files are received before it is validated (uploads.reception). It shows why files were refused."""
 
     reception: Reception
 
     def received(self, field: str) -> None:
-        """Say beside a field what is wrong with its file."""
+        """Add the error of a field's file to the form."""
         if fault := self.reception.faults.get(field):
-            self.errors.pop(field, None)  # that there is none, where it was cut off
+            self.errors.pop(field, None)  # "no file was chosen", if the upload was cut off
             self.add_error(field, fault)
 
     def say_what_is_lost(self) -> None:
-        """Say of files that were in order that they have to be chosen again."""
+        """If the form has errors, say that files without errors must be chosen again, too."""
         if not self.errors:
             return
         stored = {"file": self.reception.file, "thumbnail": self.reception.thumbnail_path}
@@ -42,7 +42,7 @@ class ReceivingForm(forms.Form):
 
 
 class ResourceForm(ReceivingForm, forms.ModelForm):
-    """A resource. What is asked for depends on whether it is there already, and on whether it is a file or a link."""
+    """A resource. The fields depend on whether it is new, and on whether it is a file or a link."""
 
     file = forms.FileField(
         required=False,
@@ -56,7 +56,7 @@ class ResourceForm(ReceivingForm, forms.ModelForm):
         widget=forms.FileInput(attrs={"accept": ".jpg,.jpeg,.png,.webp"}),
         allow_empty_file=True,
     )
-    remove_thumbnail = forms.BooleanField(required=False, label="Take the picture away")
+    remove_thumbnail = forms.BooleanField(required=False, label="Remove the picture")
     tag_list = forms.ModelMultipleChoiceField(
         ResourceTag.objects.order_by("name"),
         required=False,
@@ -67,7 +67,7 @@ class ResourceForm(ReceivingForm, forms.ModelForm):
 
     class Meta:
         model = Resource
-        fields: tuple[str, ...] = ()  # the admin page says which
+        fields: tuple[str, ...] = ()  # the admin page chooses them
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -77,7 +77,7 @@ class ResourceForm(ReceivingForm, forms.ModelForm):
         if "file_url" in self.fields:
             self.fields["file_url"].required = not self.is_new
             self.fields["file_url"].label = "Address of a link"
-            self.fields["file_url"].help_text = "For a video or a page elsewhere. It begins with https://."
+            self.fields["file_url"].help_text = "A video or page elsewhere. It must begin with https://."
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
@@ -98,20 +98,20 @@ class ResourceForm(ReceivingForm, forms.ModelForm):
         has_file = self.files.get("file") is not None or "file" in self.errors
         has_link = bool(cleaned.get("file_url"))
         if has_file and has_link:
-            self.add_error("file_url", "A resource is a file or a link. Leave one of them out.")
+            self.add_error("file_url", "A resource is either a file or a link. Remove one of them.")
         elif not has_file and not has_link and "file_url" not in self.errors:
             self.add_error("file", "Choose a file, or enter the address of a link.")
 
 
 class ReplaceForm(ReceivingForm):
-    """A new file for a resource, and what is new in it. `seen` is the version that was shown."""
+    """A new file for a resource, with a note. `seen` is the version that the page showed."""
 
     seen = forms.IntegerField(widget=forms.HiddenInput)
     note = MultilineField(
         label="What is new",
         max_length=curation.MAX_NOTE_LENGTH,
-        help_text="For members who have the version before. They see it.",
-        error_messages={"required": "Say what is new."},
+        help_text="Members who have the previous version see this note.",
+        error_messages={"required": "Enter what is new."},
     )
     file = forms.FileField(
         label="New file",
@@ -128,7 +128,7 @@ class ReplaceForm(ReceivingForm):
 
 
 class TagForm(forms.ModelForm):
-    """A tag: members read its name, and find by it."""
+    """A tag. Members see its name, and can filter by it."""
 
     class Meta:
         model = ResourceTag
@@ -144,7 +144,7 @@ class TagForm(forms.ModelForm):
 
 
 class MergeForm(forms.Form):
-    """The tag that stays."""
+    """The choice of the tag that stays after a merge."""
 
     into = forms.ModelChoiceField(
         ResourceTag.objects.none(), label="Keep", empty_label=None, widget=forms.RadioSelect

@@ -1,4 +1,4 @@
-"""The admin's pages of one resource: a new file, its versions, what members see, out of the library and back."""
+"""The admin's pages for one resource: replacing the file, versions, preview, deleting and restoring."""
 
 from collections.abc import Iterable
 from typing import Any, cast
@@ -20,14 +20,14 @@ from resources.refusal import Refused
 
 
 def names_of(staff_ids: Iterable[str | None]) -> dict[str | None, str]:
-    """The emails of staff by what stands for them in the gateway's columns. Others have none there but a user name."""
+    """Map ids of staff to names: the email for the gateway's staff; other accounts have a username as their id."""
     ids = set(staff_ids)
     emails = dict(Admin.objects.filter(pk__in=ids - {None}).values_list("pk", "email"))
     return {each: emails.get(each, each) if each else "Unknown" for each in ids}
 
 
 class ResourcePages(NeverDeleted, ModelAdmin):
-    """Pages beside Django's own. Each acts by resources/curation.py, and says what came of it."""
+    """Pages in addition to Django's own. Each calls resources/curation.py, and shows the result as a message."""
 
     def has_curate_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("resources.change_resource")
@@ -54,12 +54,12 @@ class ResourcePages(NeverDeleted, ModelAdmin):
         ]
 
     def _resource(self, request: HttpRequest, object_id: str, permission: str) -> Resource:
-        """Find the resource of a page, for staff who may do what the page is for."""
+        """Find the resource of a page. Raises PermissionDenied if the account lacks the page's permission."""
         if not request.user.has_perm(f"resources.{permission}_resource"):
             raise PermissionDenied
         resource: Resource | None = self.get_object(request, object_id)
         if resource is None:
-            raise Http404("There is no such resource.")
+            raise Http404("This resource does not exist.")
         return resource
 
     def _page(
@@ -77,7 +77,7 @@ class ResourcePages(NeverDeleted, ModelAdmin):
         return TemplateResponse(request, f"resources/{template}", context)
 
     def replace_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Take a new file, as the next version."""
+        """Receive a new file as the next version."""
         resource = self._resource(request, object_id, "change")
         if resource.is_link:
             self.message_user(request, "A link has no file. Change its address instead.", messages.WARNING)
@@ -109,7 +109,7 @@ class ResourcePages(NeverDeleted, ModelAdmin):
                 else:
                     reception.keep()
                     self.message_user(
-                        request, f"Replaced: members now get version {version.number}.", messages.SUCCESS
+                        request, f"Replaced. Members now get version {version.number}.", messages.SUCCESS
                     )
                     return redirect("admin:resources_resource_change", resource.pk)
         page = self._page(request, "admin_replace.html", resource, "Replace the file", form=form)
@@ -129,16 +129,16 @@ class ResourcePages(NeverDeleted, ModelAdmin):
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Lead to the audit log. Django's own history knows nothing of acts that are not its own."""
+        """Redirect to the audit log. Django's own history does not contain the changes made by other pages."""
         resource = self._resource(request, object_id, "view")
         return redirect(reverse("admin:council_auditlog_changelist", query={"q": resource.pk}))
 
     def file_view(self, request: HttpRequest, object_id: str, number: int) -> HttpResponse:
-        """Download a version. It is not counted."""
+        """Send a version to staff. This does not count as a download."""
         resource = self._resource(request, object_id, "view")
         version = resource.versions.filter(number=number).first() if number < 2**31 else None
         if version is None:
-            raise Http404("There is no such version.")
+            raise Http404("This version does not exist.")
         try:
             if storage.is_served_here():
                 return files.send(
@@ -153,7 +153,7 @@ class ResourcePages(NeverDeleted, ModelAdmin):
         return redirect(link)
 
     def purge_view(self, request: HttpRequest, object_id: str, number: int) -> HttpResponse:
-        """Ask before the file of an old version is removed for good, and remove it."""
+        """Ask for confirmation, then delete the file of an old version permanently."""
         resource = self._resource(request, object_id, "delete")
         if request.method == "POST":
             try:
@@ -162,35 +162,35 @@ class ResourcePages(NeverDeleted, ModelAdmin):
                 self.message_user(request, str(error), messages.ERROR)
             else:
                 self.message_user(
-                    request, f"The file of version {number} is gone for good.", messages.SUCCESS
+                    request, f"The file of version {number} is permanently deleted.", messages.SUCCESS
                 )
             return redirect("admin:resources_resource_versions", resource.pk)
-        words = f"This removes the file of version {number} for good. Its note stays in the list of versions."
+        message = f"This permanently deletes the file of version {number}. Its note stays in the list."
         return self._page(
-            request, "admin_confirm.html", resource, "Purge a version", words=words, button="Purge"
+            request, "admin_confirm.html", resource, "Purge a version", message=message, button="Purge"
         )
 
     def removal_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Ask before a resource is deleted, or restored, and do it."""
+        """Ask for confirmation, then delete or restore a resource."""
         resource = self._resource(request, object_id, "delete")
         if request.method == "POST":
             act = curation.restore if resource.deleted_at else curation.delete
             act(resource_ids=[resource.pk], by=cast(Account, request.user))
             done = (
-                "Restored: it is as it was." if resource.deleted_at else "Deleted. It can be restored here."
+                "Restored, exactly as it was." if resource.deleted_at else "Deleted. You can restore it here."
             )
             self.message_user(request, done, messages.SUCCESS)
             return redirect("admin:resources_resource_change", resource.pk)
         if resource.deleted_at:
-            words = "The resource comes back as it was, with its versions and its downloads."
+            message = "Members will see the resource again, with its versions and downloads, as before."
             return self._page(
-                request, "admin_confirm.html", resource, "Restore", words=words, button="Restore"
+                request, "admin_confirm.html", resource, "Restore", message=message, button="Restore"
             )
-        words = "Members no longer see the resource. Its files, versions and downloads stay, and it can be restored."
-        return self._page(request, "admin_confirm.html", resource, "Delete", words=words, button="Delete")
+        message = "Members will no longer see the resource. Files, versions and downloads stay, and you can restore it."
+        return self._page(request, "admin_confirm.html", resource, "Delete", message=message, button="Delete")
 
     def preview_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Show the page as a member would see it, whether it is published or not."""
+        """Show the page as a member would see it, even if it is not published."""
         resource = self._resource(request, object_id, "view")
         member = Member(first_name="A member", subscription_status=SubscriptionStatus.ACTIVE)
         is_shown = Resource.objects.shown().filter(pk=resource.pk).exists()

@@ -1,4 +1,4 @@
-"""Django's entry for this app."""
+"""Configuration of the app `resources`."""
 
 from django.apps import AppConfig
 
@@ -7,4 +7,4 @@ class ResourcesConfig(AppConfig):
     name = "resources"
 
     def ready(self) -> None:
-        from resources import home, jobs, staff_figures  # noqa: F401, PLC0415  # registers what it has; models are there only now
+        from resources import home, jobs, staff_figures  # noqa: F401, PLC0415  # registers their parts; needs the models

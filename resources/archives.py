@@ -1,7 +1,7 @@
-"""ZIP archives, of which Office files are made: what is refused in them.
+"""Checks of ZIP archives, including Office files, which are ZIP archives, too.
 
-An archive is read to its end, entry by entry, and counted while it is unpacked: what it says of its own sizes is not
-believed. Nothing of it is kept.
+An archive is read to its end, entry by entry. The unpacked bytes are counted, because the sizes that an archive states
+may be false. Nothing that is unpacked is kept.
 """
 
 import re
@@ -21,12 +21,12 @@ from resources.refusal import Refused
 MIB = 1024 * 1024
 MAX_ENTRIES = 10_000
 MAX_UNPACKED_BYTES = 1024 * MIB
-MAX_RATIO = 150  # of what is unpacked to what is packed, past the first megabytes
+MAX_RATIO = 150  # of unpacked size to packed size, for files that unpack to more than 20 MB
 RATIO_MATTERS_FROM_BYTES = 20 * MIB
-MAX_DEPTH = 3  # an archive with a presentation with a table in it
-# An entry of the directory takes 46 bytes and its name. zipfile reads the directory at once, and makes an object each.
+MAX_DEPTH = 3  # allows an archive with a presentation that contains a spreadsheet
+# An entry of the directory has 46 bytes and its name. zipfile reads it all at once and makes an object of each entry.
 MAX_DIRECTORY_BYTES = 2 * MIB
-# What may stand between entries: a data descriptor, and no more.
+# Between entries there may be a data descriptor of up to this length, and nothing else.
 MAX_GAP_BYTES = 24
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 IN_NAMES = re.compile(r"^[a-zA-Z]:|^/|(^|/)\.\.(/|$)")
@@ -43,14 +43,14 @@ RUN_BY_OPENING = frozenset(
 
 @dataclass
 class Budget:
-    """How much may still be unpacked, of an archive and those in it together."""
+    """How much may still be unpacked from an archive and all archives inside it."""
 
     entries: int = MAX_ENTRIES
     unpacked_bytes: int = MAX_UNPACKED_BYTES
 
 
 class Guarded:
-    """A file whose directory of entries zipfile cannot read if it is far too long."""
+    """A file wrapper that refuses an overlong directory of entries before zipfile reads it into memory."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
@@ -71,15 +71,15 @@ class Guarded:
 
 
 def open_checked(file: IO[bytes], *, size: int) -> zipfile.ZipFile:
-    """Open an archive of so many bytes after it has been read to its end. Raises Refused."""
-    with _faults_in_words():
+    """Check an archive of `size` bytes by reading all of it, and return it opened. Raises Refused."""
+    with _as_refusals():
         return _check(file, size, Budget(), depth=1)
 
 
 def _check(file: IO[bytes], size: int, budget: Budget, *, depth: int) -> zipfile.ZipFile:
     if depth > MAX_DEPTH:
         raise Refused(
-            f"There are archives in archives, more than {MAX_DEPTH} deep. Pack the files themselves."
+            f"The archive contains archives nested more than {MAX_DEPTH} deep. Pack the files themselves."
         )
     archive = zipfile.ZipFile(Guarded(file))
     entries = archive.infolist()
@@ -96,7 +96,7 @@ def _check(file: IO[bytes], size: int, budget: Budget, *, depth: int) -> zipfile
             _unpack(archive, entry, budget, depth)
     unpacked = before - budget.unpacked_bytes
     if unpacked > RATIO_MATTERS_FROM_BYTES and unpacked > MAX_RATIO * size:
-        raise Refused(f"The archive unpacks to more than {MAX_RATIO} times its size, as a zip bomb does.")
+        raise Refused(f"The archive unpacks to more than {MAX_RATIO} times its size, like a zip bomb.")
     return archive
 
 
@@ -107,14 +107,14 @@ def _check_names(entries: list[zipfile.ZipInfo]) -> None:
         shown = file_names.printable(name)
         if hidden := file_names.invisible(name):
             raise Refused(
-                f"The archive has a name with an invisible character, {shown} ({hidden}). Rename that file."
+                f"A file name in the archive has an invisible character: {shown} ({hidden}). Rename that file."
             )
         if IN_NAMES.search(name):
             raise Refused(
-                f"The archive would write outside of its folder: {shown}. Pack it with relative paths."
+                f"A path in the archive leads out of its folder: {shown}. Pack it with relative paths."
             )
         if name.casefold() in seen:
-            raise Refused(f"The archive has two files with one name: {shown}. Pack it again.")
+            raise Refused(f"The archive has two files with the same name: {shown}. Pack it again.")
         seen.add(name.casefold())
         if entry.flag_bits & 0x1:
             raise Refused(
@@ -122,28 +122,28 @@ def _check_names(entries: list[zipfile.ZipInfo]) -> None:
             )
         if entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
             raise Refused(
-                f"The archive is packed by an uncommon method ({shown}). Pack it as an ordinary ZIP."
+                f"The archive uses an uncommon compression method ({shown}). Pack it as an ordinary ZIP."
             )
         kind = stat.S_IFMT(entry.external_attr >> 16)
         if kind and not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
-            raise Refused(f"The archive has a link or a device in it: {shown}. Pack files and folders only.")
+            raise Refused(f"The archive contains a link or a device: {shown}. Pack only files and folders.")
         if any(name.lower().endswith(suffix) for suffix in RUN_BY_OPENING):
-            raise Refused(f"The archive has a program in it: {shown}. Leave it out.")
+            raise Refused(f"The archive contains a program: {shown}. Remove it.")
 
 
 def _check_layout(
     archive: zipfile.ZipFile, file: IO[bytes], entries: list[zipfile.ZipInfo], size: int
 ) -> None:
-    """Make sure that the entries follow each other, from the first byte to the directory, which ends the file.
+    """Check that entries follow each other without gaps, from the first byte to the directory at the end of the file.
 
-    What overlaps is a zip bomb, and what lies between or around is another file.
+    Overlapping entries mean a zip bomb. Bytes between or around the entries may be another, hidden file.
     """
     place = 0
     for entry in sorted(entries, key=lambda entry: entry.header_offset):
         if entry.header_offset < place:
-            raise Refused("Files in the archive share their content, as in a zip bomb. Pack it again.")
+            raise Refused("Files in the archive overlap, as in a zip bomb. Pack it again.")
         if entry.header_offset > place + (MAX_GAP_BYTES if place else 0):
-            raise Refused("Something is hidden before or between the files of the archive. Pack it again.")
+            raise Refused("The archive has hidden data before or between its files. Pack it again.")
         file.seek(entry.header_offset)
         header = file.read(LOCAL_HEADER.size)
         if len(header) < LOCAL_HEADER.size or header[:4] != b"PK\3\4":
@@ -151,13 +151,13 @@ def _check_layout(
         *_, name_length, extra_length = LOCAL_HEADER.unpack(header)
         place = entry.header_offset + LOCAL_HEADER.size + name_length + extra_length + entry.compress_size
     if not place <= archive.start_dir <= place + MAX_GAP_BYTES:
-        raise Refused("Something is hidden behind the files of the archive. Pack it again.")
+        raise Refused("The archive has hidden data after its files. Pack it again.")
     file.seek(archive.start_dir)
     directory_length = sum(_directory_entry_length(file, entry) for entry in entries)
-    # Behind the directory: its end, 22 bytes and a comment; two more records in an archive that was made as ZIP64.
+    # The directory is followed by an end record of 22 bytes with a comment. ZIP64 archives have 76 more bytes.
     rest = size - archive.start_dir - directory_length - 22 - len(archive.comment)
     if rest not in {0, 76}:
-        raise Refused("Something is hidden behind the archive. Pack it again.")
+        raise Refused("There is hidden data after the end of the archive. Pack it again.")
 
 
 def _directory_entry_length(file: IO[bytes], entry: zipfile.ZipInfo) -> int:
@@ -176,7 +176,7 @@ def _unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, budget: Budget, de
         budget.unpacked_bytes -= len(start)
         for magic, system in PROGRAMS.items():
             if start.startswith(magic):
-                raise Refused(f"The archive has a program for {system} in it: {shown}. Leave it out.")
+                raise Refused(f"The archive contains a program for {system}: {shown}. Remove it.")
         is_archive = start == b"PK\3\4"
         size = len(start)
         if is_archive:
@@ -190,7 +190,7 @@ def _unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, budget: Budget, de
                 )
             if size > RATIO_MATTERS_FROM_BYTES and size > MAX_RATIO * max(1, entry.compress_size):
                 raise Refused(
-                    f"{shown} unpacks to more than {MAX_RATIO} times its size, as a zip bomb does. Leave it out."
+                    f"{shown} unpacks to more than {MAX_RATIO} times its size, like a zip bomb. Remove it."
                 )
             if is_archive:
                 nested.write(piece)
@@ -200,8 +200,8 @@ def _unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, budget: Budget, de
 
 
 @contextmanager
-def _faults_in_words() -> Iterator[None]:
-    """Say of whatever zipfile stumbles over that the archive is damaged."""
+def _as_refusals() -> Iterator[None]:
+    """Turn errors of zipfile into the refusal that the archive is damaged."""
     try:
         yield
     except Refused:

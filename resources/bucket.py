@@ -1,4 +1,4 @@
-"""A private bucket over the S3 protocol. Loaded where the settings name it alone: boto3 costs 0.2 s and 26 MB."""
+"""A private bucket with the S3 protocol. Imported only if the settings name it: boto3 costs 0.2 s and 26 MB."""
 
 import time
 from collections.abc import Iterator
@@ -16,10 +16,10 @@ from storages.backends.s3 import S3Storage
 
 from resources.storage import LINK_SECONDS, MIB, Listed
 
-# What boto3 knows of S3, some megabytes of JSON. Each thread has a client of its own; they read this once.
+# botocore's description of S3 is several megabytes of JSON. The clients of all threads share this one loader.
 KNOWLEDGE = botocore.session.get_session().get_component("data_loader")
-# For so long nobody else waits for a bucket that kept somebody waiting in vain: a page of the library asks for a dozen
-# pictures, and all of the server's threads would wait for them.
+# After a timeout, requests to the bucket fail at once for this long. Otherwise, a library page with a dozen pictures
+# would keep all of the server's threads waiting.
 LEFT_ALONE_SECONDS = 10
 SLOW = "the bucket takes too long to answer"
 
@@ -32,10 +32,10 @@ class S3(S3Storage):  # type: ignore[misc]  # django-storages has no types
 
 
 class Bucket(S3):
-    """Files in a bucket. Links are signed by its key; whoever has one can use it until it expires.
+    """Files in a bucket. Links are signed with its key, and anybody with a link can use it until it expires.
 
-    What goes wrong is an OSError, as with a folder. It is waited for as long as the settings say, twice at most: to
-    connect, for an answer, and for the answer to a file that was sent.
+    All failures are OSErrors, as with a folder. The settings have separate timeouts for connecting, for an answer, and
+    for the answer after saving a file. Each request is tried at most twice.
     """
 
     left_alone_until = 0.0
@@ -50,17 +50,17 @@ class Bucket(S3):
     ) -> None:
         fixed: dict[str, Any] = {
             "default_acl": None,
-            "file_overwrite": True,  # no name is used twice, so none needs to be looked for
+            "file_overwrite": True,  # names are unique, so there is no need to search for a free one
             "querystring_auth": True,
             "querystring_expire": LINK_SECONDS,
             "location": "",
-            # In one request, from the file on disk: nothing is held in memory, and a killed process leaves no parts.
+            # Send each file in one request, from disk: this needs no memory, and a killed process leaves no parts.
             "transfer_config": TransferConfig(
                 multipart_threshold=1024 * MIB, use_threads=False, num_download_attempts=1
             ),
         }
         super().__init__(**options, **fixed, client_config=_client_config(connect_seconds, answer_seconds))
-        # After the last byte of a large file the server may take long to answer.
+        # A server may take long to answer after it received a large file.
         self.patient = S3(**options, **fixed, client_config=_client_config(connect_seconds, save_seconds))
 
     def _save(self, name: str, content: Any) -> str:
@@ -71,8 +71,8 @@ class Bucket(S3):
         with self._waiting():
             opened = super()._open(name, mode)
             try:
-                _ = opened.file  # fetches it
-            except RetriesExceededError as error:  # after the one attempt that it has
+                _ = opened.file  # downloads the file
+            except RetriesExceededError as error:  # it makes only one attempt
                 opened.close()
                 raise error.last_exception from error
             return opened
@@ -87,7 +87,7 @@ class Bucket(S3):
 
     @contextmanager
     def _waiting(self) -> Iterator[None]:
-        """Ask the bucket something that a page waits for, unless it has just kept another one waiting in vain."""
+        """Wrap a request that a page waits for. Fail at once if another request has just timed out."""
         if time.monotonic() < self.left_alone_until:
             raise TimeoutError(SLOW)
         try:
@@ -102,7 +102,7 @@ class Bucket(S3):
             super().delete(name)
 
     def link(self, path: str, *, file_name: str, mime_type: str, member_id: str | None) -> str:
-        """Sign an address, with the name and the type in it. The bucket cannot tell members apart."""
+        """Sign an address that contains the file's name and type. It works for anybody, not only for the member."""
         disposition = content_disposition_header(as_attachment=True, filename=file_name)
         with _as_os_errors():
             return str(
@@ -123,9 +123,9 @@ class Bucket(S3):
 def _client_config(connect_seconds: float, answer_seconds: float) -> Config:
     return Config(
         signature_version="s3v4",
-        # The server compares what arrives with the SHA-256 that the signature tells.
+        # The signature contains the SHA-256 of the content, which the server verifies.
         s3={"addressing_style": "path", "payload_signing_enabled": True},
-        # Not every server that speaks S3 knows the checksums that botocore adds by itself.
+        # Not every S3 server supports the checksums that botocore adds by default.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         connect_timeout=connect_seconds,
@@ -136,12 +136,12 @@ def _client_config(connect_seconds: float, answer_seconds: float) -> Config:
 
 @contextmanager
 def _as_os_errors() -> Iterator[None]:
-    """Say what the server said, without the address, the key or the signature."""
+    """Turn errors of botocore into OSErrors that do not contain the address, the key or the signature."""
     try:
         yield
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "no reason given")
-        raise OSError(f"the bucket refused it: {code}") from error
+        raise OSError(f"the bucket refused the request: {code}") from error
     except (ConnectTimeoutError, ReadTimeoutError) as error:
         raise TimeoutError(SLOW) from error
     except BotoCoreError as error:

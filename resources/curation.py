@@ -1,6 +1,6 @@
-"""What staff do to the library. Each act locks the resource, changes it, and leaves a row in the audit log with that.
+"""Changes that staff make to the library. Each function locks the resource, changes it, and logs it in the audit log.
 
-Locks are taken in the order of the downloads': the resource, then anything else.
+Locks are taken in the same order as by downloads: first the resource, then anything else.
 """
 
 from collections.abc import Collection, Iterable
@@ -19,19 +19,19 @@ from resources.refusal import Refused
 from resources.uploads import Received
 
 MAX_NOTE_LENGTH = 500
-# What the audit log says of a resource, by the names of its columns here.
+# The fields of a resource whose changes go to the audit log.
 TOLD = (
     "title", "description", "category", "type", "author", "file_url", "file_name", "file_size", "mime_type", "sha256",
     "current_version", "thumbnail_path", "status", "publish_at", "is_featured", "deleted_at", "tags",
 )  # fmt: skip
-# The clock's time, not the transaction's: taken after the lock, so that no download in between is of another version.
+# The clock's time, not the transaction's start. Read after the lock, so that all downloads before it got the old file.
 CLOCK = models.Func(
     template="(clock_timestamp() AT TIME ZONE 'UTC')::timestamp(3)", output_field=TimestampField()
 )
 
 
 class Conflict(Refused):
-    """Somebody else was faster. The message says what they did."""
+    """Somebody else made a change in the meantime. The message says which."""
 
 
 def create(
@@ -43,7 +43,7 @@ def create(
     site: str,
     by: Account,
 ) -> None:
-    """Add a resource: a file, or a link by `file_url`. `site` begins the addresses on this site."""
+    """Add a resource: a file, or a link in `file_url`. `site` is the start of this site's URLs."""
     with transaction.atomic():
         if file:
             _use(resource, file, number=1, by=by)
@@ -68,7 +68,7 @@ def change(
     site: str,
     by: Account,
 ) -> None:
-    """Write these fields of a resource, its tags where they are given, and its thumbnail where there is a new one."""
+    """Save these fields of a resource, its tags unless they are None, and its new thumbnail, if there is one."""
     with transaction.atomic():
         stored = _locked(resource.pk)
         before = _values(stored)
@@ -95,9 +95,9 @@ def change(
 def replace(
     *, resource_id: str, file: Received, note: str, expected_version: int, by: Account
 ) -> ResourceVersion:
-    """Give a resource a new file, as its next version. The old one stays until it is purged.
+    """Give a resource a new file as its next version. The old file stays until it is purged.
 
-    `expected_version` is the one that was shown to who replaces it. Raises Conflict, Refused.
+    `expected_version` is the version that the person saw on the page. Raises Conflict, Refused.
     """
     note = note.strip()
     if len(note) > MAX_NOTE_LENGTH:
@@ -105,14 +105,14 @@ def replace(
     with transaction.atomic():
         resource = _locked(resource_id)
         if resource.current_version is None:
-            raise Refused("This resource is a link: it has no file. Change its address instead.")
+            raise Refused("This resource is a link and has no file. Change its address instead.")
         if resource.current_version != expected_version:
             raise Conflict(
-                f"Somebody replaced the file in the meantime: version {resource.current_version} is there, and you saw "
-                f"version {expected_version}. Look at it, and replace it again if you still want to."
+                f"Somebody replaced the file in the meantime. You saw version {expected_version}, and now version "
+                f"{resource.current_version} is current. Look at it, and replace it again if you still want to."
             )
         if resource.sha256 == file.stored.sha256:
-            raise Refused("This is the file that the resource has already. Choose the new one.")
+            raise Refused("The resource already has this file. Choose the new one.")
         before = _values(resource)
         last = resource.versions.aggregate(last=models.Max("number"))["last"] or 0
         _use(resource, file, number=max(last, resource.current_version) + 1, by=by)
@@ -124,57 +124,55 @@ def replace(
 
 
 def publish(*, resource_ids: Collection[str], by: Account) -> int:
-    """Show drafts and scheduled resources to members, from now on. Returns how many were changed."""
+    """Publish drafts and scheduled resources now. Returns how many were changed."""
     return _set_all(resource_ids, by=by, action="RESOURCE_PUBLISHED", values={"status": Status.PUBLISHED})
 
 
 def schedule(*, resource_ids: Collection[str], at: datetime, by: Account) -> int:
-    """Show resources to members from a moment on, and not before. Raises Refused."""
+    """Show resources to members from the time `at` on, and not before. Raises Refused."""
     check_schedule(status=Status.SCHEDULED, at=at)
     values = {"status": Status.SCHEDULED, "publish_at": at}
     return _set_all(resource_ids, by=by, action="RESOURCE_SCHEDULED", values=values)
 
 
 def check_schedule(*, status: str, at: datetime | None) -> None:
-    """Make sure that a status and a time of publication go together. Raises Refused."""
+    """Check that a status and a time of publication match. Raises Refused."""
     now = datetime.now(UTC)
     if status == Status.SCHEDULED and at is None:
-        raise Refused("A scheduled resource needs the time at which members see it. Enter one, in UTC.")
+        raise Refused("A scheduled resource needs a time from which members see it. Enter one, in UTC.")
     if status == Status.SCHEDULED and at and at <= now:
-        raise Refused(
-            f"{at:%-d %b %Y, %H:%M} UTC is past. Enter a time that is to come, or choose Published."
-        )
+        raise Refused(f"{at:%-d %b %Y, %H:%M} UTC is in the past. Enter a later time, or choose Published.")
     if status == Status.PUBLISHED and at and at > now:
-        raise Refused("A published resource is seen at once. Choose Scheduled, or leave the time empty.")
+        raise Refused("Members see a published resource at once. Choose Scheduled, or leave the time empty.")
 
 
 def feature(*, resource_ids: Collection[str], is_featured: bool, by: Account) -> int:
-    """Put resources among those that are featured, or take them out. Returns how many were changed."""
+    """Mark resources as featured, or remove the mark. Returns how many were changed."""
     action = "RESOURCE_FEATURED" if is_featured else "RESOURCE_NO_LONGER_FEATURED"
     return _set_all(resource_ids, by=by, action=action, values={"is_featured": is_featured})
 
 
 def delete(*, resource_ids: Collection[str], by: Account) -> int:
-    """Take resources out of the library. Files, versions and downloads stay, and `restore` brings all back."""
+    """Hide resources from members. Files, versions and downloads stay, and `restore` undoes it."""
     return _set_all(resource_ids, by=by, action="RESOURCE_DELETED", values={"deleted_at": datetime.now(UTC)})
 
 
 def restore(*, resource_ids: Collection[str], by: Account) -> int:
-    """Bring deleted resources back, as they were. Returns how many were changed."""
+    """Restore deleted resources as they were. Returns how many were changed."""
     return _set_all(resource_ids, by=by, action="RESOURCE_RESTORED", values={"deleted_at": None})
 
 
 def purge(*, resource_id: str, number: int, by: Account) -> None:
-    """Remove the file of an old version for good. Its row stays, with the note. Raises Refused."""
+    """Delete the file of an old version permanently. Its row and note stay. Raises Refused."""
     with transaction.atomic():
         resource = _locked(resource_id)
         version = resource.versions.filter(number=number).first()
         if version is None:
             raise Refused(f"There is no version {number} of this resource.")
         if number == resource.current_version:
-            raise Refused(f"Version {number} is the one that members get. Replace it first, then purge it.")
+            raise Refused(f"Members get version {number} now. Replace the file first, then purge this.")
         if version.purged_at:
-            raise Refused(f"The file of version {number} has been purged already.")
+            raise Refused(f"The file of version {number} is already purged.")
         version.purged_at = datetime.now(UTC)
         version.save(update_fields=["purged_at"])
         details = {"version": number, "fileName": version.file_name, "sha256": version.sha256}
@@ -182,14 +180,14 @@ def purge(*, resource_id: str, number: int, by: Account) -> None:
         _remove_after_commit(version.storage_path)
 
 
-# Two members of staff who name a tag at the same time: the second waits, and then finds the tag of the first.
+# If two members of staff name a tag at the same time, the second one waits, and then sees the tag of the first.
 ONE_AT_A_TIME = 'LOCK TABLE "ResourceTag" IN SHARE ROW EXCLUSIVE MODE'
 
 
 def name_tag(*, tag: ResourceTag, name: str) -> None:
-    """Give a tag its name, and a slug that is like it. Raises Refused where another tag has either.
+    """Set a tag's name and slug without saving it. Raises Refused if another tag has the same name or slug.
 
-    Needs a transaction, which saves the tag: until its end nobody else can name one.
+    The caller must save the tag in the same transaction. Until that ends, nobody else can name a tag.
     """
     with connection.cursor() as cursor:
         cursor.execute(ONE_AT_A_TIME)
@@ -197,13 +195,13 @@ def name_tag(*, tag: ResourceTag, name: str) -> None:
     tag.slug = slugify(name) or tag.pk
     others = ResourceTag.objects.exclude(pk=tag.pk)
     if other := others.filter(models.Q(name__iexact=name) | models.Q(slug=tag.slug)).first():
-        raise Refused(f"There is a tag {other.name!r} already. Use that one, or choose another name.")
+        raise Refused(f"There is already a tag {other.name!r}. Use it, or choose another name.")
 
 
 def merge_tags(*, tag_ids: Collection[str], into_id: str, by: Account) -> int:
-    """Give every resource that has one of the tags the other one instead, and delete the tags.
+    """Replace tags with the tag `into_id` on all resources, and delete the replaced tags.
 
-    Returns how many resources got the other tag. Raises Refused.
+    Returns how many resources did not have `into_id` before. Raises Refused.
     """
     with transaction.atomic():
         wanted = {*tag_ids, into_id}
@@ -215,7 +213,7 @@ def merge_tags(*, tag_ids: Collection[str], into_id: str, by: Account) -> int:
             raise Refused("One of the tags no longer exists. Select them again.")
         into = tags.pop(into_id)
         if not tags:
-            raise Refused("Select at least two tags: one to keep, and those that become part of it.")
+            raise Refused("Select at least two tags: one to keep, and others to merge into it.")
         taggings = ResourceTagging.objects.filter(tag__in=tags)
         resource_ids = list(taggings.values_list("resource_id", flat=True).distinct().order_by("resource_id"))
         have = set(
@@ -251,10 +249,10 @@ def delete_tag(*, tag: ResourceTag) -> None:
 
 
 def in_use(tag: ResourceTag) -> str:
-    """Say why a tag cannot be deleted."""
+    """Explain why a tag cannot be deleted."""
     number = tag.taggings.count()
     resources = "1 resource has" if number == 1 else f"{number} resources have"
-    return f"{resources} the tag {tag.name!r}. Merge it into another one, or take it off first."
+    return f"{resources} the tag {tag.name!r}. Merge it into another tag, or remove it from them first."
 
 
 FILE_FIELDS = (
@@ -322,7 +320,7 @@ def _use_thumbnail(resource: Resource, path: str | None, *, site: str) -> None:
 
 
 def _time_of_publication(resource: Resource, *, was: str) -> None:
-    """A resource that is published now was not in the library before; members see it as new."""
+    """Set the time of publication of a resource that becomes published now, so that members see it as new."""
     if resource.status == Status.PUBLISHED and was != Status.PUBLISHED:
         now = datetime.now(UTC)
         if resource.publish_at is None or resource.publish_at > now:

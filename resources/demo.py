@@ -1,4 +1,4 @@
-"""The library of the made-up community: resources with small real files, and who downloaded them."""
+"""The library of the made-up community: resources with small real files, and their downloads."""
 
 import zipfile
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ MIAS_DOWNLOADS = 9
 TAGS = ("Deliverability", "Hiring", "Pricing", "Onboarding", "Reporting", "Copy", "Calls", "Data")
 DRAFTS, SCHEDULED, DELETED = (31, 32, 33), (34, 35), (30,)
 LINK, THREE_VERSIONS = 29, 0
-# By category, and each with its type.
+# The titles and types of the resources, by category.
 TITLES: Mapping[Category, tuple[tuple[str, Type], ...]] = {
     Category.COLD_EMAIL: (
         ("The deliverability playbook", Type.PLAYBOOK),
@@ -155,7 +155,7 @@ def _resource(
 
 
 def _received(title: str, type_: Type, stored: list[str], *, edition: int) -> uploads.Received:
-    """Pass a file through the checks that an upload passes, and store it."""
+    """Check a file like an upload, and store it."""
     if type_ == Type.TEMPLATE:
         suffix, content = "docx", _docx(title, edition)
     elif type_ == Type.COURSE:
@@ -190,7 +190,7 @@ def _picture(category: Category, stored: list[str]) -> str:
 
 
 def _pdf(title: str, edition: int) -> bytes:
-    """Write a PDF of one page with a line of text."""
+    """Create a PDF of one page with a line of text."""
     text = f"BT /F1 20 Tf 60 760 Td ({title}, edition {edition}) Tj ET".encode()
     objects = (
         b"<< /Type /Catalog /Pages 2 0 R >>",
@@ -217,7 +217,7 @@ WORDS = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 
 
 def _docx(title: str, edition: int) -> bytes:
-    """Write a document for Word with a line of text."""
+    """Create a Word document with a line of text."""
     head = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>'
     parts = {
         "[Content_Types].xml": f'{head}<Types xmlns="{PACKAGE}/content-types">'
@@ -240,12 +240,12 @@ def _zip(entries: Mapping[str, bytes]) -> bytes:
 
 
 def _download(community: demo.Community, resources: list[Resource]) -> None:
-    """Draw who downloaded what: a few resources are everybody's, and a few members have most of them."""
+    """Draw the downloads at random. A few resources are very popular, and a few members download most of them."""
     draw = community.draw
     popularity = [1 / (1 + place) ** 0.8 for place in range(len(resources))]
     others = [member for member in community.members if member != community.mia]
     eagerness = [community.eagerness[member.pk] for member in others]
-    # Mia has nothing that is new.
+    # Mia has downloaded only older resources, so that her home page has something new to show.
     known = [one for one in resources if one.publish_at and one.publish_at < community.ago(30)]
     pairs: list[tuple[Member, Resource]] = [
         (community.mia, resource) for resource in draw.sample(known, k=MIAS_DOWNLOADS)

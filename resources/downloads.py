@@ -1,4 +1,4 @@
-"""A download: the row, the count, the points and a link, all of them or none."""
+"""Downloads. A download makes a row, a count, points and a link, or none of them."""
 
 from typing import NamedTuple
 
@@ -15,11 +15,11 @@ ATTEMPTS = 3
 
 
 class Refused(Exception):
-    """Nothing was recorded, for the reason that the message gives."""
+    """Nothing was recorded. The message gives the reason."""
 
 
 class Gone(Refused):
-    """Members cannot see the resource, or no longer."""
+    """Members cannot see the resource, or can no longer see it."""
 
 
 class NotInGoodStanding(Refused):
@@ -27,7 +27,7 @@ class NotInGoodStanding(Refused):
 
 
 class Download(NamedTuple):
-    """What a member gets: an address that is good for an hour (for a link, the address itself), and points."""
+    """The result of a download: an address that works for an hour (for a link, its own address), and points."""
 
     resource: Resource
     address: str
@@ -35,22 +35,22 @@ class Download(NamedTuple):
 
 
 class _Changed(Exception):
-    """The resource is not what it was when the link was made."""
+    """The resource changed after the link was made."""
 
 
 def download(*, member: Member, resource_id: str) -> Download:
-    """Record a download, pay for the first one, and make the link.
+    """Record a download, award points if it is the member's first of this resource, and make the link.
 
-    The link is made first, so that nothing is recorded where it cannot be made, and no lock is held while the storage
-    answers. Then one transaction adds the row, by which its trigger counts and locks the resource; looks whether the
-    resource is still the one that the link is for; and pays, which locks the member. The key of the row on the member
-    is a share lock that neither waits for a payment nor holds one up.
+    The link is made first, so that nothing is recorded if it fails, and no lock is held while the storage answers. Then
+    one transaction adds the row, whose trigger locks and counts the resource. It checks that the resource still matches
+    the link. Last, it awards the points, which locks the member. The row's foreign key takes only a share lock on the
+    member, which does not conflict with an award.
     Raises Gone, NotInGoodStanding, Refused, storage.Unavailable, ledger.Refused.
     """
     for _ in range(ATTEMPTS):
         resource = Resource.objects.shown().find(resource_id)
         if resource is None:
-            raise Gone("This resource is not in the library any more.")
+            raise Gone("This resource is no longer in the library.")
         address = _address(resource, member=member)
         try:
             return Download(resource, address, _record(resource, member=member))
@@ -61,10 +61,10 @@ def download(*, member: Member, resource_id: str) -> Download:
 
 def _address(resource: Resource, *, member: Member) -> str:
     if resource.storage_path is None:
-        # The gateway's rows may hold anything.
+        # Rows that the gateway wrote may hold any text.
         if not resource.file_url.lower().startswith("https://"):
             raise Refused(
-                "The address of this resource cannot be opened. Tell the staff which resource it is."
+                "The address of this resource cannot be opened. Tell the staff which resource you tried."
             )
         return iri_to_uri(resource.file_url)
     return storage.link(
@@ -77,11 +77,11 @@ def _address(resource: Resource, *, member: Member) -> str:
 
 @transaction.atomic
 def _record(resource: Resource, *, member: Member) -> int:
-    """Returns the points that were paid."""
+    """Write the row and award the points. Returns how many."""
     try:
         ResourceDownload.objects.create(member=member, resource=resource)
-    except IntegrityError as error:  # a foreign key: one of the two was deleted
-        raise Gone("This resource is not in the library any more.") from error
+    except IntegrityError as error:  # a foreign key: the member or the resource was deleted
+        raise Gone("This resource is no longer in the library.") from error
     now = Resource.objects.shown().find(resource.pk)
     if now is None or (now.storage_path, now.file_url) != (resource.storage_path, resource.file_url):
         raise _Changed

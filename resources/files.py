@@ -1,4 +1,4 @@
-"""What this site sends of the library's files itself: those of a folder, and thumbnails."""
+"""The library's files that this site sends itself: files from a folder, and thumbnails."""
 
 import re
 from typing import Any
@@ -20,7 +20,7 @@ RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 @require_safe
 @good_standing_required
 def file(request: MemberRequest, token: str) -> HttpResponse:
-    """Send a file of the folder to the member for whom the link was made. A bucket sends its files itself."""
+    """Send a file from the folder to the member for whom the link was made. A bucket sends its own files."""
     try:
         return send(request, storage.read_link(token, member_id=request.member.pk))
     except storage.LinkRefused as error:
@@ -28,7 +28,7 @@ def file(request: MemberRequest, token: str) -> HttpResponse:
 
 
 def send(request: HttpRequest, ticket: Ticket) -> HttpResponse:
-    """Send a file of the folder as an attachment, or the one range of it that is asked for."""
+    """Send a file from the folder as an attachment, or the one range of it that the request names."""
     try:
         opened = storage.open_file(ticket.path)
     except storage.Unavailable as error:
@@ -54,12 +54,12 @@ def send(request: HttpRequest, ticket: Ticket) -> HttpResponse:
 
 
 def _range(header: str, size: int) -> tuple[int, int]:
-    """The first and the last byte that are asked for; all of them where the header names not exactly one range."""
+    """Return the first and last byte to send. All bytes, unless the header names exactly one range."""
     match = RANGE.fullmatch(header.strip())
     if not match or not any(match.groups()):
         return 0, size - 1
     first, last = match.groups()
-    if not first:  # the last so many
+    if not first:  # "bytes=-500" means the last 500 bytes
         return (max(0, size - int(last)), size - 1) if int(last) else (size, size - 1)
     return int(first), min(int(last), size - 1) if last else size - 1
 
@@ -70,10 +70,10 @@ def _blocks(opened: Any, size: int) -> Any:
         yield block
 
 
-@login_not_required  # the gateway's pages show them too; nobody can guess their names
+@login_not_required  # the gateway's pages show thumbnails, too, and nobody can guess their names
 @require_safe
 def thumbnail(request: HttpRequest, name: str) -> HttpResponse:
-    """Send a thumbnail. It never changes: another picture has another name."""
+    """Send a thumbnail. Browsers may cache it, because a new picture gets a new name."""
     try:
         picture = storage.read(f"{storage.THUMBNAILS}/{name}")
     except storage.Unavailable as error:
@@ -82,6 +82,6 @@ def thumbnail(request: HttpRequest, name: str) -> HttpResponse:
     return HttpResponse(picture, content_type="image/webp", headers=headers)
 
 
-def fault(request: HttpRequest, words: str, *, status: int) -> HttpResponse:
-    """Say why a file is not sent."""
-    return render(request, "resources/file_fault.html", {"words": words, "status": status}, status=status)
+def fault(request: HttpRequest, message: str, *, status: int) -> HttpResponse:
+    """Show a page that explains why a file is not sent."""
+    return render(request, "resources/file_fault.html", {"message": message, "status": status}, status=status)

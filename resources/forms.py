@@ -1,4 +1,4 @@
-"""The forms of the members' pages."""
+"""The form of the members' library page."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from resources.library import Filters, Sort
 from resources.models import MAX_SEARCH_LENGTH, Category, ResourceTag, Type
 
 NO_WORDS = (
-    "There is nothing to search for in this. Enter at least one word that says what you are looking for, such as "
+    "Your search has no words that we can search for. Enter at least one word that says what you need, such as "
     "“pricing”."
 )
 
@@ -23,8 +23,8 @@ MAX_NAMED_TAGS = 5
 
 
 class Select(forms.Select):
-    """A list of choices, of which there may be hundreds. Django renders a template for each, which takes as long as
-    all the rest of the page."""
+    """A select widget that is fast with hundreds of options. Django's renders a template for each option, which takes
+    as long as the rest of the page."""
 
     def render(
         self, name: str, value: Any, attrs: dict[str, Any] | None = None, renderer: Any = None
@@ -44,7 +44,7 @@ class Select(forms.Select):
 
 
 class LibraryForm(Form):
-    """What a member looks for in the library, from the address of the page. All of it may be left out."""
+    """The search and filters from the address of the library page. All of them are optional."""
 
     q = CharField(
         label="Search",
@@ -52,7 +52,7 @@ class LibraryForm(Form):
         required=False,
         widget=forms.TextInput(attrs={"type": "search", "maxlength": None}),
         error_messages={
-            "max_length": "Your search has %(show_value)d characters, and may have %(limit_value)d. Shorten it."
+            "max_length": "Your search has %(show_value)d characters. Shorten it to at most %(limit_value)d."
         },
     )
     category = forms.ChoiceField(
@@ -76,12 +76,12 @@ class LibraryForm(Form):
         return words
 
     def named_tags(self) -> list[ResourceTag]:
-        """The tags that the search names, whole or in part: the texts that are searched do not hold them."""
+        """List tags whose names contain the searched words, because the search itself does not look at tags."""
         words = self.cleaned_data["q"].casefold()
         return [tag for tag in self.tags if words and words in tag.name.casefold()][:MAX_NAMED_TAGS]
 
     def filters(self) -> Filters:
-        """What the form asks for, once it is valid."""
+        """Return the filters of a valid form."""
         given = self.cleaned_data
         return Filters(
             words=given["q"],

@@ -1,4 +1,4 @@
-"""What the home page shows of the library: what is new in it, and what the member may like next."""
+"""The library's parts of the home page: new resources, and recommendations."""
 
 from django.urls import reverse
 

@@ -1,4 +1,4 @@
-"""What must happen to the library by the clock."""
+"""The scheduled jobs of the library."""
 
 from datetime import time
 
@@ -10,11 +10,11 @@ from resources import leftovers, library
 
 @jobs.register("refresh_library", jobs.Every(minutes=5))
 def refresh_library(run: jobs.Run) -> jobs.Counts:
-    """Count what the orders "most downloaded" and "trending" in the library go by."""
+    """Update the counts by which the library orders "most downloaded" and "trending"."""
     return {"resources": library.refresh()}
 
 
 @jobs.register("clean_storage", jobs.Daily(at=time(4, 30)), is_on=lambda: "library" in settings.STORAGES)
 def clean_storage(run: jobs.Run) -> jobs.Counts:
-    """Remove files that killed processes left a week ago. Fails where rows have no file; repairs nothing."""
+    """Remove files that killed processes left over a week ago. Fails, without repairing, if a row's file is missing."""
     return {"files removed": leftovers.clean()}

@@ -1,4 +1,4 @@
-"""Where the storage and the rows disagree: files that no row has, and rows whose file is not there."""
+"""Differences between the storage and the database: files that no row refers to, and rows whose file is missing."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from resources import storage
 from resources.models import Resource, ResourceVersion
 from resources.storage import Listed
 
-# A form that is being sent has stored its file before its row is written.
+# A file is stored before its row is written, so a new file without a row is normal.
 OLD_ENOUGH = timedelta(days=1)
-# By the clock, only what a killed process may have left: few files, and old ones. More of them mean that the rows were
-# lost, as by an old backup, or that the storage is another installation's.
+# The job removes only what killed processes may have left: a few old files. More than that mean that rows were lost,
+# perhaps because an old backup was restored, or that the storage belongs to another installation.
 OLD_ENOUGH_FOR_A_JOB = timedelta(days=7)
 MOST_FOR_A_JOB = 20
 SHOWN = 5
 
 
 class Disagree(Exception):
-    """The storage and the rows disagree in a way that a person has to look at."""
+    """The storage and the rows differ in a way that a person must look at."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Missing:
     """A row whose file is not in the storage."""
 
     path: str
-    words: str
+    description: str
 
 
 def unused(*, older_than: timedelta = OLD_ENOUGH) -> Iterator[Listed]:
-    """Find files that no row has, and that are so old that none is about to. Raises storage.Unavailable."""
+    """Find files that no row refers to, and that are too old to get a row soon. Raises storage.Unavailable."""
     newest = datetime.now(UTC) - older_than
     listed = [found for found in storage.listing() if found.written_at <= newest]
     used = {path for path, _ in _used()}
@@ -42,7 +42,7 @@ def unused(*, older_than: timedelta = OLD_ENOUGH) -> Iterator[Listed]:
 
 
 def remove(found: Listed) -> bool:
-    """Remove a file, if still no row has it. Raises storage.Unavailable."""
+    """Remove a file, unless a row refers to it by now. Raises storage.Unavailable."""
     if is_used(found.path):
         return False
     storage.delete(found.path)
@@ -50,25 +50,25 @@ def remove(found: Listed) -> bool:
 
 
 def clean() -> int:
-    """Remove what killed processes have left for a week, and return how many files.
+    """Remove files that killed processes left over a week ago, and return how many.
 
-    Raises Disagree where more than 20 files have no row, and then none is removed, and where rows have no file. Raises
-    storage.Unavailable.
+    Raises Disagree if more than 20 files have no row (then it removes none), or if the file of a row is missing.
+    Raises storage.Unavailable.
     """
     found = list(unused(older_than=OLD_ENOUGH_FOR_A_JOB))
     faults, removed = [], 0
     if len(found) > MOST_FOR_A_JOB:
         faults.append(
-            f"Files without a row: {len(found):,}, which is more than killed processes leave. None was removed. Were "
-            f"rows lost, or is this another installation's storage? If not: manage.py clean_storage --remove."
+            f"Files without a row: {len(found):,}, more than killed processes leave. None was removed. Check whether "
+            f"rows were lost or the storage is another installation's. If not: `manage.py clean_storage --remove`."
         )
     else:
         removed = sum(remove(each) for each in found)
-    gone = [f"{each.path} ({each.words})" for each in missing()]
+    gone = [f"{each.path} ({each.description})" for each in missing()]
     if gone:
         shown = f"{', '.join(gone[:SHOWN])}{' …' if len(gone) > SHOWN else ''}"
         faults.append(
-            f"Rows without their file: {len(gone):,}: {shown}. Put the files back from a backup of the storage, or "
+            f"Rows whose file is missing: {len(gone):,}: {shown}. Restore the files from a backup of the storage, or "
             f"replace them in the admin."
         )
     if faults:
@@ -84,24 +84,24 @@ def is_used(path: str) -> bool:
 
 
 def missing() -> Iterator[Missing]:
-    """Find rows whose file is not in the storage, by listing all of it. Raises storage.Unavailable."""
+    """Find rows whose file is not in the storage, by listing all files. Raises storage.Unavailable."""
     used = dict(_used())
     there = {found.path for found in storage.listing()}
-    for path, words in used.items():
-        # A row may have gone, or a file have come, while the storage was listed.
+    for path, description in used.items():
+        # A row may have been deleted, or a file added, while the storage was listed.
         if path not in there and is_used(path) and not storage.exists(path):
-            yield Missing(path, words)
+            yield Missing(path, description)
 
 
 def sample_missing(rows: int) -> tuple[int, list[Missing]]:
-    """Look for the files of the newest versions. Returns how many, and those that are missing."""
+    """Check the files of the newest versions. Returns how many were checked, and those that are missing."""
     newest = ResourceVersion.objects.filter(purged_at__isnull=True).order_by("-pk")[:rows]
     looked_for = [(version.storage_path, _version(version.resource_id, version.number)) for version in newest]
-    return len(looked_for), [Missing(path, words) for path, words in looked_for if not storage.exists(path)]
+    return len(looked_for), [Missing(*each) for each in looked_for if not storage.exists(each[0])]
 
 
 def _used() -> Iterator[tuple[str, str]]:
-    """Every path that a row has, and what it is."""
+    """Yield every path in a row, with a description of the file."""
     versions = ResourceVersion.objects.filter(purged_at__isnull=True)
     for path, resource_id, number in versions.values_list("storage_path", "resource_id", "number").iterator():
         yield path, _version(resource_id, number)

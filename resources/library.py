@@ -1,4 +1,4 @@
-"""What members see of the library: which resources, in which order, and what they have of it."""
+"""The library as members see it: which resources, in which order, and which they have downloaded."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -31,12 +31,12 @@ NEW_DAYS = 14
 TRENDING_DAYS = 7
 BATCH_ROWS = 500
 RECOMMENDED_ROWS = 4
-# Recommendations go by the tags of the last resources that a member downloaded, the most frequent of them.
+# Recommendations use the most frequent tags of the resources that a member downloaded last.
 LATEST_DOWNLOADS = 100
 FAVOURITE_TAGS = 3
 PLACE = re.compile(r"(?P<key>[-0-9T:.]{1,32})_(?P<resource_id>[^\0]{1,200})")
 MAX_INT = 2**31 - 1
-# A resource that is being downloaded is left to the next time, so that nobody waits for this.
+# A resource that is locked by a download is skipped until the next run, so that nobody waits for this.
 REFRESH = """
     WITH free AS (
         SELECT id FROM "Resource" WHERE id = ANY(%(ids)s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
@@ -49,7 +49,7 @@ REFRESH = """
 
 
 class Refused(Exception):
-    """What was asked for is not there, for the reason that the message gives."""
+    """The address asks for something that does not exist. The message gives the reason."""
 
 
 class Sort(models.TextChoices):
@@ -59,7 +59,7 @@ class Sort(models.TextChoices):
 
 
 class State(StrEnum):
-    """What a resource is to a member who looks at it."""
+    """The state of a resource for a member."""
 
     NEW = "New"
     UPDATED = "Updated since you downloaded it"
@@ -69,7 +69,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Filters:
-    """What a member looks for. With words, the best match comes first, and `sort` is not asked."""
+    """The search and filters of a member. With words, the best match comes first, and `sort` is ignored."""
 
     words: str = ""
     category: str = ""
@@ -80,12 +80,12 @@ class Filters:
 
     @property
     def narrows(self) -> bool:
-        """Whether anything but words leaves resources out."""
+        """Whether a filter other than the words is set."""
         return bool(self.category or self.type or self.tag or self.is_featured)
 
     @property
     def key(self) -> str:
-        """What the page goes by, beside the id."""
+        """The name of the value that orders the list, before the id."""
         if self.words:
             return "rank"
         return {
@@ -108,7 +108,7 @@ class Filters:
 
 
 class Place(NamedTuple):
-    """A place in a list of resources, below one of them. Written in the address of the next page."""
+    """A place in a list of resources, after one of them. The address of the next page contains it."""
 
     key: datetime | int
     resource_id: str
@@ -119,23 +119,23 @@ class Place(NamedTuple):
 
     @classmethod
     def read(cls, text: str, filters: Filters) -> Self:
-        """Raises Refused for what is no place in the list that the filters make."""
+        """Parse a place. Raises Refused if it cannot be a place in the list with these filters."""
         match = PLACE.fullmatch(text)
         if match and filters.key == "shown_at":
             try:
-                moment = parse_datetime(match["key"])
+                shown_at = parse_datetime(match["key"])
             except ValueError:
-                moment = None
-            if moment:
-                return cls(moment.replace(tzinfo=UTC), match["resource_id"])
+                shown_at = None
+            if shown_at:
+                return cls(shown_at.replace(tzinfo=UTC), match["resource_id"])
         elif match and match["key"].isdecimal() and int(match["key"]) <= MAX_INT:
             return cls(int(match["key"]), match["resource_id"])
-        raise Refused(f"{text[:60]!r} is no place in this list. Begin with its first page.")
+        raise Refused(f"{text[:60]!r} is not a place in this list. Start with the first page.")
 
 
 @dataclass(frozen=True)
 class Item:
-    """A resource as a member sees it in a list. Title and the excerpt of the description may have words marked."""
+    """A resource as a member sees it in a list. In title and description, the searched words may be marked."""
 
     resource: Resource
     state: State
@@ -149,11 +149,11 @@ class Item:
 class Page:
     items: list[Item] = field(default_factory=list)
     next_place: Place | None = None
-    is_cut_off: bool = False  # more resources have the words than are ranked
+    is_cut_off: bool = False  # more resources match the search than are ranked
 
 
 def browse(filters: Filters, *, member: Member, after: Place | None = None, rows: int = PAGE_ROWS) -> Page:
-    """Read a page of the resources that members can see now. The rest goes on after `next_place`."""
+    """Read one page of the resources that members can see now. The next page begins after `next_place`."""
     resources = filters.apply(Resource.objects.shown())
     if filters.words:
         return _search(resources, filters.words, member=member, after=after, rows=rows)
@@ -177,7 +177,7 @@ def _search(
     ranked = search.ranked(resources, words)
     rest = [one for one in ranked.places if one < after] if after else ranked.places
     by_id = Resource.objects.in_bulk([pk for _, pk in rest[:rows]])
-    shown = [by_id[pk] for _, pk in rest[:rows] if pk in by_id]  # one may have been deleted just now
+    shown = [by_id[pk] for _, pk in rest[:rows] if pk in by_id]  # one may just have been deleted
     return Page(
         items(shown, member=member, words=words),
         Place(*rest[rows - 1]) if len(rest) > rows else None,
@@ -186,15 +186,15 @@ def _search(
 
 
 def items(resources: Sequence[Resource], *, member: Member, words: str = "") -> list[Item]:
-    """Say of each resource what it is to the member, in as many queries for many as for one."""
+    """Collect what the member sees of each resource. The number of queries does not depend on the number of rows."""
     ids = [resource.pk for resource in resources]
     tags = _tags(ids)
-    moments = _downloaded_at(ids, member=member)
-    versions = _version_moments(resources, only=moments)
+    downloads = _downloaded_at(ids, member=member)
+    versions = _version_times(resources, only=downloads)
     marked = search.mark(resources, words) if words and resources else {}
     found = []
     for resource in resources:
-        downloaded_at = moments.get(resource.pk)
+        downloaded_at = downloads.get(resource.pk)
         title, description = marked.get(resource.pk) or _shortened(resource)
         state = _state(resource, downloaded_at=downloaded_at, version_at=versions.get(resource.pk))
         found.append(Item(resource, state, tags.get(resource.pk, []), title, description, downloaded_at))
@@ -225,16 +225,16 @@ def _downloaded_at(ids: Collection[str], *, member: Member) -> dict[str, datetim
     return dict(downloads.values_list("resource").annotate(models.Max("downloaded_at")))
 
 
-def _version_moments(resources: Sequence[Resource], *, only: Collection[str]) -> dict[str, datetime]:
-    """Since when the current file of each is there. A link has none."""
+def _version_times(resources: Sequence[Resource], *, only: Collection[str]) -> dict[str, datetime]:
+    """Return the time since when each resource has its current file. Links are left out."""
     current = {
         resource.pk: resource.current_version
         for resource in resources
         if resource.pk in only and resource.current_version
     }
     versions = ResourceVersion.objects.filter(resource__in=current, number__in=set(current.values()))
-    moments = versions.values_list("resource", "number", "created_at")
-    return {pk: created_at for pk, number, created_at in moments if number == current[pk]}
+    times = versions.values_list("resource", "number", "created_at")
+    return {pk: created_at for pk, number, created_at in times if number == current[pk]}
 
 
 class Downloaded(NamedTuple):
@@ -246,7 +246,7 @@ class Downloaded(NamedTuple):
 
 
 def downloaded(*, member: Member, after: Place | None = None) -> tuple[list[Downloaded], Place | None]:
-    """List what a member has downloaded, the latest first, each resource once; what is no longer shown, too."""
+    """List each resource that a member has downloaded, latest first, including those no longer in the library."""
     downloads = (
         ResourceDownload.objects.filter(member=member)
         .values("resource")
@@ -270,7 +270,7 @@ def downloaded(*, member: Member, after: Place | None = None) -> tuple[list[Down
 
 
 def recommended(*, member: Member) -> list[Resource]:
-    """Pick what the member has not downloaded, by the tags of what they downloaded last; the most downloaded first."""
+    """Choose resources that the member does not have, and that share tags with their latest downloads."""
     downloads = ResourceDownload.objects.filter(member=member)
     latest = downloads.order_by("-downloaded_at").values("resource")[:LATEST_DOWNLOADS]
     tags = (
@@ -288,23 +288,23 @@ def recommended(*, member: Member) -> list[Resource]:
     return list(resources.order_by("-ranked_downloads", "-pk")[:RECOMMENDED_ROWS])
 
 
-def shown_since(moment: datetime, *, rows: int) -> list[Resource]:
-    """List what members can see since a moment, the newest first."""
-    resources = Resource.objects.shown().annotate(shown_at=SHOWN_AT).filter(shown_at__gt=moment)
+def shown_since(since: datetime, *, rows: int) -> list[Resource]:
+    """List resources that members can see only since this time, newest first."""
+    resources = Resource.objects.shown().annotate(shown_at=SHOWN_AT).filter(shown_at__gt=since)
     return list(resources.order_by("-shown_at", "-pk")[:rows])
 
 
 def tags_in_use() -> list[ResourceTag]:
-    """The tags that resources have, by name, for a filter."""
+    """List the tags that resources have, in the order of their names."""
     used = ResourceTagging.objects.filter(tag=models.OuterRef("pk"))
     return list(ResourceTag.objects.filter(models.Exists(used)).order_by("name"))
 
 
 def refresh() -> int:
-    """Count what "most downloaded" and "trending" go by. Returns how many resources changed. Run it every few minutes.
+    """Update the counts by which "most downloaded" and "trending" are ordered. Returns how many resources changed.
 
-    The page reads an index in that order. With `download_count` itself in an index, every download would write to all
-    of the resource's indexes, the one of its words included.
+    These are separate, indexed columns. If `download_count` itself were indexed, every download would write to all
+    indexes of the resource, including the one for the text search.
     """
     since = Now() - timedelta(days=TRENDING_DAYS)
     recent = dict(

@@ -1,4 +1,4 @@
-"""The kinds of files that the library takes, recognised by what is in them and never by their names."""
+"""The kinds of files that the library accepts, recognised by their content and never by their names."""
 
 import struct
 import zipfile
@@ -20,9 +20,9 @@ MAX_PART_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class MediaType:
-    """A kind of file: in words, with its extension, its media type, and the other types browsers declare for it."""
+    """A kind of file: its description, extension and media type, and other media types that browsers declare for it."""
 
-    words: str
+    description: str
     extension: str
     mime_type: str
     also_declared: frozenset[str] = frozenset()
@@ -37,11 +37,11 @@ PPTX = MediaType("a PowerPoint presentation", ".pptx", f"{OFFICE}.presentationml
 MP4 = MediaType("an MP4 video", ".mp4", "video/mp4", frozenset({"application/mp4"}))
 ZIP = MediaType("a ZIP archive", ".zip", "application/zip", PACKED)
 ALL = (PDF, DOCX, XLSX, PPTX, MP4, ZIP)
-TAKEN = "The library takes PDF, DOCX, XLSX, PPTX, MP4 and ZIP."
-# What browsers declare where they do not know.
+TAKEN = "The library accepts PDF, DOCX, XLSX, PPTX, MP4 and ZIP."
+# Browsers declare these if they do not know the type.
 UNKNOWN = {"", "application/octet-stream", "binary/octet-stream"}
 
-# By the content type of an Office package's main part.
+# The kind of an Office file, by the content type of its main part.
 MAIN_PARTS = {
     f"{OFFICE}.wordprocessingml.document.main+xml": DOCX,
     f"{OFFICE}.spreadsheetml.sheet.main+xml": XLSX,
@@ -67,25 +67,25 @@ MP4_BRANDS = {
 
 
 def check(file: IO[bytes], *, size: int, name: str, declared: str) -> MediaType:
-    """Say which kind of file it is. Raises Refused where it is none that we take, or says that it is another."""
+    """Return the kind of a file. Raises Refused if it is not accepted, or if its name or declared type differs."""
     found = recognise(file, size=size)
     extension = PurePosixPath(name).suffix.lower()
     if extension != found.extension:
         named = f"is named {extension}" if extension else "has no extension"
         raise Refused(
-            f"This is {found.words}, but it {named}. Name it {found.extension}, or choose another file."
+            f"This is {found.description}, but it {named}. Name it {found.extension}, or choose another file."
         )
     declared = declared.partition(";")[0].strip().lower()
     if declared not in {found.mime_type, *found.also_declared, *UNKNOWN}:
         raise Refused(
-            f"This is {found.words}, but it was sent as {file_names.printable(declared)}. "
+            f"This is {found.description}, but it was sent as {file_names.printable(declared)}. "
             f"Save it again under a new name, and choose that file."
         )
     return found
 
 
 def recognise(file: IO[bytes], *, size: int) -> MediaType:
-    """Say which kind of file it is, by its content. Raises Refused."""
+    """Return the kind of a file by its content. Raises Refused."""
     file.seek(0)
     head = file.read(HEAD_BYTES)
     if not head:
@@ -100,15 +100,15 @@ def recognise(file: IO[bytes], *, size: int) -> MediaType:
     if head.startswith(b"PK\3\4"):
         with archives.open_checked(file, size=size) as archive:
             return _packed(archive)
-    raise Refused(f"The file is of another kind: {_what(head)}. {TAKEN}")
+    raise Refused(f"This kind of file is not accepted: {_what(head)}. {TAKEN}")
 
 
 def _what(head: bytes) -> str:
-    """Name a kind of file that we do not take."""
+    """Name a kind of file that is not accepted."""
     try:
         match = puremagic.magic_stream(BytesIO(head))[0]
     except (puremagic.PureError, ValueError, IndexError):
-        return "none that we know"
+        return "an unknown kind"
     return f"{match.name} ({match.extension})" if match.extension else str(match.name)
 
 
@@ -119,21 +119,21 @@ def _tail(file: IO[bytes], size: int) -> bytes:
 
 def _check_pdf(tail: bytes) -> None:
     if b"%%EOF" not in tail[-1024:]:
-        raise Refused("The PDF document has no end: it is cut off or damaged. Save it again.")
+        raise Refused("The PDF document has no end. It is cut off or damaged. Save it again.")
     _check_no_archive(tail)
 
 
 def _check_no_archive(tail: bytes) -> None:
-    """Refuse a file that is a ZIP archive as well: the end of one is in it, and leads to the end of the file."""
+    """Refuse a file that is a ZIP archive, too: it contains the end record of one, and that reaches the file's end."""
     place = tail.rfind(b"PK\5\6")
     if place >= 0 and len(tail) - place >= 22:
         (comment_length,) = struct.unpack("<H", tail[place + 20 : place + 22])
         if place + 22 + comment_length >= len(tail) - 1024:
-            raise Refused("The file is two files in one: a ZIP archive is hidden in it. Save it again.")
+            raise Refused("A ZIP archive is hidden in the file. Save it again.")
 
 
 def _check_mp4(file: IO[bytes], size: int) -> None:
-    """Go from box to box. They fill the file, and tell of a video."""
+    """Check the boxes of an MP4 file. They must fill the file, and one must describe a video."""
     place, boxes = 0, []
     while place < size:
         file.seek(place)
@@ -149,17 +149,17 @@ def _check_mp4(file: IO[bytes], size: int) -> None:
             brand = header[8:12]
             if brand not in MP4_BRANDS:
                 shown = file_names.printable(brand.decode("latin-1").strip())
-                raise Refused(f"This is not an MP4 video, but of the kind {shown}. Export it as MP4.")
+                raise Refused(f"This is not an MP4 video, but the kind {shown}. Export it as MP4.")
         boxes.append(kind)
         if length < 8 or place + length > size or len(boxes) > 100_000:
             raise Refused("The MP4 video is cut off or damaged. Export it again.")
         place += length
     if b"moov" not in boxes:
-        raise Refused("The MP4 video has no picture or sound in it. Export it again.")
+        raise Refused("The MP4 video contains no picture and no sound. Export it again.")
 
 
 def _packed(archive: zipfile.ZipFile) -> MediaType:
-    """Tell an Office file from another archive by its parts."""
+    """Return the kind of an archive by its parts: an Office file or a plain ZIP. Raises Refused."""
     names = {entry.filename for entry in archive.infolist()}
     if "[Content_Types].xml" not in names:
         return ZIP
@@ -178,16 +178,16 @@ def _packed(archive: zipfile.ZipFile) -> MediaType:
     if "macroenabled" in content_type.lower() or any(
         name.lower().endswith("vbaproject.bin") for name in names
     ):
-        raise Refused("The document has macros in it. Save it without macros, as DOCX, XLSX or PPTX.")
+        raise Refused("The document contains macros. Save it without macros, as DOCX, XLSX or PPTX.")
     if main not in names or content_type not in MAIN_PARTS:
-        raise Refused(f"This is a package of Microsoft Office, but no document that we know. {TAKEN}")
+        raise Refused(f"This is a Microsoft Office file of a kind that is not accepted. {TAKEN}")
     return MAIN_PARTS[content_type]
 
 
 def _elements(archive: zipfile.ZipFile, part: str, element: str) -> list[dict[str, str]]:
-    """Read the attributes of a part's elements of one name. A part with a document type is refused."""
+    """Read the attributes of all elements of one name in a part. Raises Refused, also for a part with a DOCTYPE."""
     if part not in archive.namelist():
-        raise Refused(f"The Office document has no {part}: it is damaged. Save it again.")
+        raise Refused(f"The Office document has no {part}. It is damaged. Save it again.")
     with archive.open(part) as opened:
         text = opened.read(MAX_PART_BYTES + 1)
     if len(text) > MAX_PART_BYTES:
@@ -205,7 +205,7 @@ def _elements(archive: zipfile.ZipFile, part: str, element: str) -> list[dict[st
     parser.StartElementHandler = begin
     parser.StartDoctypeDeclHandler = refuse
     try:
-        parser.Parse(text, True)  # noqa: FBT003  # it takes no keywords
+        parser.Parse(text, True)  # noqa: FBT003  # it accepts no keyword arguments
     except expat.ExpatError as error:
         raise Refused(f"In the Office document, {part} is damaged. Save it again.") from error
     return found

@@ -1,4 +1,4 @@
-"""The library: what members can download, in which versions, and who did."""
+"""The library: resources, their versions, tags and downloads, and searches without results."""
 
 from typing import Self
 
@@ -36,40 +36,40 @@ class Type(models.TextChoices):
 
 
 class Status(models.TextChoices):
-    """Where a resource is on its way to the members. Rows that the gateway inserts are PUBLISHED."""
+    """Whether members can see a resource. Rows that the gateway inserts are PUBLISHED."""
 
     DRAFT = "DRAFT"
     SCHEDULED = "SCHEDULED"
     PUBLISHED = "PUBLISHED"
 
 
-# What a search reads. The words of a title weigh most. PostgreSQL refuses to index a text with too many different
-# words, so a description that the gateway wrote is read up to a length that always fits.
+# The text that a search reads. Words in a title have the highest weight. PostgreSQL cannot index a text with too many
+# different words, so a description that the gateway wrote is cut to a length that always fits.
 SEARCHED = (
     SearchVector("title", weight="A", config="english")
     + SearchVector("author", weight="B", config="english")
     + SearchVector(Left("description", 20_000), weight="C", config="english")
 )
-# The title alone, by which a search finds what is about its words, where many resources only mention them.
+# Only the title. If very many resources contain the words, the search takes those with the words in the title first.
 SEARCHED_TITLE = SearchVector("title", config="english")
-# When members could see a resource first; the gateway's rows have no time of their own for that.
+# The time since when members can see a resource. Rows of the gateway have no `publish_at`.
 SHOWN_AT = Coalesce("publish_at", "created_at")
-# What the indexes of the library hold. A scheduled resource is in them before its time.
+# The rows in the library's partial indexes. They include scheduled resources, even before their time.
 LISTED = models.Q(deleted_at__isnull=True) & ~models.Q(status=Status.DRAFT)
 
 
 class ResourceQuerySet(models.QuerySet["Resource"]):
     def shown(self) -> Self:
-        """Leave those that members can see now: published, or scheduled for a time that has come."""
+        """Keep resources that members can see now: published, or scheduled for a time that has come."""
         return self.filter(LISTED, models.Q(status=Status.PUBLISHED) | models.Q(publish_at__lte=Now()))
 
     def find(self, resource_id: str) -> "Resource | None":
-        """Find one by the id that an address has, which may be anything."""
+        """Find a resource by an id from an address, which may be any text."""
         return None if "\0" in resource_id else self.filter(pk=resource_id).first()
 
 
 class ResourceTag(models.Model):
-    """A tag from the list that staff manage. `slug` stands for it in addresses."""
+    """A tag from the list that staff manage. Addresses contain its `slug`."""
 
     id = CuidField()
     name = models.TextField()
@@ -90,10 +90,10 @@ class ResourceTag(models.Model):
 class Resource(models.Model):
     """A document or video in the library: a stored file, or a link to an https address.
 
-    The columns from `storage_path` to `current_version` describe the stored file and are all NULL for a link.
-    `file_url` is the resource's own page on this site; for a link it is the address itself. `download_count` is kept
-    by triggers: never write it. `ranked_downloads` and `recent_downloads` are what the orders "most downloaded" and
-    "trending" go by; `library.refresh` counts them.
+    The columns from `storage_path` to `current_version` describe the stored file, and are all NULL for a link.
+    `file_url` is the resource's own page on this site, or for a link the address itself. Triggers maintain
+    `download_count`: never write it. "Most downloaded" and "trending" are ordered by `ranked_downloads` and
+    `recent_downloads`, which `library.refresh` updates.
     """
 
     id = CuidField()
@@ -176,7 +176,7 @@ class Resource(models.Model):
 
     @property
     def thumbnail_address(self) -> str:
-        """Where this site has the picture; empty without one of our own, as the policy lets no others in."""
+        """The picture's address on this site, or "". The content security policy allows no other pictures."""
         name = (self.thumbnail_path or "").rpartition("/")[2]
         return reverse("resources:thumbnail", args=[name]) if name else ""
 
@@ -186,7 +186,7 @@ class Resource(models.Model):
 
 
 class ResourceTagging(models.Model):
-    """One tag of one resource. A tag in use cannot be deleted: take it off, or merge it, first."""
+    """One tag of one resource. A tag in use cannot be deleted: first remove it from its resources, or merge it."""
 
     id = CuidField()
     resource = models.ForeignKey(
@@ -230,9 +230,9 @@ class ResourceTagging(models.Model):
 
 
 class ResourceVersion(models.Model):
-    """A file that a resource has or had. The row stays when the file is purged from storage.
+    """A file that a resource has or had. The row stays when the file is purged from the storage.
 
-    `created_at` is the moment from which members get this file: the clock's time, taken after the resource is locked.
+    `created_at` is the time since when members get this file. It is read after the resource is locked.
     """
 
     id = CuidField()
@@ -335,7 +335,7 @@ class ResourceDownload(models.Model):
 
 
 class ResourceSearchMiss(models.Model):
-    """How often members searched for these words on a day (UTC) and found nothing. It does not say which members."""
+    """How often a search for these words found nothing on a day (UTC). The row does not say which members searched."""
 
     id = CuidField()
     day = models.DateField()

@@ -1,5 +1,5 @@
-"""Why a file is not taken."""
+"""The error for refused files and changes."""
 
 
 class Refused(Exception):
-    """A file is not taken. The message says why, and what to do, to who uploaded it."""
+    """A file or a change is not accepted. The message tells staff why, and what to do."""

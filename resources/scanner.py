@@ -1,7 +1,7 @@
-"""ClamAV, asked over its socket by INSTREAM whether a file has a virus. Where none is configured, nobody is asked.
+"""Virus scans with ClamAV over its socket, using INSTREAM. If it is not configured, files are not scanned.
 
-Source: clamd(8), "COMMANDS": zINSTREAM, then pieces with their length before them, then a length of 0; the answer
-ends with a NUL.
+Source: clamd(8), "COMMANDS": send zINSTREAM, then each piece after its length, then a length of 0. The answer ends with
+a NUL.
 """
 
 import logging
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 def scan(file: IO[bytes]) -> None:
-    """Have a file scanned. Raises Refused, unless the scanner says that the file is clean."""
+    """Scan a file. Raises Refused, unless the scanner answers that the file is clean."""
     address: str = settings.CLAMAV_ADDRESS
     if not address:
         return
@@ -31,8 +31,8 @@ def scan(file: IO[bytes]) -> None:
     except OSError as error:
         logger.error("The virus scanner does not answer: %s", error)
         raise Refused(
-            "The virus scanner does not answer, so the file was not taken. Try again in a few minutes, then tell who "
-            "looks after the server."
+            "The virus scanner does not answer, so the file was not accepted. Try again in a few minutes. If it fails "
+            "again, tell the people who run the server."
         ) from error
     if answer == "stream: OK":
         return
@@ -45,11 +45,11 @@ def scan(file: IO[bytes]) -> None:
     logger.error("The virus scanner answered: %s", file_names.printable(answer, 200))
     if "size limit exceeded" in answer:
         raise Refused(
-            "The file is larger than the virus scanner takes, so it was not taken. StreamMaxLength in clamd.conf says "
-            "how large files may be: set it to 100M."
+            "The file is too large for the virus scanner, so it was not accepted. Ask the people who run the server to "
+            "set StreamMaxLength in clamd.conf to 100M."
         )
     raise Refused(
-        "The virus scanner could not scan the file, so it was not taken. The server's log says why."
+        "The virus scanner could not scan the file, so it was not accepted. The server's log says why."
     )
 
 
@@ -62,12 +62,12 @@ def _ask(address: str, file: IO[bytes]) -> str:
                 connection.sendall(struct.pack(">L", len(piece)) + piece)
             connection.sendall(struct.pack(">L", 0))
         except (BrokenPipeError, ConnectionResetError):
-            pass  # it has heard enough, and may have said why
+            pass  # the scanner stopped reading, but may have sent the reason
         answer = b""
         while b"\0" not in answer and len(answer) < MAX_ANSWER_BYTES and (more := connection.recv(1024)):
             answer += more
     if b"\0" not in answer:
-        raise ConnectionError(f"it hung up after {answer[:60]!r}")
+        raise ConnectionError(f"it closed the connection after {answer[:60]!r}")
     return answer.partition(b"\0")[0].decode(errors="replace").strip()
 
 

@@ -1,4 +1,4 @@
-"""The search in the library: which resources the words are in, how well, and where. And what was not found."""
+"""The search in the library: finding and ranking resources, marking words, counting searches without results."""
 
 import re
 from collections.abc import Sequence
@@ -22,21 +22,21 @@ from django.utils.safestring import SafeString, mark_safe
 from council.postgres.fields import cuid
 from resources.models import MAX_SEARCH_LENGTH, SEARCHED, SEARCHED_TITLE, Resource, ResourceQuerySet
 
-# A rank takes reading a resource's text again, a tenth of a millisecond each. So of a word that is everywhere only so
-# many are ranked: first those that have it in the title, then the most downloaded, then what the index gives.
+# Ranking reads the text of each resource again, which takes 0.1 ms. So if very many match, only this many are ranked:
+# first those with the words in the title, then the most downloaded, then others in the order of the index.
 MAX_RANKED = 36
 BY_TITLE, BY_DOWNLOADS = 18, 10
-# So many of the most downloaded are read to see which of them have the words.
+# How many of the most downloaded resources are checked for the words.
 MOST_DOWNLOADED = 25
 NEGATION = re.compile(r"(^|\s)-")
 RANK_STEPS = 1_000_000
-# Which matches count more: in the description, by the author, in the title (weights D, C, B, A).
+# The weights D, C, B and A: matches in the description (C), the author (B) and the title (A).
 WEIGHTS = [0.0, 0.2, 0.6, 1.0]
-# PostgreSQL puts these around a match; what surrounds them is escaped afterwards. No keyboard has them.
+# PostgreSQL puts these around a match. The text is escaped afterwards. Nobody can type these characters.
 BEGIN, END = "\x02", "\x03"
 MATCH = re.compile(f"{BEGIN}([^{BEGIN}{END}]*){END}")
 SHORT_CHARACTERS = 2_000
-# A day keeps no more different searches than this, so that nobody fills the table.
+# At most this many different searches are stored per day, so that nobody can fill the table.
 MAX_MISSES_A_DAY = 1_000
 COUNT_MISS = """
     INSERT INTO "ResourceSearchMiss" AS miss (id, day, words)
@@ -48,22 +48,22 @@ COUNT_MISS = """
 
 
 def query(words: str) -> SearchQuery:
-    """Read what a member typed: words, "a phrase", or, -without."""
+    """Parse what a member typed. It may contain words, "a phrase", or, -without."""
     return SearchQuery(words, config="english", search_type="websearch")
 
 
 @cache
 def _compiled(vector: CombinedExpression | SearchVector) -> RawSQL:
-    """Write down once what a search asks several times, which takes Django milliseconds each time."""
+    """Compile a search vector to SQL once. Django takes milliseconds for it, and a search needs it several times."""
     resources = Resource.objects.all().query
     sql, parameters = resources.get_compiler(connection=connection).compile(
         vector.resolve_expression(resources)
     )
-    return RawSQL(sql, parameters, output_field=SearchVectorField())  # noqa: S611  # Django wrote it
+    return RawSQL(sql, parameters, output_field=SearchVectorField())  # noqa: S611  # Django made the SQL
 
 
 def has_words(words: str) -> bool:
-    """Whether there is anything to look for. Operators alone are nothing, and so are words such as "the"."""
+    """Tell whether a search contains words. Operators and stop words such as "the" do not count."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT querytree(websearch_to_tsquery('english', %s)) NOT IN ('', 'T')", [words])
         row = cursor.fetchone()
@@ -71,14 +71,14 @@ def has_words(words: str) -> bool:
 
 
 class Ranked(NamedTuple):
-    """Ranks and ids, the best first. `is_cut_off` says that more resources have the words than are ranked."""
+    """Ranks and ids, best first. If `is_cut_off`, more resources match than were ranked."""
 
     places: list[tuple[int, str]]
     is_cut_off: bool
 
 
 def ranked(resources: ResourceQuerySet, words: str) -> Ranked:
-    """Rank the resources that have the words: all of them, or the MAX_RANKED that promise most."""
+    """Rank the resources that match. If there are too many, rank only the MAX_RANKED most promising ones."""
     asked, searched = query(words), _compiled(SEARCHED)
     matches = resources.annotate(searched=searched).filter(searched=asked).order_by()
     found = list(matches.values_list("pk", flat=True)[: MAX_RANKED + 1])
@@ -92,10 +92,10 @@ def ranked(resources: ResourceQuerySet, words: str) -> Ranked:
 
 
 def _promising(resources: ResourceQuerySet, words: str, found: list[str]) -> list[str]:
-    """Choose MAX_RANKED of the many that have the words. The work is the same for any number of them."""
+    """Choose MAX_RANKED of many matching resources. The work does not depend on how many match."""
     asked = query(words)
     chosen: list[str] = []
-    # A title does not say whether the description has a word that was ruled out.
+    # Not for a search such as "-word": the title does not tell whether the description contains the word.
     if not NEGATION.search(words):
         by_title = resources.annotate(searched=_compiled(SEARCHED_TITLE)).filter(searched=asked).order_by()
         chosen += by_title.values_list("pk", flat=True)[:BY_TITLE]
@@ -107,7 +107,7 @@ def _promising(resources: ResourceQuerySet, words: str, found: list[str]) -> lis
 
 
 def mark(resources: Sequence[Resource], words: str) -> dict[str, tuple[SafeString, SafeString]]:
-    """Give title and description of each as HTML, by id, with the words marked; of long ones what is around them."""
+    """Return titles and descriptions as HTML with the words marked, by id. Long descriptions are cut to excerpts."""
     asked = query(words)
     whole = SearchHeadline(
         "title", asked, config="english", start_sel=BEGIN, stop_sel=END, highlight_all=True
@@ -133,7 +133,7 @@ def _as_html(text: str) -> SafeString:
 
 
 def count_miss(words: str) -> None:
-    """Count a search that found nothing, for staff: its words and the day (UTC), not the member."""
+    """Count a search that found nothing, for staff. Stores the words and the day (UTC), but not the member."""
     normal = " ".join(words.casefold().split())[:MAX_SEARCH_LENGTH]
     given: dict[str, Any] = {
         "id": cuid(),

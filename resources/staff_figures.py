@@ -1,4 +1,4 @@
-"""Figures of the library."""
+"""Figures about the library."""
 
 from council import figures
 from council.figures import Chart, Column, Months, Table, rows_of
@@ -39,7 +39,7 @@ TRENDING = """
 @figures.register(
     "downloads",
     "Downloads by category",
-    "Downloads in each month, repeated ones included, by the resource's category.",
+    "Downloads in each month, including repeated ones, by the category of the resource.",
 )
 def downloads(months: Months) -> Table:
     found = {row[0]: row[1:] for row in rows_of(BY_CATEGORY, months.params)}
@@ -55,7 +55,7 @@ def popular(months: Months) -> Table:
 @figures.register(
     "trending",
     "Trending",
-    f"The {SHOWN} resources with the most downloads in the last 7 days, beside the 7 days before.",
+    f"The {SHOWN} resources with the most downloads in the last 7 days, compared with the 7 days before.",
 )
 def trending(months: Months) -> Table:
     rows = rows_of(TRENDING, {**months.params, "rows": SHOWN})

@@ -1,7 +1,7 @@
-"""Where the library's files are: a private bucket over the S3 protocol, or a folder. The same functions for both.
+"""The storage of the library's files: a private bucket with the S3 protocol, or a folder, with the same functions.
 
-STORAGES["library"] says which (resources/bucket.py, or Folder below). A file is written once, under a name of our
-own, and never changed: a new version is another file. What no row names, `manage.py clean_storage` removes.
+STORAGES["library"] chooses one (resources/bucket.py, or Folder below). A file gets a random name, is written once and
+never changed. A new version is another file. `manage.py clean_storage` removes files that no row refers to.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from django.urls import reverse
 
 LINK_SECONDS = 3600
 MIB = 1024 * 1024
-# The folders in which our files are. A bucket may hold other people's beside them.
+# Our files are only in these folders. A bucket may contain other files, too.
 FILES, THUMBNAILS = "files", "thumbnails"
 SALT = "resources.storage"
 
@@ -30,20 +30,20 @@ logger = logging.getLogger(__name__)
 
 
 class Unavailable(Exception):
-    """The storage did not do what it was asked for. The message may be shown to members."""
+    """The storage failed. Members may see the message."""
 
 
 class Missing(Unavailable):
-    """The storage answers, and does not have the file."""
+    """The storage answers, but does not have the file."""
 
 
 class LinkRefused(Exception):
-    """A link is altered, older than an hour, or another member's. The message may be shown to members."""
+    """The link is forged, older than an hour, or another member's. Members may see the message."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A file as it was stored: its path, its size in bytes, and its SHA-256 in hexadecimal digits."""
+    """A file that was stored: its path, its size in bytes, and its SHA-256 in hexadecimal digits."""
 
     path: str
     size: int
@@ -52,7 +52,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Listed:
-    """A file that is in the storage, its size in bytes, and when it was written."""
+    """A file in the storage: its path, its size in bytes, and when it was written."""
 
     path: str
     size: int
@@ -61,7 +61,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Ticket:
-    """What a link to the folder stands for."""
+    """The contents of a link to a file in the folder."""
 
     path: str
     file_name: str
@@ -69,7 +69,7 @@ class Ticket:
 
 
 class Folder(FileSystemStorage):
-    """A folder of this machine. Links lead to this site (resources/files.py), for one member where one is named."""
+    """A folder on this machine. Links lead to this site (resources/files.py). A link may be for one member only."""
 
     def __init__(self, location: Path) -> None:
         super().__init__(location=location, file_permissions_mode=0o600, directory_permissions_mode=0o700)
@@ -91,23 +91,23 @@ class Folder(FileSystemStorage):
 
 
 def new_path(folder: str, extension: str) -> str:
-    """Make up a name that nobody can guess, and that says nothing of what is in the file."""
+    """Make a random name that nobody can guess, and that reveals nothing about the file."""
     return f"{folder}/{secrets.token_hex(16)}{extension}"
 
 
 def save(file: File, *, folder: str, extension: str, mime_type: str) -> Stored:
-    """Store a file, piece by piece. Raises Unavailable, and then nothing is left of it."""
+    """Store a file piece by piece. Raises Unavailable, and then removes what was stored."""
     path = new_path(folder, extension)
     try:
-        with _faults_in_words(f"saving {path}"):
+        with _as_unavailable(f"saving {path}"):
             size, sha256 = _measure(file)
             content = File(file.file, name=path)
-            content.content_type = mime_type  # type: ignore[attr-defined]  # what a bucket is told
+            content.content_type = mime_type  # type: ignore[attr-defined]  # a bucket stores it
             storage = _storage()
             storage.save(path, content)
             kept = storage.size(path)
         if kept != size:
-            raise Unavailable(f"The storage kept {kept:,} of {size:,} bytes. Upload the file again.")
+            raise Unavailable(f"The storage saved only {kept:,} of {size:,} bytes. Upload the file again.")
     except BaseException:
         discard(path)
         raise
@@ -125,67 +125,67 @@ def _measure(file: File) -> tuple[int, str]:
 
 
 def link(path: str, *, file_name: str, mime_type: str, member_id: str | None = None) -> str:
-    """Make an address under which the file is a download, by that name and of that type, for an hour.
+    """Make an address that downloads the file with this name and type, and works for an hour.
 
-    `member_id` makes it that member's alone where the storage can tell members apart: the folder can, a bucket cannot.
-    Asks the storage for the file first, so that nobody is sent to a file that is not there. Raises Unavailable.
+    With `member_id`, only that member can use a link to the folder. Anybody can use a link to a bucket.
+    Checks first that the file exists, so that nobody is sent to a missing file. Raises Unavailable.
     """
-    with _faults_in_words(f"a link to {path}"):
+    with _as_unavailable(f"a link to {path}"):
         storage = _existing(path)
         address: str = storage.link(path, file_name=file_name, mime_type=mime_type, member_id=member_id)
         return address
 
 
 def read_link(token: str, *, member_id: str) -> Ticket:
-    """Say what a link to the folder is for. Raises LinkRefused."""
+    """Check and read a link to the folder. Raises LinkRefused."""
     try:
         path, file_name, mime_type, owner = signing.loads(token, salt=SALT, max_age=LINK_SECONDS)
     except signing.SignatureExpired as error:
         raise LinkRefused(
-            "This link has expired: it is good for an hour. Download the file from its page again."
+            "This link has expired. It works for an hour. Download the file from its page again."
         ) from error
     except (signing.BadSignature, ValueError, TypeError) as error:
-        raise LinkRefused("This link is not one of ours. Download the file from its page.") from error
+        raise LinkRefused("This link is not valid. Download the file from its page.") from error
     if owner not in ("", member_id):
         raise LinkRefused("This link was made for another member. Download the file from its page.")
     return Ticket(path, file_name, mime_type)
 
 
 def open_file(path: str) -> File:
-    """Open a file of the folder for reading. Raises Unavailable."""
-    with _faults_in_words(f"reading {path}"):
+    """Open a file for reading. Raises Unavailable."""
+    with _as_unavailable(f"reading {path}"):
         opened: File = _existing(path).open(path)
         return opened
 
 
 def read(path: str) -> bytes:
-    """Read a small file whole, such as a thumbnail. Raises Unavailable."""
-    with _faults_in_words(f"reading {path}"), _existing(path).open(path) as opened:
+    """Read all of a small file, such as a thumbnail. Raises Unavailable."""
+    with _as_unavailable(f"reading {path}"), _existing(path).open(path) as opened:
         return bytes(opened.read())
 
 
 def exists(path: str) -> bool:
-    """Whether the storage has the file. Raises Unavailable."""
-    with _faults_in_words(f"looking for {path}"):
+    """Tell whether the storage has the file. Raises Unavailable."""
+    with _as_unavailable(f"looking for {path}"):
         return bool(_storage().exists(path))
 
 
 def delete(path: str) -> None:
-    """Remove a file, which may be gone already. Raises Unavailable."""
-    with _faults_in_words(f"removing {path}"):
+    """Remove a file. It may already be gone. Raises Unavailable."""
+    with _as_unavailable(f"removing {path}"):
         _storage().delete(path)
 
 
 def listing() -> Iterator[Listed]:
-    """Go through all of our files. Raises Unavailable."""
-    with _faults_in_words("the list of files"):
+    """List all of the library's files. Raises Unavailable."""
+    with _as_unavailable("the list of files"):
         storage = _storage()
         for folder in (FILES, THUMBNAILS):
             yield from storage.listing(folder)
 
 
 def is_served_here() -> bool:
-    """Whether links lead to this site, as those of a folder do."""
+    """Tell whether links lead to this site, which is so for a folder."""
     try:
         return isinstance(_storage(), Folder)
     except InvalidStorageError:
@@ -197,16 +197,16 @@ def _storage() -> Any:
 
 
 def _existing(path: str) -> Any:
-    """The storage, if it has the file."""
+    """Return the storage, if it has the file. Raises Missing."""
     storage = _storage()
     if not storage.exists(path):
         logger.error("The storage has no %s.", path)
-        raise Missing("The file is missing from the storage. Tell the staff which one it is.")
+        raise Missing("The file is missing from the storage. Tell the staff which resource it belongs to.")
     return storage
 
 
 def discard(path: str) -> None:
-    """Remove what nobody needs. What cannot be removed now is left to `manage.py clean_storage`."""
+    """Remove a file that is no longer needed. If that fails, leave it to `manage.py clean_storage`."""
     try:
         delete(path)
     except Unavailable:
@@ -214,8 +214,8 @@ def discard(path: str) -> None:
 
 
 @contextmanager
-def _faults_in_words(what: str) -> Iterator[None]:
-    """Say what happened to who is waiting, and to the log what the storage said."""
+def _as_unavailable(what: str) -> Iterator[None]:
+    """Turn errors of the storage into messages for the reader, and log their details."""
     try:
         yield
     except InvalidStorageError as error:
@@ -225,11 +225,11 @@ def _faults_in_words(what: str) -> Iterator[None]:
     except SuspiciousOperation as error:
         logger.error("The storage refused a path, %s: %s", what, error)
         raise Unavailable(
-            "The file cannot be reached under the path that is recorded. Tell the staff."
+            "The stored path of this file is not valid. Tell the staff which resource it belongs to."
         ) from error
     except OSError as error:
         logger.error("The storage failed: %s: %s", what, error)
         fault = error.strerror or str(error) or type(error).__name__
         raise Unavailable(
-            f"The file storage failed ({fault}). Try again in a few minutes, then tell the staff."
+            f"The file storage failed ({fault}). Try again in a few minutes. If it fails again, tell the staff."
         ) from error

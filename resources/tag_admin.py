@@ -1,4 +1,4 @@
-"""The admin's pages of tags."""
+"""The admin's pages for tags."""
 
 from typing import Any, cast
 
@@ -21,7 +21,7 @@ from resources.refusal import Refused
 
 @admin.register(ResourceTag)
 class ResourceTagAdmin(ModelAdmin):
-    """The list of tags. A tag in use is merged into another one, or taken off first."""
+    """The list of tags. A tag in use can be merged into another one, but not deleted."""
 
     form = TagForm
     list_display = ("name", "slug", "used")
@@ -37,7 +37,7 @@ class ResourceTagAdmin(ModelAdmin):
         rows: QuerySet[Any] = super().get_queryset(request).annotate(resources_counted=Count("taggings"))
         return rows
 
-    # Not by the name of the column: the model has a relation of that name, which Django would show.
+    # The method has another name than its column, because Django would show the model's relation `resources` instead.
     @admin.display(description="resources")
     def used(self, tag: Any) -> str:
         return format_html(
@@ -47,7 +47,7 @@ class ResourceTagAdmin(ModelAdmin):
         )
 
     def get_actions(self, request: HttpRequest) -> Any:
-        """Leave Django's own deletion out: it would end in an error of the database where a tag is in use."""
+        """Remove Django's own delete action, which would fail with a database error for a tag in use."""
         actions = super().get_actions(request)
         actions.pop("delete_selected", None)
         return actions
@@ -68,7 +68,7 @@ class ResourceTagAdmin(ModelAdmin):
 
     @admin.action(description="Merge into one", permissions=["merge"])
     def merge(self, request: HttpRequest, queryset: QuerySet[ResourceTag]) -> HttpResponse | None:
-        """Ask which tag stays, and merge the others into it."""
+        """Ask which tag to keep, and merge the others into it."""
         tags = list(
             ResourceTag.objects.filter(pk__in=request.POST.getlist(ACTION_CHECKBOX_NAME)).order_by("name")
         )
@@ -87,7 +87,7 @@ class ResourceTagAdmin(ModelAdmin):
             except Refused as error:
                 form.add_error(None, str(error))
             else:
-                done = f"Merged into {into.name}: {changed} resource{'' if changed == 1 else 's'} got it."
+                done = f"Merged into {into.name}, added to {changed} resource{'' if changed == 1 else 's'}."
                 self.message_user(request, done, messages.SUCCESS)
                 return None
         context = {

@@ -1,4 +1,4 @@
-"""Pictures of resources: whatever is uploaded is decoded and written anew, small and without metadata."""
+"""Pictures of resources. An uploaded picture is decoded, made smaller, and saved again without metadata."""
 
 from io import BytesIO
 from typing import IO
@@ -15,10 +15,10 @@ TAKEN = "A thumbnail is a JPEG, PNG or WebP picture."
 
 
 def convert(file: IO[bytes]) -> bytes:
-    """Make a WebP picture of at most 640 pixels a side. Raises Refused."""
+    """Convert a picture to WebP, with at most 640 pixels on each side. Raises Refused."""
     file.seek(0)
     try:
-        with Image.open(file, formats=FORMATS) as picture:  # reads the header alone
+        with Image.open(file, formats=FORMATS) as picture:  # reads only the header
             width, height = picture.size
             if width * height > MAX_PIXELS:
                 raise Refused(
@@ -26,19 +26,19 @@ def convert(file: IO[bytes]) -> bytes:
                 )
             picture.draft(
                 "RGB", (2 * MAX_SIDE_PIXELS, 2 * MAX_SIDE_PIXELS)
-            )  # a large JPEG is decoded in part
+            )  # decodes a large JPEG at a lower resolution
             has_alpha = picture.mode in {"LA", "PA", "RGBA", "RGBa"} or "transparency" in picture.info
             mode = "RGBA" if has_alpha else "RGB"
-            # Made small first, so that a large picture is in memory once.
+            # Resize before converting, so that a large picture is in memory only once.
             small = picture if picture.mode in {"L", "RGB", "RGBA"} else picture.convert(mode)
             small.thumbnail((MAX_SIDE_PIXELS, MAX_SIDE_PIXELS), Image.Resampling.LANCZOS)
             upright = ImageOps.exif_transpose(small).convert(mode)
-            # Of the pixels alone: what else the picture carried, such as a place or a profile, stays behind.
+            # Copy only the pixels, and drop everything else in the picture, such as a location or a profile.
             plain = Image.frombytes(upright.mode, upright.size, upright.tobytes())
             written = BytesIO()
             plain.save(written, "WEBP", quality=80, method=4)
     except UnidentifiedImageError as error:
-        raise Refused(f"This is no picture that we can read. {TAKEN}") from error
+        raise Refused(f"This picture cannot be read. {TAKEN}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise Refused(f"The picture has more than {MAX_PIXELS:,} pixels. Make it smaller.") from error
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, MemoryError) as error:

@@ -1,7 +1,7 @@
-"""How the database keeps `Resource.downloadCount`: the number of rows in `ResourceDownload`, whoever writes them.
+"""Triggers that maintain `Resource.downloadCount`, the number of rows in `ResourceDownload`, whoever writes the rows.
 
-Resources are locked in the order of their ids, and always before the member that a download pays points to. The plans
-are fixed for the same reasons as those of the ledger (gamification/triggers.py).
+They lock resources in the order of their ids, and always before the member who gets points for a download. Query plans
+are fixed for the same reasons as in the ledger's triggers (gamification/triggers.py).
 """
 
 import pgtrigger
@@ -34,7 +34,7 @@ COUNT_DOWNLOADS = Trigger(
     """,
 )
 
-# Also when a member is deleted and takes the downloads along. The resource itself may be gone by then.
+# This also runs when deleting a member deletes the downloads. The resource itself may be deleted by then.
 UNCOUNT_DOWNLOADS = Trigger(
     name="trg_uncount_resource_downloads",
     function="uncount_resource_downloads",
@@ -59,8 +59,8 @@ UNCOUNT_DOWNLOADS = Trigger(
     """,
 )
 
-# When a resource gets another id, its downloads follow, and its count came along with its row: then there is no
-# resource with the old id.
+# If a resource gets a new id, its downloads follow by cascade, and its row already has the right count. Then there is
+# no resource with the old id, and nothing to do.
 MOVE_COUNT = Trigger(
     name="trg_move_resource_download",
     function="move_resource_download",
@@ -99,7 +99,7 @@ UNCOUNT_ALL = Trigger(
     """,
 )
 
-# A new resource has no downloads yet, whatever its row says.
+# A new resource has no downloads yet, whatever count the row has.
 COUNT_FROM_ZERO = Trigger(
     name="trg_resource_count_from_zero",
     function="count_resource_from_zero",
@@ -115,9 +115,9 @@ COUNT_FROM_ZERO = Trigger(
     """,
 )
 
-# The triggers above update a resource from inside of a trigger. Any other statement that changes the count, such as the
-# gateway's "increment", would count a download twice: its figure is not taken. NULL, which the column cannot
-# hold, asks for the rows to be counted anew. The row is locked by then, so nobody else can count in between.
+# The triggers above update a resource from inside a trigger. Any other statement that changes the count, such as the
+# gateway's "increment", would count a download twice, so its value is ignored. NULL, which the column cannot hold,
+# means: count the rows again. The row is locked by then, so nobody else can change the count meanwhile.
 KEEP_COUNT = Trigger(
     name="trg_resource_keep_count",
     function="keep_resource_count",

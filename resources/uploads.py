@@ -1,6 +1,6 @@
-"""Uploads, from the first byte to a file that may be stored.
+"""Uploads, from the first byte to a stored file.
 
-Nothing is ever whole in memory, and what is on disk while it arrives has no name, so that it goes with the process.
+An upload is never completely in memory. While it arrives, it is an unnamed file, which ends with the process.
 """
 
 import logging
@@ -24,14 +24,14 @@ from resources.refusal import Refused
 
 MIB = 1024 * 1024
 MAX_BYTES = 100 * MIB
-# By the field of the form.
+# The largest file for each form field.
 LIMITS = {"file": MAX_BYTES, "thumbnail": thumbnails.MAX_UPLOAD_BYTES}
-# How much of a file that is refused already is read and thrown away, so that the form can come back. Then we hang up.
+# How much of a refused file is still read and dropped, so that the form can show the error. Then the connection closes.
 MAX_THROWN_AWAY_BYTES = MAX_BYTES
 UPLOADS_PER_HOUR = 60
 MAY_UPLOAD = ("resources.add_resource", "resources.change_resource")
 NO_ROOM = (
-    "The server has no room to look at the file. Try again in a few minutes. "
+    "The server has no disk space to check the file. Try again in a few minutes. "
     "If it fails again, tell the people who run the server."
 )
 
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 class Upload(UploadedFile):
-    """A file that has arrived, or what is wrong with it; `fault` is what is said to who sent it."""
+    """A file that has arrived. If it is refused, `fault` is the message for the sender."""
 
     def __init__(self, *, file: IO[bytes], name: str, content_type: str, size: int, fault: str) -> None:
         super().__init__(file, name, content_type, size)
@@ -47,9 +47,9 @@ class Upload(UploadedFile):
 
 
 class UploadHandler(FileUploadHandler):
-    """Take files of staff who may upload, count them while they arrive, and hang up on everybody else.
+    """Accept files from staff who may upload, limit their size, and close the connection of everybody else.
 
-    The only upload handler (FILE_UPLOAD_HANDLERS), so that no page takes a file that was not meant to.
+    It is the only upload handler (FILE_UPLOAD_HANDLERS), so that no other page accepts files.
     """
 
     file: IO[bytes]
@@ -70,26 +70,26 @@ class UploadHandler(FileUploadHandler):
             throttle.count("uploads", str(self.request.user.pk), limit=UPLOADS_PER_HOUR, window_seconds=3600)
         except throttle.TooMany as error:
             self.fault = (
-                f"{UPLOADS_PER_HOUR} files an hour are as many as an account may upload. "
+                f"An account may upload at most {UPLOADS_PER_HOUR} files an hour. "
                 f"Try again in {error.seconds // 60 + 1} minutes."
             )
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
         self.received += len(raw_data)
         if not self.fault and self.received > self.limit:
-            self.fault = f"The file has more than {self.limit // MIB} MB. Make it smaller, or split it."
+            self.fault = f"The file is larger than {self.limit // MIB} MB. Make it smaller, or split it."
             self.file.truncate(0)
         if not self.fault:
             with self._room_on_disk():
                 self.file.write(raw_data)
         elif self.received > self.limit + MAX_THROWN_AWAY_BYTES:
-            lost = f"{self.fault} What was chosen below it did not arrive."
-            setattr(self.request, "cut_off", {str(self.field_name): lost})  # noqa: B010  # no attribute of Django's
+            lost = f"{self.fault} The files chosen below it did not arrive."
+            setattr(self.request, "cut_off", {str(self.field_name): lost})  # noqa: B010  # not an attribute that Django defines
             raise StopUpload(connection_reset=True)
 
     def file_complete(self, file_size: int) -> Upload:
         with self._room_on_disk():
-            self.file.seek(0)  # writes what is left in the buffer
+            self.file.seek(0)  # writes the rest of the buffer to disk
         return Upload(
             file=self.file,
             name=str(self.file_name),
@@ -104,7 +104,7 @@ class UploadHandler(FileUploadHandler):
 
     @contextmanager
     def _room_on_disk(self) -> Iterator[None]:
-        """Have a full disk be a fault of the upload."""
+        """Turn a disk error, such as a full disk, into a fault of the upload."""
         try:
             yield
         except OSError as error:
@@ -115,7 +115,7 @@ class UploadHandler(FileUploadHandler):
 
 
 def may_upload(request: HttpRequest) -> bool:
-    """Tell whether somebody is staff who may change resources, and has given the second factor."""
+    """Tell whether the account is staff, may change resources, and has given the second factor."""
     account = getattr(request, "user", None)
     return (
         isinstance(account, Account)
@@ -128,7 +128,7 @@ def may_upload(request: HttpRequest) -> bool:
 
 @dataclass(frozen=True)
 class Checked:
-    """A file that may be stored."""
+    """A file that passed all checks and may be stored."""
 
     file: File
     name: str
@@ -136,7 +136,7 @@ class Checked:
 
 
 def check(upload: UploadedFile) -> Checked:
-    """Make sure that a file is what it says it is, and harmless. Raises Refused."""
+    """Check that a file is of the kind that its name says, and harmless. Raises Refused."""
     _raise_fault(upload)
     name = upload.name or ""
     file_names.check(name)
@@ -145,7 +145,7 @@ def check(upload: UploadedFile) -> Checked:
         media_type = media_types.check(
             file, size=upload.size or 0, name=name, declared=upload.content_type or ""
         )
-    except OSError as error:  # an archive in an archive is unpacked on disk
+    except OSError as error:  # a nested archive is unpacked on disk
         logger.error("An upload cannot be unpacked in the temporary folder: %s", error)
         raise Refused(NO_ROOM) from error
     scanner.scan(file)
@@ -167,7 +167,7 @@ def _raise_fault(upload: UploadedFile) -> None:
 
 @dataclass(frozen=True)
 class Received:
-    """A file that was checked and stored, and its real name."""
+    """A file that was checked and stored, with its original name."""
 
     stored: storage.Stored
     name: str
@@ -175,9 +175,9 @@ class Received:
 
 
 class Reception:
-    """The files of one form: checked and stored before the database is asked for anything, see `reception`.
+    """The files of one form, checked and stored before the transaction begins. See `reception`.
 
-    `file` and `thumbnail_path` are what was stored, `faults` what was refused and why, by field.
+    `file` and `thumbnail_path` are the stored files. `faults` holds the reasons for refused files, by field.
     """
 
     def __init__(self) -> None:
@@ -189,7 +189,7 @@ class Reception:
         self.is_cut_off = False
 
     def answer(self, response: HttpResponse) -> HttpResponse:
-        """Have a browser that could not send all of the form show the answer: Chromium does at a status of refusal."""
+        """Set status 413 if the form was cut off. Chromium shows the page only with an error status."""
         if self.is_cut_off:
             response.status_code = 413
         return response
@@ -223,16 +223,16 @@ class Reception:
         self.thumbnail_path = stored.path
 
     def keep(self) -> None:
-        """Leave in the storage what was stored so far: rows have it, once their transaction is committed."""
+        """Mark the stored files as used by rows, so that they stay if the transaction commits."""
         self.kept |= {*self.stored}
 
 
 @contextmanager
 def reception() -> Iterator[Reception]:
-    """Receive the files of a form, and remove afterwards what was not kept; all of them where the block fails.
+    """Receive the files of a form. Afterwards, remove the files that were not kept, or all if the block fails.
 
-    The block ends with the transaction that writes the rows. A process that is killed in between leaves files to
-    `manage.py clean_storage`.
+    The block must contain the transaction that writes the rows. If the process is killed in between, the files stay
+    until `manage.py clean_storage` removes them.
     """
     received = Reception()
     try:

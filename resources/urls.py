@@ -1,4 +1,4 @@
-"""Where the library's pages are."""
+"""The URLs of the library."""
 
 from django.urls import path, re_path
 

@@ -1,4 +1,4 @@
-"""What must be so about the library: checks of `manage.py verify_schema`."""
+"""The checks of `manage.py verify_schema` for the library."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ SAMPLE_RESOURCES = 500
 BATCH_RESOURCES = 50
 SHOWN = 5
 
-# The most downloaded, where a wrong count does most harm, and others at random.
+# Half of the sample are the most downloaded, where a wrong count does most harm. The others are chosen at random.
 SAMPLE = """
     (SELECT id FROM "Resource" ORDER BY "downloadCount" DESC LIMIT %(half)s)
     UNION
@@ -27,16 +27,16 @@ COMPARE = """
        AND resource."downloadCount" <> rows.downloads
      ORDER BY resource.id
 """
-# NULL has the trigger count the rows; any other figure it would leave out.
+# NULL makes the trigger count the rows. It ignores any other value.
 CURE = 'UPDATE "Resource" SET "downloadCount" = NULL WHERE id = {};'
 
 
 @verification.register("download counts", own_transactions=True)
 def counts(database: Database) -> Iterator[Finding]:
-    """Each resource's download count is the number of its rows.
+    """Check that each resource's download count is the number of its rows.
 
-    Of the most downloaded and of others at random, as many as a second allows and 500 at most; of all with `--full`.
-    A batch is a transaction, so that none is open for long.
+    Checks the most downloaded resources and random others, for at most a second and at most 500; all with `--full`.
+    Each batch has its own transaction, so that none is open for long.
     """
     sample, wrong = _resources(database), []
     for ids in sample.batches():
@@ -63,7 +63,7 @@ def _resources(database: Database) -> Sample:
         database,
         draw=lambda: [row[0] for row in database.rows(SAMPLE, half=half)],
         next_batch=lambda after: [row[0] for row in database.rows(NEXT, after=after, rows=BATCH_RESOURCES)],
-        limit=half,  # at least, as the two halves may overlap
+        limit=half,  # a larger table gives at least this many, because the halves may overlap
         batch=BATCH_RESOURCES,
     )
 
@@ -78,9 +78,9 @@ CLEAN = "manage.py clean_storage"
 
 @verification.register("library files", own_transactions=True)
 def files(database: Database) -> Iterator[Finding]:
-    """The storage has the file of each row: of the newest 20 versions; of all rows with `--full`.
+    """Check that the storage has the files of the newest 20 versions.
 
-    With `--full` also the other way round: each file has its row.
+    With `--full`, check the files of all rows, and also that each file has a row.
     """
     try:
         with database.transaction():
@@ -90,16 +90,16 @@ def files(database: Database) -> Iterator[Finding]:
                 unused = list(leftovers.unused())
             else:
                 number, missing = leftovers.sample_missing(SAMPLE_FILES)
-                looked_for, unused = f"the newest {number}; --full looks for all", []
+                looked_for, unused = f"the newest {number}; --full checks all", []
     except storage.Unavailable as error:
         yield warning(
-            f"not looked for: {error}", "set S3_ENDPOINT_URL and the four beside it, or LIBRARY_FOLDER"
+            f"not checked: {error}", "set S3_ENDPOINT_URL and the other four S3_ variables, or LIBRARY_FOLDER"
         )
         return
     for row in missing[:SHOWN]:
-        yield failed(f"{row.path} is missing: {row.words}", CLEAN)
+        yield failed(f"{row.path} is missing: {row.description}", CLEAN)
     if len(missing) > SHOWN:
         yield failed(f"{len(missing) - SHOWN} more files are missing", CLEAN)
     if unused:
         yield warning(f"{len(unused)} files have no row, such as {unused[0].path}", f"{CLEAN} --remove")
-    yield note(f"of the files of rows, {looked_for}")
+    yield note(f"checked the files of rows: {looked_for}")

@@ -1,4 +1,4 @@
-"""The members' pages of the library: what is there, what they have, and the way to a file."""
+"""The members' pages of the library: the list, a resource, a download, and a member's downloads."""
 
 from typing import Any
 
@@ -15,12 +15,12 @@ from resources.forms import LibraryForm
 from resources.library import Filters, Place
 from resources.models import Resource
 
-NOT_THERE = "This resource is not in the library. It may have been taken out, or the address may be wrong."
+NOT_THERE = "This resource is not in the library. It may have been removed, or the address may be wrong."
 
 
 @require_safe
 def index(request: MemberRequest) -> HttpResponse:
-    """List the library, a page at a time: all of it, or what a member looks for."""
+    """Show a page of the library: all resources, or those that match the search and filters."""
     form = LibraryForm(request.GET)
     context: dict[str, Any] = {"form": form}
     if not form.is_valid():
@@ -51,7 +51,7 @@ def index(request: MemberRequest) -> HttpResponse:
 
 
 def _asked(request: HttpRequest) -> str:
-    """The query string without the place, to which a link to the next page adds its own."""
+    """Return the query string without the place. The link to the next page adds its own place."""
     given = request.GET.copy()
     given.pop("after", None)
     for name in [name for name, value in given.items() if not value]:
@@ -61,12 +61,12 @@ def _asked(request: HttpRequest) -> str:
 
 @require_safe
 def resource(request: MemberRequest, resource_id: str) -> HttpResponse:
-    """Show a resource, its versions, and the way to its file."""
+    """Show a resource with its versions and the download button."""
     return render(request, "resources/resource.html", page_of(_shown(resource_id), request.member))
 
 
 def page_of(resource: Resource, member: Any) -> dict[str, Any]:
-    """What the page of a resource shows to a member."""
+    """Return the template context for a resource's page."""
     [item] = library.items([resource], member=member)
     return {"item": item, "resource": resource, "versions": resource.versions.order_by("-number")}
 
@@ -81,13 +81,13 @@ def _shown(resource_id: str) -> Resource:
 @require_http_methods(["GET", "HEAD", "POST"])
 @good_standing_required
 def download(request: MemberRequest, resource_id: str) -> HttpResponse:
-    """Record a download, and send the member to the file by a page of our own.
+    """Record a download, and show a page that leads to the file with the header Refresh.
 
-    Not by a redirect: the answer to a form may lead to no other origin (`form-action`), along all of its redirects, and
-    a bucket and a link are elsewhere. The header Refresh is no part of that.
+    A redirect would not work: the security policy (`form-action`) forbids the answer to a form to redirect to another
+    site, such as a bucket or a link. The policy does not apply to Refresh.
     """
     page = reverse("resources:resource", args=[resource_id])
-    # Who was led to the sign-in page first comes back with a GET.
+    # A member who had to sign in first comes back with a GET.
     if request.method != "POST" or is_prefetch(request):
         return redirect(page)
     try:
@@ -111,7 +111,7 @@ def _not_downloaded(request: HttpRequest, page: str, fault: str, *, status: int)
 
 @require_safe
 def downloaded(request: MemberRequest) -> HttpResponse:
-    """List what a member has downloaded."""
+    """Show the resources that a member has downloaded."""
     after = request.GET.get("after")
     try:
         place = Place.read(after, Filters()) if after is not None else None

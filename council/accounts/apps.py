@@ -1,4 +1,4 @@
-"""Django's entry for this app."""
+"""Configuration of the app `accounts`."""
 
 from django.apps import AppConfig
 

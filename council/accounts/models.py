@@ -1,7 +1,7 @@
 """The accounts that sign in to this application: AUTH_USER_MODEL.
 
-They are an app of their own, so that other apps may refer to them as Django's documentation says: the first migration
-of this app makes the table.
+The accounts have their own app, so that its first migration creates the table. Django requires this of a custom user
+model that other apps refer to.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from council.postgres.indexes import Index
 
 class AccountManager(BaseUserManager["Account"]):
     def create_user(self, username: str, password: str | None = None, **fields: bool) -> "Account":
-        """Make an account that signs in with a password of its own. None: it cannot sign in by password."""
+        """Create an account with its own password. Without a password, it cannot sign in with one."""
         account: Account = self.model(username=self.model.normalize_username(username), **fields)
         account.set_password(password)
         account.save(using=self._db)
@@ -29,9 +29,9 @@ class AccountManager(BaseUserManager["Account"]):
 
 
 class Account(AbstractBaseUser, PermissionsMixin):
-    """Who is signed in: one Member, or one Admin, or neither (made with `createsuperuser`).
+    """An account that can sign in. It belongs to one Member, to one Admin, or to neither (`createsuperuser`).
 
-    The password of a member or of staff is the one in their own row, which only the gateway writes.
+    The password of a member or an admin is stored in their own row, which only the gateway writes.
     """
 
     username = models.CharField(max_length=150, unique=True)
@@ -54,11 +54,11 @@ class Account(AbstractBaseUser, PermissionsMixin):
     is_staff = models.BooleanField("staff status", default=False)
     is_active = models.BooleanField("active", default=True)
     created_at = models.DateTimeField(auto_now_add=True)
-    # Part of what sessions are signed with: one more ends them all.
+    # Part of the session hash: increasing it ends all sessions of the account.
     session_generation = models.IntegerField(db_default=0, editable=False)
-    # The gateway's cookie signs nobody in who signed out since it was issued (council.auth).
+    # A gateway cookie that was issued before this time does not sign the member in again (council.auth).
     signed_out_at = models.DateTimeField(null=True, editable=False)
-    # When the member's visit to the home page began, and the one before it (council.home).
+    # When the member's current visit to the home page began, and when the visit before it began (council.home).
     visited_at = models.DateTimeField(null=True, editable=False)
     visited_before_at = models.DateTimeField(null=True, editable=False)
 
@@ -67,7 +67,7 @@ class Account(AbstractBaseUser, PermissionsMixin):
     USERNAME_FIELD = "username"
 
     class Meta:
-        db_table = "council_account"  # from when the model belonged to the app `council`
+        db_table = "council_account"  # the model once belonged to the app `council`
         constraints = [
             models.CheckConstraint(
                 name="council_account_member_or_admin",
@@ -79,7 +79,7 @@ class Account(AbstractBaseUser, PermissionsMixin):
                 condition=models.Q(member__isnull=True) | models.Q(is_staff=False, is_superuser=False),
                 violation_error_message="A member's account is never staff. Staff have an account of their own.",
             ),
-            # The row outlives the person: other tables of Django's point at it.
+            # The row stays when the person is deleted, because Django's own tables refer to it.
             ForeignKeyConstraint(
                 name="council_account_member_id_fkey",
                 field="member",
@@ -96,20 +96,20 @@ class Account(AbstractBaseUser, PermissionsMixin):
 
     @property
     def staff_id(self) -> str:
-        """What stands for a member of staff in the gateway's columns: the id in `Admin`, or else the username."""
+        """The name for a member of staff in the gateway's columns: the id in `Admin`, or else the username."""
         return self.admin_id or self.username
 
     def get_short_name(self) -> str:
         return str(self.member or self.admin or self.username)
 
     def get_session_auth_hash(self) -> str:
-        """Sum up what a session is good for: it ends when any of this changes."""
+        """Hash the facts that a session depends on. The session ends when one of them changes."""
         return self._session_hash(settings.SECRET_KEY, good_standing=self._is_in_good_standing)
 
     def get_session_auth_fallback_hash(self) -> Iterator[str]:
-        """Say which older sums hold as well: under older keys, and from before the member was in good standing.
+        """List the older hashes that are valid too: with older secret keys, or from before good standing.
 
-        sessions.py reads them. Django's own reading would give a session a new key in each request that runs at once.
+        Only sessions.py reads them: Django itself would give the session a new key in each concurrent request.
         """
         for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS):
             for good_standing in {False, self._is_in_good_standing}:
@@ -131,7 +131,7 @@ class Account(AbstractBaseUser, PermissionsMixin):
 
 
 class AccountSession(models.Model):
-    """A session of an account, for its owner to see where they are signed in. Without the address, by choice."""
+    """A session of an account, shown to its owner. It deliberately does not store the IP address."""
 
     session_key = models.CharField(max_length=40, primary_key=True)
     account = models.ForeignKey(

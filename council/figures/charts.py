@@ -1,4 +1,4 @@
-"""Charts as shapes for a template to write as SVG. The same figures stand beside them as a table."""
+"""Charts as shapes that a template writes as SVG. The page shows the same figures as a table below the chart."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ SHADES = 10
 
 @dataclass(frozen=True)
 class Bar:
-    """`series` is the number of the table's column, from 1 on."""
+    """A bar of a chart. `series` is the index of the table's column, starting at 1."""
 
     x: float
     y: float
@@ -43,7 +43,7 @@ class Drawing:
 
 
 def draw(table: Table) -> Drawing | None:
-    """Draw a table's numbers. None if it is not drawn, as a heat map is a table, or if there is nothing to draw."""
+    """Draw a table's numbers. Returns None if all are zero, or if the table has no chart (a heat map is a table)."""
     if table.chart is Chart.BARS:
         return _bars(table)
     if table.chart is Chart.DAYS:
@@ -76,7 +76,7 @@ def _bars(table: Table) -> Drawing | None:
 
 
 def _days(table: Table) -> Drawing | None:
-    """A column for each row, its numbers on top of each other."""
+    """Draw a stacked column for each row."""
     heights = [sum(_numbers(row)) for row in table.rows]
     if not any(heights):
         return None
@@ -111,5 +111,5 @@ def _cut(text: str) -> str:
 
 
 def shade(cell: Cell) -> int | None:
-    """Say how dark a percentage is on a heat map, from 0 to 10. None for what is no number."""
+    """Return how dark a percentage is on a heat map, from 0 to 10. None if the cell is not a number."""
     return min(max(round(cell / 100 * SHADES), 0), SHADES) if isinstance(cell, int | float) else None

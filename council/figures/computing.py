@@ -1,4 +1,4 @@
-"""Computing all figures by the clock, and reading what was computed."""
+"""Computing all figures every hour, and reading the results."""
 
 import logging
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ logger = logging.getLogger("council.figures")
 
 @dataclass(frozen=True)
 class Shown:
-    """A figure as it was last computed; no table if that has not happened yet."""
+    """A figure with its last computed table. `table` is None if it has not been computed yet."""
 
     figure: Figure
     table: Table | None
@@ -25,7 +25,7 @@ class Shown:
 
 
 class NotComputed(Exception):
-    """Some figures could not be computed. The tables from before stay."""
+    """Some figures could not be computed. Their earlier tables stay."""
 
 
 @jobs.register("compute_figures", jobs.Every(minutes=60))
@@ -54,7 +54,7 @@ def compute(figure: Figure) -> None:
 
 
 def shown() -> list[Shown]:
-    """Give all figures with what was last computed, in one query."""
+    """Return all figures with their last computed tables, in one query."""
     kept = FigureTable.objects.in_bulk(list(FIGURES))
     found = []
     for name, figure in FIGURES.items():

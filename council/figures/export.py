@@ -1,4 +1,4 @@
-"""Figures as files: CSV that is safe to open in a spreadsheet, and JSON; written row by row as they are read."""
+"""Figures as CSV that is safe to open in a spreadsheet, or as JSON. Rows are written as they are read."""
 
 import csv
 import json
@@ -12,23 +12,23 @@ from council.figures.tables import Cell, Column
 from council.models import AuditLog
 
 FORMATS = {"csv": "text/csv; charset=utf-8", "json": "application/json"}
-# What makes a spreadsheet take a cell for a formula, at its beginning.
+# A spreadsheet treats a cell that begins with one of these as a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
 
 
 class UnknownFilter(Exception):
-    """A filter, or a value of one, that the page does not offer."""
+    """The page does not offer this filter, or not this value of it."""
 
 
 class _Line:
-    """Where csv.writer writes: gives the line back."""
+    """A file for csv.writer whose `write` returns the line."""
 
     def write(self, line: str) -> str:
         return line
 
 
 def safe(cell: Cell) -> Cell:
-    """Put an apostrophe before a text that a spreadsheet would run as a formula."""
+    """Put an apostrophe before text that a spreadsheet would run as a formula."""
     if isinstance(cell, str):
         seen = unicodedata.normalize("NFKC", cell).lstrip()
         if seen.startswith(FORMULA) or cell.startswith(FORMULA):
@@ -59,7 +59,7 @@ def _name(column: Column) -> str:
 def content(
     shown: Shown, *, file_format: str, filters: Mapping[str, str], performed_by: Account
 ) -> Iterator[str]:
-    """Write a figure as a file, and one row into the audit log. Raises UnknownFilter."""
+    """Write a figure as a file, and log the export in the audit log. Raises UnknownFilter."""
     figure = shown.figure
     chosen = _checked(figure, filters)
     if figure.export:
@@ -83,5 +83,5 @@ def _checked(figure: Figure, filters: Mapping[str, str]) -> dict[str, str]:
     chosen = {name: value for name, value in filters.items() if value}
     for name, value in chosen.items():
         if value not in offered.get(name, {}):
-            raise UnknownFilter(f"{name} cannot be {value!r}. Choose from what the page offers.")
+            raise UnknownFilter(f"{name} cannot be {value!r}. Choose one of the values on the page.")
     return chosen

@@ -1,4 +1,4 @@
-"""Figures of members as the gateway knows them."""
+"""Figures about members as the gateway knows them."""
 
 from council.figures.registry import register
 from council.figures.tables import Column, Months, Table, rows_of
@@ -17,7 +17,7 @@ STANDING = """
 @register(
     "standing",
     "Members by standing",
-    "Members as they are now, by subscription status; and of these, those who joined in each month.",
+    "All members by their present subscription status, and how many of them joined in each month.",
 )
 def standing(months: Months) -> Table:
     found = {row[0]: row[1:] for row in rows_of(STANDING, months.params)}

@@ -1,4 +1,4 @@
-"""The figures that there are."""
+"""The registry of figures."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ Compute = Callable[[Months], Table]
 
 @dataclass(frozen=True)
 class Export:
-    """All rows behind a figure, for a file. `rows` reads them in batches, by the filters of the page."""
+    """All rows behind a figure, for a file. `rows` reads them in batches, using the filters of the page."""
 
     columns: list[Column]
     filters: Mapping[str, Mapping[str, str]]
@@ -20,7 +20,7 @@ class Export:
 
 @dataclass(frozen=True)
 class Figure:
-    """`definition` says on the page what is counted. `export` gives more rows than the page shows."""
+    """A figure. `definition` explains on the page what is counted. `export` has more rows than the page shows."""
 
     name: str
     title: str
@@ -35,7 +35,7 @@ FIGURES: Registry[Figure] = Registry()
 def register(
     name: str, title: str, definition: str, *, export: Export | None = None
 ) -> Callable[[Compute], Compute]:
-    """Put a figure on the page of figures, after those that are registered already."""
+    """Add a figure to the page of figures, after those registered before it."""
 
     def decorate(compute: Compute) -> Compute:
         FIGURES.add(name, Figure(name, title, definition, compute, export))

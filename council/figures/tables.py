@@ -1,4 +1,4 @@
-"""Tables of figures, and the months that they compare."""
+"""The tables of figures, and the months that they compare."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,7 +12,7 @@ Cell = str | int | float | None
 
 
 class Chart(StrEnum):
-    """How a table is drawn: bars of its numbers, a column for each day, shares as a heat map, or not at all."""
+    """How a table is drawn: as bars, as a column per day, as a heat map of percentages, or not at all."""
 
     BARS = "bars"
     DAYS = "days"
@@ -22,7 +22,7 @@ class Chart(StrEnum):
 
 @dataclass(frozen=True)
 class Column:
-    """`unit` is put behind each number: "%"."""
+    """A column of a table. `unit` is its unit, such as "%", for the column's heading and the chart's labels."""
 
     name: str
     unit: str = ""
@@ -30,7 +30,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """The first column names the row; the others are numbers, or None where there is none yet."""
+    """A table of a figure. The first column names the row; the others are numbers, or None if not known yet."""
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
@@ -50,7 +50,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Months:
-    """This month and the one before, at the moment when figures are computed. UTC."""
+    """This month and the month before it, at the time when figures are computed. UTC."""
 
     now: datetime
     this: date = field(init=False)
@@ -67,7 +67,7 @@ class Months:
 
     @property
     def params(self) -> dict[str, Any]:
-        """For SQL: `now`, and the first days `this_month` and `month_before`."""
+        """The parameters of the queries: `now`, and the first days `this_month` and `month_before`."""
         return {"now": self.now.replace(tzinfo=None), "this_month": self.this, "month_before": self.before}
 
 

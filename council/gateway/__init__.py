@@ -1,1 +1,1 @@
-"""What only the gateway is and does."""
+"""Code about the gateway: its cookie and its schema file."""

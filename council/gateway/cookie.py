@@ -1,4 +1,4 @@
-"""The cookie by which the gateway knows who is signed in there: a JSON Web Token. It is only read here."""
+"""The gateway's cookie, a JSON Web Token that says who is signed in there. This application only reads it."""
 
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -12,16 +12,16 @@ MAX_LENGTH = 4_096
 
 
 class Ticket(NamedTuple):
-    """Who is signed in at the gateway, by the member's id, and when the cookie was issued."""
+    """The id of the member who is signed in at the gateway, and the time when the cookie was issued."""
 
     member_id: str
     issued_at: datetime
 
 
 def read(request: HttpRequest, *, leeway_seconds: int = 0) -> Ticket | None:
-    """Read who is signed in at the gateway; None without a cookie that the gateway signed and that is in force.
+    """Read who is signed in at the gateway. Returns None without a valid cookie signed by the gateway.
 
-    The algorithm is ours to say, not the token's: HS256. With a leeway, the two clocks may differ by so much.
+    Only HS256 is accepted, whatever algorithm the token names. The clocks may differ by `leeway_seconds`.
     """
     secret, token = settings.GATEWAY_JWT_SECRET, request.COOKIES.get(NAME, "")
     if not secret or not token or len(token) > MAX_LENGTH:

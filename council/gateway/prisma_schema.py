@@ -1,7 +1,7 @@
-"""The gateway's schema file, as far as it speaks of the tables that both applications use.
+"""The part of the gateway's schema file about the tables that both applications use.
 
-Written from the models, so that the gateway's developers get new columns without reading migrations. Source: Prisma's
-schema reference, version 7.
+It is written from the models, so that the gateway's developers get new columns without reading migrations. Source:
+Prisma's schema reference, version 7.
 """
 
 import json
@@ -24,7 +24,7 @@ TABLES = (
     *("ReconciliationRun", "PointTransaction", "DiscordActivity", "Resource", "ResourceDownload"),
     "BenchmarkSubmission",
 )
-# By the field's class, the first that fits.
+# The first entry whose class the field is an instance of gives the type.
 TYPES: tuple[tuple[type[Any], str], ...] = (
     (TimestampField, "DateTime @db.Timestamp(3)"),
     (models.DateTimeField, "DateTime @db.Timestamptz(6)"),
@@ -46,9 +46,9 @@ ACTIONS = {
 }
 OPERATOR_CLASSES = {"jsonb_path_ops": "JsonbPathOps", "jsonb_ops": "JsonbOps"}
 COMMENT = """\
-// The tables that both applications use, by `manage.py prisma_schema`; `--check` compares.
-// Left out: indexes of a part of the rows, which Prisma 7 knows only with the preview feature partialIndexes, and
-// indexes of expressions, which it does not know. They change nothing for a client, and migrate keeps them.
+// The tables that both applications use, written by `manage.py prisma_schema`. Compare this file with `--check`.
+// Partial indexes are left out, because Prisma 7 needs the preview feature partialIndexes for them, and so are indexes
+// on expressions, which it does not support. A client does not need to know them. Django's migrations create them.
 
 """
 BLOCK = re.compile(r"^(enum|model)\s+(\w+)\s*\{(.*?)^\}", re.MULTILINE | re.DOTALL)
@@ -72,9 +72,9 @@ def write() -> str:
 
 
 def differences(text: str) -> list[str]:
-    """List the lines in which a schema file differs from what the models say, whatever their order and spaces.
+    """List the lines in which a schema file differs from the models. Order and whitespace do not matter.
 
-    What else the file has, such as other models, comments and indexes of a part of the rows, is its own matter.
+    Anything else in the file, such as other models, comments and partial indexes, is ignored.
     """
     expected, found = _lines(write()), _lines(text)
     faults = []
@@ -216,7 +216,7 @@ def _camel(name: str) -> str:
 
 
 def _unique_indexes(model: Model) -> Iterator[UniqueIndex]:
-    """Give the unique indexes that Prisma can say: of all rows."""
+    """Yield the unique indexes that a Prisma schema can express: those over all rows."""
     for constraint in model._meta.constraints:
         if isinstance(constraint, UniqueIndex) and constraint.fields and constraint.condition is None:
             yield constraint
@@ -237,7 +237,7 @@ def _unique(model: Model) -> Iterator[str]:
 
 
 def _indexes(model: Model) -> Iterator[str]:
-    """Give the indexes of columns and of all rows; others are the database's own, and change nothing for a client."""
+    """Yield the indexes on columns and over all rows. Clients do not need to know the others."""
     for index in model._meta.indexes:
         if index.fields_orders and index.condition is None:
             classes = [*index.opclasses, *[""] * len(index.fields_orders)]

@@ -1,4 +1,4 @@
-"""Rows that nobody needs any longer."""
+"""The daily job that deletes rows that nobody needs any longer."""
 
 from datetime import time, timedelta
 
@@ -17,7 +17,7 @@ KEPT_DAYS = 90
 
 @register("housekeeping", Daily(at=time(4, 0)))
 def housekeeping(run: Run) -> Counts:
-    """Remove sessions that have expired, notes of where these were, and records of runs that ended 90 days ago."""
+    """Delete expired sessions, the notes about them, and the records of job runs that ended over 90 days ago."""
     sessions, _ = Session.objects.filter(expire_date__lt=Now()).delete()
     session = Session.objects.filter(session_key=OuterRef("session_key"))
     notes, _ = AccountSession.objects.filter(~Exists(session)).delete()

@@ -1,4 +1,4 @@
-"""The lease of a run: while it is renewed, no other run of the job begins."""
+"""The lease of a run. While the run renews it, no other run of the job can begin."""
 
 import logging
 import os
@@ -22,20 +22,20 @@ REPORT = """
 
 
 class LeaseLost(Exception):
-    """The run was taken for dead, since it had not reported for too long. Another one may be at work."""
+    """The run did not report for too long and is considered dead. Another run may be active."""
 
 
 def database_clock() -> datetime:
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
-        moment: datetime = cursor.fetchone()[0]
-    return moment.astimezone(UTC)
+        now: datetime = cursor.fetchone()[0]
+    return now.astimezone(UTC)
 
 
 class Run:
-    """What a job is given: the lease of its run.
+    """The run that a job receives, with its lease.
 
-    Where the process is the job's own, one that does not report ends with its process (`ends_process`).
+    With `ends_process`, a run that does not report in time ends its process. The process must run only this job.
     """
 
     def __init__(self, run_id: int, job_name: str, *, ends_process: bool) -> None:
@@ -47,22 +47,22 @@ class Run:
         self._watch()
 
     def report(self) -> None:
-        """Say that the run is at work. Raises LeaseLost.
+        """Renew the lease. Raises LeaseLost.
 
-        In a transaction, this also holds the lease until the transaction ends: nobody takes the run for dead before
-        what it wrote is committed.
+        Within a transaction, this also locks the run's row until the transaction ends, so the run cannot be declared
+        dead before its changes are committed.
         """
         with connection.cursor() as cursor:
             cursor.execute(REPORT, {"id": self.id, "minutes": LEASE_MINUTES})
             if not cursor.rowcount:
                 raise LeaseLost(
-                    f"{self.job_name} did not report for {LEASE_MINUTES} minutes and was taken for dead. "
-                    f"What it had committed stays; the next run goes on."
+                    f"{self.job_name} did not report for {LEASE_MINUTES} minutes, so its lease has ended. "
+                    f"What it committed stays; the next run continues from there."
                 )
         self._watch()
 
     def note(self, notes: Sequence[str]) -> None:
-        """Keep sentences for staff to read in the record of the run."""
+        """Add sentences for staff to the record of the run."""
         self.notes += notes
 
     def end(self) -> None:
@@ -78,7 +78,7 @@ class Run:
 
     def _give_up(self) -> None:
         logger.error(
-            "%s has not reported for %s minutes. Its process ends now; what it had committed stays.",
+            "%s has not reported for %s minutes. Its process ends now; what it committed stays.",
             self.job_name,
             LEASE_MINUTES,
         )

@@ -1,4 +1,4 @@
-"""The jobs that there are."""
+"""The registry of jobs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from council.jobs.lease import Run
 from council.jobs.schedules import Schedule
 from council.registry import Registry
 
-# What a run counted, by a name that staff read: {"members paid": 12}.
+# The counts of a run, by names that staff read: {"members paid": 12}.
 Counts = Mapping[str, int]
 Act = Callable[[Run], Counts]
 
 
 @dataclass(frozen=True)
 class Job:
-    """`is_on` tells whether the settings ask for the job at all."""
+    """A scheduled job. `is_on` tells whether the settings enable it."""
 
     name: str
     schedule: Schedule
@@ -23,7 +23,7 @@ class Job:
 
     @property
     def what(self) -> str:
-        """The first line of its docstring."""
+        """The first line of the function's docstring, which staff read."""
         return (self.act.__doc__ or "").strip().partition("\n")[0]
 
 
@@ -33,7 +33,7 @@ JOBS: Registry[Job] = Registry()
 def register(
     name: str, schedule: Schedule, *, is_on: Callable[[], bool] = lambda: True
 ) -> Callable[[Act], Act]:
-    """Have a function run by the clock."""
+    """Register a function as a job with a schedule."""
 
     def decorate(act: Act) -> Act:
         JOBS.add(name, Job(name, schedule, act, is_on))

@@ -1,7 +1,7 @@
-"""Runs of jobs: who may begin one, what is recorded of it, and which jobs are due.
+"""Runs of jobs: when one may begin, what is recorded about it, and which jobs are due.
 
-All times are the database's, so that a machine whose clock is wrong begins nothing early and nothing twice. Where the
-database's own clock was ahead and was put right, runs of its future hold up nothing.
+All times come from the database's clock, so a machine with a wrong clock starts no job early or twice. If the
+database's own clock was ahead and is corrected, runs with times in the future do not block later runs.
 """
 
 import logging
@@ -17,12 +17,12 @@ from council.jobs.lease import LEASE_MINUTES, Run, database_clock
 from council.jobs.registry import JOBS, Job
 from council.models import JobRun
 
-# A job that failed is tried again after 1, 2, 4 … minutes, unless its schedule has it run sooner.
+# A failed job is retried after 1, 2, 4 … minutes, or when its schedule is due, if that is sooner.
 MAX_RETRY_MINUTES = 60
-# From so many failures in a row on, somebody is told; again each time that their number has doubled.
+# An error is logged after this many failures in a row, and again each time the number has doubled.
 TOLD_FAILURES = 3
 MAX_ERROR_LENGTH = 2_000
-# A run that began later than this from now on began when the database's clock was wrong.
+# A run that began more than this in the future was recorded while the database's clock was wrong.
 CLOCK_TOLERANCE = timedelta(minutes=1)
 
 logger = logging.getLogger("council.jobs")
@@ -31,11 +31,11 @@ END_LOST = """
     UPDATE "JobRun"
        SET "endedAt" = now() AT TIME ZONE 'UTC',
            outcome = 'LOST',
-           error = 'The run did not report for ' || %(minutes)s || ' minutes: it was killed, or it hangs.'
+           error = 'The run did not report for ' || %(minutes)s || ' minutes. It was killed, or it hangs.'
      WHERE job = %(job)s
        AND "endedAt" IS NULL
        AND ("leaseUntil" < now() AT TIME ZONE 'UTC'
-            -- No lease is that long: it was renewed when the clock was ahead.
+            -- No lease is that long. It was renewed while the clock was ahead.
             OR "leaseUntil" > now() AT TIME ZONE 'UTC' + make_interval(mins => 2 * %(minutes)s))
 """
 BEGIN = """
@@ -52,12 +52,12 @@ BEGIN = """
 
 
 def run(job: Job, *, ends_process: bool = False) -> JobRun | None:
-    """Run a job now, unless a run of it is at work. Returns the record, or None if one is at work."""
+    """Run a job now and return its record. Returns None if a run of the job is active."""
     return _run(job, only_if_due=False, ends_process=ends_process)
 
 
 def run_if_due(job: Job, *, ends_process: bool = False) -> JobRun | None:
-    """Run a job if it is due and no run of it is at work. Returns the record, or None."""
+    """Run a job if it is due and return its record. Returns None if it is not due, or if a run is active."""
     return _run(job, only_if_due=True, ends_process=ends_process)
 
 
@@ -68,7 +68,7 @@ def _run(job: Job, *, only_if_due: bool, ends_process: bool) -> JobRun | None:
     lease = Run(run_id, job.name, ends_process=ends_process)
     try:
         counts = job.act(lease)
-    except Exception as error:  # whatever stops a job is recorded, and stops no other
+    except Exception as error:  # any error is recorded, and must not stop the other jobs
         logger.warning("%s failed", job.name, exc_info=True)
         _end(lease, JobRun.Outcome.FAILED, error=f"{type(error).__name__}: {error}")
         _tell(job)
@@ -88,7 +88,7 @@ def _begin(job: Job, *, only_if_due: bool) -> int | None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(END_LOST, given)
         is_lost = bool(cursor.rowcount)
-        # With the row of its own, nobody else can begin a run, so what is due now stays due.
+        # The new row keeps others from beginning a run, so the answer to "is it due?" cannot change.
         cursor.execute(BEGIN, given)
         row = cursor.fetchone()
         if row and only_if_due and not state(job, without=row[0]).is_due:
@@ -102,9 +102,9 @@ def _begin(job: Job, *, only_if_due: bool) -> int | None:
 def _end(
     lease: Run, outcome: str, *, counts: Mapping[str, int] | None = None, error: str | None = None
 ) -> None:
-    """Record how a run ended. One that was taken for dead stays recorded as that."""
+    """Record how a run ended. If it is recorded as lost already, keep that."""
     if not connection.in_atomic_block:
-        connection.close_if_unusable_or_obsolete()  # the job may have failed since the connection was lost
+        connection.close_if_unusable_or_obsolete()  # a lost connection may be why the job failed
     JobRun.objects.filter(pk=lease.id, ended_at__isnull=True).update(
         ended_at=database_clock(),
         outcome=outcome,
@@ -115,7 +115,7 @@ def _end(
 
 
 def _tell(job: Job) -> None:
-    """Log at ERROR that a job fails again and again: at the 3rd failure in a row, the 6th, the 12th …"""
+    """Log an error if a job keeps failing: at the 3rd failure in a row, the 6th, the 12th and so on."""
     failures = failures_in_a_row(job)
     times, rest = divmod(failures, TOLD_FAILURES)
     if rest == 0 and times.bit_count() == 1:
@@ -131,7 +131,7 @@ def failures_in_a_row(job: Job) -> int:
 
 @dataclass(frozen=True)
 class State:
-    """What is known about a job: its last run, if any, and when it is due."""
+    """A job with its last run, if any, and the time when it is due."""
 
     job: Job
     last: JobRun | None
@@ -148,12 +148,12 @@ class State:
 
 
 def states() -> list[State]:
-    """Tell when each job that is on is due."""
+    """Return the state of each job that is enabled."""
     return [state(job) for job in JOBS.values() if job.is_on()]
 
 
 def state(job: Job, *, without: int | None = None) -> State:
-    """Tell when a job is due. `without` leaves out the run with this id, which is only asking."""
+    """Return the state of a job. `without` is the id of a run to ignore, because it only asks whether it may run."""
     now = database_clock()
     runs = JobRun.objects.filter(job=job.name, started_at__lte=now + CLOCK_TOLERANCE).exclude(pk=without or 0)
     last = runs.order_by("-started_at", "-pk").first()

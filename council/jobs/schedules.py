@@ -1,4 +1,4 @@
-"""When a job is due. All times are UTC."""
+"""Schedules of jobs. All times are UTC."""
 
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
@@ -10,13 +10,13 @@ class Schedule(Protocol):
     def grace(self) -> timedelta:
         """How late a run may be before the job counts as overdue."""
 
-    def next_after(self, moment: datetime) -> datetime:
-        """Give the time at which a job is due that last began at `moment`."""
+    def next_after(self, began_at: datetime) -> datetime:
+        """Return when a job is due that last began at `began_at`."""
 
 
 @dataclass(frozen=True)
 class Every:
-    """So many minutes after the last run began."""
+    """Due a number of minutes after the last run began."""
 
     minutes: int
 
@@ -27,13 +27,13 @@ class Every:
     def grace(self) -> timedelta:
         return max(timedelta(minutes=2 * self.minutes), timedelta(minutes=15))
 
-    def next_after(self, moment: datetime) -> datetime:
-        return moment + timedelta(minutes=self.minutes)
+    def next_after(self, began_at: datetime) -> datetime:
+        return began_at + timedelta(minutes=self.minutes)
 
 
 @dataclass(frozen=True)
 class Daily:
-    """Once a day, at a time of day."""
+    """Due once a day, at a time of day."""
 
     at: time
 
@@ -44,14 +44,14 @@ class Daily:
     def grace(self) -> timedelta:
         return timedelta(hours=6)
 
-    def next_after(self, moment: datetime) -> datetime:
-        today = moment.replace(hour=self.at.hour, minute=self.at.minute, second=0, microsecond=0)
-        return today if moment < today else today + timedelta(days=1)
+    def next_after(self, began_at: datetime) -> datetime:
+        today = began_at.replace(hour=self.at.hour, minute=self.at.minute, second=0, microsecond=0)
+        return today if began_at < today else today + timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class Monthly:
-    """On the first of each month, at a time of day."""
+    """Due on the first of each month, at a time of day."""
 
     at: time = time(0, 10)
 
@@ -62,8 +62,8 @@ class Monthly:
     def grace(self) -> timedelta:
         return timedelta(hours=24)
 
-    def next_after(self, moment: datetime) -> datetime:
-        first = moment.replace(day=1, hour=self.at.hour, minute=self.at.minute, second=0, microsecond=0)
-        if moment < first:
+    def next_after(self, began_at: datetime) -> datetime:
+        first = began_at.replace(day=1, hour=self.at.hour, minute=self.at.minute, second=0, microsecond=0)
+        if began_at < first:
             return first
         return (first + timedelta(days=32)).replace(day=1)

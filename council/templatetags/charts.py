@@ -1,4 +1,4 @@
-"""Figures of staff, in templates."""
+"""Template filters for the page of figures for staff."""
 
 from django import template
 

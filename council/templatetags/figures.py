@@ -1,4 +1,4 @@
-"""Numbers as pages show them: with commas, and with a real minus sign."""
+"""Template filters that format numbers with commas and a real minus sign."""
 
 from django import template
 
@@ -14,5 +14,5 @@ def figure(number: int) -> str:
 
 @register.filter
 def signed(number: int) -> str:
-    """Show a change: with its sign, save for 0."""
+    """Format a change with its sign. 0 has no sign."""
     return f"{number:+,}".replace("-", MINUS) if number else "0"

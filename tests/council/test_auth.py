@@ -17,7 +17,7 @@ from tests.factories import AccountFactory, AdminFactory, MemberFactory, hashed
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "correct horse"
-WRONG_WORDS = "This email and password do not belong together"
+WRONG_WORDS = "The email or the password is wrong."
 
 
 @pytest.fixture

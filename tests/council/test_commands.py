@@ -58,7 +58,7 @@ def test_overview_says_what_is_there_and_what_to_do_next(migrated: Database) -> 
     assert "migrations: all applied" in result.stdout
     assert "Team                    1 row\n" in result.stdout
     assert "council_signinfailures  0 rows\n" in result.stdout
-    assert "Without row level security, open to the data API" in result.stdout
+    assert "Tables without row level security, open to the data API" in result.stdout
     assert "createsuperuser" in result.stdout
 
 

@@ -30,7 +30,7 @@ def test_without_apply_it_says_what_it_would_do(capsys: pytest.CaptureFixture[st
     call_command("close_data_api")
     out = capsys.readouterr().out
     assert 'REVOKE ALL ON "Member" FROM' in out
-    assert "PUBLIC is everybody" in out
+    assert "PUBLIC means every role" in out
     assert "Nothing was changed." in out
     assert data_api.grants() == before
 
@@ -46,7 +46,7 @@ def test_it_closes_all_and_opens_them_again_as_they_were(capsys: pytest.CaptureF
     assert data_api.grants() == before
     assert next(row.action for row in AuditLog.objects.order_by("created_at", "pk")) == "DATA_API_CLOSED"
     AuditLog.objects.filter(action="DATA_API_CLOSED").delete()
-    with pytest.raises(CommandError, match="There is no closing to undo"):
+    with pytest.raises(CommandError, match="There is nothing to undo"):
         call_command("close_data_api", undo=True)
 
 

@@ -62,10 +62,10 @@ def test_a_new_member_is_told_what_each_part_is_for(browser: Client) -> None:
     words = words_of(browser)
     assert "Hello, Mia" in words
     assert "Level Member 100 more points to Contributor" in words
-    assert "New in the last 30 days Nothing yet. Resources that come into the library" in words
+    assert "New in the last 30 days Nothing yet. New resources in the library" in words
     assert "You have not answered any yet." in words
     assert words.count("Not sent yet") == len(Category)
-    assert "Recommended for you Nothing yet. Once you have downloaded something" in words
+    assert "Recommended for you Nothing yet. Once you have downloaded a resource" in words
 
 
 def test_the_standing_is_that_of_the_points_page(mia: Member, browser: Client) -> None:
@@ -183,13 +183,13 @@ def test_what_has_the_same_tags_is_recommended(mia: Member, browser: Client) -> 
     for resource in (had, other):
         ResourceTagging.objects.create(resource=resource, tag=tag)
     ResourceDownload.objects.create(member=mia, resource=had)
-    assert "Recommended for you By the tags of what you downloaded last. Like it" in words_of(browser)
+    assert "Recommended for you They share tags with your latest downloads. Like it" in words_of(browser)
 
 
 @pytest.mark.parametrize(
     ("status", "link"),
     [
-        (SubscriptionStatus.PAST_DUE, "Put your payment right"),
+        (SubscriptionStatus.PAST_DUE, "Fix your payment"),
         (SubscriptionStatus.CANCELLED, "Become a member"),
         (SubscriptionStatus.NONE, "Become a member"),
     ],

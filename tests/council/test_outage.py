@@ -16,7 +16,7 @@ def assert_outage(site: Site, *, within_seconds: float) -> None:
     answer = site.page()
     assert answer.status == 503
     assert answer.headers["Retry-After"] == "5"
-    assert "Our database does not answer just now." in answer.text
+    assert "Our database is not answering at the moment." in answer.text
     assert answer.headers["X-Request-ID"] in answer.text
     assert answer.headers["Cache-Control"] == "no-store, private"
     assert answer.seconds < within_seconds

@@ -98,7 +98,7 @@ def test_django_s_admin_works_under_the_policy(visitor: Visitor) -> None:
     page.get_by_label("Email or username").fill("ADA@council.example")
     page.get_by_label("Password").fill("wrong")
     page.get_by_role("button", name="Log in").click()
-    page.get_by_text("do not belong together").wait_for()
+    page.get_by_text("The email or the password is wrong.").wait_for()
     visitor.picture("admin-sign-in-wrong")
     page.get_by_label("Password").fill("correct horse")
     page.get_by_role("button", name="Log in").click()

@@ -61,7 +61,7 @@ def test_staff_set_it_up_at_the_next_sign_in_and_see_no_page_before(ada: Admin) 
     for address in ("/admin/", "/admin/council/member/", "/admin/password_change/"):
         response = browser.get(address, follow=True)
         assert response.redirect_chain[-1][0].startswith(PAGE)
-        assert "Take a picture of this code" in response.content.decode()
+        assert "Scan this code" in response.content.decode()
     assert "<svg" in browser.get(PAGE).content.decode()
     assert browser.post(PAGE, {"code": "000000"}).context["form"].errors
     codes = set_up(browser)
@@ -140,17 +140,17 @@ def test_where_no_super_admin_is_left_the_command_resets_it(ada: Admin, mia: Mem
     mia_s = auth._account(member=mia)
     output = StringIO()
     call_command("reset_second_factor", "ADA@council.example", stdout=output)
-    assert "ADA@council.example sets up another app at the next sign-in." in output.getvalue()
+    assert "ADA@council.example must set up a new app at the next sign-in." in output.getvalue()
     entry = AuditLog.objects.get(action="SECOND_FACTOR_RESET")
     account = Account.objects.get(admin=ada)
     assert (entry.entity_id, entry.performed_by) == (str(account.pk), "reset_second_factor")
     assert browser.get("/admin/").status_code == 302
-    assert "Take a picture" in sign_in().get(PAGE).content.decode()
+    assert "Scan this code" in sign_in().get(PAGE).content.decode()
     TOTPDevice.objects.all().delete()
     for name, words in {
         account.username: "has no second factor yet",
-        "nobody": "No accounts of staff are named nobody",
-        mia_s.username: "No accounts of staff",
+        "nobody": "No staff accounts are named nobody",
+        mia_s.username: "No staff accounts",
     }.items():
         with pytest.raises(CommandError, match=words):
             call_command("reset_second_factor", name)

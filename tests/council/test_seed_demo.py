@@ -101,6 +101,6 @@ def test_it_refuses_any_database_but_the_embedded_one(db: None) -> None:
 
 def test_it_refuses_a_database_that_has_members(db: None) -> None:
     MemberFactory.create()
-    with pytest.raises(CommandError, match="This database has members. Nothing was changed."):
+    with pytest.raises(CommandError, match="This database has members already. Nothing was changed."):
         call_command("seed_demo")
     assert Member.objects.count() == 1

@@ -61,7 +61,7 @@ def test_development_has_a_folder_and_production_none(monkeypatch: pytest.Monkey
     [
         (
             {"S3_REGION": "", "S3_BUCKET": " "},
-            "Not set: S3_REGION, S3_BUCKET. Other variables of the bucket are.",
+            "S3_REGION, S3_BUCKET must be set, because other variables of the bucket are set.",
         ),
         ({"LIBRARY_FOLDER": "/srv/library"}, "LIBRARY_FOLDER and S3_BUCKET are both set. Set one of them."),
         (

@@ -4,6 +4,7 @@
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -80,7 +81,7 @@ def test_the_sixth_attempt_is_refused_in_words_whatever_the_password(
     assert response.status_code == 429
     assert 14 * 60 < int(response.headers["Retry-After"]) <= 15 * 60
     assert response.headers["Cache-Control"] == "no-store, private"
-    assert "Sign-in is closed for you for 15 minutes, whatever you enter." in response.content.decode()
+    assert "for the next 15 minutes, even with the right password." in response.content.decode()
 
 
 @doors
@@ -110,6 +111,15 @@ def test_failures_are_forgotten_after_the_window(door: Door, email: str, mia: Me
         door()
     SignInFailures.objects.update(forgotten_at=timezone.now())
     assert door(PASSWORD).status_code == 302
+
+
+def test_a_row_is_kept_for_as_long_as_its_last_failure_counts(mia: Member) -> None:
+    for _ in range(2):
+        member_door()
+    minutes = [
+        (row.forgotten_at - row.failed_at[-1]).total_seconds() / 60 for row in SignInFailures.objects.all()
+    ]
+    assert minutes == [15.0] * 3
 
 
 def test_refused_attempts_do_not_prolong_the_wait(mia: Member) -> None:
@@ -166,6 +176,23 @@ def test_a_known_browser_has_five_attempts_itself(mia: Member) -> None:
     member_door(PASSWORD, browser=known)
     known.post("/sign-out/")
     assert [member_door(browser=known).status_code for _ in range(6)] == [200] * 5 + [429]
+
+
+@pytest.mark.parametrize(("days", "answer"), [(179, 302), (181, 429)])
+def test_a_browser_is_known_for_180_days(
+    mia: Member, days: int, answer: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = Client()
+    member_door(PASSWORD, browser=known)
+    known.post("/sign-out/")
+    cookie = known.cookies["known-member"].value
+    for number in range(30):
+        member_door(at=f"198.51.100.{number}")
+    later = time.time() + days * 24 * 3600
+    monkeypatch.setattr("django.core.signing.time.time", lambda: later)
+    browser = Client()  # which sends what it has, however old
+    browser.cookies["known-member"] = cookie
+    assert member_door(PASSWORD, browser=browser).status_code == answer
 
 
 @pytest.mark.parametrize("value", ["", "x", "x:y:z", "\0", "ImEi:1tX:abc"])
@@ -369,9 +396,20 @@ def test_more_than_a_few_at_once_are_told_to_come_back(mia: Member, monkeypatch:
     with throttle.place():
         response = member_door(PASSWORD)
     assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
-    assert "Many people are signing in just now" in response.content.decode()
+    assert "Too many people are signing in at the moment" in response.content.decode()
     assert not SignInFailures.objects.exists()
     assert member_door(PASSWORD).status_code == 302
+
+
+def test_a_place_is_free_again_also_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throttle, "WAIT_FOR_A_PLACE_SECONDS", 0.01)
+    places = throttle.Places(1)
+    for _ in range(4):
+        with pytest.raises(RuntimeError, match="in between"), places.one():
+            raise RuntimeError("in between")
+    for _ in range(4):
+        with places.one(), pytest.raises(throttle.Crowded), places.one():
+            pass
 
 
 def test_an_account_sends_so_many_forms_a_minute(mia: Member) -> None:

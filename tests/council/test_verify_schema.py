@@ -441,7 +441,7 @@ def test_the_manifest_is_written_by_its_command(database: Database, tmp_path: Pa
 
     result = database.manage("write_manifest", "--file", str(file))
 
-    assert f"facts written to {file}." in result.stdout
+    assert f"facts to {file}." in result.stdout
     assert file.read_text() == manifest.FILE.read_text()
     assert database.fetch("SELECT count(*) FROM pg_class WHERE relname = 'Member'") == [(0,)]
     assert database.fetch(f"SELECT datname FROM pg_database WHERE datname = '{database.name}_manifest'") == []

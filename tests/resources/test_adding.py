@@ -52,19 +52,19 @@ def test_a_link_is_added_without_a_file(folder: Path, sams_browser: Client, ente
     ("changes", "words"),
     [
         ({}, "Choose a file, or enter the address of a link."),
-        ({"file": ("plan.pdf", b"MZ" + b"\0" * 200)}, "The file is of another kind: Windows Executable"),
+        ({"file": ("plan.pdf", b"MZ" + b"\0" * 200)}, "kind of file is not accepted: Windows Executable"),
         ({"file": ("plan.pdf", b"")}, "The file is empty."),
         ({"file": ("plan.docx", pdf())}, "This is a PDF document, but it is named .docx."),
-        ({"file": ("plan.exe.pdf", pdf())}, "two extensions, .exe among them"),
+        ({"file": ("plan.exe.pdf", pdf())}, "two extensions, one of them .exe"),
         ({"file": ("plan.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>")}, "Scalable Vector Graphics"),
         (
             {"file": ("plan.pdf", pdf()), "file_url": "https://videos.example/1"},
-            "A resource is a file or a link.",
+            "A resource is either a file or a link.",
         ),
         ({"file": ("plan.pdf", pdf()), "title": " "}, "This field is required."),
         ({"file": ("plan.pdf", pdf()), "title": "x" * 201}, "at most 200 characters"),
-        ({"file": ("plan.pdf", pdf()), "thumbnail": ("a.png", b"no picture")}, "no picture that we can read"),
-        ({"file": ("plan.pdf", pdf()), "status": "SCHEDULED"}, "needs the time at which members see it"),
+        ({"file": ("plan.pdf", pdf()), "thumbnail": ("a.png", b"no picture")}, "picture cannot be read."),
+        ({"file": ("plan.pdf", pdf()), "status": "SCHEDULED"}, "needs a time from which members see it"),
         (
             {
                 "file": ("plan.pdf", pdf()),
@@ -72,11 +72,11 @@ def test_a_link_is_added_without_a_file(folder: Path, sams_browser: Client, ente
                 "publish_at_0": "2026-01-02",
                 "publish_at_1": "10:00",
             },
-            "2 Jan 2026, 10:00 UTC is past.",
+            "2 Jan 2026, 10:00 UTC is in the past.",
         ),
         (
             {"file": ("plan.pdf", pdf()), "publish_at_0": "2099-01-02", "publish_at_1": "10:00"},
-            "A published resource is seen at once.",
+            "Members see a published resource at once.",
         ),
         ({"file": ("plan.pdf", pdf()), "tag_list": ["nonsense"]}, "One of the tags no longer exists."),
         ({"file": ("plan.pdf", pdf()), "author": "x" * 121}, "at most 120 characters"),
@@ -100,11 +100,11 @@ def test_a_fault_is_said_beside_the_field_and_nothing_is_lost_or_left(
     assert audited() == []
     if (
         "file" in files
-        and words not in {"The file is of another kind: Windows Executable"}
+        and words not in {"kind of file is not accepted: Windows Executable"}
         and changes["file"][1] == pdf()
         and changes["file"][0] == "plan.pdf"
     ):
-        assert any("This file is in order, but the form is not." in fault for fault in said(response))
+        assert any("This file is fine, but the form has errors." in fault for fault in said(response))
 
 
 def test_what_is_wrong_with_a_file_stands_in_its_row_of_the_form(
@@ -114,7 +114,7 @@ def test_what_is_wrong_with_a_file_stands_in_its_row_of_the_form(
         file=sent(content=b"MZ" + b"\0" * 200), thumbnail=sent("a.png", b"no picture", "image/png")
     )
     html = sams_browser.post(ADD, form).content.decode()
-    for field, words in (("file", "Windows Executable"), ("thumbnail", "no picture that we can read")):
+    for field, words in (("file", "Windows Executable"), ("thumbnail", "picture cannot be read.")):
         row = html[html.index(f'class="form-row errors field-{field}"') :]
         assert row.index(words) < row.index(f'id="id_{field}"') < row.index("</fieldset>")
 

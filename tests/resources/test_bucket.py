@@ -133,7 +133,7 @@ def test_a_picture_that_breaks_off_is_asked_for_once(answering: Callable[..., An
 def test_a_full_bucket_is_said_in_words_and_asked_to_remove_what_it_kept(
     answering: Callable[..., Any],
 ) -> None:
-    refused = pytest.raises(storage.Unavailable, match="the bucket refused it: XMinioStorageFull")
+    refused = pytest.raises(storage.Unavailable, match="the bucket refused the request: XMinioStorageFull")
     with answering(put_status=507) as asked, refused:
         save()
     assert asked == ["PUT", "DELETE"]
@@ -146,7 +146,7 @@ def test_a_bucket_that_keeps_half_a_file_is_told_from_one_that_keeps_it(
         assert save().size == 7
     assert "DELETE" not in asked
 
-    half = pytest.raises(storage.Unavailable, match="The storage kept 3 of 7 bytes. Upload the file again.")
+    half = pytest.raises(storage.Unavailable, match="saved only 3 of 7 bytes. Upload the file again.")
     with answering(size=3) as asked, half:
         save()
     assert asked[-1] == "DELETE"

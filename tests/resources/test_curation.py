@@ -31,7 +31,7 @@ def test_a_draft_is_scheduled_published_featured_deleted_and_restored(
     assert sams_browser.post(page, form).status_code == 302
     resource.refresh_from_db()
     assert (resource.status, resource.publish_at) == ("SCHEDULED", datetime(2099, 5, 1, 9, 30, tzinfo=UTC))
-    assert "From 1 May 2099, 09:30 UTC" in sams_browser.get(RESOURCES).content.decode()
+    assert "Visible from 1 May 2099, 09:30 UTC" in sams_browser.get(RESOURCES).content.decode()
 
     def act(action: str, words: str) -> None:
         given = {"action": action, "_selected_action": [resource.pk]}
@@ -52,7 +52,7 @@ def test_a_draft_is_scheduled_published_featured_deleted_and_restored(
     act("restore", "1 of 1 restored.")
     assert Resource.objects.shown().exists()
     removal = f"{RESOURCES}{resource.pk}/removal/"
-    assert "it can be restored" in sams_browser.get(removal).content.decode()
+    assert "you can restore it" in sams_browser.get(removal).content.decode()
     sams_browser.post(removal)
     assert not Resource.objects.shown().exists()
     sams_browser.post(removal)
@@ -83,7 +83,7 @@ def test_what_the_form_did_not_change_is_not_written(
 
 def test_a_schedule_by_code_needs_a_time_to_come(playbook: Resource, sam: Account) -> None:
     past = datetime.now(UTC) - timedelta(seconds=1)
-    with pytest.raises(Refused, match="is past"):
+    with pytest.raises(Refused, match="is in the past"):
         curation.schedule(resource_ids=[playbook.pk], at=past, by=sam)
     assert curation.schedule(resource_ids=[playbook.pk], at=past + timedelta(hours=1), by=sam) == 1
     assert audited()[-1] == "RESOURCE_SCHEDULED"
@@ -168,7 +168,7 @@ def test_the_list_is_filtered_and_searched(folder: Path, sams_browser: Client, s
     assert found("q=pricing") == {"shown"}
     assert found(f"tags__id__exact={tag.pk}") == {"shown"}
     assert found("state=nonsense") == set(given)
-    assert "Seen since" in sams_browser.get(RESOURCES).content.decode()
+    assert "Visible since" in sams_browser.get(RESOURCES).content.decode()
 
 
 def test_what_was_not_found_is_listed(sams_browser: Client) -> None:

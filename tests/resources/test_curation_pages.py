@@ -40,7 +40,7 @@ def test_staff_add_replace_preview_and_delete_a_file(
     page.locator("#id_file").set_input_files(str(tmp_path / "wrong.pdf"))
     visitor.picture("staff-resource-add")
     page.get_by_role("button", name="Save", exact=True).click()
-    page.get_by_text("The file is of another kind: Windows Executable").wait_for()
+    page.get_by_text("This kind of file is not accepted: Windows Executable").wait_for()
     visitor.picture("staff-resource-fault")
     assert page.get_by_label("Title").input_value() == "Cold email playbook"
     assert page.get_by_label("Cold calls").is_checked()
@@ -56,7 +56,7 @@ def test_staff_add_replace_preview_and_delete_a_file(
     page.locator("#id_file").set_input_files(str(tmp_path / "playbook-2.pdf"))
     visitor.picture("staff-replace")
     page.get_by_role("button", name="Replace").click()
-    page.get_by_text("members now get version 2").wait_for()
+    page.get_by_text("Members now get version 2").wait_for()
 
     page.get_by_role("link", name="Versions").click()
     page.get_by_text("Members get this one").wait_for()
@@ -73,7 +73,7 @@ def test_staff_add_replace_preview_and_delete_a_file(
     visitor.open(f"{RESOURCES}{resource.pk}/removal/")
     visitor.picture("staff-removal")
     page.get_by_role("button", name="Delete").click()
-    page.get_by_text("Deleted. It can be restored here.").wait_for()
+    page.get_by_text("Deleted. You can restore it here.").wait_for()
 
 
 def test_staff_look_at_the_list_and_merge_tags(visitor: Visitor, staff: Account) -> None:

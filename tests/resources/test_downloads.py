@@ -90,7 +90,7 @@ def test_what_members_cannot_see_they_cannot_download(
     change: dict[str, Any], playbook: Resource, mia: Member
 ) -> None:
     Resource.objects.update(**change)
-    with pytest.raises(downloads.Gone, match="not in the library any more"):
+    with pytest.raises(downloads.Gone, match="no longer in the library"):
         downloads.download(member=mia, resource_id=playbook.pk)
 
     assert recorded() == (0, 0, 0)

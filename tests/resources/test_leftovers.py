@@ -70,11 +70,11 @@ def clean(*options: str, status: int = 0) -> str:
 def test_where_all_agree_nothing_is_removed(files: Path) -> None:
     resource = with_file(thumbnail_path=stored(storage.THUMBNAILS, ".webp").path)
     before = sorted(files.rglob("*"))
-    assert clean("--hours", "0", "--remove") == "Every file has its row, and every row has its file.\n"
+    assert clean("--hours", "0", "--remove") == "Every file has a row, and every row has its file.\n"
     assert sorted(files.rglob("*")) == before
     Resource.objects.update(deleted_at=timezone.now())
     assert resource.versions.count() == 1
-    assert "Every file has its row" in clean("--hours", "0", "--remove")
+    assert "Every file has a row" in clean("--hours", "0", "--remove")
 
 
 @pytest.mark.django_db
@@ -82,11 +82,11 @@ def test_files_without_a_row_are_listed_and_removed_when_asked_to(files: Path) -
     resource = with_file()
     orphan, picture = stored(), stored(storage.THUMBNAILS, ".webp")
     (files / "gateway.txt").write_text("not ours")
-    assert "Every file has its row" in clean()  # they are of a minute ago
+    assert "Every file has a row" in clean()  # they are of a minute ago
     listed = clean("--hours", "0", status=1)
-    assert f"{orphan.path}: no row has it, 7 bytes" in listed
+    assert f"{orphan.path}: without a row, 7 bytes" in listed
     assert picture.path in listed
-    assert "Files without a row: 2. To remove them: manage.py clean_storage --remove" in listed
+    assert "Files without a row: 2. To remove them, run `manage.py clean_storage --remove`." in listed
     assert storage.exists(orphan.path)
     assert f"{orphan.path}: removed" in clean("--hours", "0", "--remove")
     assert not storage.exists(orphan.path)
@@ -100,9 +100,9 @@ def test_rows_without_their_file_are_named(files: Path) -> None:
     resource = with_file(thumbnail_path="thumbnails/gone.webp")
     storage.delete(str(resource.storage_path))
     listed = clean("--hours", "0", "--remove", status=1)
-    assert f"{resource.storage_path}: missing, it is" in listed
-    assert f"thumbnails/gone.webp: missing, it is the thumbnail of resource {resource.pk}" in listed
-    assert "Rows without their file: 2." in listed
+    assert f"{resource.storage_path}: missing, the file of" in listed
+    assert f"thumbnails/gone.webp: missing, the thumbnail of resource {resource.pk}" in listed
+    assert "Rows whose file is missing: 2." in listed
 
 
 @pytest.mark.django_db
@@ -150,12 +150,12 @@ def verified(settings: Any, *, is_full: bool) -> list[tuple[str, str]]:
 @pytest.mark.django_db
 def test_verify_schema_looks_for_the_files_of_rows(files: Path, settings: Any) -> None:
     assert verified(settings, is_full=False) == [
-        ("ok", "of the files of rows, the newest 0; --full looks for all")
+        ("ok", "checked the files of rows: the newest 0; --full checks all")
     ]
     resource = with_file()
     orphan = stored()
     assert verified(settings, is_full=False) == [
-        ("ok", "of the files of rows, the newest 1; --full looks for all")
+        ("ok", "checked the files of rows: the newest 1; --full checks all")
     ]
     with mock.patch.object(leftovers.unused, "__kwdefaults__", {"older_than": timedelta(0)}):
         assert ("warning", f"1 files have no row, such as {orphan.path}") in verified(settings, is_full=True)
@@ -166,7 +166,7 @@ def test_verify_schema_looks_for_the_files_of_rows(files: Path, settings: Any) -
     [(level, words)] = verified(settings, is_full=False)
     assert (level, words) == (
         "warning",
-        "not looked for: No file storage is configured. Set LIBRARY_FOLDER, or the five variables that begin with S3_.",
+        "not checked: No file storage is configured. Set LIBRARY_FOLDER, or the five variables that begin with S3_.",
     )
 
 
@@ -196,7 +196,7 @@ def test_the_job_removes_nothing_where_many_files_have_lost_their_rows(
     monkeypatch.setattr(leftovers, "MOST_FOR_A_JOB", 2)
     orphans = [stored() for _ in range(3)]
     run = run_job(monkeypatch, age=timedelta(0))
-    assert (run.outcome, "Files without a row: 3, which" in str(run.error)) == ("FAILED", True)
+    assert (run.outcome, "Files without a row: 3, more than" in str(run.error)) == ("FAILED", True)
     assert all(storage.exists(orphan.path) for orphan in orphans)
 
 
@@ -206,7 +206,7 @@ def test_the_job_fails_where_a_row_has_lost_its_file(folder: Path, monkeypatch: 
     storage.delete(str(resource.storage_path))
     run = run_job(monkeypatch, age=timedelta(0))
     assert run.outcome == "FAILED"
-    assert f"Rows without their file: 1: {resource.storage_path}" in str(run.error)
+    assert f"Rows whose file is missing: 1: {resource.storage_path}" in str(run.error)
 
 
 KILLED = """

@@ -88,7 +88,7 @@ def test_a_member_finds_and_downloads_a_resource(visitor: Visitor, mia: Member, 
     visitor.inspect("resource")
     with page.expect_download() as downloading:
         page.get_by_role("button", name="Download").click()
-    page.get_by_role("heading", name="Your download begins").wait_for()
+    page.get_by_role("heading", name="Your download is starting").wait_for()
     assert downloading.value.suggested_filename == "Playbook.pdf"
     assert Path(downloading.value.path()).read_bytes() == CONTENT
     visitor.inspect("downloaded")
@@ -105,7 +105,7 @@ def test_a_member_finds_and_downloads_a_resource(visitor: Visitor, mia: Member, 
     page.get_by_text("Cold email playbook").wait_for()
 
     visitor.open("/library/?q=-%20OR%20%22")
-    page.get_by_text("There is nothing to search for in this.").wait_for()
+    page.get_by_text("Your search has no words that we can search for.").wait_for()
     visitor.inspect("library-fault")
     visitor.expect_complaints("400 (Bad Request)")
     visitor.open("/library/?q=xylophone")

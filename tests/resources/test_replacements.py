@@ -43,11 +43,11 @@ def test_a_file_is_replaced_and_the_old_one_kept(
     ("changes", "words"),
     [
         ({}, "Choose the new file."),
-        ({"file": ("plan.pdf", pdf())}, "the file that the resource has already"),
-        ({"file": ("plan.pdf", b"text")}, "none that we know"),
-        ({"file": ("plan.pdf", pdf(b"new")), "note": " "}, "Say what is new."),
+        ({"file": ("plan.pdf", pdf())}, "The resource already has this file"),
+        ({"file": ("plan.pdf", b"text")}, "an unknown kind"),
+        ({"file": ("plan.pdf", pdf(b"new")), "note": " "}, "Enter what is new."),
         ({"file": ("plan.pdf", pdf(b"new")), "note": "x" * 501}, "at most 500 characters"),
-        ({"file": ("plan.pdf", pdf(b"new")), "seen": "x"}, "This file is in order"),
+        ({"file": ("plan.pdf", pdf(b"new")), "seen": "x"}, "This file is fine"),
     ],
 )
 def test_a_fault_in_a_replacement_leaves_all_as_it_was(
@@ -79,9 +79,7 @@ def test_of_two_who_replace_at_once_the_second_is_told(
     ]
     assert sams_browser.post(page, forms[0]).status_code == 302
     late = sams_browser.post(page, forms[1])
-    assert any(
-        "Somebody replaced the file in the meantime: version 2 is there" in fault for fault in said(late)
-    )
+    assert any("You saw version 1, and now version 2 is current." in fault for fault in said(late))
     assert "Mine 1" in late.content.decode()
     assert Resource.objects.get().current_version == 2
     assert len(names(folder)) == 2
@@ -111,18 +109,18 @@ def test_an_old_version_is_purged_and_the_current_one_is_not(
     replace(sams_browser, fill_in, playbook, file=sent(content=pdf(b"new")))
     page = f"{RESOURCES}{playbook.pk}/versions"
     assert (
-        "This removes the file of version 1 for good."
+        "This permanently deletes the file of version 1."
         in sams_browser.get(f"{page}/1/purge/").content.decode()
     )
     assert len(names(folder)) == 2
     with django_capture_on_commit_callbacks(execute=True):
         response = sams_browser.post(f"{page}/1/purge/", follow=True)
-    assert "The file of version 1 is gone for good." in response.content.decode()
+    assert "The file of version 1 is permanently deleted." in response.content.decode()
     assert names(folder) == [str(Resource.objects.get().storage_path)]
     assert sams_browser.get(f"{page}/1/file/", follow=True).status_code in {200, 404}
     for number, words in (
-        (1, "has been purged already"),
-        (2, "the one that members get"),
+        (1, "is already purged"),
+        (2, "Members get version 2 now"),
         (7, "There is no version 7"),
     ):
         response = sams_browser.post(f"{page}/{number}/purge/", follow=True)

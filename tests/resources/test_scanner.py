@@ -57,7 +57,7 @@ def test_a_virus_is_refused_by_its_name(clamav: Start) -> None:
 
 def test_a_file_beyond_the_scanners_limit_is_refused(clamav: Start) -> None:
     clamav(max_bytes=300_000)
-    with pytest.raises(Refused, match="larger than the virus scanner takes.*StreamMaxLength"):
+    with pytest.raises(Refused, match="too large for the virus scanner.*StreamMaxLength"):
         scanner.scan(io.BytesIO(CONTENT * 8))
 
 
@@ -82,7 +82,7 @@ def test_only_a_clean_answer_passes(answer: bytes, words: str, clamav: Start) ->
 def test_configured_and_not_there_is_refused(settings: Any, tmp_path: Path) -> None:
     for address in (str(tmp_path / "nobody.ctl"), "127.0.0.1:9"):
         settings.CLAMAV_ADDRESS = address
-        with pytest.raises(Refused, match="The virus scanner does not answer, so the file was not taken"):
+        with pytest.raises(Refused, match="The virus scanner does not answer, so the file was not accepted"):
             scanner.scan(io.BytesIO(b"content"))
 
 

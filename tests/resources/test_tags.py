@@ -24,7 +24,7 @@ def test_tags_are_added_renamed_and_put_on_resources(
     assert (tag.name, tag.slug) == ("Cold calls", "cold-calls")
     for name in ("cold CALLS", "Cold-calls!"):
         assert (
-            "There is a tag &#x27;Cold calls&#x27; already."
+            "There is already a tag &#x27;Cold calls&#x27;."
             in sams_browser.post(f"{TAGS}add/", {"name": name}).content.decode()
         )
     sams_browser.post(f"{TAGS}add/", {"name": "原価"})
@@ -81,7 +81,7 @@ def test_tags_are_merged(folder: Path, sams_browser: Client, playbook: Resource)
     assert page.status_code == 200
     assert ResourceTag.objects.count() == 3
     done = sams_browser.post(TAGS, {**given, "into": tags[0].pk, "merge_now": "Merge"}, follow=True)
-    assert "Merged into calls: 2 resources got it." in done.content.decode()
+    assert "Merged into calls, added to 2 resources." in done.content.decode()
     assert list(ResourceTag.objects.all()) == [tags[0]]
     assert {tuple(r.tags.all()) for r in Resource.objects.all()} == {(tags[0],)}
     assert details("RESOURCE_TAGS_MERGED")["merged"] == ["calling", "phone"]
@@ -112,5 +112,5 @@ def test_of_two_who_name_a_tag_at_once_the_second_is_told(migrated: Database) ->
                 migrated.wait_for_waiting(1)
             page = answer.result()
 
-        assert "There is a tag &#x27;calls&#x27; already." in page.content.decode()
+        assert "There is already a tag &#x27;calls&#x27;." in page.content.decode()
         assert ResourceTag.objects.count() == 1

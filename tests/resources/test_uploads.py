@@ -29,7 +29,7 @@ def test_a_full_temporary_folder_is_a_fault_of_the_upload(
     """What is small fails only when the buffer is written."""
     monkeypatch.setattr(uploads, "tempfile", SimpleNamespace(TemporaryFile=full_disk))
     response = sams_browser.post(ADD, entered(file=sent(content=pdf(b"x" * size))))
-    assert any("The server has no room to look at the file." in fault for fault in said(response))
+    assert any("The server has no disk space to check the file." in fault for fault in said(response))
     assert 'value="Cold email playbook"' in response.content.decode()
     assert not Resource.objects.exists()
 
@@ -40,7 +40,7 @@ def test_an_archive_in_an_archive_needs_room_too(
     content = zipped({"inner.zip": zipped({"a.txt": "x" * 10_000})})
     monkeypatch.setattr(archives, "tempfile", SimpleNamespace(TemporaryFile=full_disk))
     response = sams_browser.post(ADD, entered(file=sent("plan.zip", content, "")))
-    assert any("The server has no room to look at the file." in fault for fault in said(response))
+    assert any("The server has no disk space to check the file." in fault for fault in said(response))
 
 
 def test_a_file_is_counted_while_it_arrives(
@@ -51,7 +51,7 @@ def test_a_file_is_counted_while_it_arrives(
     assert sams_browser.post(ADD, entered(file=sent(content=exact))).status_code == 302
     monkeypatch.setattr(uploads, "MIB", 1)
     response = sams_browser.post(ADD, entered(file=sent(content=exact + b"\n")))
-    assert any("The file has more than 1000 MB." in fault for fault in said(response))
+    assert any("The file is larger than 1000 MB." in fault for fault in said(response))
     assert 'value="Cold email playbook"' in response.content.decode()
     assert len(names(folder)) == 1
 
@@ -74,7 +74,7 @@ def test_what_is_far_too_large_is_not_even_thrown_away(
     assert 300_000 < sum(received) < 500_000
     assert response.status_code == 413  # at 200 Chromium would show nothing but a connection that was reset
     assert said(response) == [
-        "The file has more than 0 MB. Make it smaller, or split it. What was chosen below it did not arrive."
+        "The file is larger than 0 MB. Make it smaller, or split it. The files chosen below it did not arrive."
     ]
     back = fill_in(response)
     for name in {*form} - {"file", "csrfmiddlewaretoken"}:
@@ -107,7 +107,7 @@ def test_a_part_that_lies_about_its_length_is_counted_all_the_same(
     )
     assert told.encode() in body
     response = sams_browser.generic("POST", ADD, body, "multipart/form-data; boundary=BOUNDARY")
-    assert any("The file has more than" in fault for fault in said(response))
+    assert any("The file is larger than" in fault for fault in said(response))
     assert names(folder) == []
 
 
@@ -161,7 +161,7 @@ def test_an_account_uploads_so_often_an_hour(
     for _ in range(2):
         sams_browser.post(ADD, entered(file=sent(), title=""))
     response = sams_browser.post(ADD, entered(file=sent()))
-    assert any("2 files an hour are as many as an account may upload." in fault for fault in said(response))
+    assert any("An account may upload at most 2 files an hour." in fault for fault in said(response))
     assert sams_browser.post(ADD, entered(file_url="https://videos.example/1")).status_code == 302
     other = Client()
     other.force_login(AccountFactory.create(is_staff=True, is_superuser=True))

@@ -133,7 +133,7 @@ def test_a_download_leads_to_the_file_by_a_page(mias_browser: Client, playbook: 
     address = page.headers["Refresh"].removeprefix("0; url=")
 
     assert page.status_code == 200
-    assert "Your download begins" in words(page)
+    assert "Your download is starting" in words(page)
     assert "You earned 5 points" in words(page)
     assert f'href="{address}"' in page.content.decode()
     assert b"".join(mias_browser.get(address).streaming_content) == b"%PDF-1.7 the file"  # type: ignore[attr-defined]
@@ -238,24 +238,24 @@ def test_filters_leave_what_they_name(mias_browser: Client, playbook: Resource) 
 @pytest.mark.parametrize(
     ("query", "fault"),
     [
-        ("q=" + "x" * 10_000, "Your search has 10000 characters, and may have 200. Shorten it."),
+        ("q=" + "x" * 10_000, "Your search has 10000 characters. Shorten it to at most 200."),
         ("q=%00", "Null characters are not allowed."),
-        ("q=-%20OR%20%22%22%20%26%20%7C%20!%20%3A*", "There is nothing to search for in this."),
-        ("q=the", "There is nothing to search for in this."),
-        ("q=-pricing", "There is nothing to search for in this."),
+        ("q=-%20OR%20%22%22%20%26%20%7C%20!%20%3A*", "Your search has no words that we can search for."),
+        ("q=the", "Your search has no words that we can search for."),
+        ("q=-pricing", "Your search has no words that we can search for."),
         ("category=NONSENSE", "Select a valid choice. NONSENSE is not one of the available choices."),
         ("type=%00", "Select a valid choice."),
         ("tag=nobody", "Select a valid choice. nobody is not one of the available choices."),
         ("sort=price", "Select a valid choice. price is not one of the available choices."),
-        ("after=", "is no place in this list."),
-        ("after=%00_%00", "is no place in this list."),
-        ("after=2026-99-99T00:00_x", "is no place in this list."),
-        ("after=7_x", "is no place in this list."),
-        ("sort=downloads&after=2026-01-01T00:00:00_x", "is no place in this list."),
-        ("sort=downloads&after=99999999999_x", "is no place in this list."),
-        ("sort=downloads&after=²_x", "is no place in this list."),
-        ("sort=downloads&after=-1_x", "is no place in this list."),
-        ("q=playbook&after=0.5_x", "is no place in this list."),
+        ("after=", "is not a place in this list."),
+        ("after=%00_%00", "is not a place in this list."),
+        ("after=2026-99-99T00:00_x", "is not a place in this list."),
+        ("after=7_x", "is not a place in this list."),
+        ("sort=downloads&after=2026-01-01T00:00:00_x", "is not a place in this list."),
+        ("sort=downloads&after=99999999999_x", "is not a place in this list."),
+        ("sort=downloads&after=²_x", "is not a place in this list."),
+        ("sort=downloads&after=-1_x", "is not a place in this list."),
+        ("q=playbook&after=0.5_x", "is not a place in this list."),
     ],
 )
 def test_what_cannot_be_looked_for_is_said(
@@ -274,7 +274,7 @@ def test_what_is_no_place_in_the_downloads_is_said(after: str, mias_browser: Cli
     answer = mias_browser.get(f"{DOWNLOADS}?after={after}")
 
     assert answer.status_code == 400
-    assert "is no place in this list." in words(answer)
+    assert "is not a place in this list." in words(answer)
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ def test_nothing_found_is_said_and_counted_without_the_member(mias_browser: Clie
         assert answer.status_code == 200
     mias_browser.head(f"{LIBRARY}?q=cold calls")
 
-    assert "Nothing has all of the words “ Cold CALLS ”" in words(
+    assert "No resource contains all of the words “ Cold CALLS ”" in words(
         mias_browser.get(f"{LIBRARY}?q=Cold  CALLS")
     )
     assert list(ResourceSearchMiss.objects.values_list("words", "searches")) == [("cold calls", 3)]
@@ -346,9 +346,9 @@ def test_what_a_member_may_like_is_on_the_first_page_of_both_lists(
 
 def test_empty_lists_say_so(mias_browser: Client, mia: Member) -> None:
     assert "The library is empty." in words(mias_browser.get(LIBRARY))
-    assert "Nothing is in this part of the library yet." in words(mias_browser.get(f"{LIBRARY}?type=SOP"))
-    assert "Nothing yet. What you download is listed here" in words(mias_browser.get(DOWNLOADS))
-    assert "There is nothing further down in this list." in words(
+    assert "No resource matches these filters yet." in words(mias_browser.get(f"{LIBRARY}?type=SOP"))
+    assert "Nothing yet. Resources that you download are listed here" in words(mias_browser.get(DOWNLOADS))
+    assert "There is nothing more in this list." in words(
         mias_browser.get(f"{LIBRARY}?after=2020-01-01T00:00:00_x")
     )
     assert "There are no older downloads." in words(

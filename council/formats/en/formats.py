@@ -1,4 +1,4 @@
-"""How the admin writes dates and times: as the members' pages do. Django reads it by FORMAT_MODULE_PATH."""
+"""The admin's date and time formats, the same as on the members' pages. FORMAT_MODULE_PATH points here."""
 
 DATE_FORMAT = "j M Y"
 TIME_FORMAT = "H:i"

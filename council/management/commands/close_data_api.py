@@ -1,4 +1,4 @@
-"""`manage.py close_data_api`: shut the gateway's tables to Supabase's data API, or open them again as they were."""
+"""`manage.py close_data_api`: close the gateway's tables to Supabase's data API, or restore the earlier grants."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ from council import data_api
 
 
 class Command(BaseCommand):
-    help = "Shut the gateway's tables to Supabase's data API. Without --apply it says what it would do."
+    help = "Close the gateway's tables to Supabase's data API. Without --apply, only show what it would do."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--apply", action="store_true", help="do it")
-        parser.add_argument("--undo", action="store_true", help="give again what the last closing took away")
-        parser.add_argument("--patience", type=float, default=600.0, help="seconds to try for (600)")
+        parser.add_argument("--apply", action="store_true", help="make the changes")
+        parser.add_argument("--undo", action="store_true", help="restore what the last closing revoked")
+        parser.add_argument("--patience", type=float, default=600.0, help="seconds to try for locks (600)")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -26,21 +26,21 @@ class Command(BaseCommand):
         statements = [grant.sql for grant in given] if undo else data_api.revokes(given)
         if not statements:
             self.stdout.write(
-                "Nothing to do: neither anon, nor authenticated, nor PUBLIC has a right on them."
+                "Nothing to do: anon, authenticated and PUBLIC have no rights on the gateway's tables."
             )
             return
         for statement in statements:
             self.stdout.write(statement)
         if not undo and any(not grant.grantee for grant in given):
             self.stdout.write(
-                "PUBLIC is everybody: make sure that the gateway's own role has rights of its own."
+                "PUBLIC means every role. Make sure that the gateway's role has its own rights."
             )
         if not apply:
-            self.stdout.write("Nothing was changed. Do it with --apply; take it back with --undo --apply.")
+            self.stdout.write("Nothing was changed. Use --apply to do it, --undo --apply to take it back.")
             return
         act = data_api.reopen if undo else data_api.close
         done = act(patience_seconds=patience, say=self.stderr.write)
         self.stdout.write(
-            f"Done: {len(done)} grants {'given again' if undo else 'taken away'}, in one transaction, "
-            f"and kept in the audit log."
+            f"Done: {len(done)} grants {'restored' if undo else 'revoked'} in one transaction, "
+            f"and recorded in the audit log."
         )

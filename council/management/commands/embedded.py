@@ -12,7 +12,7 @@ from council.postgres.embedded import EmbeddedServerError, Server
 
 
 class Command(BaseCommand):
-    help = "Shows, starts, stops or removes the private PostgreSQL that runs where DATABASE_URL is not set."
+    help = "Show, start, stop or remove the embedded PostgreSQL server, which is used if DATABASE_URL is not set."
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -42,16 +42,16 @@ class Command(BaseCommand):
             is_wanted = not interactive or input(question) == "yes"
         except EOFError as error:
             raise CommandError(
-                "Nothing is removed, as there is no terminal to ask at. "
+                "Nothing was removed, because there is no terminal for the question. "
                 "`manage.py embedded remove --no-input` removes without asking."
             ) from error
         if not is_wanted:
-            raise CommandError("Nothing is removed.")
+            raise CommandError("Nothing was removed.")
         server.remove()
 
     def _show(self, server: Server) -> None:
         home, pid, address = server.home, server.pid, server.address
-        state = f"running, pid {pid}" if pid else "stopped" if home.exists() else "not made yet"
+        state = f"running, pid {pid}" if pid else "stopped" if home.exists() else "not created"
         rows = {"state": state, "version": server.version, "folder": home}
         if home.exists():
             rows |= {"size": f"{size_bytes(home) / 1024**2:.0f} MB", "log": home / "server.log"}
@@ -67,6 +67,6 @@ class Command(BaseCommand):
 def size_bytes(folder: Path) -> int:
     size = 0
     for path in folder.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):  # a running server deletes files as we look
+        with contextlib.suppress(FileNotFoundError):  # a running server may delete files meanwhile
             size += path.lstat().st_size
     return size

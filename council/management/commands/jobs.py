@@ -1,4 +1,4 @@
-"""`manage.py jobs`: what runs by the clock, when it last ran, and what is due."""
+"""`manage.py jobs`: the scheduled jobs, when each last ran, and when it is due."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from council.zero_downtime.blockers import duration
 
 
 class Command(BaseCommand):
-    help = "List the jobs that run by the clock, with their last run, its result, and when they are due."
+    help = "List the scheduled jobs with the result of their last run, and when they are due."
 
     def handle(self, *args: Any, **options: Any) -> None:
         with failures.said(connection, command="jobs"):
@@ -31,11 +31,11 @@ class Command(BaseCommand):
             return "It has not run yet."
         began = f"{last.started_at:%Y-%m-%d %H:%M:%S} UTC on {last.host}"
         if last.seconds is None:
-            return f"It is at work since {began}."
+            return f"It has been running since {began}."
         if last.outcome == last.Outcome.DONE:
             counted = f": {last.counted}" if last.counted else ""
-            return self.style.SUCCESS(f"Done in {duration(last.seconds)}, begun {began}{counted}.")
-        return self.style.ERROR(f"Failed after {duration(last.seconds)}, begun {began}: {last.error}")
+            return self.style.SUCCESS(f"Done in {duration(last.seconds)}, started {began}{counted}.")
+        return self.style.ERROR(f"Failed after {duration(last.seconds)}, started {began}: {last.error}")
 
     def due(self, state: jobs.State) -> str:
         if state.is_overdue:

@@ -1,4 +1,4 @@
-"""`manage.py overview`: what is in the database, and what to do next."""
+"""`manage.py overview`: what the database contains, and what to do next."""
 
 import os
 import shlex
@@ -17,13 +17,13 @@ from council.zero_downtime import failures
 
 OUR_APPS = ("council", "accounts", "gamification", "resources", "benchmarks")
 
-# The planner's estimate: counting a large table takes seconds. Small tables are counted.
+# Counting a large table takes seconds, so its size is the planner's estimate. Small tables are counted.
 ESTIMATE = "SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = %s::regclass"
 EXACT_BELOW = 100_000
 
 
 class Command(BaseCommand):
-    help = "Report what is in the database, and the next command."
+    help = "Show what the database contains, and the next command to run."
     requires_migrations_checks = False
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -44,7 +44,7 @@ class Command(BaseCommand):
         open_tables = catalog.tables_without_row_security(connection)
         if open_tables:
             self.stdout.write(
-                "  Without row level security, open to the data API if its roles have rights on them: "
+                "  Tables without row level security, open to the data API if its roles have rights on them: "
                 + ", ".join(open_tables)
             )
         self.stdout.write(self.style.MIGRATE_HEADING("Next"))
@@ -70,7 +70,7 @@ class Command(BaseCommand):
         with connection.cursor() as cursor:
             cursor.execute("SELECT to_regclass(%s)", [name])
             if cursor.fetchone() == (None,):
-                return "not there"
+                return "does not exist"
             cursor.execute(ESTIMATE, [name])
             (estimate,) = cursor.fetchone()
             if estimate >= EXACT_BELOW:
@@ -88,6 +88,6 @@ class Command(BaseCommand):
                 steps.append(("createsuperuser", "make a staff account to sign in with"))
             steps.append(("runserver", "then open http://127.0.0.1:8000/ as a member, /admin/ as staff"))
         if settings.EMBEDDED_SERVER:
-            steps.append(("embedded stop", "stop the embedded PostgreSQL (remove: and delete its data)"))
+            steps.append(("embedded stop", "stop the embedded PostgreSQL (embedded remove: delete its data)"))
         python = shlex.quote(min(sys.executable, os.path.relpath(sys.executable), key=len))
         return [f"{python} manage.py {command:<16} {what}" for command, what in steps]

@@ -8,7 +8,7 @@ from council.gateway import prisma_schema
 
 
 class Command(BaseCommand):
-    help = "Writes the gateway's schema.prisma for the tables that both use, or compares a file with it."
+    help = "Write the gateway's schema.prisma for the tables that both applications use, or compare a file with it."
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -16,7 +16,7 @@ class Command(BaseCommand):
             "--check",
             metavar="FILE",
             type=Path,
-            help="Compare the models and enums of a schema.prisma. Exit status 1 where they differ.",
+            help="Compare the models and enums of this schema.prisma. The exit status is 1 if they differ.",
         )
 
     def handle(self, *args: Any, check: Path | None, **options: Any) -> None:
@@ -33,6 +33,6 @@ class Command(BaseCommand):
             raise CommandError(
                 f"{check} differs from the database's schema in {len(faults)} lines:\n  "
                 + "\n  ".join(faults)
-                + "\nPut in what `manage.py prisma_schema` writes."
+                + "\nCopy these models and enums from the output of `manage.py prisma_schema`."
             )
-        self.stdout.write(f"{check} says what the database's schema is.")
+        self.stdout.write(f"{check} agrees with the database's schema.")

@@ -1,4 +1,4 @@
-"""`manage.py run_due_jobs`: run what is due by the clock. One line of cron calls it every minute."""
+"""`manage.py run_due_jobs`: run the jobs that are due. Cron should call it every minute."""
 
 import sys
 from argparse import ArgumentParser
@@ -14,17 +14,17 @@ from council.zero_downtime import failures
 
 class Command(BaseCommand):
     help = (
-        "Run the jobs that are due, one after the other. A job that another process is running is left alone. "
-        "Exit status 1 where one failed."
+        "Run the jobs that are due, one after the other. Skip a job that another process is running. "
+        "The exit status is 1 if a job failed."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--only", metavar="JOB", help="Look at this job alone.")
-        parser.add_argument("--now", action="store_true", help="Run it though it is not due; with --only.")
+        parser.add_argument("--only", metavar="JOB", help="Run only this job.")
+        parser.add_argument("--now", action="store_true", help="With --only: run it even if it is not due.")
 
     def handle(self, *args: Any, only: str | None, now: bool, **options: Any) -> None:
         if now and not only:
-            raise CommandError("--now runs a single job. Name it with --only.")
+            raise CommandError("--now needs the name of one job. Add --only JOB.")
         chosen = [self.job(only)] if only else [job for job in jobs.JOBS.values() if job.is_on()]
         has_failed = False
         with failures.said(connection, command="run_due_jobs"):
@@ -42,7 +42,7 @@ class Command(BaseCommand):
     def job(self, name: str) -> jobs.Job:
         job = jobs.JOBS.get(name)
         if job is None:
-            raise CommandError(f"There is no job {name!r}. There are {', '.join(jobs.JOBS)}.")
+            raise CommandError(f"There is no job {name!r}. The jobs are {', '.join(jobs.JOBS)}.")
         if not job.is_on():
             raise CommandError(f"The job {name} is off: its settings are not set (docs/settings.md).")
         return job

@@ -1,4 +1,4 @@
-"""`manage.py run_scheduler`: a process that runs due jobs, for hosts without cron."""
+"""`manage.py run_scheduler`: a process that runs jobs when they are due, for hosts without cron."""
 
 import logging
 import signal
@@ -20,8 +20,8 @@ logger = logging.getLogger("council.jobs")
 
 class Command(BaseCommand):
     help = (
-        "Look every 15 seconds for jobs that are due, and run each in a process of its own, so that one that hangs "
-        "or grows stops no other. Any number of schedulers may run. SIGTERM ends it when running jobs have ended."
+        "Check every 15 seconds which jobs are due, and run each in its own process, so that a job that hangs or uses "
+        "much memory stops no other. Several schedulers may run. After SIGTERM it waits for running jobs, then ends."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -40,21 +40,21 @@ class Command(BaseCommand):
                 )
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         self.stdout.write(
-            f"Looking every {LOOK_SECONDS} s for: {', '.join(job.id for job in scheduler.get_jobs())}."
+            f"Checking every {LOOK_SECONDS} s: {', '.join(job.id for job in scheduler.get_jobs())}."
         )
         try:
             scheduler.start()
         except (KeyboardInterrupt, SystemExit):
-            scheduler.shutdown()  # waits for the jobs that are at work
+            scheduler.shutdown()  # waits for running jobs
             self.stdout.write("Ended.")
 
     def look(self, job: jobs.Job) -> None:
-        """Run a job in a process of its own if it is due. A database that is away is looked for again next time."""
+        """Run a job in its own process if it is due. If the database does not answer, try again next time."""
         close_old_connections()
         try:
             is_due = jobs.state(job).is_due
         except DatabaseError as error:
-            logger.warning("The database could not be asked whether %s is due: %s", job.name, error)
+            logger.warning("The database did not say whether %s is due: %s", job.name, error)
             return
         finally:
             close_old_connections()

@@ -1,4 +1,4 @@
-"""`manage.py verify_schema`: whether everything is as it must be, after a deploy or at any time."""
+"""`manage.py verify_schema`: check the database's schema, data and settings, after a deploy or at any time."""
 
 import json
 import sys
@@ -22,16 +22,16 @@ INDENT = " " * 11
 
 class Command(BaseCommand):
     help = (
-        "Compare the database with what the migrations make, the members' figures with the ledger, and look for "
-        "leftovers, open doors and settings that do harm. Changes nothing. Exit status 1 where a check failed."
+        "Compare the schema with the migrations, and the members' figures with the ledger. Search for leftovers, "
+        "tables open to outsiders and harmful settings. Change nothing. The exit status is 1 if a check failed."
     )
     requires_migrations_checks = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--format", choices=["table", "json"], default="table")
-        parser.add_argument("--strict", action="store_true", help="Exit status 1 for warnings as well.")
+        parser.add_argument("--strict", action="store_true", help="Exit with status 1 for warnings, too.")
         parser.add_argument(
-            "--full", action="store_true", help="Compare all members with the ledger, not a sample."
+            "--full", action="store_true", help="Compare all members with the ledger, not only a sample."
         )
 
     def handle(self, *args: Any, format: str, strict: bool, full: bool, **options: Any) -> None:  # noqa: A002
@@ -69,7 +69,7 @@ class Command(BaseCommand):
         return f"Database {given['NAME']} on {given['HOST'] or 'the local socket'}"
 
     def write_result(self, result: Result) -> None:
-        """Write a line a finding, the first beside the name; of a check that found a fault, nothing else."""
+        """Write one line per finding, the check's name on the first. If there are faults, show only those."""
         style = {
             Level.OK: self.style.SUCCESS,
             Level.WARNING: self.style.WARNING,
@@ -82,7 +82,7 @@ class Command(BaseCommand):
             head = f"{INDENT}{'':<{NAME_WIDTH}}"
 
     def write_cures(self, results: list[Result]) -> None:
-        """Write each cure once, to be pasted as it is, below what it is for."""
+        """Write each cure once, ready to paste, below the findings that it repairs."""
         cures: dict[str, list[str]] = {}
         for result in results:
             for finding in result.findings:

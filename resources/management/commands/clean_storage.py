@@ -1,4 +1,4 @@
-"""`manage.py clean_storage`: where the library's storage and its rows disagree."""
+"""`manage.py clean_storage`: find and remove differences between the library's storage and the database."""
 
 import sys
 from argparse import ArgumentParser
@@ -12,17 +12,17 @@ from resources import leftovers, storage
 
 class Command(BaseCommand):
     help = (
-        "List the library's files that no row has, as a killed process leaves them, and rows whose file is missing. "
-        "Exit status 1 where something is left to do."
+        "List files of the library that no row refers to, such as those left by a killed process, and rows whose file "
+        "is missing. The exit status is 1 if something is left to do."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--remove", action="store_true", help="Remove the files that no row has.")
+        parser.add_argument("--remove", action="store_true", help="Remove the files without a row.")
         parser.add_argument(
             "--hours",
             type=float,
             default=leftovers.OLD_ENOUGH / timedelta(hours=1),
-            help="Leave files alone that are younger, since a form may be about to write their row (default: 24).",
+            help="Ignore files that are younger than this, because their row may not be written yet (default: 24).",
         )
 
     def handle(self, *args: Any, remove: bool, hours: float, **options: Any) -> None:
@@ -41,22 +41,22 @@ class Command(BaseCommand):
         for found in unused:
             is_removed = remove and leftovers.remove(found)
             left += not is_removed
-            done = "removed" if is_removed else "no row has it"
+            done = "removed" if is_removed else "without a row"
             self.stdout.write(
-                f"{found.path}: {done}, {found.size:,} bytes, of {found.written_at:%Y-%m-%d %H:%M} UTC"
+                f"{found.path}: {done}, {found.size:,} bytes, written {found.written_at:%Y-%m-%d %H:%M} UTC"
             )
         missing = list(leftovers.missing())
         for row in missing:
-            self.stdout.write(f"{row.path}: missing, it is {row.words}")
+            self.stdout.write(f"{row.path}: missing, {row.description}")
         if not unused and not missing:
-            self.stdout.write("Every file has its row, and every row has its file.")
+            self.stdout.write("Every file has a row, and every row has its file.")
         if left:
             self.stdout.write(
-                f"Files without a row: {left}. To remove them: manage.py clean_storage --remove"
+                f"Files without a row: {left}. To remove them, run `manage.py clean_storage --remove`."
             )
         if missing:
             self.stdout.write(
-                f"Rows without their file: {len(missing)}. Put the files back from a backup of the storage, or replace "
-                f"them in the admin."
+                f"Rows whose file is missing: {len(missing)}. Restore the files from a backup of the storage, or "
+                f"replace them in the admin."
             )
         return not left and not missing

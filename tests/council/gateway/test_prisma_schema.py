@@ -153,7 +153,7 @@ def test_check_minds_neither_spaces_nor_order_nor_what_else_is_there(
 
     call_command("prisma_schema", check=file)
 
-    assert "says what the database's schema is." in capsys.readouterr().out
+    assert "agrees with the database's schema." in capsys.readouterr().out
 
 
 def test_check_leaves_indexes_of_a_part_of_the_rows_to_prisma_s_preview_feature(
@@ -168,7 +168,7 @@ def test_check_leaves_indexes_of_a_part_of_the_rows_to_prisma_s_preview_feature(
 
     call_command("prisma_schema", check=file)
 
-    assert "says what the database's schema is." in capsys.readouterr().out
+    assert "agrees with the database's schema." in capsys.readouterr().out
 
 
 def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:

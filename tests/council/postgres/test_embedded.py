@@ -486,7 +486,7 @@ def test_the_command_shows_starts_stops_and_removes(servers: Servers, place: Pat
     server = servers(place / "a b")
     lines = output(python(COMMAND, server.folder, "status", "start", "stop", "remove --no-input"))
     states = [line.split(maxsplit=1)[1] for line in lines if line.startswith("state")]
-    assert [state.split(",")[0] for state in states] == ["not made yet", "running", "stopped", "not made yet"]
+    assert [state.split(",")[0] for state in states] == ["not created", "running", "stopped", "not created"]
     assert f"socket   {server.home}/.s.PGSQL.5432" in lines
     connect_line = next(line for line in lines if line.startswith("connect"))
     assert connect_line.endswith(f"psql -h '{server.home}' -U postgres council")

@@ -94,7 +94,7 @@ def test_where_there_is_one_they_are_shut_which_the_plan_tells_and_the_settings_
     supabase: Database, deploy: Callable[..., Deploy]
 ) -> None:
     refused = supabase.manage("write_manifest", "--file", "/dev/null", check=False)
-    assert "The server has the data API's roles (anon, authenticated)" in refused.stderr
+    assert "This server has data API roles (anon, authenticated)" in refused.stderr
 
     planned = supabase.manage("migrate", "--plan", check=False).stdout
     assert f"After the migrations\n  Enable row level security on {', '.join(SHUT_AFTER)}\n" in planned
