@@ -460,7 +460,7 @@ def test_no_more_than_one_waits_for_each_place(monkeypatch: pytest.MonkeyPatch) 
     waiting = threading.Thread(target=wait)
     with places.one():
         waiting.start()
-        while places._waiting._value:  # type: ignore[attr-defined]
+        while places._waiting._value:
             assert waiting.is_alive()
         with pytest.raises(throttle.Crowded), places.one():
             pass
