@@ -14,6 +14,7 @@ from council.zero_downtime import failures
 from council.zero_downtime import patience as patience_module
 from council.zero_downtime.patience import Patience
 from tests.council.zero_downtime.test_deploy import (
+    ACCEPTED,
     MEMBERS,
     READ,
     THIRD_PARTY,
@@ -206,9 +207,9 @@ def test_a_build_by_hand_is_waited_for_and_taken(
 def test_patience_that_ends_in_a_migration_that_is_not_atomic_says_what_is_kept(
     v1: Database, deploy: Callable[..., Deploy]
 ) -> None:
-    assert v1.manage("migrate", "third_party", "0003", **THIRD_PARTY).returncode == 0
+    assert v1.manage("migrate", "third_party", "0003", ACCEPTED, **THIRD_PARTY).returncode == 0
     with open_transaction(v1, READ):
-        run = deploy(v1, "third_party", "0004", "--patience", "1s", **THIRD_PARTY)
+        run = deploy(v1, "third_party", "0004", ACCEPTED, "--patience", "1s", **THIRD_PARTY)
         assert run.finish() == 1
     assert "third_party.0004_not_atomic got no lock within 1.0 s." in run.output
     assert "Its finished steps are kept" in run.output
@@ -217,9 +218,9 @@ def test_patience_that_ends_in_a_migration_that_is_not_atomic_says_what_is_kept(
 def test_the_finished_steps_of_a_reversal_that_is_not_atomic_are_not_repeated(
     v1: Database, deploy: Callable[..., Deploy]
 ) -> None:
-    assert v1.manage("migrate", "third_party", "0004", **THIRD_PARTY).returncode == 0
+    assert v1.manage("migrate", "third_party", "0004", ACCEPTED, **THIRD_PARTY).returncode == 0
     with open_transaction(v1, 'SELECT count(*) FROM "Team"'):
-        run = deploy(v1, "third_party", "0003", **THIRD_PARTY)
+        run = deploy(v1, "third_party", "0003", ACCEPTED, **THIRD_PARTY)
         run.wait_for("waiting, ")
         assert v1.fetch("SELECT attrelid::regclass::text FROM pg_attribute WHERE attname = 'once'") == [
             ('"Team"',)
