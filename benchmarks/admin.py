@@ -1,6 +1,6 @@
-"""The review of benchmark answers by staff: without the member, the company, the day, or a way to search for them.
+"""Admin pages where staff review benchmark answers without the member, the company or the day, or a search for these.
 
-The pages are our own throughout, and none of Django's for the model's rows: no query string leads to a filter.
+All pages are custom. Django's pages for the model's rows are not used, so that no query string can filter them.
 """
 
 import uuid
@@ -26,13 +26,13 @@ STATES = (State.FLAGGED, State.RECEIVED, State.REJECTED)
 
 
 class DecisionForm(forms.Form):
-    """Versions, and what is decided about them. The reason is read by the member where the answers are rejected."""
+    """The versions to decide about, and a reason. If the answers are rejected, the member reads the reason."""
 
     number = forms.TypedMultipleChoiceField(coerce=uuid.UUID, widget=forms.MultipleHiddenInput)
     reason = MultilineField(
         required=False,
         max_length=review.MAX_REASON_LENGTH,
-        help_text="Needed to reject: the member reads it. Do not write whose answers you think they are.",
+        help_text="Required to reject: the member reads it. Do not write whose answers you think they are.",
     )
 
 
@@ -64,7 +64,7 @@ class CountForm(forms.Form):
 
 
 def _stored(field: definitions.Field, text: str) -> Any:
-    """Read an answer as it is stored. Raises ValueError."""
+    """Convert an answer to its stored form. Raises ValueError."""
     if isinstance(field, NumberField):
         number = written.number(text, field=field)
         return int(number) if number == number.to_integral_value() else float(number)
@@ -80,7 +80,7 @@ def _stored(field: definitions.Field, text: str) -> Any:
 
 @admin.register(BenchmarkReview)
 class BenchmarkReviewAdmin(NeverDeleted, admin.ModelAdmin):
-    """Entry and permissions: to view is to see answers, to add is to decide about them."""
+    """The review pages. The view permission lets staff see answers, the add permission lets them decide."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -116,7 +116,7 @@ class BenchmarkReviewAdmin(NeverDeleted, admin.ModelAdmin):
             raise PermissionDenied
 
     def queue(self, request: HttpRequest) -> HttpResponse:
-        """List the answers in force that have a state, flagged ones first."""
+        """List the current answers that have a state, by default the flagged ones."""
         self._check(request)
         asked, page = request.GET.get("state", State.FLAGGED.value), request.GET.get("page", "1")
         if (
@@ -155,7 +155,7 @@ class BenchmarkReviewAdmin(NeverDeleted, admin.ModelAdmin):
         except ValueError as error:
             raise Http404("There is no such answer.") from error
         if not numbers:
-            self.message_user(request, "Choose one answer at least.", messages.WARNING)
+            self.message_user(request, "Choose at least one answer.", messages.WARNING)
             return redirect(LIST)
         decide = {"publish": review.publish, "reject": review.reject}.get(request.POST.get("decision", ""))
         form = DecisionForm(request.POST if decide else None)
@@ -199,14 +199,14 @@ class BenchmarkReviewAdmin(NeverDeleted, admin.ModelAdmin):
         )
 
     def decisions(self, request: HttpRequest) -> HttpResponse:
-        """List what staff decided, newest first."""
+        """List staff's decisions, newest first."""
         self._check(request)
         return self._respond(
             request, "decisions", "Decisions about benchmark answers", decisions=review.decisions()
         )
 
     def count(self, request: HttpRequest) -> HttpResponse:
-        """Count the submissions with an exact answer: copies and made-up numbers come in numbers."""
+        """Count the submissions with an exact answer, since copies and made-up numbers occur several times."""
         self._check(request)
         form, found = CountForm(request.POST if request.method == "POST" else None), None
         if form.is_valid():

@@ -1,4 +1,4 @@
-"""The database's part of a release: one row a company, and per cell its count, its neighbours and its changes.
+"""The SQL of a release: tables with a row for each company, and the counts, neighbours and changes of each cell.
 
 Each step is one statement for a whole category, however many fields it has. Only releases.py calls this.
 """
@@ -21,7 +21,7 @@ BAND, TYPE = definitions.GROUPINGS
 class Table:
     """A temporary table with a row for each company: its groups and its answers, as they are counted.
 
-    Numbers are moved, choices may be others (disclosure.py), and stand as their position among the field's choices.
+    Numbers are moved, and some choices replaced (disclosure.py). A choice is its position among the field's choices.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Table:
         return (*self.numbers, *self.choices)
 
     def groups(self) -> dict[str, tuple[str, ...]]:
-        """Name the bands of each dimension, in order."""
+        """Return the bands of each dimension, in order."""
         return {
             dimension: tuple(value for value, _ in _choice(dimension).all_choices)
             for dimension in definitions.GROUPINGS
@@ -56,7 +56,7 @@ def _choice(name: str) -> ChoiceField:
 def _one_row_a_company(answers: str, asked: Sequence[NumberField | ChoiceField]) -> str:
     """Write SQL for a row for each company.
 
-    Where several members of a company answered, the first who has an answer speaks for it, field by field.
+    If several members of a company answered, each field has the answer of the first member who has one.
     """
     names = ", ".join(quoted(one.name) for one in asked)
     first = ", ".join(
@@ -74,7 +74,7 @@ SELECT company, {first} FROM answers WHERE company IN (SELECT company FROM sever
 
 
 def make_groups(*, name: str, source: Source, rules: disclosure.Rules = disclosure.RULES) -> None:
-    """Make a temporary table of companies and their groups, which BUSINESS tells."""
+    """Make a temporary table of companies and their groups, from the answers in BUSINESS."""
     dimensions = [_choice(dimension) for dimension in definitions.GROUPINGS]
     answers = source.answers(dimensions, Category.BUSINESS, is_aged=False, rules=rules)
     rows = _one_row_a_company(answers, dimensions)
@@ -111,9 +111,9 @@ SELECT company, coalesce(grouped.{quoted(BAND)}, 0) AS "band of", coalesce(group
 
 @dataclass
 class Counts:
-    """How many companies have an answer, by field and by (band, type), each a position from 1 up, or 0 for none.
+    """The numbers of companies with an answer, by field and by (band, type).
 
-    `choices` counts those of each choice of a field, by its position.
+    Bands, types and choices are positions from 1; 0 means no band or type. `choices` has the number for each choice.
     """
 
     companies: dict[str, dict[tuple[int, int], int]] = field(default_factory=lambda: defaultdict(dict))
@@ -123,7 +123,7 @@ class Counts:
 
 
 def count(table: Table) -> Counts:
-    """Count the companies with an answer, in every field and group at once."""
+    """Count the companies with an answer, for all fields and groups at once."""
     wanted: list[tuple[str, int]] = [(asked.name, 0) for asked in table.fields]
     wanted += [
         (choice.name, position)
@@ -149,8 +149,8 @@ def count(table: Table) -> Counts:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Which companies a cell is about: all, or those whose group is among `positions`, by the dimension's place."""
+class Scope:
+    """The companies that a cell is about: all, or those whose band in the dimension is at one of `positions`."""
 
     dimension: str = ""
     bands: tuple[str, ...] = ()
@@ -165,25 +165,25 @@ class Place:
 
 @dataclass(frozen=True)
 class Wanted:
-    """The answers that a cell's quantiles need, by rank from 1 up, of so many."""
+    """The ranks, from 1, of the answers that a cell's quantile needs. `companies` is the number of answers."""
 
     field: str
-    place: Place
+    scope: Scope
     companies: int
     ranks: tuple[int, ...]
 
 
 def neighbours(table: Table, wanted: Sequence[Wanted]) -> list[dict[int, float]]:
-    """Fetch the answers of the wanted ranks, all cells in one pass over the table."""
+    """Fetch the answers at the wanted ranks, for all cells in one pass over the table."""
     if not wanted:
         return []
     columns, values = [], []
     for cell in wanted:
-        column = "band of" if cell.place.dimension == BAND else "type of"
-        positions = ", ".join(map(str, sorted(cell.place.positions)))
-        where = f" FILTER (WHERE {quoted(column)} IN ({positions}))" if cell.place.dimension else ""
+        column = "band of" if cell.scope.dimension == BAND else "type of"
+        positions = ", ".join(map(str, sorted(cell.scope.positions)))
+        where = f" FILTER (WHERE {quoted(column)} IN ({positions}))" if cell.scope.dimension else ""
         columns.append(f"percentile_disc(%s::float8[]) WITHIN GROUP (ORDER BY {quoted(cell.field)}){where}")
-        # percentile_disc takes the first answer whose share of the answers up to it reaches the fraction.
+        # percentile_disc returns the first answer whose cumulative share reaches the fraction.
         values.append([(rank - 0.5) / cell.companies for rank in cell.ranks])
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {', '.join(columns)} FROM {quoted(table.name)}", values)
@@ -194,16 +194,16 @@ def neighbours(table: Table, wanted: Sequence[Wanted]) -> list[dict[int, float]]
 
 @dataclass(frozen=True)
 class Change:
-    """So many companies whose answer and groups went from one to another alike; None where there was none."""
+    """A number of companies that changed alike, from the groups `old` to `new`; None means that there was no answer."""
 
     old: tuple[int, int] | None
     new: tuple[int, int] | None
     is_answer_changed: bool
     companies: int
 
-    def concerns(self, place: Place) -> bool:
-        was = self.old is not None and place.holds(*self.old)
-        is_ = self.new is not None and place.holds(*self.new)
+    def concerns(self, scope: Scope) -> bool:
+        was = self.old is not None and scope.holds(*self.old)
+        is_ = self.new is not None and scope.holds(*self.new)
         return was != is_ or (was and is_ and self.is_answer_changed)
 
 
@@ -229,6 +229,6 @@ def changes(old: Table, new: Table) -> dict[str, list[Change]]:
     return found
 
 
-def changed(changes: Iterable[Change], place: Place) -> int:
-    """Count the companies of a cell that changed, came or left."""
-    return sum(change.companies for change in changes if change.concerns(place))
+def changed(changes: Iterable[Change], scope: Scope) -> int:
+    """Count the companies of a cell that changed, joined or left."""
+    return sum(change.companies for change in changes if change.concerns(scope))

@@ -1,6 +1,6 @@
-"""What members are asked: the one home of every category, field, unit, limit and choice.
+"""The benchmark questions: every category, field, unit, limit and choice is defined only here.
 
-Forms, validation, flags, releases, the admin and the members' pages read it. A new field is one more entry here.
+Forms, validation, flags, releases, the admin and the members' pages use them. To add a field, add an entry here.
 """
 
 import re
@@ -12,18 +12,18 @@ from typing import Any, ClassVar
 
 from django.db import models
 
-# Written with every submission under VERSION_KEY. It goes up when a field's meaning changes, not when one is added.
+# Stored with every submission under VERSION_KEY. Increase it when a field's meaning changes, not when one is added.
 VERSION = 1
 VERSION_KEY = "version"
 MAX_TEXT_LENGTH = 120
 OTHER = "other"
-# A text that is read as the number that it spells, as the gateway stored some. The database's
-# benchmark_answers (benchmarks/functions.py) goes by the same.
+# Texts that are read as numbers, because the gateway stored some numbers as texts. The SQL function
+# benchmark_answers (benchmarks/functions.py) uses the same pattern.
 STORED_NUMBER = re.compile(r"-?[0-9]{1,15}([.][0-9]{1,10})?")
 
 
 class Category(models.TextChoices):
-    """The labels of the database's enum, in the order in which members see them."""
+    """The values of the database's enum, in the order in which members see them."""
 
     COMPENSATION = "COMPENSATION", "Pay"
     INFRASTRUCTURE = "INFRASTRUCTURE", "Infrastructure"
@@ -32,7 +32,7 @@ class Category(models.TextChoices):
 
 
 class Unit(Enum):
-    """What a number counts: the words before and after its box, and how many decimals it may have."""
+    """The unit of a number: the texts before and after its box, and the number of decimals allowed."""
 
     DOLLARS_A_YEAR = ("$", "a year", 2)
     DOLLARS_A_MONTH = ("$", "a month", 2)
@@ -51,11 +51,11 @@ class Unit(Enum):
         return self.prefix == "$"
 
     def show(self, value: Decimal | float) -> str:
-        """Write a value for people to read: $85,000 a year; 12.5 %; 14 days."""
+        """Format a value with its unit: $85,000 a year; 12.5 %; 14 days."""
         return f"{self.show_short(value)} {self.suffix}".rstrip()
 
     def show_short(self, value: Decimal | float) -> str:
-        """Write a value without its unit, save for the dollar sign: $85,000; 12.5; 14."""
+        """Format a value without its unit, except for the dollar sign: $85,000; 12.5; 14."""
         number = Decimal(str(value))
         whole = number == number.to_integral_value()
         sign = "\N{MINUS SIGN}" if number < 0 else ""
@@ -77,19 +77,19 @@ class Field:
     kind: ClassVar[str]
 
     def read(self, answers: Mapping[str, Any]) -> Decimal | str | None:
-        """Read the stored answer as far as it makes sense; None where there is none."""
+        """Read a stored answer. Returns None if there is none, or if it makes no sense."""
         raise NotImplementedError
 
     def show(self, answer: Any) -> str:
-        """Write an answer, as `read` gives it, for people to read."""
+        """Format an answer that `read` returned."""
         return str(answer)
 
 
 @dataclass(frozen=True, kw_only=True)
 class NumberField(Field):
-    """A number from `minimum` to `maximum`. One outside of `plausible` is looked at by staff before it counts.
+    """A number from `minimum` to `maximum`. Staff review answers outside of `plausible` before they count.
 
-    `is_pay_or_fee` answers count once they are 90 days old (the setting BENCHMARK_PAY_AGE_DAYS).
+    With `is_pay_or_fee`, answers count once they are 90 days old (the setting BENCHMARK_PAY_AGE_DAYS).
     """
 
     unit: Unit
@@ -114,10 +114,10 @@ class NumberField(Field):
 
 @dataclass(frozen=True, kw_only=True)
 class ChoiceField(Field):
-    """One of `choices`, pairs of the stored value and its label.
+    """One of `choices`, which are pairs of a stored value and its label.
 
     With `has_other` the choice may be "other", and the member's own text is stored under `other_name`. The gateway
-    stored texts in these fields. One that equals a value or a label is that choice, and any other is "other".
+    stored texts in these fields. A text that equals a value or a label is read as that choice, any other as "other".
     """
 
     choices: tuple[tuple[str, str], ...]
@@ -130,7 +130,7 @@ class ChoiceField(Field):
 
     @property
     def all_choices(self) -> tuple[tuple[str, str], ...]:
-        """The choices, with "other" as the last where there is one."""
+        """Return the choices, followed by "other" if the field has it."""
         return (*self.choices, (OTHER, "Other")) if self.has_other else self.choices
 
     def read(self, answers: Mapping[str, Any]) -> str | None:
@@ -144,7 +144,7 @@ class ChoiceField(Field):
         return OTHER if self.has_other else None
 
     def read_other(self, answers: Mapping[str, Any]) -> str:
-        """Read the text that goes with "other", or the gateway's text that is no choice."""
+        """Read the member's text for "other", or a text from the gateway that is not a choice."""
         if self.read(answers) != OTHER:
             return ""
         text = _text(answers.get(self.name)) or ""
@@ -165,7 +165,7 @@ class TextField(Field):
 
 
 def _text(value: Any) -> str | None:
-    """Read a stored scalar as a text of one line."""
+    """Read a stored scalar as one line of text."""
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
         return None
     text = " ".join(str(value).replace("\0", " ").split())
@@ -407,7 +407,7 @@ _BUSINESS: tuple[Field, ...] = (
         name="revenue_per_employee",
         label="Revenue per employee",
         section="Results",
-        help="Last twelve months, divided by everybody who works for you full time.",
+        help="For the last twelve months, divided by the number of people who work for you full time.",
         unit=Unit.DOLLARS_A_YEAR,
         maximum=50_000_000,
         plausible=(5_000, 1_000_000),
@@ -442,12 +442,12 @@ FIELDS: Mapping[Category, tuple[Field, ...]] = {
 
 DESCRIPTIONS: Mapping[Category, str] = {
     Category.COMPENSATION: "What you pay the people who work for you.",
-    Category.INFRASTRUCTURE: "What sending costs you, and which tools you use.",
-    Category.BUSINESS: "How large your company is, how you charge, and how you do.",
-    Category.OPERATIONAL: "How you send, and what comes back.",
+    Category.INFRASTRUCTURE: "What sending emails costs you, and which tools you use.",
+    Category.BUSINESS: "How large your company is, how you charge, and how well it does.",
+    Category.OPERATIONAL: "How you send emails, and how many replies you get.",
 }
 
-# The dimensions by which results can be filtered. Both are choices of BUSINESS.
+# The fields by which results can be filtered. Both are choices in BUSINESS.
 GROUPINGS = ("annual_revenue_band", "agency_type")
 
 
@@ -465,15 +465,15 @@ def field(category: Category, name: str) -> Field:
 
 
 def stored_names(category: Category) -> frozenset[str]:
-    """The keys that a submission may have, without the version's."""
+    """Return the keys that a submission may have, except VERSION_KEY."""
     others = {field.other_name for field in choice_fields(category) if field.has_other}
     return frozenset({field.name for field in FIELDS[category]} | others)
 
 
 def read(category: Category, answers: Any) -> dict[str, Decimal | str]:
-    """Read stored answers, whoever wrote them, as far as they make sense. Fields without an answer are left out.
+    """Read the stored answers that make sense, by field, whether Django or the gateway wrote them.
 
-    Unknown keys, empty values, numbers outside of the limits and anything that is no object are passed over.
+    Ignores unknown keys, empty values, numbers outside of the limits, and anything that is not an object.
     """
     if not isinstance(answers, Mapping):
         return {}

@@ -143,7 +143,7 @@ def _send(community: demo.Community, versions: list[BenchmarkVersion]) -> None:
 
 
 def _review(community: demo.Community) -> None:
-    """Have staff reject one of the odd answers, and publish the other answers that were flagged by chance."""
+    """Have staff reject one of the odd answers, and publish the flagged answers that are not odd."""
     reviewer = community.staff[AdminRole.ADMIN]
     entries, _ = review.queue(state=State.FLAGGED)
     flagged = BenchmarkVersion.objects.filter(pk__in=[entry.number for entry in entries])

@@ -1,11 +1,11 @@
-"""What may be published of a cell, a field and a group of companies, so that nobody's answer is found out.
+"""The rules of disclosure: what may be published about companies without revealing anybody's answer.
 
-Pure functions: the database counts and sorts (cells.py, moved_answers.py), these decide and round. `RULES` are in
-force; only the tests make others, to show what an attacker gains where a rule is missing (tests/benchmarks/attack/).
+All functions are pure: the database counts and sorts (cells.py, moved_answers.py), these decide and round. `RULES` are
+in force. Only tests make other rules, to show what an attacker gains if one is missing (tests/benchmarks/attack/).
 
-Two rules hold whatever else is known, even if everybody's answers but one are, over any number of releases: a number is
-moved, and a choice may be counted as another, before anything is computed, always in the same way for one member. The
-others keep a figure from being about few companies, and do not depend on the secret key.
+Two rules protect an answer even if all others are known, over any number of releases. Before anything is computed, a
+number is moved, and a choice may be counted as another one, always in the same way for one member. The other rules keep
+figures from being about few companies, and do not depend on the secret key.
 """
 
 import hashlib
@@ -23,16 +23,16 @@ TAILS = ("p10", "p90")
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """The rules' measures. Each can be switched off by itself, in tests."""
+    """The parameters of the rules. Tests can switch off each rule separately."""
 
     min_companies: int = 10
     min_companies_for_tails: int = 30
     is_averaged: bool = True  # a quantile is the mean of 3 neighbours, of 5 from 20 companies on
-    rank_shift: int = 1  # of all quantiles but the median
+    rank_shift: int = 1  # for all quantiles except the median
     are_extremes_spared: bool = True
     is_rounded: bool = True
-    max_move: float = 0.15  # by how much of itself an answer is moved
-    other_choice: float = 0.2  # how many of the companies are counted under another choice
+    max_move: float = 0.15  # the largest part of itself by which an answer is moved
+    other_choice: float = 0.2  # the share of companies that are counted under another choice
     are_complements_kept: bool = True
     min_changed: int = 5
     max_carried: int = 4
@@ -48,7 +48,7 @@ RULES = Rules()
 
 
 def draw(key: str, *what: str) -> float:
-    """Draw a number from 0 up to 1 that nobody can tell without the key, and that is always the same with it."""
+    """Draw a number from 0 up to 1. With the key it is always the same; without the key nobody can predict it."""
     digest = hmac.digest(key.encode(), "|".join(what).encode(), hashlib.sha256)
     return int.from_bytes(digest[:6], "big") / 2**48
 
@@ -57,10 +57,10 @@ def draw(key: str, *what: str) -> float:
 
 
 def moved(value: float, drawn: float, *, step: float, minimum: float, rules: Rules = RULES) -> float:
-    """Move an answer by up to 15 % of itself, or by up to `step` where that is more.
+    """Move an answer by up to 15 % of itself, or by up to `step` if that is more.
 
-    `step` is 1 for numbers that are counted: 2 and 3 are further apart than 15 %. So whoever knew the moved answer
-    would still not know the true one to within 10 %. moved_answers.py does the same in SQL.
+    `step` is 1 for whole numbers, since 2 and 3 are more than 15 % apart. So somebody who learns the moved answer
+    still does not know the true one to within 10 %. moved_answers.py does the same in SQL.
     """
     if not rules.max_move:
         return value
@@ -68,10 +68,10 @@ def moved(value: float, drawn: float, *, step: float, minimum: float, rules: Rul
 
 
 def counted_as(choice: str, drawn: float, *, choices: Sequence[str], rules: Rules = RULES) -> str:
-    """Count one company in five under another choice, each of the others being as likely.
+    """Count one company in five under another choice. All other choices are equally likely.
 
-    So whoever knew under which choice a company is counted would know its answer with 80 % certainty and no more.
-    moved_answers.py does the same in SQL.
+    So somebody who learns under which choice a company is counted is only 80 % certain of its answer. moved_answers.py
+    does the same in SQL.
     """
     if drawn >= rules.other_choice or len(choices) < 2:
         return choice
@@ -83,7 +83,7 @@ def counted_as(choice: str, drawn: float, *, choices: Sequence[str], rules: Rule
 
 
 def quantiles(companies: int, *, rules: Rules = RULES) -> tuple[str, ...]:
-    """Name the quantiles that a cell of so many companies may have."""
+    """List the quantiles that may be published for a cell with this number of companies."""
     if companies < rules.min_companies:
         return ()
     has_tails = companies >= rules.min_companies_for_tails
@@ -91,15 +91,15 @@ def quantiles(companies: int, *, rules: Rules = RULES) -> tuple[str, ...]:
 
 
 def ranks(quantile: str, companies: int, drawn: float, *, rules: Rules = RULES) -> range:
-    """Choose the neighbours whose mean stands for a quantile, by their ranks from 1 up.
+    """Choose the neighbours whose mean is published as a quantile, by their ranks from 1.
 
-    Three, from 20 companies on five; around the quantile's rank moved by -1, 0 or +1 as drawn, save for the
-    median's. The smallest and the largest answer are not among them.
+    There are three, or five from 20 companies on, around the quantile's rank. This rank is first shifted by -1, 0 or +1
+    as drawn, except for the median. The smallest and the largest answer are never among them.
     """
     reach = 0 if not rules.is_averaged else 1 if companies < 20 else 2
     reached = (
         0 if quantile == "p50" else rules.rank_shift
-    )  # on the median it costs much, and hides nothing more
+    )  # for the median, a shift costs accuracy and hides nothing more
     shift = int(drawn * (2 * reached + 1)) - reached
     centre = 1 + math.floor(QUANTILES[quantile] * (companies - 1) + 0.5) + shift
     edge = 1 if rules.are_extremes_spared else 0
@@ -108,9 +108,9 @@ def ranks(quantile: str, companies: int, drawn: float, *, rules: Rules = RULES) 
 
 
 def rounded(value: float, *, step: float = 0, rules: Rules = RULES) -> float:
-    """Put a figure on the nearest of the E24 steps: two digits, about 10 % apart; a negative one by its magnitude.
+    """Round a figure to the nearest E24 step: two digits, about 10 % apart. A negative one is rounded by magnitude.
 
-    What is less than half of `step` is 0: it comes from zeros that were moved.
+    A figure below half of `step` becomes 0, because it comes from zeros that were moved.
     """
     if not rules.is_rounded:
         return value
@@ -127,7 +127,7 @@ def rounded(value: float, *, step: float = 0, rules: Rules = RULES) -> float:
 
 
 def quantile(neighbours: Sequence[float], *, step: float = 0, rules: Rules = RULES) -> float:
-    """Publish the mean of the neighbours that `ranks` chose, rounded."""
+    """Return the rounded mean of the neighbours that `ranks` chose."""
     return rounded(math.fsum(neighbours) / len(neighbours), step=step, rules=rules)
 
 
@@ -135,15 +135,15 @@ def quantile(neighbours: Sequence[float], *, step: float = 0, rules: Rules = RUL
 
 
 def at_least(companies: int) -> int:
-    """Say of how many companies a figure is, no more exactly than 10+, 30+, 100+."""
+    """Round a number of companies down to one that may be shown: 10, 30 or 100."""
     return max((count for count in COUNTS_SHOWN if count <= companies), default=COUNTS_SHOWN[0])
 
 
 def shares(counts: Mapping[str, int], *, choices: int, rules: Rules = RULES) -> dict[str, int] | None:
-    """Publish the choices' shares in percent, to the nearest 10; None where one has more than 80 %.
+    """Return the choices' shares in percent, to the nearest 10, or None if one has more than 80 %.
 
-    `counts` are the companies counted under each choice, of `choices` that there are. What was counted under other
-    choices is subtracted again. A choice of fewer than 3 companies, or of less than 5 %, is left out.
+    `counts` are the companies counted under each choice, and `choices` is the number of choices. The expected effect of
+    counting companies under other choices is removed. A choice of fewer than 3 companies or below 5 % is left out.
     """
     companies = sum(counts.values())
     away = rules.other_choice / (choices - 1) if choices > 1 else 0.0
@@ -170,11 +170,11 @@ class Group:
 def groups(
     counts: Sequence[tuple[str, int]], *, companies: int, is_ordered: bool, rules: Rules = RULES
 ) -> tuple[list[Group], list[Group]]:
-    """Divide the companies of a cell by one dimension, into groups that may be published and those that may not.
+    """Divide the companies of a cell by one dimension, into groups that may be published and groups that may not.
 
-    `counts` are the companies of each band, in the bands' order; `companies` all of the cell, with those of no band.
-    Neighbouring bands are joined until each group has 10. What is left of the whole without a group, and without all of
-    the groups, is 0 or at least 10. Bands without companies are joined to what is beside them.
+    `counts` are the companies in each band, in the bands' order; `companies` includes those in no band. If the bands
+    are ordered, neighbours are joined until each group has 10 companies, and empty bands are joined to neighbours. The
+    companies outside of one published group, or outside of all of them, are 0 or at least 10.
     """
     least = rules.min_companies
     made = (
@@ -212,13 +212,13 @@ def _joined(counts: Sequence[tuple[str, int]], least: int) -> list[Group]:
 # Carrying over -------------------------------------------------------------------------------------------------------
 
 
-def is_made_anew(changed: int, *, rules: Rules = RULES) -> bool:
-    """Tell whether enough companies of the cell changed, came or left since its figure was made."""
+def is_recomputed(changed: int, *, rules: Rules = RULES) -> bool:
+    """Tell whether enough companies of the cell changed, joined or left since its figure was made."""
     return changed >= rules.min_changed
 
 
 def may_be_carried(releases: int, *, rules: Rules = RULES) -> bool:
-    """Tell whether a figure that was made so many releases ago may still stand."""
+    """Tell whether a figure that was made this number of releases ago may be carried over."""
     return releases <= rules.max_carried
 
 
@@ -226,10 +226,10 @@ def may_be_carried(releases: int, *, rules: Rules = RULES) -> bool:
 
 
 def how_sure(*, companies_at_least: int, lower: float, median: float, upper: float) -> str:
-    """Say in a word how sure a median is, from what is published alone: the number of companies and their spread.
+    """Rate how sure a median is (sure, fair or rough), from published numbers only.
 
-    The median is off by about 1.57 times the quartiles' distance over the root of the number, which is the notch of a
-    box plot. Source: McGill, Tukey and Larsen, Variations of Box Plots, 1978.
+    The median is off by about 1.57 times the distance of the quartiles, divided by the root of the number of companies:
+    the notch of a box plot. Source: McGill, Tukey and Larsen, Variations of Box Plots, 1978.
     """
     if not median:
         return "rough"

@@ -1,4 +1,4 @@
-"""What members fill in: a form a category, made of its definitions."""
+"""The members' form for a category, made from the category's definitions."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -13,15 +13,15 @@ from benchmarks.submissions import Submission
 from council.forms import Form
 
 NO_ANSWER = ("", "No answer")
-# What a browser sends beside the answers.
+# The fields that a browser sends in addition to the answers.
 BESIDE = {"csrfmiddlewaretoken", "shown"}
 
 
 class AnswersForm(Form):
-    """A member's answers in a category. `answers` is what they sent, once the form is valid.
+    """A member's answers in a category. Once the form is valid, `answers` has what they sent.
 
-    What was typed stays in its box, whatever is wrong with it. `shown` is the number of the answers that the form was
-    filled with, so that what was changed elsewhere since then is not overwritten unseen.
+    The typed text stays in its box, even if it is invalid. `shown` is the number of the submission that the form was
+    filled with, so that a change made elsewhere in the meantime is not overwritten.
     """
 
     answers: dict[str, Any]
@@ -48,7 +48,7 @@ class AnswersForm(Form):
         return list(found.items())
 
     def with_shown(self, number: int) -> "AnswersForm":
-        """Fill a form with what was typed here, but with another `shown`."""
+        """Return a form with the same input, but with another `shown`."""
         data = QueryDict(mutable=True)
         for name in self.data:
             data[name] = self.data[name]
@@ -62,7 +62,7 @@ class AnswersForm(Form):
         answers |= {
             name: self.data[name] for name in self.data if name not in self.fields and name not in BESIDE
         }
-        self._refuse_what_came_twice()
+        self._refuse_duplicates()
         try:
             submissions.check(category=self.category, answers=answers)
         except submissions.Invalid as error:
@@ -81,7 +81,7 @@ class AnswersForm(Form):
             self.add_error(asked.name, str(error))
             return None
 
-    def _refuse_what_came_twice(self) -> None:
+    def _refuse_duplicates(self) -> None:
         data = self.data
         twice = [name for name in data if isinstance(data, QueryDict) and len(data.getlist(name)) > 1]
         for name in twice:
@@ -94,7 +94,7 @@ def _box(asked: Field) -> forms.Field:
     if isinstance(asked, ChoiceField):
         field = forms.CharField(widget=forms.Select(choices=[NO_ANSWER, *asked.all_choices]))
     elif isinstance(asked, NumberField):
-        mode = "decimal" if asked.minimum >= 0 else "text"  # a phone's decimal keys have no minus sign
+        mode = "decimal" if asked.minimum >= 0 else "text"  # a phone's decimal keypad has no minus sign
         field = forms.CharField(
             strip=False, widget=forms.TextInput(attrs={"inputmode": mode, "autocomplete": "off"})
         )

@@ -21,7 +21,7 @@ MEMBER_DRAW = """
 
 
 def step(number: NumberField) -> float:
-    """Return the least range within which an answer is moved: 1 for whole numbers, otherwise 0.1."""
+    """Return how far even a small answer may be moved: 1 for whole numbers, otherwise 0.1."""
     return 0.1 if number.unit.decimals else 1.0
 
 

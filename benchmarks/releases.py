@@ -1,4 +1,4 @@
-"""Releases: taken once for each month that is over, as of its end, and read by everybody else."""
+"""Releases: each is taken once, after its month is over and as of the month's end, and then only read."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,44 +10,44 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, transaction
 
 from benchmarks import basis, cells, disclosure, moved_answers
-from benchmarks.cells import Place, Table, Wanted
+from benchmarks.cells import Scope, Table, Wanted
 from benchmarks.definitions import Category, ChoiceField, NumberField
 from benchmarks.figures import Figure, Release, Rule
 
 
 class MonthNotOver(Exception):
-    """A release was asked for before its month was over."""
+    """A release was requested before its month was over."""
 
 
 class OutOfOrder(Exception):
-    """A release was asked for that is older than one that is out."""
+    """A release was requested for a month before that of the newest release."""
 
 
 # Reading -------------------------------------------------------------------------------------------------------------
 
 
 def latest() -> Release | None:
-    """Find the newest release; None before the first."""
+    """Return the newest release, or None before the first."""
     return Release.objects.order_by("-month").first()
 
 
 def before(release: Release) -> Release | None:
-    """Find the release before another; None where there is none."""
+    """Return the release before another, or None if there is none."""
     return Release.objects.filter(month__lt=release.month).order_by("-month").first()
 
 
 def published(release: Release, *, category: Category) -> list[Figure]:
-    """List a category's figures that members may see. What is missing is "not enough yet"."""
+    """List a category's figures that members may see. Pages show missing ones as "not enough yet"."""
     return list(Figure.objects.filter(release=release, category=category, withheld_by=None))
 
 
 def withheld(release: Release) -> list[Figure]:
-    """List the cells that a release did not publish, each with the rule that withheld it: for staff."""
+    """List the cells that a release withheld, each with the rule. Only for staff."""
     return list(Figure.objects.filter(release=release, withheld_by__isnull=False))
 
 
 def how_sure(figure: Figure) -> str:
-    """Say in a word how sure a published number is: sure, fair or rough."""
+    """Rate how sure a published figure is: sure, fair or rough."""
     assert figure.companies_at_least is not None
     if figure.p25 is None or figure.p50 is None or figure.p75 is None:
         return "rough" if figure.companies_at_least < 100 else "fair"
@@ -64,12 +64,12 @@ def next_month(month: date) -> date:
 
 
 def cut_off_of(month: date) -> datetime:
-    """Say when a month is over: at the first moment of the next, UTC."""
+    """Return the time when a month is over: the start of the next month, UTC."""
     return datetime.combine(next_month(month), datetime.min.time(), UTC)
 
 
 def now() -> datetime:
-    """Ask the database's clock: one for all machines, and the one that dates the answers."""
+    """Return the time by the database's clock, which is the same for all machines and dates the answers."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT now()")
         row = cursor.fetchone()
@@ -79,7 +79,7 @@ def now() -> datetime:
 
 
 def due() -> list[date]:
-    """List the months whose release is missing: those over since the last one; before the first, the last month."""
+    """List the months that lack a release: those after the last release or, without any, only the last month."""
     this_month = now().date().replace(day=1)
     last = latest()
     month = next_month(last.month) if last else (this_month - timedelta(days=1)).replace(day=1)
@@ -94,10 +94,10 @@ def due() -> list[date]:
 
 
 def take(*, month: date) -> Release | None:
-    """Take the release of a month, as of the first moment of the next; None if it is out already.
+    """Take the release of a month, as of the month's end. Returns None if it is out already.
 
-    One transaction: a run that is killed leaves nothing, and of two at once the second waits for the first, finds the
-    month taken, and does nothing.
+    It runs in one transaction, so a killed run leaves nothing behind. If two run at once, the second waits for the
+    first, and then does nothing.
     Raises MonthNotOver, OutOfOrder, ImproperlyConfigured.
     """
     month = month.replace(day=1)
@@ -113,8 +113,8 @@ def take(*, month: date) -> Release | None:
             if Release.objects.filter(month=month).exists():
                 return None
             raise OutOfOrder(
-                f"{month:%B %Y} has no release, and {newest.month:%B %Y} has one already: a release stands on those "
-                "before it. Leave that month out."
+                f"{month:%B %Y} has no release, and {newest.month:%B %Y} has one already. Each release depends on "
+                "those before it, so leave this month out."
             )
         release = Release(month=month, cut_off=cut_off)
         if not _claim(release):
@@ -136,7 +136,7 @@ INSERT INTO "BenchmarkRelease" (id, month, "cutOff") VALUES (%s, %s, %s) ON CONF
 
 
 def _claim(release: Release) -> bool:
-    """Add the release's row, unless the month has one; who comes second waits here for the first to end."""
+    """Add the release's row, unless the month has one. A second run waits here until the first ends."""
     with connection.cursor() as cursor:
         cursor.execute(CLAIM, [release.pk, release.month, release.cut_off.replace(tzinfo=None)])
         return bool(cursor.rowcount)
@@ -146,14 +146,14 @@ def _key() -> str:
     key: str = settings.BENCHMARK_KEY
     if not key:
         raise ImproperlyConfigured(
-            "BENCHMARK_KEY is not set, and without it a release would protect nobody. Set it to 50 random characters, "
+            "BENCHMARK_KEY is not set. Without it, a release would protect nobody. Set it to 50 random characters, "
             'and keep it: python -c "import secrets; print(secrets.token_urlsafe(50))".'
         )
     return key
 
 
 def _choose(release: Release, category: Category, rules: disclosure.Rules) -> None:
-    """Choose the versions of a category: those of the cut-off, and for pay and fees those of 90 days before."""
+    """Choose the versions of a category, as of the cut-off, and for pay and fees as of 90 days before."""
     age = timedelta(days=settings.BENCHMARK_PAY_AGE_DAYS)
     for is_aged in (False, True):
         if basis.fields(category, is_aged=is_aged):
@@ -172,7 +172,7 @@ Cell = tuple[str, str, tuple[str, ...]]
 
 @dataclass
 class _Taking:
-    """One category of a release on its way."""
+    """One category of the release that is being taken."""
 
     release: Release
     category: Category
@@ -194,23 +194,23 @@ class _Taking:
         made_before = self._made_before()
         wanted: list[tuple[Figure, str, float, Wanted]] = []
         for asked in table.fields:
-            for place, is_published in self._places(table, asked.name, counts):
-                cell = (asked.name, place.dimension, place.bands)
+            for scope, is_published in self._scopes(table, asked.name, counts):
+                cell = (asked.name, scope.dimension, scope.bands)
                 figure = self._figure(cell)
-                companies = place.sum(counts.companies[asked.name])
+                companies = scope.sum(counts.companies[asked.name])
                 old = made_before.get(cell)
-                if old and not self._is_made_anew(table, asked.name, place, old):
+                if old and not self._is_recomputed(table, asked.name, scope, old):
                     yield self._carried(figure, old)
                 elif not is_published or companies < self.rules.min_companies:
                     yield self._withheld(
                         figure, Rule.TOO_FEW if companies < self.rules.min_companies else Rule.TOO_FEW_BESIDE
                     )
                 elif isinstance(asked, ChoiceField):
-                    yield self._choice(figure, asked, place, counts, companies)
+                    yield self._choice(figure, asked, scope, counts, companies)
                 else:
                     figure.as_of = self.release.cut_off.date()
                     figure.companies_at_least = disclosure.at_least(companies)
-                    wanted += self._wanted(figure, asked, place, companies)
+                    wanted += self._wanted(figure, asked, scope, companies)
         yield from self._numbers(table, wanted)
 
     def _figure(self, cell: Cell) -> Figure:
@@ -219,14 +219,14 @@ class _Taking:
             release=self.release, category=self.category, field=name, dimension=dimension, bands=list(bands)
         )
 
-    def _places(self, table: Table, name: str, counts: cells.Counts) -> Iterator[tuple[Place, bool]]:
-        """Yield all companies, and the groups of each dimension, with whether the group may be published."""
-        yield Place(), True
+    def _scopes(self, table: Table, name: str, counts: cells.Counts) -> Iterator[tuple[Scope, bool]]:
+        """Yield the scope of all companies and that of every group, each with whether it may be published."""
+        yield Scope(), True
         found = counts.companies[name]
         companies = sum(found.values())
         for dimension, bands in table.groups().items():
             if name == dimension:
-                continue  # a group of one choice says all about its own choice
+                continue  # all companies of a group made the same choice here
             of_band: dict[int, int] = defaultdict(int)
             for (band, type_), number in found.items():
                 of_band[band if dimension == cells.BAND else type_] += number
@@ -239,12 +239,12 @@ class _Taking:
             for groups, is_published in ((published, True), (withheld, False)):
                 for group in groups:
                     positions = frozenset(bands.index(band) + 1 for band in group.bands)
-                    yield Place(dimension, group.bands, positions), is_published
+                    yield Scope(dimension, group.bands, positions), is_published
 
     # Carrying over
 
     def _made_before(self) -> dict[Cell, Figure]:
-        """Find the newest figure of every cell, in releases that are recent enough for it to be compared."""
+        """Find the newest published figure of every cell in earlier releases."""
         figures = (
             Figure.objects.filter(
                 category=self.category, withheld_by=None, release__month__lt=self.release.month
@@ -254,15 +254,15 @@ class _Taking:
         )
         return {(figure.field, figure.dimension, tuple(figure.bands)): figure for figure in figures}
 
-    def _is_made_anew(self, table: Table, name: str, place: Place, old: Figure) -> bool:
+    def _is_recomputed(self, table: Table, name: str, scope: Scope, old: Figure) -> bool:
         assert old.as_of is not None
         if old.as_of not in self.changes:
             self.changes[old.as_of] = self._changes_since(table, old.as_of)
-        changed = cells.changed(self.changes[old.as_of][name], place)
-        return disclosure.is_made_anew(changed, rules=self.rules)
+        changed = cells.changed(self.changes[old.as_of][name], scope)
+        return disclosure.is_recomputed(changed, rules=self.rules)
 
     def _changes_since(self, table: Table, as_of: date) -> Mapping[str, Sequence[cells.Change]]:
-        """Compare with the answers that the release of another day was made from."""
+        """Compare with the answers that an earlier release was made from."""
         old = Release.objects.get(cut_off=datetime.combine(as_of, datetime.min.time(), UTC))
         companies = tuple(basis.changed_companies(old=old.pk, new=self.release.pk, category=self.category))
         tables = []
@@ -296,11 +296,11 @@ class _Taking:
     # Making
 
     def _choice(
-        self, figure: Figure, asked: ChoiceField, place: Place, counts: cells.Counts, companies: int
+        self, figure: Figure, asked: ChoiceField, scope: Scope, counts: cells.Counts, companies: int
     ) -> Figure:
         choices = [value for value, _ in asked.all_choices]
         of_choice = {
-            value: place.sum(counts.choices[asked.name, position])
+            value: scope.sum(counts.choices[asked.name, position])
             for position, value in enumerate(choices, 1)
         }
         shares = disclosure.shares(of_choice, choices=len(choices), rules=self.rules)
@@ -313,12 +313,12 @@ class _Taking:
         return figure
 
     def _wanted(
-        self, figure: Figure, asked: NumberField, place: Place, companies: int
+        self, figure: Figure, asked: NumberField, scope: Scope, companies: int
     ) -> Iterator[tuple[Figure, str, float, Wanted]]:
         for name in disclosure.quantiles(companies, rules=self.rules):
-            cell = (str(self.release.month), self.category, asked.name, place.dimension, *place.bands, name)
+            cell = (str(self.release.month), self.category, asked.name, scope.dimension, *scope.bands, name)
             ranks = disclosure.ranks(name, companies, disclosure.draw(self.key, *cell), rules=self.rules)
-            yield figure, name, moved_answers.step(asked), Wanted(asked.name, place, companies, tuple(ranks))
+            yield figure, name, moved_answers.step(asked), Wanted(asked.name, scope, companies, tuple(ranks))
 
     def _numbers(self, table: Table, wanted: Sequence[tuple[Figure, str, float, Wanted]]) -> Iterator[Figure]:
         answers = cells.neighbours(table, [cell for *_, cell in wanted])

@@ -1,6 +1,6 @@
-"""What members see of a release: their own answers beside the bands of their peers, in figures and in words.
+"""The results that members see: their own answers beside a release's figures about their peers.
 
-Reads releases, and the member's own answers that it is given. Live answers of others are never read here.
+It reads releases, and is given the member's own answers. It never reads the live answers of others.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from benchmarks.figures import Figure, Release
 
 @dataclass(frozen=True)
 class Band:
-    """What a release says of the numbers in a cell. `as_of` is the day of the release that made the figure."""
+    """A release's quantiles of the numbers in a cell. `as_of` is the day of the release that made the figure."""
 
     p10: float | None
     p25: float
@@ -31,7 +31,7 @@ class Band:
 
 @dataclass(frozen=True)
 class Group:
-    """Companies of one revenue band, or of one kind: `dimension` is the field that says so, "" for all companies."""
+    """The companies of one revenue band, or of one kind. `dimension` is the field for it, or "" for all companies."""
 
     dimension: str = ""
     band: str = ""
@@ -41,7 +41,7 @@ class Group:
         return _label(self.dimension, self.band) if self.dimension else "All companies"
 
     def __str__(self) -> str:
-        """Write the group as in an address: annual_revenue_band.sub_100k; "" for all companies."""
+        """Return the group for a URL: annual_revenue_band.sub_100k, or "" for all companies."""
         return f"{self.dimension}.{self.band}" if self.dimension else ""
 
 
@@ -49,7 +49,7 @@ ALL = Group()
 
 
 def groups(own: Mapping[str, Decimal | str]) -> list[Group]:
-    """List all companies and every group, the member's own first. `own` are their answers about the business."""
+    """List all companies, then every group, the member's own first. `own` are the member's answers in BUSINESS."""
     found = [
         Group(dimension, value)
         for dimension in definitions.GROUPINGS
@@ -59,7 +59,7 @@ def groups(own: Mapping[str, Decimal | str]) -> list[Group]:
 
 
 def group(text: str) -> Group:
-    """Read a group from an address. Raises KeyError."""
+    """Parse a group from a URL. Raises KeyError."""
     return {str(known): known for known in groups({})}[text]
 
 
@@ -74,7 +74,7 @@ def _label(dimension: str, band: str) -> str:
 
 
 def last_bands(category: Category) -> dict[str, Band]:
-    """Read what the last release says of all companies, by field: what flags compare with."""
+    """Return the bands of all companies in the last release, by field. Flags compare answers with these."""
     release = releases.latest()
     if release is None:
         return {}
@@ -103,7 +103,7 @@ def _band(figure: Figure) -> Band | None:
 
 @dataclass(frozen=True)
 class Share:
-    """How many of the companies chose something, in percent; None where the release does not say."""
+    """The percentage of companies that chose something, or None if the release does not publish it."""
 
     label: str
     percent: int | None
@@ -112,10 +112,10 @@ class Share:
 
 @dataclass(frozen=True)
 class Result:
-    """A field in the results: the member's answer, and what the release says. `place` and `change` are in words.
+    """A field in the results: the member's answer and the release's figure. `place` and `change` are sentences.
 
-    Of a number there is a `band`, of a choice there are `shares`; with neither, there is not enough yet.
-    `group` names the companies that the figure is about, where groups were joined to be large enough.
+    A number has a `band`, and a choice has `shares`. If both are missing, there are not enough answers yet.
+    `group` names the companies that the figure is about, which may be several groups that were joined.
     """
 
     field: Field
@@ -137,14 +137,14 @@ class Result:
 
 @dataclass(frozen=True)
 class Results:
-    """A category of a release for a member. `release_date` is None before the first release."""
+    """A category's results for a member. `release_date` is None before the first release."""
 
     release_date: date | None
     results: Sequence[Result]
 
 
 def of_category(*, category: Category, group: Group, own: Mapping[str, Decimal | str]) -> Results:
-    """Set a member's own answers beside the last release, for all companies or a group. Texts are left out."""
+    """Compare a member's answers with the last release, for all companies or a group. Texts are left out."""
     newest, former = _last_two()
     figures = _figures(category, group, [release for release in (newest, former) if release])
     cut_off = newest.cut_off.date() if newest else None
@@ -211,7 +211,7 @@ def _shares(field: ChoiceField, figure: Figure, own: Decimal | str | None) -> li
 
 
 def place(own: Decimal, band: Band) -> str:
-    """Say in words where a number is among the bands."""
+    """Describe where a number is within a band."""
     marks = [
         (band.p10, "the lowest tenth"),
         (band.p25, "the lower quartile"),
@@ -233,13 +233,13 @@ def place(own: Decimal, band: Band) -> str:
 
 
 def _change(field: NumberField | ChoiceField, figure: Figure, former: Figure | None) -> str:
-    """Say in words what the release changed in a figure; "" where it made the figure for the first time."""
+    """Describe how a figure changed since the release before. Returns "" for a new figure."""
     if former is None or former.bands != figure.bands:
         return ""
     if former.as_of == figure.as_of:
-        return "Not made anew: too few companies changed."
+        return "Not updated: too few companies changed."
     if isinstance(field, ChoiceField):
-        return "Unchanged." if former.shares == figure.shares else "Made anew."
+        return "Unchanged." if former.shares == figure.shares else "Updated."
     if former.p50 is None or figure.p50 is None:
         return ""
     if former.p50 == figure.p50:

@@ -1,6 +1,6 @@
-"""What becomes of answers: flagged by what the last release says, published or rejected by staff.
+"""The review of answers: they are flagged by comparison with the last release, and staff publish or reject them.
 
-Staff see an answer without the member, the company and the moment, under the random number of its version.
+Staff see each answer under the random number of its version, without the member, the company and the time.
 """
 
 import uuid
@@ -24,7 +24,7 @@ from gamification import ledger
 from gamification.models import Action, PointTransaction
 
 ENTITY = "BenchmarkVersion"
-FAR_OUT = 3  # times the distance of the quartiles
+FAR_OUT = 3  # times the distance between the quartiles
 MIN_REASON_LENGTH, MAX_REASON_LENGTH = ledger.MIN_REASON_LENGTH, 400
 MAX_AT_ONCE = 50
 BATCH_ROWS = 500
@@ -33,14 +33,14 @@ MARKED_BY_GATEWAY = "The gateway marked it as not valid."
 
 
 class Refused(Exception):
-    """Nothing was decided, for the reason that the message gives."""
+    """The decision was refused, and nothing was changed. The message gives the reason."""
 
 
 # Flags ---------------------------------------------------------------------------------------------------------------
 
 
 def flags(*, category: Category, answers: Mapping[str, Any], bands: Mapping[str, Band]) -> dict[str, str]:
-    """Say which numbers staff should look at before they count, and why, by field.
+    """Find the numbers that staff should review before they count. Returns the reasons, by field.
 
     Compares with the last release, never with live answers.
     """
@@ -56,7 +56,7 @@ def flags(*, category: Category, answers: Mapping[str, Any], bands: Mapping[str,
 def _fault(field: NumberField, answer: Decimal, band: Band | None) -> str:
     low, high = field.plausible
     if not low <= answer <= high:
-        return f"Outside of what is plausible: {field.unit.show_short(low)} to {field.unit.show(high)}."
+        return f"Outside of the plausible range: {field.unit.show_short(low)} to {field.unit.show(high)}."
     if band:
         lower, upper = Decimal(str(band.p25)), Decimal(str(band.p75))
         reach = FAR_OUT * (upper - lower)
@@ -66,7 +66,7 @@ def _fault(field: NumberField, answer: Decimal, band: Band | None) -> str:
 
 
 def receive(*, version: BenchmarkVersion, is_rejection_standing: bool, is_valid: bool = True) -> None:
-    """Give a version its first state, as of its own moment: flagged, or received."""
+    """Give a version its first state, flagged or received, dated with the version's time."""
     bands = results.last_bands(Category(version.category))
     faults = flags(category=Category(version.category), answers=version.data, bands=bands)
     fields = {field.name: field for field in definitions.FIELDS[Category(version.category)]}
@@ -84,9 +84,9 @@ def receive(*, version: BenchmarkVersion, is_rejection_standing: bool, is_valid:
 
 
 def receive_waiting() -> int:
-    """Give the versions that the gateway wrote their first state, and flag what it marked as not valid since.
+    """Give versions from the gateway their first state, and flag those that it has since marked as not valid.
 
-    Returns how many states were given. Any number of processes may do it at once.
+    Returns how many states were given. Any number of processes may run this at once.
     """
     given = 0
     while numbers := list(
@@ -101,7 +101,7 @@ def receive_waiting() -> int:
 
 def _receive_batch(numbers: Sequence[uuid.UUID]) -> int:
     locked = list(BenchmarkVersion.objects.select_for_update().filter(pk__in=numbers).order_by("pk"))
-    # In a statement of its own: past the locks, another process may have committed.
+    # A separate statement, because another process may have committed before the locks were granted.
     done = set(BenchmarkReview.objects.filter(version__in=numbers).values_list("version_id", flat=True))
     waiting = [version for version in locked if version.pk not in done]
     marked = {
@@ -151,7 +151,7 @@ def _flag_marked() -> int:
 
 
 def standing_rejections(*, member: Member) -> dict[Category, str]:
-    """Give staff's reasons for rejecting a member's answers, by category; without those that they do not reject."""
+    """Return staff's reasons for rejecting a member's answers, by category. Other categories are left out."""
     last = (
         BenchmarkReview.objects.filter(version__member=member, reviewed_by__isnull=False)
         .order_by("version__category", "-pk")
@@ -162,12 +162,12 @@ def standing_rejections(*, member: Member) -> dict[Category, str]:
 
 
 def standing_rejection(*, member: Member, category: Category) -> str | None:
-    """Give staff's reason for rejecting a member's answers in a category; None where they do not reject them."""
+    """Return staff's reason for rejecting a member's answers in a category, or None if they are not rejected."""
     return standing_rejections(member=member).get(category)
 
 
 def is_rejection_standing(*, member: Member, category: Category) -> bool:
-    """Whether staff's last decision about a member's answers in a category was to reject them."""
+    """Tell whether staff's last decision about a member's answers in a category was to reject them."""
     return standing_rejection(member=member, category=category) is not None
 
 
@@ -176,7 +176,7 @@ def is_rejection_standing(*, member: Member, category: Category) -> bool:
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the list: a version by its random number, and the week in which it came in."""
+    """A row of the list: a version's random number, and the week in which it arrived."""
 
     number: uuid.UUID
     category: Category
@@ -184,7 +184,7 @@ class Entry:
     state: State
 
 
-# By week and then by the random number: so the order tells nothing more than the week does.
+# Ordered by week and then by the random number, so that the order reveals only the week.
 QUEUE = """
 SELECT version.id, version.category::text, date_trunc('week', version."recordedAt")::date AS week
   FROM "BenchmarkReview" AS review
@@ -201,7 +201,7 @@ SELECT version.id, version.category::text, date_trunc('week', version."recordedA
 
 
 def queue(*, state: State, page: int = 1) -> tuple[list[Entry], bool]:
-    """List a page of the versions in force that have a state. Returns them, and whether there are more."""
+    """List a page of the current versions that have a state. Also returns whether there are more."""
     skipped = (max(page, 1) - 1) * MAX_AT_ONCE
     with connection.cursor() as cursor:
         cursor.execute(QUEUE, {"state": state.value, "rows": MAX_AT_ONCE + 1, "skipped": skipped})
@@ -214,7 +214,7 @@ def queue(*, state: State, page: int = 1) -> tuple[list[Entry], bool]:
 
 @dataclass(frozen=True)
 class Decision:
-    """What was decided about a version by staff, or found by the computer, which has neither name nor moment."""
+    """A decision about a version, by staff or by the program. Those of the program have no name and no time."""
 
     state: State
     reason: str
@@ -226,7 +226,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Line:
-    """An answer of a version, with the band of the last release and what is odd about it."""
+    """An answer of a version, with the band of the last release and the reason why it is flagged."""
 
     field: Field
     answer: Decimal | str
@@ -251,7 +251,7 @@ class Look:
 def look(*, numbers: Collection[uuid.UUID], viewer: Account) -> list[Look]:
     """Show versions to a member of staff, and record each look in the audit log.
 
-    In the order of their numbers; those that are gone are left out. Raises Refused where they are too many.
+    They are ordered by number, and deleted ones are left out. Raises Refused if there are too many.
     """
     if len(numbers) > MAX_AT_ONCE:
         raise Refused(f"{len(numbers)} answers are too many at once. Choose at most {MAX_AT_ONCE}.")
@@ -290,12 +290,12 @@ def _look(version: BenchmarkVersion) -> Look:
 
 
 def _decision(row: BenchmarkReview, category: Category) -> Decision:
-    is_staff_s = row.reviewed_by is not None
+    is_by_staff = row.reviewed_by is not None
     return Decision(
         state=State(row.state),
         reason=row.reason,
         reviewed_by=row.reviewed_by or "",
-        decided_at=row.created_at if is_staff_s else None,
+        decided_at=row.created_at if is_by_staff else None,
         number=row.version_id,
         category=category,
     )
@@ -312,7 +312,7 @@ def _is_current(version: BenchmarkVersion) -> bool:
 
 
 def decisions(*, rows: int = 100) -> list[Decision]:
-    """List staff's newest decisions. The computer's states are left out: they have the moments of the answers."""
+    """List staff's newest decisions. Those of the program are left out, as they have the times of the answers."""
     found = (
         BenchmarkReview.objects.filter(reviewed_by__isnull=False)
         .select_related("version")
@@ -323,9 +323,9 @@ def decisions(*, rows: int = 100) -> list[Decision]:
 
 
 def count(*, category: Category, field: Field, answer: Any, viewer: Account) -> int:
-    """Count the submissions that have exactly this answer, as for finding copies. Records the look in the audit log.
+    """Count the submissions that have exactly this answer, to find copies. Records the count in the audit log.
 
-    Goes by the GIN index on the stored JSON. Answers that the gateway stored as texts are not among them.
+    Uses the GIN index on the stored JSON. It does not find numbers that the gateway stored as texts.
     """
     AuditLog.objects.create(
         action="BENCHMARK_COUNTED",
@@ -347,18 +347,18 @@ def exact(*, category: Category, answers: Mapping[str, Any]) -> Any:
 
 
 def publish(*, numbers: Collection[uuid.UUID], reason: str, reviewer: Account) -> int:
-    """Let versions into the releases; of a company that was rejected, lift that and pay again.
+    """Publish versions, so that releases use them. If a member's answers were rejected, pay for them again.
 
-    All of them or none. Returns how many were not published before. Raises Refused.
+    Publishes all of them or none. Returns how many were not published before. Raises Refused.
     """
     return _decide(State.RECEIVED, numbers=numbers, reason=reason.strip(), reviewer=reviewer)
 
 
 def reject(*, numbers: Collection[uuid.UUID], reason: str, reviewer: Account) -> int:
-    """Keep versions out of the releases, and take back the points that were paid for the category.
+    """Reject versions, so that releases do not use them, and reverse the points that were paid for the category.
 
-    All of them or none, in one transaction with the points. The member reads the reason. Returns how many were not
-    rejected before. Raises Refused.
+    Rejects all of them or none, in one transaction with the points. The member reads the reason. Returns how many were
+    not rejected before. Raises Refused.
     """
     return _decide(State.REJECTED, numbers=numbers, reason=reason.strip(), reviewer=reviewer)
 
@@ -370,11 +370,11 @@ def _decide(state: State, *, numbers: Collection[uuid.UUID], reason: str, review
     if not is_optional and not MIN_REASON_LENGTH <= len(reason) <= MAX_REASON_LENGTH:
         raise Refused(
             f"The reason has {len(reason)} characters. "
-            f"Give one of {MIN_REASON_LENGTH} to {MAX_REASON_LENGTH} characters."
+            f"Give a reason of {MIN_REASON_LENGTH} to {MAX_REASON_LENGTH} characters."
         )
     with transaction.atomic():
         members = BenchmarkVersion.objects.filter(pk__in=numbers).values("member")
-        # In the order of the ledger's trigger, and before the versions: as a member who is sending answers does.
+        # Lock members before versions, as submissions.submit does, and in the order of the ledger's trigger.
         list(Member.objects.select_for_update(no_key=True).filter(pk__in=members).order_by("pk").values("pk"))
         versions = list(
             BenchmarkVersion.objects.select_for_update(of=("self",))
@@ -383,7 +383,7 @@ def _decide(state: State, *, numbers: Collection[uuid.UUID], reason: str, review
             .order_by("pk")
         )
         if len(versions) < len(set(numbers)):
-            raise Refused("Some of these answers no longer exist: the member is gone. Choose again.")
+            raise Refused("Some of these answers no longer exist: their member was deleted. Choose again.")
         decided = [version for version in versions if _decide_one(state, version, reason, reviewer)]
         _log(
             f"BENCHMARK_{'PUBLISHED' if state == State.RECEIVED else 'REJECTED'}",
@@ -395,11 +395,11 @@ def _decide(state: State, *, numbers: Collection[uuid.UUID], reason: str, review
 
 
 def _decide_one(state: State, version: BenchmarkVersion, reason: str, reviewer: Account) -> bool:
-    """Decide about a version. Returns whether that was new. Raises Refused."""
+    """Decide about a version. Returns whether the decision is new. Raises Refused."""
     if version.is_withdrawn or not _is_current(version):
         raise Refused(
-            f"Answer {version.pk} was changed or withdrawn since you looked at it. Nothing was decided: "
-            f"look at what is there now."
+            f"Answer {version.pk} was changed or withdrawn since you looked at it. Nothing was decided. "
+            f"Choose again from the list."
         )
     last = version.reviews.order_by("-pk").first()
     if last and last.reviewed_by and last.state == state:
@@ -442,7 +442,7 @@ def _take_points_back(member: Member, category: Category, reason: str) -> None:
 
 
 def _pay_again(member: Member, category: Category) -> None:
-    """Pay what a rejection took back; where it took nothing, there is nothing to pay."""
+    """Pay again the points that a rejection reversed. If it reversed none, there is nothing to pay."""
     entries = _paid(member, category)
     last = entries.order_by("-created_at", "-pk").first()
     if last is None or entries.filter(reversals__isnull=True).exists():

@@ -1,4 +1,4 @@
-"""Figures of benchmark submissions: how many there are, never what they say or whose they are."""
+"""Staff figures about benchmark submissions: their number, but never their content or their members."""
 
 from benchmarks.definitions import Category
 from council import figures
@@ -18,7 +18,7 @@ BY_CATEGORY = """
 @figures.register(
     "submissions",
     "Benchmark submissions",
-    "Submissions that are there now, by category; and of these, those first submitted in each month.",
+    "Current submissions by category, and how many of these were first submitted in each month.",
 )
 def submissions(months: Months) -> Table:
     found = {row[0]: row[1:] for row in rows_of(BY_CATEGORY, months.params)}

@@ -1,4 +1,4 @@
-"""What a member's answers are, and the acts that change them: submit, withdraw, say that they are still right."""
+"""A member's answers, and the actions on them: submit, withdraw, and confirm that they are still right."""
 
 import json
 from collections.abc import Mapping
@@ -18,26 +18,26 @@ from gamification import ledger
 from gamification.models import Action, PointTransaction
 
 LOOK_AGAIN_AFTER = timedelta(days=365)
-# A company counts when a member of it joined this long before a release.
+# A company counts in a release if a member of it joined this long before.
 COUNTS_AFTER = timedelta(days=30)
 
 Answers = Mapping[str, Decimal | str]
 
 
 class Refused(Exception):
-    """Nothing was changed, for the reason that the message gives."""
+    """The action was refused, and nothing was changed. The message gives the reason."""
 
 
 class NotInGoodStanding(Refused):
-    """Submitting takes an active membership."""
+    """Submitting requires an active membership."""
 
 
 class ChangedMeanwhile(Refused):
-    """The answers are not those that the member was shown."""
+    """The answers have changed since they were shown to the member."""
 
 
 class Invalid(Refused):
-    """Some answers cannot be stored. `faults` says why, by field; what concerns the whole is under ""."""
+    """Some answers cannot be stored. `faults` says why, by field; faults of the whole form are under ""."""
 
     def __init__(self, faults: Mapping[str, str]) -> None:
         self.faults = dict(faults)
@@ -48,7 +48,7 @@ class Invalid(Refused):
 
 @dataclass(frozen=True)
 class Submission:
-    """A member's answers in a category as they are now. `number` counts their changes."""
+    """A member's current answers in a category. `number` counts their changes."""
 
     category: Category
     answers: Mapping[str, Decimal | str]
@@ -58,21 +58,21 @@ class Submission:
     looked_at: datetime
 
     @property
-    def is_to_be_looked_at(self) -> bool:
-        """Whether nobody has changed or confirmed the answers for twelve months."""
+    def is_stale(self) -> bool:
+        """Tell whether the answers were neither changed nor confirmed for twelve months."""
         return datetime.now(UTC) - self.looked_at >= LOOK_AGAIN_AFTER
 
 
 @dataclass(frozen=True)
 class Submitted:
-    """What became of answers that were sent: `points` were paid, and `is_changed` if they are not those of before."""
+    """The result of submitting: the points that were paid, and whether the answers differ from those before."""
 
     points: int
     is_changed: bool
 
 
 def of_member(member: Member) -> dict[Category, Submission]:
-    """Read a member's answers, by category, in the order of the categories; those without answers are left out."""
+    """Read a member's answers by category, in the order of the categories. Those without answers are left out."""
     looked_at = {
         row.category: row.updated_at
         for row in BenchmarkSubmission.objects.filter(member=member).only("category", "updated_at")
@@ -90,7 +90,7 @@ def of_member(member: Member) -> dict[Category, Submission]:
 
 @dataclass(frozen=True)
 class Card:
-    """A category as a member finds it: what they sent, and staff's reason if it was not accepted."""
+    """A category as a member sees it: their answers, and staff's reason if these were not accepted."""
 
     category: Category
     submission: Submission | None
@@ -110,14 +110,14 @@ class Card:
 
 
 def cards(member: Member) -> list[Card]:
-    """List all categories with what the member has done in each."""
+    """List all categories with the member's answers in each."""
     sent = of_member(member)
     rejections = review.standing_rejections(member=member)
     return [Card(category, sent.get(category), rejections.get(category)) for category in Category]
 
 
 def of_category(member: Member, category: Category) -> Submission | None:
-    """Read a member's answers in a category; None where there are none."""
+    """Read a member's answers in a category, or None if there are none."""
     version = _newest(member, category)
     row = BenchmarkSubmission.objects.filter(member=member, category=category).only("updated_at").first()
     return _submission(version, row.updated_at) if row and version and not version.is_withdrawn else None
@@ -145,15 +145,15 @@ def _submission(version: BenchmarkVersion, looked_at: datetime) -> Submission:
 
 
 def counts_from(member: Member) -> datetime | None:
-    """Say from when on a member's answers count; None where they do already."""
+    """Return the time from which a member's answers count, or None if they count already."""
     moment = member.created_at + COUNTS_AFTER
     return moment if moment > datetime.now(UTC) else None
 
 
 def check(*, category: Category, answers: Mapping[str, Any]) -> dict[str, Any]:
-    """Make of answers what is stored: a JSON object with numbers as numbers, and the version of the definitions.
+    """Check answers and return what is stored: a JSON object of the answers and the version of the definitions.
 
-    None and "" are no answer. Raises Invalid.
+    None and "" mean that there is no answer. Raises Invalid.
     """
     given = {name: answer for name, answer in answers.items() if answer is not None and answer != ""}
     faults: dict[str, str] = {}
@@ -169,20 +169,20 @@ def check(*, category: Category, answers: Mapping[str, Any]) -> dict[str, Any]:
         except ValueError as error:
             faults[field.name] = str(error)
     if not faults and not stored:
-        faults[""] = "There is no answer yet. Answer one question at least."
+        faults[""] = "There is no answer yet. Answer at least one question."
     if faults:
         raise Invalid(faults)
     return {definitions.VERSION_KEY: definitions.VERSION, **stored}
 
 
 def _check(field: Field, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Check an answer. Raises ValueError, with what is wrong and how to put it right."""
+    """Check an answer. Raises ValueError, which says what is wrong and how to correct it."""
     answer = given.get(field.name)
     if isinstance(field, ChoiceField):
         return _check_choice(field, answer, given.get(field.other_name))
     if answer is None:
         if field.is_required:
-            raise ValueError("This answer is needed: without it the others cannot be compared.")
+            raise ValueError("This answer is required: without it the others cannot be compared.")
         return {}
     if isinstance(field, NumberField):
         return {field.name: _check_number(field, answer)}
@@ -199,11 +199,11 @@ def _check_number(field: NumberField, answer: Any) -> int | float:
     if number < field.minimum or number > field.maximum:
         low, high = field.unit.show_short(field.minimum), field.unit.show(field.maximum)
         shown = field.unit.show_short(number) if abs(number) < Decimal("1e15") else "This number"
-        raise ValueError(f"{shown} is outside of what can be stored. Write a number from {low} to {high}.")
+        raise ValueError(f"{shown} is outside of the allowed range. Write a number from {low} to {high}.")
     decimals = field.unit.decimals
     if round(number, decimals) != number:
         needed = f"at most {decimals} decimals" if decimals else "a whole number"
-        raise ValueError(f"{number} is more exact than is stored. Write {needed}.")
+        raise ValueError(f"{number} has too many decimals. Write {needed}.")
     return int(number) if number == number.to_integral_value() else float(number)
 
 
@@ -211,7 +211,7 @@ def _check_choice(field: ChoiceField, answer: Any, other: Any) -> dict[str, Any]
     text = _check_text(other) if other is not None else ""
     if answer is None and not text:
         if field.is_required:
-            raise ValueError("This answer is needed: without it the others cannot be compared.")
+            raise ValueError("This answer is required: without it the others cannot be compared.")
         return {}
     if answer is None or (answer == OTHER and field.has_other):
         if not text:
@@ -219,52 +219,52 @@ def _check_choice(field: ChoiceField, answer: Any, other: Any) -> dict[str, Any]
         return {field.name: OTHER, field.other_name: text}
     labels = dict(field.choices)
     if not isinstance(answer, str) or answer not in labels:
-        raise ValueError(f"{str(answer)[:60]!r} is not on the list. Choose one that is.")
+        raise ValueError(f"{str(answer)[:60]!r} is not on the list. Choose an answer from the list.")
     if text:
-        raise ValueError(f"You chose {labels[answer]} and wrote “{text}”. Choose Other, or empty the text.")
+        raise ValueError(f"You chose {labels[answer]} and wrote “{text}”. Choose Other, or delete the text.")
     return {field.name: answer}
 
 
 def _check_text(answer: Any) -> str:
     if not isinstance(answer, str):
-        raise ValueError("This is not a text. Write one line.")  # a fault of what was sent
+        raise ValueError("This is not a text. Write one line.")  # no form of ours sends this
     text = " ".join(answer.split())
     if len(text) > definitions.MAX_TEXT_LENGTH:
         raise ValueError(
-            f"This has {len(text)} characters, and at most {definitions.MAX_TEXT_LENGTH} are kept. Shorten it."
+            f"This has {len(text)} characters; at most {definitions.MAX_TEXT_LENGTH} are allowed. Shorten it."
         )
     try:
         json.dumps(text, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise ValueError(
-            "This has half a character in it, which cannot be stored. Write it again."
+            "This contains a broken character, which cannot be stored. Write it again."
         ) from error
     if not text.isprintable():
-        raise ValueError("This has a character in it that cannot be shown. Write it again.")
+        raise ValueError("This contains a character that cannot be shown. Write it again.")
     return text
 
 
 def submit(
     *, member: Member, category: Category, answers: Mapping[str, Any], shown: int | None = None
 ) -> Submitted:
-    """Store a member's answers in a category, whole, and pay for the first time that they are sent.
+    """Store all of a member's answers in a category, and pay for the first time that they are sent.
 
-    Whether they are flagged makes no difference to the answer, nor to the points. `shown` is the number of the
-    submission that the member was shown, 0 for none: where there is another by now, nothing is stored.
+    The result and the points do not depend on whether answers are flagged. `shown` is the number of the submission
+    that the member was shown, 0 for none: if there is another one by now, nothing is stored.
     Raises NotInGoodStanding, ChangedMeanwhile, Invalid, Refused.
     """
     data = check(category=category, answers=answers)
     with transaction.atomic():
-        # One after the other for a member, and in the order of locks of the ledger.
+        # Lock the member first, as the ledger does, so that a member's submissions run one after the other.
         locked = _lock(member)
         if not locked.is_in_good_standing:
-            raise NotInGoodStanding("Sending answers takes an active membership. Nothing was stored.")
+            raise NotInGoodStanding("Sending answers requires an active membership. Nothing was stored.")
         before = _newest(member, category)
         number = 0 if before is None or before.is_withdrawn else before.number
         if shown is not None and shown != number:
             raise ChangedMeanwhile(
                 "These answers were changed elsewhere since this page was opened, and nothing was stored. "
-                "Look through them: if they are right as you wrote them here, send them again."
+                "Check what you wrote here. If it is right, send it again."
             )
         is_barred = review.is_rejection_standing(member=member, category=category) if before else False
         BenchmarkSubmission.objects.bulk_create(
@@ -290,7 +290,7 @@ def _lock(member: Member) -> Member:
 
 
 def _pay(member: Member, category: Category) -> int:
-    """Pay for the first submission of a category, if nobody has."""
+    """Pay for the first submission of a category, unless it was paid before."""
     row: PointTransaction | None = ledger.award(
         ledger.Award(
             member_id=member.pk,
@@ -303,9 +303,9 @@ def _pay(member: Member, category: Category) -> int:
 
 
 def withdraw(*, member: Member, category: Category) -> bool:
-    """Take a member's answers in a category back. They leave the rows at once, and the figures with the next releases.
+    """Delete a member's answers in a category. Their row is deleted at once; figures change in the next releases.
 
-    The points stay. Returns whether there was anything to take back.
+    The member keeps the points. Returns whether there were any answers.
     """
     with transaction.atomic():
         _lock(member)
@@ -314,7 +314,7 @@ def withdraw(*, member: Member, category: Category) -> bool:
 
 
 def confirm(*, member: Member, category: Category) -> bool:
-    """Record that a member's answers are still right, so that nobody asks for another year.
+    """Record that a member's answers are still right, so that the pages do not ask again for a year.
 
     Returns whether there are any answers.
     """

@@ -1,4 +1,4 @@
-"""What must be so about benchmarks: checks of `manage.py verify_schema`. They count, and name nobody."""
+"""Checks of `manage.py verify_schema` about benchmarks. They report numbers, and no members."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ from council import verification
 from council.verification import Database, Finding, failed, note
 from gamification.verification import members
 
-# Of the members: what they answer now, or nothing, beside the newest version.
+# Finds members whose current answers, or lack of answers, differ from the newest version.
 DIFFERING = """
 SELECT coalesce(submission."memberId", version."memberId") AS member_id,
        coalesce(submission.category, version.category) AS category,
@@ -41,10 +41,10 @@ SELECT member.id, differing.category, differing.number + 1, coalesce(answers, '{
 
 @verification.register("benchmark history", own_transactions=True)
 def history(database: Database) -> Iterator[Finding]:
-    """The newest version of what a member answers is what the submission says.
+    """Check that the newest version of a member's answers equals the submission.
 
-    Of members drawn at random, as many as a second allows and 2,000 at most; of all of them with `--full`. A batch is a
-    transaction, so that none is open for long.
+    Compares members drawn at random, as many as a second allows and at most 2,000; with `--full`, all members. Each
+    batch is a transaction, so that none is open for long.
     """
     sample, wrong = members(database), dict[str, int]()
     for ids in sample.batches():
@@ -52,5 +52,5 @@ def history(database: Database) -> Iterator[Finding]:
             for category, number in database.rows(COUNT, ids=ids):
                 wrong[category] = wrong.get(category, 0) + number
     for category, number in wrong.items():
-        yield failed(f"{category}: {number} of what was submitted is not what the newest version says", CURE)
+        yield failed(f"{category}: members whose answers differ from the newest version: {number}", CURE)
     yield note(f"of {sample.compared:,} members, {sample.extent}")

@@ -1,4 +1,4 @@
-"""The members' pages of the benchmarks: what they sent, how it compares, and how it is protected."""
+"""The members' pages about benchmarks: their answers, the results, and how answers are protected."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -22,7 +22,7 @@ WAYS = ["GET", "HEAD", "POST"]
 
 @require_safe
 def overview(request: MemberRequest) -> HttpResponse:
-    """Show a member the categories, with what they have sent in each."""
+    """Show the categories with the member's answers in each."""
     rule = PointRule.objects.filter(action=Action.BENCHMARK_SUBMISSION).first()
     context = {
         "cards": submissions.cards(request.member),
@@ -35,7 +35,7 @@ def overview(request: MemberRequest) -> HttpResponse:
 @require_http_methods(WAYS)
 @good_standing_required
 def answers(request: MemberRequest, category: Category) -> HttpResponse:
-    """Take a member's answers in a category."""
+    """Show the form for a member's answers in a category, or store the answers."""
     member = request.member
     submission = submissions.of_category(member, category)
     form = AnswersForm(category, request.POST if request.method == "POST" else None, submission=submission)
@@ -45,7 +45,7 @@ def answers(request: MemberRequest, category: Category) -> HttpResponse:
                 member=member, category=category, answers=form.answers, shown=form.cleaned_data["shown"]
             )
         except submissions.ChangedMeanwhile as error:
-            # The next sending is meant to replace what is there now.
+            # If the member sends the form again, it may replace the current answers.
             submission = submissions.of_category(member, category)
             form = form.with_shown(submission.number if submission else 0)
             form.add_error(None, str(error))
@@ -54,11 +54,11 @@ def answers(request: MemberRequest, category: Category) -> HttpResponse:
         else:
             earned = f" You earned {submitted.points} points." if submitted.points else ""
             what = (
-                "Received: they count from the next release on."
+                "were received. They count from the next release on."
                 if submitted.is_changed
-                else "Nothing changed."
+                else "have not changed."
             )
-            messages.success(request, f"Your answers about {category.label.lower()}: {what}{earned}")
+            messages.success(request, f"Your answers about {category.label.lower()} {what}{earned}")
             return redirect("benchmarks:overview")
     context = {"category": category, "form": form, "submission": submission, **_description(category)}
     return render(request, "benchmarks/answers.html", context)
@@ -74,14 +74,14 @@ def _description(category: Category) -> dict[str, Any]:
 
 @require_http_methods(WAYS)
 def withdraw(request: MemberRequest, category: Category) -> HttpResponse:
-    """Ask a member whether to take their answers back, or do it. Open to those without good standing, too."""
+    """Ask whether to withdraw a member's answers, or withdraw them. Members need no good standing for this."""
     submission = submissions.of_category(request.member, category)
     if request.method != "POST":
         if submission is None:
             return redirect("benchmarks:overview")
         return render(request, "benchmarks/withdraw.html", {"category": category, "submission": submission})
     if submissions.withdraw(member=request.member, category=category):
-        messages.success(request, f"Your answers about {category.label.lower()} are withdrawn.")
+        messages.success(request, f"Your answers about {category.label.lower()} were withdrawn.")
     return redirect("benchmarks:overview")
 
 
@@ -89,16 +89,16 @@ def withdraw(request: MemberRequest, category: Category) -> HttpResponse:
 @good_standing_required
 def confirm(request: MemberRequest, category: Category) -> HttpResponse:
     """Record that a member's answers are still right."""
-    # A member who was led to the sign-in page first comes back with a GET.
+    # A member who was sent to the sign-in page first comes back with a GET.
     if request.method == "POST" and submissions.confirm(member=request.member, category=category):
-        messages.success(request, f"Thank you. We ask again about {category.label.lower()} in a year.")
+        messages.success(request, f"Thank you. We will ask about {category.label.lower()} again in a year.")
     return redirect("benchmarks:overview")
 
 
 @require_safe
 @good_standing_required
 def comparison(request: MemberRequest, category: Category) -> HttpResponse:
-    """Set a member's answers in a category beside the last release."""
+    """Compare a member's answers in a category with the last release."""
     sent = submissions.of_member(request.member)
     try:
         group = results.group(request.GET.get("group", ""))
@@ -136,5 +136,5 @@ def _chart(result: results.Result) -> chart.Chart | None:
 
 @require_safe
 def protection(request: MemberRequest) -> HttpResponse:
-    """Say in plain words how answers are protected."""
+    """Explain how answers are protected."""
     return render(request, "benchmarks/protection.html", {"pay_age_days": settings.BENCHMARK_PAY_AGE_DAYS})

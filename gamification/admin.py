@@ -1,4 +1,4 @@
-"""The admin pages of the ledger and of Discord activity, and the members' page with points to adjust."""
+"""Admin pages for the ledger, point rules and Discord activity, and the adjustment of members' points."""
 
 from typing import Any, cast
 
@@ -24,13 +24,13 @@ admin.site.unregister(Member)
 
 
 def ledger_of(member: Member) -> str:
-    """Say where the rows of a member are."""
+    """Return the URL of a member's ledger rows."""
     return reverse("admin:gamification_pointtransaction_changelist", query={"member__id__exact": member.pk})
 
 
 @admin.register(Member)
 class MemberWithPointsAdmin(MemberAdmin):
-    """council's page of members, with what council cannot know: the ledger."""
+    """The members' admin page of `council`, extended by the ledger."""
 
     actions = ("adjust_points",)
     max_members_adjusted = 500
@@ -41,16 +41,16 @@ class MemberWithPointsAdmin(MemberAdmin):
 
     @admin.display(description="ledger")
     def ledger_rows(self, member: Member) -> str:
-        return format_html('<a href="{}">Every row of the member</a>', ledger_of(member))
+        return format_html('<a href="{}">All ledger rows of this member</a>', ledger_of(member))
 
     def has_adjust_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("gamification.add_pointtransaction")
 
     @admin.action(description="Adjust points", permissions=["adjust"])
     def adjust_points(self, request: HttpRequest, queryset: QuerySet[Member]) -> HttpResponse | None:
-        """Show the form, or what it would do (`preview`), or do it (`record`)."""
+        """Show the form, preview its effect (`preview`), or record it (`record`)."""
         is_sent = "preview" in request.POST or "record" in request.POST
-        # The page's own list: filters of the list of members may let fewer through than a moment ago.
+        # The members in the form, since the filters of the member list may match fewer of them by now.
         ids = request.POST.getlist(ACTION_CHECKBOX_NAME) if is_sent else queryset.values_list("pk", flat=True)
         members = list(Member.objects.filter(pk__in=ids).order_by("first_name", "last_name", "pk"))
         if len(members) > self.max_members_adjusted:
@@ -96,12 +96,12 @@ class MemberWithPointsAdmin(MemberAdmin):
         return TemplateResponse(request, "gamification/adjust_points.html", context)
 
 
-# Staff review benchmark answers without knowing whose they are; the moments of these rows would tell.
+# Staff review benchmark answers without knowing whose they are. The times of these rows would reveal it.
 CONFIDENTIAL = (Action.BENCHMARK_SUBMISSION,)
 
 
 class ActionFilter(admin.SimpleListFilter):
-    """The known actions; a DISTINCT would read the whole ledger."""
+    """A filter by the known actions. A DISTINCT would read the whole ledger."""
 
     title = "action"
     parameter_name = "action"
@@ -120,10 +120,10 @@ class PointTransactionAdmin(LogAdmin):
     list_display = ("created_at", "member", "action", "points", "reason", "reverses")
     list_select_related = ("member", "reverses")
     list_filter = (ActionFilter, "created_at")
-    search_fields = ("member__email",)  # shows the box; what it finds is below
+    search_fields = ("member__email",)  # shows the search box; get_search_results searches
     search_help_text = (
-        "A member's exact email or id, or an entry's id. Points for benchmark answers are not listed: they would tell "
-        f"whose answers are whose. {LogAdmin.search_help_text}"
+        "A member's exact email or id, or an entry's id. Points for benchmark answers are not listed, because they "
+        f"would reveal whose answers are whose. {LogAdmin.search_help_text}"
     )
     ordering = ("-created_at",)
     sortable_by = ("created_at",)
@@ -145,7 +145,7 @@ class PointTransactionAdmin(LogAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Find by what is indexed: a condition over two tables at once would read the whole ledger."""
+        """Search indexed columns only. A condition over two tables at once would read the whole ledger."""
         if not search_term:
             return queryset, False
         members = Member.objects.filter(Q(email=search_term) | Q(pk=search_term))
@@ -171,7 +171,7 @@ class PointTransactionAdmin(LogAdmin):
         return super().change_view(request, object_id, form_url, context)
 
     def reverse_entry(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Show what reversing an entry would do, or do it."""
+        """Show the effect of reversing an entry, or reverse it."""
         if not self.has_reverse_permission(request):
             raise PermissionDenied
         entry: PointTransaction | None = self.get_object(request, object_id)
@@ -208,7 +208,7 @@ class PointTransactionAdmin(LogAdmin):
 
 @admin.register(PointRule)
 class PointRuleAdmin(NeverDeleted, SignedAdmin):
-    """What each action is worth. Rules come with migrations, since an action is a piece of code."""
+    """The points for each action. Rules are added by migrations, because every action needs code."""
 
     list_display = ("label", "action", "points", "enabled", "updated_at", "updated_by")
     ordering = ("label",)

@@ -1,9 +1,8 @@
 """Points for Discord activity: compute what is owed for XP, and pay it.
 
 The XP of a Discord account when it is first seen is its baseline. Each full 100 XP between the baseline and the highest
-XP seen is a unit, and each unit is owed once. Units are recorded as settled whether or not the rule paid for them, so
-nothing is paid later for units from a time when the rule was disabled. If XP falls, nothing is owed until it exceeds
-its highest value again.
+XP seen is a unit, and is owed once. A unit is recorded as settled whether or not the rule paid for it, so it is not
+paid later if the rule was disabled. If XP falls, nothing is owed until it exceeds its highest value again.
 """
 
 import time
@@ -29,7 +28,7 @@ PAGES_AHEAD = 20
 REPORT_SECONDS = 30
 SHOWN_SET_ASIDE = 20
 
-# Finds the members among some players whose XP has changed, by id, which is the order of locking.
+# Finds which of the given players are members whose XP has changed, in the order in which members are locked.
 CHANGED = """
     SELECT member.id, given.place
       FROM unnest(%(discord_ids)s::text[], %(xp)s::int[])
@@ -131,7 +130,7 @@ def _changed(players: Sequence[Player]) -> list[tuple[str, Player]]:
         cursor.execute(
             CHANGED,
             {
-                # Digits need no quotes. From a list, psycopg would check each of 20,000 values for that.
+                # psycopg would check whether each value of a list needs quotes; these texts spare that.
                 "discord_ids": f"{{{','.join(player.discord_id for player in distinct)}}}",
                 "xp": f"{{{','.join(str(player.xp) for player in distinct)}}}",
             },

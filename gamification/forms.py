@@ -1,4 +1,4 @@
-"""What staff fill in about points."""
+"""Forms for staff about points."""
 
 import uuid
 
@@ -23,7 +23,7 @@ class AdjustPointsForm(ReasonForm):
         min_value=-ledger.MAX_TOTAL - 1,
         max_value=ledger.MAX_TOTAL,
         widget=AdminIntegerFieldWidget,
-        help_text="A whole number, negative to take points away.",
+        help_text="A whole number. A negative number takes points away.",
     )
     field_order = ("points", "reason")
 

@@ -1,4 +1,4 @@
-"""What must happen to points by the clock."""
+"""Scheduled jobs for points."""
 
 from datetime import time
 
@@ -12,32 +12,32 @@ SHOWN = 5
 
 @jobs.register("refresh_leaderboard", jobs.Every(minutes=5))
 def refresh_leaderboard(run: jobs.Run) -> jobs.Counts:
-    """Count the leaderboards' checkpoints, by which ranks far down are found quickly."""
+    """Recount the leaderboards' checkpoints, with which low ranks are found quickly."""
     return {"checkpoints": leaderboard.refresh()}
 
 
 @jobs.register("give_keys", jobs.Every(minutes=5))
 def give_keys(run: jobs.Run) -> jobs.Counts:
-    """Give rows of the gateway's the keys that they did not get while somebody else was paying the same."""
+    """Add the keys that the gateway's ledger rows could not get while Django was paying for the same thing."""
     given, left = keys.give()
     return {"keys given": given, "members left for later": left}
 
 
-class NotTheLedgers(Exception):
+class LedgerMismatch(Exception):
     """Some members' figures differ from the ledger."""
 
 
 @jobs.register("reconcile_points", jobs.Daily(at=time(3, 30)))
 def reconcile_points(run: jobs.Run) -> jobs.Counts:
-    """Compare every member's figures with the ledger. Fails where they differ; repairs nothing."""
+    """Compare every member's figures with the ledger. Fails if they differ, and repairs nothing."""
     members, found = 0, []
     for ids, differences in reconciliation.compared():
         members += len(ids)
         found += differences
         run.report()
     if found:
-        raise NotTheLedgers(
-            f"The figures of {len(found):,} of {members:,} members are not the ledger's: "
+        raise LedgerMismatch(
+            f"The figures of {len(found):,} of {members:,} members differ from the ledger: "
             f"{'; '.join(map(str, found[:SHOWN]))}{' …' if len(found) > SHOWN else ''}. "
             f"To repair them: manage.py reconcile_points --repair."
         )

@@ -30,7 +30,7 @@ UNKEYED = """
 
 
 def give() -> tuple[int, int]:
-    """Add each key that no row has to the first row for it. Returns the numbers of keys added, and of members left out.
+    """Give each missing key to the first row that it belongs to. Returns the numbers of keys and of members left out.
 
     Looks at the last 7 days. Leaves a member out while another transaction is paying them.
     """

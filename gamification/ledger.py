@@ -1,4 +1,4 @@
-"""The points ledger: what rows are added to it, and by which rule."""
+"""The points ledger: awards, adjustments, reversals, and a member's history."""
 
 import json
 import re
@@ -26,22 +26,22 @@ PLACE = re.compile(r"(?P<moment>[-0-9T:.]{19,26})_(?P<total>-?[0-9]{1,19})_(?P<e
 
 
 class Refused(Exception):
-    """Nothing was written, for the reason that the message gives."""
+    """The ledger refused the change, and nothing was written. The message gives the reason."""
 
 
 class AlreadyAdjusted(Refused):
-    """This form was sent before, and counted then."""
+    """This form was sent before, and was recorded then."""
 
 
 class AlreadyReversed(Refused):
-    """The entry has a reversal."""
+    """The entry has been reversed already."""
 
 
 @dataclass(frozen=True)
 class Award:
-    """What a member is paid for. The rule of the action says how much, `times` how often.
+    """Something that a member is paid for. The action's rule gives the points, which are multiplied by `times`.
 
-    `subject` is what it is for within the action, a category or a resource's id: it is paid once.
+    `subject` identifies it within the action, such as a category or a resource's id. Each subject is paid once.
     """
 
     member_id: str
@@ -55,7 +55,7 @@ class Award:
         return _key(self.action, self.member_id, self.subject)
 
 
-# By key, so that two statements with the same keys wait for each other, and never both ways.
+# Inserts in the order of the keys, so that two statements with the same keys wait for each other and never deadlock.
 AWARD = """
     INSERT INTO "PointTransaction" (id, "memberId", action, points, metadata, "idempotencyKey")
     SELECT given.id, given.member_id, given.action, rule.points * given.times, given.metadata::jsonb, given.key
@@ -70,23 +70,23 @@ AWARD = """
 
 
 def award(award: Award) -> PointTransaction | None:
-    """Pay a member by the rule that is in force. Returns the row, or None where there is nothing to pay.
+    """Pay a member by the rule that is in force. Returns the row, or None if there is nothing to pay.
 
-    That is where it was paid before, by whomever, or the rule is disabled or worth 0. Waits for a transaction that is
-    about to write the same. Raises Refused, after which a transaction of the caller's cannot go on.
+    There is nothing to pay if Django or the gateway has paid it before, or if the rule is disabled or worth 0. Waits
+    for a transaction that is writing the same key. Raises Refused; the caller must then roll back its transaction.
     """
     rows = award_many([award])
     return rows[0] if rows else None
 
 
 def award_many(awards: Collection[Award]) -> list[PointTransaction]:
-    """Pay all of the awards that were not paid before, in one statement. Returns the rows, by key.
+    """Pay all awards that were not paid before, in one statement. Returns the rows in the order of their keys.
 
-    Of awards with the same key the first is paid. Raises Refused, and then none is paid.
+    If several awards have the same key, only the first is paid. If it raises Refused, none is paid.
     """
     for given in awards:
         _check(given)
-    with _refusals_in_words():
+    with _refusals_explained():
         return list(
             PointTransaction.objects.raw(
                 AWARD,
@@ -108,15 +108,15 @@ def _check(award: Award) -> None:
     if award.action == Action.ADMIN_ADJUSTMENT:
         raise Refused("Adjustments are not awarded by a rule. Use ledger.adjust.")
     if not 1 <= award.times <= MAX_TOTAL:
-        raise Refused(f"An award counts once or more, not {award.times} times.")
+        raise Refused(f"An award cannot be paid {award.times} times. Give a number from 1 to {MAX_TOTAL:,}.")
 
 
 def _key(action: str, member_id: str, subject: object) -> str:
     key = ":".join(part for part in (str(action), member_id, str(subject)) if part)
     if len(key) > MAX_KEY_LENGTH:
         raise Refused(
-            f"The key {key[:60]}… has {len(key)} characters, and at most {MAX_KEY_LENGTH} are kept. "
-            f"Shorten what stands for the subject."
+            f"The key {key[:60]}… has {len(key)} characters, and at most {MAX_KEY_LENGTH} are allowed. "
+            f"Shorten the award's subject."
         )
     return key
 
@@ -125,15 +125,15 @@ def _json(metadata: Mapping[str, Any] | None) -> str | None:
     try:
         return None if metadata is None else json.dumps(metadata, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise Refused(f"The metadata is not JSON: {error}. Leave out what JSON cannot hold.") from error
+        raise Refused(f"The metadata is not JSON: {error}. Remove what JSON does not support.") from error
 
 
 GONE = {"PointTransaction_memberId_fkey": "A member", "PointTransaction_reversesId_fkey": "The entry"}
 
 
 @contextmanager
-def _refusals_in_words() -> Iterator[None]:
-    """Say what the database refuses, and what becomes of it."""
+def _refusals_explained() -> Iterator[None]:
+    """Turn the database's refusals into Refused, with a message that says why."""
     try:
         yield
     except IntegrityError as error:
@@ -142,7 +142,7 @@ def _refusals_in_words() -> Iterator[None]:
             raise Refused(
                 f"{gone} no longer exists: {diagnosis.message_detail} Nothing was written."
             ) from error
-        if diagnosis and diagnosis.sqlstate == "23514":  # triggers.LIMITS, in its own words
+        if diagnosis and diagnosis.sqlstate == "23514":  # from triggers.LIMITS
             raise Refused(
                 f"{diagnosis.message_primary} {diagnosis.message_hint or ''} Nothing was written."
             ) from error
@@ -155,40 +155,40 @@ def _refusals_in_words() -> Iterator[None]:
         fault = str(error).partition("\n")[0]
         raise Refused(f"The database cannot store this: {fault}. Nothing was written.") from error
     except UnicodeEncodeError as error:
-        raise Refused(f"Half a character cannot be stored: {error}. Nothing was written.") from error
+        raise Refused(f"A broken character cannot be stored: {error}. Nothing was written.") from error
 
 
 def check_totals(*, members: Collection[Member], points: int) -> None:
-    """Make sure that every total stays between 0 and 2,147,483,647. Raises Refused."""
+    """Check that every total stays between 0 and 2,147,483,647. Raises Refused."""
     faults = [
         f"{member} has {member.total_points:,} points and would have {total:,}."
         for member in members
         if not 0 <= (total := member.total_points + points) <= MAX_TOTAL
     ]
     if faults:
-        raise Refused(" ".join([*faults, f"Totals stay between 0 and {MAX_TOTAL:,}."]))
+        raise Refused(" ".join([*faults, f"Totals must stay between 0 and {MAX_TOTAL:,}."]))
 
 
 def adjust(
     *, members: Collection[Member], points: int, reason: str, performed_by: Account, form_key: uuid.UUID
 ) -> list[PointTransaction]:
-    """Give every member the points, or take them, on a member of staff's word; for all of them or for none.
+    """Give points to the members, or take them away, as staff decide. Changes all of the members or none.
 
-    Writes a ledger row and a POINTS_ADJUSTED row of the audit log for each member, in one transaction, and
-    returns the ledger rows. `form_key` stands for the form as it was shown: it counts once for a member.
+    Writes a ledger row and an audit log row POINTS_ADJUSTED for each member, in one transaction, and returns the
+    ledger rows. `form_key` identifies the form that was shown: it counts once for each member.
     Raises AlreadyAdjusted, Refused.
     """
     reason = _checked(reason)
     if points == 0:
         raise Refused("0 points change nothing. Give or take at least 1.")
     keys = {member.pk: _key(Action.ADMIN_ADJUSTMENT, member.pk, form_key) for member in members}
-    with transaction.atomic(), _refusals_in_words():
-        # In the order of the ledger's trigger. Past the locks, an earlier sending of the form has committed.
+    with transaction.atomic(), _refusals_explained():
+        # Lock in the same order as the trigger. With the locks held, an earlier request of this form has committed.
         locked = list(Member.objects.select_for_update(no_key=True).filter(pk__in=keys).order_by("pk"))
         if PointTransaction.objects.filter(idempotency_key__in=keys.values()).exists():
             raise AlreadyAdjusted("Already recorded: this form was sent before.")
         if gone := len(keys) - len(locked):
-            raise Refused(f"{gone} of the {len(keys)} members no longer exist. Select them again.")
+            raise Refused(f"{gone} of the {len(keys)} members no longer exist. Select the members again.")
         check_totals(members=locked, points=points)
         rows = PointTransaction.objects.bulk_create(
             PointTransaction(
@@ -207,24 +207,24 @@ def adjust(
 
 
 def reverse(*, entry_id: str, reason: str, performed_by: Account | None) -> PointTransaction:
-    """Take an entry back, once, by a row of the opposite points that names it.
+    """Reverse an entry, once, with a row that refers to it and has the opposite points.
 
-    Writes a POINTS_REVERSED row of the audit log in the same transaction. Without `performed_by` neither that row nor
-    the entry says who did it, and the caller keeps the record: as where the member is not to be known. The total may go
-    below 0: what was given may have been taken away before. Raises AlreadyReversed, Refused.
+    Writes an audit log row POINTS_REVERSED in the same transaction. Without `performed_by` it writes none, and the
+    ledger row names nobody: the caller keeps a record that does not reveal the member. The total may fall below 0, as
+    the points may have been taken away by an adjustment before. Raises AlreadyReversed, Refused.
     """
     reason = _checked(reason)
-    with transaction.atomic(), _refusals_in_words():
+    with transaction.atomic(), _refusals_explained():
         entry = PointTransaction.objects.filter(pk=entry_id).first()
         if entry is None:
-            raise Refused(f"There is no entry {entry_id!r}. It went with its member.")
+            raise Refused(f"There is no entry {entry_id!r}. It was deleted with its member.")
         member = Member.objects.select_for_update(no_key=True).filter(pk=entry.member_id).first()
         if member is None:
-            raise Refused("The member no longer exists, and the entry went with them.")
+            raise Refused("The member was deleted, and the entry with them.")
         if entry.reverses_id:
-            raise Refused("This entry is a reversal. Adjust the points instead, and say why.")
+            raise Refused("This entry is a reversal and cannot be reversed. Adjust the points instead.")
         if entry.reversals.exists():
-            raise AlreadyReversed("Already reversed: an entry is taken back once.")
+            raise AlreadyReversed("Already reversed: an entry can be reversed only once.")
         row = PointTransaction.objects.create(
             member=member,
             action=entry.action,
@@ -243,7 +243,7 @@ def _checked(reason: str) -> str:
     if not MIN_REASON_LENGTH <= len(reason) <= MAX_REASON_LENGTH:
         raise Refused(
             f"The reason has {len(reason)} characters. "
-            f"Give one of {MIN_REASON_LENGTH} to {MAX_REASON_LENGTH} characters."
+            f"Give a reason of {MIN_REASON_LENGTH} to {MAX_REASON_LENGTH} characters."
         )
     return reason
 
@@ -251,7 +251,7 @@ def _checked(reason: str) -> str:
 def _log(
     action: str, rows: Sequence[PointTransaction], *, performed_by: Account, totals: Mapping[str, int]
 ) -> None:
-    """Write the audit log of rows that staff added. `totals` are the members' before them."""
+    """Write an audit log row for each row that staff added. `totals` are the members' totals before."""
     AuditLog.objects.bulk_create(
         AuditLog(
             action=action,
@@ -271,9 +271,9 @@ def _log(
 
 
 class Place(NamedTuple):
-    """A place in a member's history, below an entry, and the total there. Written in the address of the next page.
+    """A place in a member's history: after an entry, with the total there. It is part of the next page's URL.
 
-    It carries the total, so that no page adds up those before it. Who makes one up deceives themselves.
+    It carries the total, so that a page need not add up the pages before it. A forged one misleads only its author.
     """
 
     created_at: datetime
@@ -286,20 +286,20 @@ class Place(NamedTuple):
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Raises Refused for what is no place."""
+        """Parse a place from a URL. Raises Refused."""
         match = PLACE.fullmatch(text)
         try:
             created_at = match and parse_datetime(match["moment"])
         except ValueError:
             created_at = None
         if not match or created_at is None:
-            raise Refused(f"{text[:60]!r} is no place in a history. Begin with its first page.")
+            raise Refused(f"{text[:60]!r} is not a place in a history. Start with the first page.")
         return cls(created_at.replace(tzinfo=UTC), int(match["total"]), match["entry_id"])
 
 
 @dataclass(frozen=True)
 class History:
-    """A page of a member's entries, newest first, and the member's total after the first of them."""
+    """A page of a member's entries, newest first, and the member's total after the newest of them."""
 
     entries: list[PointTransaction]
     next_place: Place | None
@@ -307,21 +307,21 @@ class History:
 
 
 def history(*, member: Member, after: Place | None = None, rows: int | None = None) -> History:
-    """Read a page of a member's entries, newest first; the rest goes on after `next_place`.
+    """Read a page of a member's entries, newest first. To read the next page, pass `next_place` as `after`.
 
-    Each comes with the entry that it reverses, and with `reversed_at`, the moment of its own reversal.
+    Each entry comes with the entry that it reverses, and with `reversed_at`, the time of its own reversal.
     """
     rows = rows or PAGE_ROWS
     entries = PointTransaction.objects.filter(member=member)
     if after:
         moment: Any = after.created_at
-        if not loaders.EARLIEST < moment < loaders.LATEST:  # it may stand for one that Python does not have
+        if not loaders.EARLIEST < moment < loaders.LATEST:  # may stand for a time outside Python's range
             moment = models.Subquery(entries.filter(pk=after.entry_id).values("created_at"))
         entries = entries.filter(
             models.Q(created_at__lt=moment) | models.Q(pk__lt=after.entry_id), created_at__lte=moment
         )
     reversal = PointTransaction.objects.filter(reverses=models.OuterRef("pk"))
-    # The total in the same statement, so that an entry which is just being added is in both or in neither.
+    # Read the total in the same statement, so that an entry added meanwhile is in both or in neither.
     found: list[Any] = list(
         entries.order_by("-created_at", "-pk")
         .select_related("reverses")

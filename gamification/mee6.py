@@ -1,7 +1,7 @@
-"""MEE6's leaderboard of a Discord server, read over HTTP.
+"""A client for MEE6's leaderboard of a Discord server.
 
-It is not an official interface and may change, so every field is checked. `GET
-/api/plugins/levels/leaderboard/<guild>?page&limit` answers with players by XP, highest first: `id`, `xp`.
+The interface is not official and may change, so every field is checked. `GET
+/api/plugins/levels/leaderboard/<guild>?page&limit` returns players with their `id` and `xp`, the highest XP first.
 """
 
 import json
@@ -22,7 +22,7 @@ PAGE_TRIES = 3
 CHUNK_BYTES = 2**16
 MAX_XP = 2**31 - 1
 MAX_ID_DIGITS = 20
-# urllib3 honours Retry-After, and waits with jitter otherwise. All tries of a page end well before a run's lease does.
+# urllib3 obeys Retry-After, and waits with jitter otherwise. All tries of a page end well before the job's lease does.
 RETRY = Retry(
     total=4,
     redirect=False,
@@ -37,13 +37,13 @@ RETRY = Retry(
 ADVICE = {
     401: "The leaderboard is not public. Make it public in MEE6's dashboard.",
     403: "The leaderboard is not public. Make it public in MEE6's dashboard.",
-    404: "MEE6 knows no such server. Set DISCORD_GUILD_ID to the server's id.",
-    429: "MEE6 asks for fewer requests. The next run tries again.",
+    404: "MEE6 does not know this server. Set DISCORD_GUILD_ID to the server's id.",
+    429: "MEE6 received too many requests. The next run tries again.",
 }
 
 
 class Unreadable(Exception):
-    """MEE6 gave no leaderboard. The message says why and what to do."""
+    """The leaderboard could not be read. The message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Player:
 
 @dataclass(frozen=True)
 class Page:
-    """`rejected` holds a sentence for each entry that could not be used."""
+    """A page of the leaderboard. `rejected` has a sentence for each entry that could not be used."""
 
     players: list[Player]
     rejected: list[str]
@@ -63,7 +63,7 @@ class Page:
 def leaderboard(*, guild_id: str, base_url: str) -> Iterator[Page]:
     """Yield the pages of the leaderboard, the highest XP first.
 
-    A player may come twice, as places change while the pages are read. Raises Unreadable.
+    A player may appear twice, because ranks change while the pages are read. Raises Unreadable.
     """
     address = f"{base_url.rstrip('/')}/api/plugins/levels/leaderboard/{guild_id}"
     http = urllib3.PoolManager(
@@ -80,7 +80,7 @@ def leaderboard(*, guild_id: str, base_url: str) -> Iterator[Page]:
                 return
     raise Unreadable(
         f"The leaderboard did not end after {MAX_PAGES * PAGE_PLAYERS:,} players. MEE6's answer has changed: "
-        f"see whether it still heeds `page` and `limit`."
+        f"check whether it still supports `page` and `limit`."
     )
 
 
@@ -102,7 +102,7 @@ def _entries(http: urllib3.PoolManager, address: str, number: int) -> list[Any]:
 
 
 def _body(http: urllib3.PoolManager, address: str, number: int) -> bytes:
-    """Read an answer whole, within a minute and 8 MB."""
+    """Read a whole response, of at most 8 MB and within a minute."""
     deadline = time.monotonic() + PAGE_SECONDS
     response = http.request(
         "GET", address, fields={"page": str(number), "limit": str(PAGE_PLAYERS)}, preload_content=False
@@ -112,7 +112,7 @@ def _body(http: urllib3.PoolManager, address: str, number: int) -> bytes:
             advice = ADVICE.get(response.status, "The next run tries again.")
             raise Unreadable(f"Page {number} was answered with HTTP status {response.status}. {advice}")
         body = bytearray()
-        # Not `stream`: it waits until a chunk is full, however long the server takes over each byte.
+        # Not `stream`, which waits until a chunk is full, however slowly the server sends.
         while chunk := response.read1(CHUNK_BYTES):
             body += chunk
             if len(body) > MAX_PAGE_BYTES:
@@ -143,14 +143,14 @@ def _page(entries: list[Any]) -> Page:
 
 
 def _player(entry: Any) -> Player:
-    """Raises ValueError for an entry that is not a player."""
+    """Check an entry and return its player. Raises ValueError."""
     if not isinstance(entry, dict):
-        raise ValueError(f"An entry is no object but {_short(entry)}.")
+        raise ValueError(f"An entry is not an object: {_short(entry)}.")
     discord_id, xp = entry.get("id"), entry.get("xp")
     if not isinstance(discord_id, str) or not (
         discord_id.isascii() and discord_id.isdecimal() and len(discord_id) <= MAX_ID_DIGITS
     ):
-        raise ValueError(f"An id is {_short(discord_id)}, not a text of digits.")
+        raise ValueError(f"An id is {_short(discord_id)}, not a string of digits.")
     if not isinstance(xp, int) or isinstance(xp, bool) or not 0 <= xp <= MAX_XP:
         raise ValueError(f"The XP of {discord_id} is {_short(xp)}, not a whole number from 0 to {MAX_XP:,}.")
     return Player(discord_id, xp)

@@ -12,7 +12,7 @@ from council.postgres.indexes import Index, UniqueIndex
 from gamification import triggers
 
 MAX_KEY_LENGTH = 200
-UNIT_XP = 100  # XP on Discord that are paid together
+UNIT_XP = 100  # the XP on Discord that make a unit
 
 
 class DiscordActivityType(models.TextChoices):
@@ -228,7 +228,7 @@ class DiscordActivity(models.Model):
 class DiscordStanding(models.Model):
     """How much of a member's Discord XP has been settled since their account was first seen.
 
-    The id identifies this link: a member who links another account gets a new row, with a new baseline.
+    The row's id stands for the link to the account. A member who links another account gets a new row and baseline.
     """
 
     id = CuidField()

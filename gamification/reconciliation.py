@@ -52,8 +52,7 @@ ESTIMATE = """
       FROM pg_class
      WHERE oid = '"Member"'::regclass
 """
-# SYSTEM draws whole blocks, in order. `draw` asks for half as many again and a random part is kept, so that the last
-# blocks are not left out.
+# SYSTEM draws whole blocks in order. `draw` asks for too many and keeps some at random, so that no block is left out.
 DRAW = """
     SELECT id
       FROM (SELECT id FROM "Member" TABLESAMPLE SYSTEM (%(percent)s)) AS drawn

@@ -1,6 +1,6 @@
-"""Figures of points and of activity, and the members who may be about to leave.
+"""Staff figures about points, activity, and members who may be about to leave.
 
-Activity is a ledger row that the member earned: positive, no adjustment and no reversal.
+Activity means a ledger row that the member earned: positive, and neither an adjustment nor a reversal.
 """
 
 from collections.abc import Iterator, Mapping
@@ -68,7 +68,7 @@ COHORT_ACTIVITY = f"""
       FROM sizes
       LEFT JOIN active USING (month)
 """  # noqa: S608  # a constant of this module
-# By `among`, either all members or those of a batch: SQL that begins with AND.
+# `among_…` limits the query to a batch of members. It is SQL that begins with AND, or empty for all members.
 AT_RISK = """
     SELECT scored.id, scored.name, scored.standing,
            scored.idle + scored.slowing + scored.past_due + scored.failed_payment AS risk,
@@ -119,14 +119,14 @@ REASONS = ("idle", "less active than before", "past due", "a payment failed")
 
 
 def label(action: Cell) -> str:
-    """Name an action as staff know it; the gateway may have written others."""
+    """Return an action's label for staff. Actions that only the gateway knows have none, so their name is used."""
     return Action(str(action)).label if action in Action else str(action).replace("_", " ").capitalize()
 
 
 @figures.register(
     "points",
     "Points by action",
-    "The sum of the ledger's rows of each month, by action. Adjustments and reversals count with their sign.",
+    "The points in the ledger for each month, by action. Adjustments and reversals are included, and may be negative.",
 )
 def points(months: Months) -> Table:
     rows = [[label(action), *sums] for action, *sums in rows_of(POINTS, months.params)]
@@ -136,7 +136,7 @@ def points(months: Months) -> Table:
 @figures.register(
     "points_by_day",
     "Points by day",
-    f"The sum of the ledger's rows of each of the last {DAYS} days (UTC), by action.",
+    f"The sum of points in the ledger for each of the last {DAYS} days (UTC), by action.",
 )
 def points_by_day(months: Months) -> Table:
     found = {
@@ -152,7 +152,7 @@ def points_by_day(months: Months) -> Table:
 @figures.register(
     "active_members",
     "Active members",
-    "Members who earned points in the month: for activity, not by an adjustment.",
+    "Members who earned points in the month. Adjustments and reversals by staff do not count.",
 )
 def active_members(months: Months) -> Table:
     [row] = rows_of(ACTIVE, months.params)
@@ -162,8 +162,8 @@ def active_members(months: Months) -> Table:
 @figures.register(
     "cohorts",
     "Activity by month joined",
-    f"Of the members who joined in a month, the share who earned points in that month and in each after it. "
-    f"The last {COHORTS} months; month 0 is the one in which they joined.",
+    f"For the members who joined in each of the last {COHORTS} months, the share who earned points in that month "
+    f"and in each later month. Month 0 is the month in which they joined.",
 )
 def cohorts(months: Months) -> Table:
     found = rows_of(COHORT_ACTIVITY, {**months.params, "cohorts": COHORTS})
@@ -213,9 +213,9 @@ def _everybody_at_risk(filters: Mapping[str, str]) -> Iterator[list[Cell]]:
 @figures.register(
     "risk_reasons",
     "Members at risk, by reason",
-    f"Members in good standing or past due whose risk is {LISTED_RISK} or more, of 100. Idle for more than 7, 14, "
-    f"30 days: 10, 20, 40. Activity of the last fortnight below 75 %, 50 % of the one before: 15, 30. Past due: 30. "
-    f"A payment that failed in the last 30 days: 15.",
+    f"Members in good standing or past due whose risk is {LISTED_RISK} or more, out of 100. These add to the risk: "
+    f"idle for more than 7, 14 or 30 days: 10, 20 or 40; activity in the last 14 days below 75 % or 50 % of that in "
+    f"the 14 days before: 15 or 30; past due: 30; a payment that failed in the last 30 days: 15.",
 )
 def risk_reasons(months: Months) -> Table:
     [[high, listed, *by_reason]] = rows_of(
@@ -229,7 +229,7 @@ def risk_reasons(months: Months) -> Table:
 @figures.register(
     "risk",
     "Members at risk",
-    f"The {SHOWN_AT_RISK} with the highest risk. The file has all whose risk is {LISTED_RISK} or more, as it is now.",
+    f"The {SHOWN_AT_RISK} members with the highest risk. The file lists all with a risk of {LISTED_RISK} or more.",
     export=Export(
         RISK_COLUMNS,
         {"risk": {"listed": f"{LISTED_RISK} or more", "high": f"{HIGH_RISK} or more"}},

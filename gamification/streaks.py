@@ -1,6 +1,6 @@
 """Streaks: days in a row with activity. Saturdays and Sundays may be missed.
 
-A trigger counts the days when ledger rows are added (triggers.py). It cannot notice the end of a streak: this does.
+A trigger counts the days when ledger rows are added (triggers.py). This module finds out whether a streak has ended.
 """
 
 from datetime import UTC, date, datetime, timedelta

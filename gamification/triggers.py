@@ -13,7 +13,7 @@ from council.postgres.triggers import Trigger
 # plpgsql keeps a plan for the whole session, so the plan must suit one row and a million rows. A plan made while Member
 # was tiny would still scan the whole table when it is large: hence no sequential scans. A plan made for a million rows
 # would be compiled again for each single row, for milliseconds: hence no JIT. Grouping only by the member sorts the
-# rows once, for the window, the sums and the loop. Grouping by more would use a hash table of the planned size.
+# rows once, for the window, the sums and the loop. Grouping by more would make a large hash table, even for one row.
 UPDATE_MEMBER_POINTS = Trigger(
     name="trg_update_member_points",
     function="update_member_total_points",
@@ -165,9 +165,9 @@ LIMITS = Trigger(
 
 # The gateway pays without keys. The first of its rows that pays for a thing gets the key here, so that Django does not
 # pay again. By then the members are locked, as this trigger's name sorts after that of UPDATE_MEMBER_POINTS, so two
-# rows without keys never ask for the same key. A writer with a key inserts it before the member is locked. If one does
-# so at the same time, the row gets no key, so that the gateway neither waits for long nor fails. If that writer rolls
-# back, the job give_keys adds the key. A statement's rows are updated at once, and one by one only if a key is taken.
+# rows without keys never ask for the same key. A transaction that pays with a key inserts it before the member is
+# locked. While it is open, the gateway's row gets no key, so that the gateway neither waits for long nor fails. If it
+# rolls back, the job give_keys adds the key. Rows are updated together, and one by one only if a key is taken.
 KEYS = Trigger(
     name="trg_update_point_transaction_keys",
     function="update_point_transaction_keys",
@@ -225,7 +225,7 @@ KEYS = Trigger(
 
 # A row is deleted only with its member, and gets another memberId only when its member gets another id. In both cases
 # the foreign key's trigger does it, and the member's old row is already gone. That the member is gone is not enough: a
-# statement that deletes a member and changes the rows at once also finds the member gone. Hence the trigger's depth.
+# statement that deletes a member and changes the rows at once also finds the member gone. Hence pg_trigger_depth().
 # A row may also get the key of what it pays for, and may be marked as dated in the future.
 APPEND_ONLY = Trigger(
     name="trg_point_transaction_append_only",

@@ -1,4 +1,4 @@
-"""What must be so about points: checks of `manage.py verify_schema`."""
+"""Checks of `manage.py verify_schema` about points."""
 
 from collections.abc import Iterator
 
@@ -18,10 +18,10 @@ REPAIR = "manage.py reconcile_points --repair"
 
 @verification.register("ledger figures", own_transactions=True)
 def figures(database: Database) -> Iterator[Finding]:
-    """Totals, months, streaks and last activity are the ledger's, and no row is dated in the future.
+    """Check that totals, months, streaks and last activity match the ledger, and that no row is from the future.
 
-    Of members drawn at random, as many as a second allows and 2,000 at most; of all of them with `--full`. A batch is a
-    transaction, so that no lock is held for long.
+    Compares members drawn at random, as many as a second allows and at most 2,000; with `--full`, all members. Each
+    batch is a transaction, so that no lock is held for long.
     """
     with database.transaction():
         misdated = reconciliation.misdated()
@@ -36,12 +36,12 @@ def figures(database: Database) -> Iterator[Finding]:
     for difference in wrong[:SHOWN]:
         yield failed(f"member {difference}", REPAIR)
     if len(wrong) > SHOWN:
-        yield failed(f"{len(wrong) - SHOWN} more of {sample.compared:,} members compared", REPAIR)
+        yield failed(f"{len(wrong) - SHOWN} more members differ, of {sample.compared:,} compared", REPAIR)
     yield note(f"of {sample.compared:,} members, {sample.extent}")
 
 
 def members(database: Database) -> Sample:
-    """Choose the members that a check compares: 2,000 at most, or all with `--full`."""
+    """Choose the members that a check compares: at most 2,000, or all with `--full`."""
     return Sample(
         database,
         draw=lambda: reconciliation.draw(SAMPLE_MEMBERS),
@@ -51,7 +51,7 @@ def members(database: Database) -> Sample:
     )
 
 
-# A row of a child table is read with its parent's, and is not counted by the parent's triggers.
+# Queries of a parent table also read the rows of its child tables, which the parent's triggers do not count.
 RELATIVES = """
     SELECT CASE WHEN p.relname = ANY(%(ledger)s) THEN p.relname ELSE c.relname END,
            format('%%I.%%I', cn.nspname, c.relname), format('%%I.%%I', pn.nspname, p.relname)
@@ -64,7 +64,7 @@ RELATIVES = """
         OR (cn.nspname = %(schema)s AND c.relname = ANY(%(ledger)s))
      ORDER BY 2
 """
-# What a subscription brings comes with the triggers off.
+# Rows that arrive through a subscription fire no triggers.
 SUBSCRIPTIONS = """
     SELECT c.relname, s.subname
       FROM pg_subscription_rel r
@@ -98,10 +98,10 @@ LEDGER_TABLES = ["Member", "PointTransaction"]
 
 @verification.register("ways past the points triggers")
 def ways_past(database: Database) -> Iterator[Finding]:
-    """No rows come into the ledger, and none are read with it, that its triggers did not see."""
+    """Check that no rows can get into the ledger, or be read with it, without its triggers."""
     for table, child, parent in database.rows(RELATIVES, ledger=LEDGER_TABLES):
         yield failed(
-            f"{child} inherits from {parent}: its rows are read as those of {table}, and no trigger counts them",
+            f"{child} inherits from {parent}: its rows are read as rows of {table}, but no trigger counts them",
             f"SET lock_timeout TO '100ms'; ALTER TABLE {child} NO INHERIT {parent};",
         )
     for table, subscription in database.rows(SUBSCRIPTIONS, ledger=LEDGER_TABLES):
@@ -149,16 +149,16 @@ ADD_ABROAD = """
 """
 REFUSED = {
     "a change of a row": 'UPDATE "PointTransaction" SET points = 8 WHERE id = %(row)s',
-    "the removal of a row": 'DELETE FROM "PointTransaction" WHERE id = %(row)s',
-    "a reversal by other points": """
+    "the deletion of a row": 'DELETE FROM "PointTransaction" WHERE id = %(row)s',
+    "a reversal with other points": """
         INSERT INTO "PointTransaction" (id, "memberId", action, points, "reversesId")
         VALUES (%(row)s || '6', %(member)s, 'reversal', -6, %(row)s)
     """,
-    "rows of another member": """
+    "moving rows to another member": """
         WITH gone AS (DELETE FROM "Member" WHERE id = %(member)s)
         UPDATE "PointTransaction" SET "memberId" = %(member)s || '2' WHERE "memberId" = %(member)s
     """,
-    "a row of the future": """
+    "a row dated in the future": """
         INSERT INTO "PointTransaction" (id, "memberId", action, points, "createdAt")
         VALUES (%(row)s || '7', %(member)s, 'verify_schema', 1, now() AT TIME ZONE 'UTC' + interval '1 day')
     """,
@@ -170,12 +170,12 @@ ROLE = "SELECT current_setting('session_replication_role'), quote_ident(session_
 
 @verification.register("points trigger, tried", own_transactions=True)
 def trial(database: Database) -> Iterator[Finding]:
-    """The ledger does what it is for: tried on a member who is made for it, and rolled back with all rows.
+    """Check that the ledger's triggers work, using a temporary member. Everything is rolled back.
 
-    TRUNCATE is not tried: it locks the table before it is refused.
+    TRUNCATE is not tried, because it locks the table before it is refused.
     """
     if not database.takes_writes:
-        yield warning("not tried, as the server takes no writes", "verify the primary: DATABASE_URL")
+        yield warning("not tried, as the server takes no writes", "set DATABASE_URL to the primary")
         return
     with database.transaction():
         [(replication, role)] = database.rows(ROLE)
@@ -188,7 +188,7 @@ def trial(database: Database) -> Iterator[Finding]:
             raise
         faults.append(f"no row could be added: {first_line(error)}")
     cure = (
-        "put right what the other checks name, and verify again"
+        "fix what the other checks report, and verify again"
         if replication == "origin"
         else f"ALTER ROLE {role} RESET session_replication_role;"
     )
@@ -203,10 +203,10 @@ def _try_ledger(database: Database) -> Iterator[str]:
         for statement in (ADD_MEMBER, ADD_ROW, ADD_SEVERAL_ROWS, FIGURES):
             cursor.execute(statement, given)
         if (found := cursor.fetchone()) != EXPECTED:
-            yield f"7, 5 and -2 points made {found} of total, month, activity and streak, expected {EXPECTED}"
+            yield f"7, 5 and -2 points gave the total, month, activity and streak {found}, expected {EXPECTED}"
         cursor.execute(ADD_AGAIN, given)
         if cursor.fetchall():
-            yield "a row with a key that is taken went in, expected none"
+            yield "a second row with the same key was added, expected none"
         for what, statement in REFUSED.items():
             try:
                 with transaction.atomic(using=database.connection.alias):
@@ -214,7 +214,7 @@ def _try_ledger(database: Database) -> Iterator[str]:
                     transaction.set_rollback(True, using=database.connection.alias)
             except IntegrityError:
                 continue
-            yield f"{what} went through, expected a refusal"
+            yield f"{what} was accepted, expected a refusal"
         cursor.execute("SET LOCAL TIME ZONE 'Pacific/Kiritimati'")
         cursor.execute(ADD_ABROAD, given)
         if cursor.fetchone() != (True,):
@@ -222,4 +222,4 @@ def _try_ledger(database: Database) -> Iterator[str]:
         cursor.execute(REMOVE_MEMBER, given)
         cursor.execute(ROWS_LEFT, given)
         if cursor.fetchone() != (0,):
-            yield "a member's rows stayed when the member went, expected none"
+            yield "the rows of a deleted member are still there, expected none"

@@ -1,4 +1,4 @@
-"""The members' pages about points: what they have and why, and where they stand."""
+"""The members' pages about points: overview, history and leaderboards."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ RECENT_ROWS = 5
 
 @require_safe
 def overview(request: MemberRequest) -> HttpResponse:
-    """Show a member's figures, the last few entries, and what earns points."""
+    """Show the member's figures, the latest entries, and what earns points."""
     member = request.member
     rules = list(PointRule.objects.order_by("-points", "label"))
     recent = ledger.history(member=member, rows=RECENT_ROWS)
@@ -33,7 +33,7 @@ def overview(request: MemberRequest) -> HttpResponse:
 
 @require_safe
 def history(request: MemberRequest) -> HttpResponse:
-    """Account for every point of the member who asks, a page at a time."""
+    """Show all entries of the member, a page at a time."""
     after = request.GET.get("after")
     try:
         place = ledger.Place.read(after) if after is not None else None
@@ -50,18 +50,18 @@ def history(request: MemberRequest) -> HttpResponse:
 
 
 def asked_period(request: HttpRequest) -> Period:
-    """Read `?period=`, this month without it. Raises Http404."""
+    """Read `?period=`, by default this month. Raises Http404."""
     try:
         return Period(request.GET.get("period", Period.MONTH))
     except ValueError:
         raise Http404(
-            "There is no such leaderboard. There is one of this month, and one of all time."
+            "There is no such leaderboard. There is one for this month, and one for all time."
         ) from None
 
 
 @require_safe
 def leaderboard(request: MemberRequest) -> HttpResponse:
-    """Show who leads, and where the member stands; to a member without good standing, the latter only."""
+    """Show the leaderboard and the member's rank. Members without good standing see only their rank."""
     member = request.member
     board = Leaderboard(asked_period(request))
     context: dict[str, Any] = {"board": board, "periods": Period, "level": levels.of(member.total_points)}
@@ -83,19 +83,19 @@ def leaderboard(request: MemberRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def privacy(request: MemberRequest) -> HttpResponse:
-    """List a member on leaderboards, or hide them, as they wish."""
+    """List the member on leaderboards, or hide them."""
     period = asked_period(request)
     back = reverse("gamification:leaderboard", query={"period": period})
-    # Who was led to the sign-in page first comes back with a GET.
+    # A member who was sent to the sign-in page first comes back with a GET.
     if request.method == "POST":
         listed = {"yes": True, "no": False}.get(request.POST.get("listed", ""))
         if listed is None:
-            raise BadRequest("`listed` is yes or no.")
+            raise BadRequest("`listed` must be yes or no.")
         list_or_hide(request.member, listed=listed)
-        words = (
+        message = (
             "You are listed on leaderboards, by name."
             if listed
             else "You are hidden: no other member sees you on a leaderboard."
         )
-        messages.success(request, words)
+        messages.success(request, message)
     return redirect(back)

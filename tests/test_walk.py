@@ -129,7 +129,7 @@ def reject(ops: Visitor) -> None:
     ops.sign_in(Account.objects.get(admin__email=demo.OPS))
     ops.open("/admin/benchmarks/benchmarkreview/")
     ops.page.get_by_label(f"Choose {number}").check()
-    ops.page.get_by_role("button", name="Look at the chosen ones").click()
+    ops.page.get_by_role("button", name="Look at the chosen answers").click()
     ops.page.get_by_label("Reason").fill(REASON)
     ops.picture("walk-review")
     ops.page.get_by_role("button", name="Reject").click()

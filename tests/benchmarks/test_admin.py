@@ -217,7 +217,7 @@ def test_a_decision_that_is_refused_says_why_and_loses_nothing(sams_browser: Cli
     sent = {"number": [str(number)], "decision": "reject", "reason": "Too short"}
     page = sams_browser.post(f"{QUEUE}answers/", sent)
     html = page.content.decode()
-    assert "The reason has 9 characters. Give one of 10 to 400 characters." in html
+    assert "The reason has 9 characters. Give a reason of 10 to 400 characters." in html
     assert "Too short" in html
     submit(mia, gtm_engineer_us=130_000)
     html = sams_browser.post(f"{QUEUE}answers/", {**sent, "reason": REASON}).content.decode()

@@ -191,7 +191,7 @@ def test_types_are_not_joined() -> None:
 
 
 def test_five_changes_make_a_figure_anew_and_it_stands_for_four_releases() -> None:
-    assert [disclosure.is_made_anew(changed) for changed in (0, 4, 5)] == [False, False, True]
+    assert [disclosure.is_recomputed(changed) for changed in (0, 4, 5)] == [False, False, True]
     assert [disclosure.may_be_carried(releases) for releases in (1, 4, 5)] == [True, True, False]
 
 

@@ -113,7 +113,7 @@ def test_staff_review(visitor: Visitor, staff: Account, member: Member, release:
     visitor.open("/admin/benchmarks/benchmarkreview/")
     visitor.picture("review-queue")
     visitor.page.get_by_label(f"Choose {number}").check()
-    visitor.page.get_by_role("button", name="Look at the chosen ones").click()
+    visitor.page.get_by_role("button", name="Look at the chosen answers").click()
     visitor.page.wait_for_url("**/answers/")
     visitor.picture("review-answers")
     visitor.page.get_by_label("Reason").fill("This is the pay of a whole team.")

@@ -98,7 +98,7 @@ def test_a_first_state_has_the_version_s_own_moment(mia: Member) -> None:
     assert found.created_at == newest(mia).recorded_at
     assert found.reviewed_by is None
     assert found.reason == (
-        "GTM engineer, United States: Outside of what is plausible: $40,000 to $400,000 a year."
+        "GTM engineer, United States: Outside of the plausible range: $40,000 to $400,000 a year."
     )
 
 
@@ -220,7 +220,7 @@ def test_many_are_decided_at_once_all_or_none(sam: Account, db: None) -> None:
     [
         (1, "", "The reason has 0 characters"),
         (1, "   too short", "The reason has 9 characters"),
-        (1, "x" * 401, "The reason has 401 characters. Give one of 10 to 400"),
+        (1, "x" * 401, "The reason has 401 characters. Give a reason of 10 to 400"),
         (0, REASON, "Choose 1 to 50 answers, not 0"),
         (51, REASON, "Choose 1 to 50 answers, not 51"),
     ],

@@ -58,7 +58,7 @@ def test_a_member_sends_answers_as_people_write_them(
     done = mias_browser.post(INFRASTRUCTURE, sent, follow=True)
 
     assert done.redirect_chain == [("/benchmarks/", 302)]
-    assert "Received: they count from the next release on. You earned 50 points." in done.content.decode()
+    assert "received. They count from the next release on. You earned 50 points." in done.content.decode()
     assert BenchmarkSubmission.objects.get(member=mia).data == {
         "version": 1,
         "cost_per_domain": 12.5,
@@ -84,7 +84,7 @@ def test_a_form_is_prefilled_with_what_is_there_and_sends_it_back_unchanged(
 
     address = f"/benchmarks/{category.value.lower()}/answers/"
     done = mias_browser.post(address, fill_in(mias_browser.get(address)), follow=True)
-    assert "Nothing changed." in done.content.decode()
+    assert "have not changed." in done.content.decode()
     assert BenchmarkSubmission.objects.get().data == stored
 
 
@@ -109,9 +109,9 @@ def test_what_is_wrong_is_told_at_its_field_and_nothing_typed_is_lost(
     faults = {name: str(found[0]) for name, found in page.context["form"].errors.items()}
     assert faults == {
         "cost_per_domain": "“12 or 13” is not a number. Write one number, such as 34.",
-        "cost_per_inbox": "$5,000 is outside of what can be stored. Write a number from $0 to $1,000 a month.",
+        "cost_per_inbox": "$5,000 is outside of the allowed range. Write a number from $0 to $1,000 a month.",
         "warmup_cost": "Write the amount in US dollars, such as 3,300.",
-        "domain_vendor": "You chose Porkbun and wrote “Joe&#x27;s”. Choose Other, or empty the text.".replace(
+        "domain_vendor": "You chose Porkbun and wrote “Joe&#x27;s”. Choose Other, or delete the text.".replace(
             "&#x27;", "'"
         ),
         "sending_platform": "You chose Other. Write what it is.",
@@ -129,7 +129,7 @@ def test_what_is_wrong_is_told_at_its_field_and_nothing_typed_is_lost(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"cost_per_domain": ""}, "This answer is needed"),
+        ({"cost_per_domain": ""}, "This answer is required"),
         ({"cost_per_domain": ["12", "13"]}, "This was sent twice. Send it once."),
         ({"domain_vendor": ["porkbun", "godaddy"]}, "This was sent twice."),
         ({"member": "x"}, "Infrastructure does not ask for member. Leave it out."),
@@ -139,10 +139,10 @@ def test_what_is_wrong_is_told_at_its_field_and_nothing_typed_is_lost(
         ({"cost_per_domain": "9" * 5000}, "This has 5000 characters"),
         ({"domain_vendor": "other", "domain_vendor_other": "x" * 121}, "This has 121 characters"),
         ({"domain_vendor": "other", "domain_vendor_other": "a\x00b"}, "Null characters are not allowed"),
-        ({"shown": "soon"}, "This page lost its place"),
-        ({"shown": ""}, "This page lost its place"),
-        ({"shown": "-1"}, "This page lost its place"),
-        ({"shown": "99999999999"}, "This page lost its place"),
+        ({"shown": "soon"}, "This form is incomplete"),
+        ({"shown": ""}, "This form is incomplete"),
+        ({"shown": "-1"}, "This form is incomplete"),
+        ({"shown": "99999999999"}, "This form is incomplete"),
         ({"shown": "7"}, "These answers were changed elsewhere since this page was opened"),
     ],
 )
@@ -198,10 +198,10 @@ def test_what_the_gateway_stored_can_be_sent_again(
 def test_a_member_withdraws(mias_browser: Client, mia: Member) -> None:
     submit(mia)
     asked = mias_browser.get("/benchmarks/compensation/withdraw/")
-    assert "Your points stay." in asked.content.decode()
+    assert "You keep your points." in asked.content.decode()
     assert BenchmarkSubmission.objects.exists()
     done = mias_browser.post("/benchmarks/compensation/withdraw/", follow=True)
-    assert "Your answers about pay are withdrawn." in done.content.decode()
+    assert "Your answers about pay were withdrawn." in done.content.decode()
     assert not BenchmarkSubmission.objects.exists()
     assert mias_browser.get("/benchmarks/compensation/withdraw/").status_code == 302
     assert mias_browser.post("/benchmarks/compensation/withdraw/").status_code == 302
@@ -217,7 +217,7 @@ def test_a_member_is_reminded_after_a_year_and_answers_by_one_click(
     assert mias_browser.get("/benchmarks/compensation/confirm/").status_code == 302
     assert "Still right" in mias_browser.get("/benchmarks/").content.decode()
     done = mias_browser.post("/benchmarks/compensation/confirm/", follow=True).content.decode()
-    assert "Thank you. We ask again about pay in a year." in done
+    assert "Thank you. We will ask about pay again in a year." in done
     assert "Still right" not in done
 
 
@@ -361,7 +361,7 @@ def test_a_figure_that_was_carried_over_has_its_own_date_and_changes_are_told(
     add_figure(newest, Category.COMPENSATION, "gtm_engineer_us", p25=100_000, p50=120_000, p75=150_000,
                as_of=former.cut_off.date())  # fmt: skip
     html = mias_browser.get(RESULTS).content.decode()
-    assert "Figure of 1 September 2026. Not made anew: too few companies changed." in html
+    assert "Figure of 1 September 2026. Not updated: too few companies changed." in html
     assert "The median went up from $75,000 to $82,000." in html
     assert "The median is unchanged." in html
 

@@ -602,14 +602,14 @@ DAMAGES: dict[str, Damage] = {
         UPDATE "BenchmarkSubmission" SET data = '{"gross_margin_percent": 41}' WHERE category = 'BUSINESS';
         SET LOCAL session_replication_role TO origin""",
         "benchmark history",
-        "BUSINESS: 1 of what was submitted is not what the newest version says",
+        "BUSINESS: members whose answers differ from the newest version: 1",
     ),
     "answers that came past the trigger": Damage(
         """SET LOCAL session_replication_role TO replica;"""
         + BENCHMARKS
         + "SET LOCAL session_replication_role TO origin",
         "benchmark history",
-        "OPERATIONAL: 1 of what was submitted is not what the newest version says",
+        "OPERATIONAL: members whose answers differ from the newest version: 1",
     ),
     "answers that went past the trigger": Damage(
         BENCHMARKS
@@ -617,13 +617,13 @@ DAMAGES: dict[str, Damage] = {
         DELETE FROM "BenchmarkSubmission" WHERE category = 'OPERATIONAL';
         SET LOCAL session_replication_role TO origin""",
         "benchmark history",
-        "OPERATIONAL: 1 of what was submitted is not what the newest version says",
+        "OPERATIONAL: members whose answers differ from the newest version: 1",
     ),
     # what is tried
     "a session in which no trigger fires": Damage(
         "SET LOCAL session_replication_role TO replica",
         "points trigger, tried",
-        "7, 5 and -2 points made (0, None, 0, None, 0) of total, month, activity and streak, expected",
+        "7, 5 and -2 points gave the total, month, activity and streak (0, None, 0, None, 0), expected",
         is_curable=False,
     ),
     "a trigger that adds too much": Damage(
@@ -632,13 +632,13 @@ DAMAGES: dict[str, Damage] = {
         )
         + 'CREATE TRIGGER bonus AFTER INSERT ON "PointTransaction" FOR EACH ROW EXECUTE FUNCTION g()',
         "points trigger, tried",
-        "7, 5 and -2 points made (13, ",
+        "7, 5 and -2 points gave the total, month, activity and streak (13, ",
         is_curable=False,
     ),
     "a ledger that can be changed": Damage(
         'ALTER TABLE "PointTransaction" DISABLE TRIGGER trg_point_transaction_append_only',
         "points trigger, tried",
-        "the removal of a row went through, expected a refusal",
+        "the deletion of a row was accepted, expected a refusal",
         is_curable=False,
     ),
     "a ledger that forgets": Damage(
@@ -646,13 +646,13 @@ DAMAGES: dict[str, Damage] = {
         + "CREATE OR REPLACE TRIGGER trg_point_transaction_append_only BEFORE DELETE ON "
         '"PointTransaction" FOR EACH ROW EXECUTE FUNCTION h()',
         "points trigger, tried",
-        "the removal of a row went through, expected a refusal",
+        "the deletion of a row was accepted, expected a refusal",
         is_curable=False,
     ),
     "a reversal that nobody compares": Damage(
         'ALTER TABLE "PointTransaction" DISABLE TRIGGER trg_point_transaction_reversal',
         "points trigger, tried",
-        "a reversal by other points went through, expected a refusal",
+        "a reversal with other points was accepted, expected a refusal",
         is_curable=False,
     ),
     "rows in the session's time": Damage(
@@ -664,19 +664,19 @@ DAMAGES: dict[str, Damage] = {
     "a key that pays twice": Damage(
         'DROP INDEX "PointTransaction_idempotencyKey_key"',
         "points trigger, tried",
-        "a row with a key that is taken went in, expected none",
+        "a second row with the same key was added, expected none",
         is_curable=False,
     ),
     "rows that outlive their member": Damage(
         'ALTER TABLE "PointTransaction" DROP CONSTRAINT "PointTransaction_memberId_fkey"',
         "points trigger, tried",
-        "a member's rows stayed when the member went, expected none",
+        "the rows of a deleted member are still there, expected none",
         is_curable=False,
     ),
     "a child table of the ledger": Damage(
         'CREATE TABLE child () INHERITS ("PointTransaction")',
         "ways past the points triggers",
-        'public.child inherits from public."PointTransaction": its rows are read as those of PointTransaction',
+        'public.child inherits from public."PointTransaction": its rows are read as rows of PointTransaction',
     ),
     "triggers that are off from the start": Damage(
         "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET session_replication_role TO replica', "

@@ -1,10 +1,18 @@
 """The doors when two come at once: what one waits for, and what it finds then."""
 
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import pytest
+from django.contrib.sessions.backends.db import SessionStore
 from django.db import connection
+from django.test import RequestFactory
+from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from council import throttle
+from council import second_factor, throttle
+from council.accounts.models import Account
+from tests.council.test_second_factor import PAGE, code_of
 from tests.databases import Database
 
 
@@ -40,3 +48,46 @@ def test_what_is_forgotten_and_in_use_is_left_for_another_time(migrated: Databas
             cursor.execute("SET lock_timeout = '100ms'")
         assert throttle._forget() == 1
     assert migrated.fetch("SELECT key FROM council_signinfailures ORDER BY key") == [("a",), ("c",)]
+
+
+@pytest.fixture
+def device(migrated: Database) -> Iterator[TOTPDevice]:
+    """An app of sam's, in a database where others commit, too."""
+    with migrated.as_default_connection():
+        sam = Account.objects.create_superuser("sam", "a horse of sam's")
+        yield TOTPDevice.objects.create(user=sam, confirmed=True)
+
+
+def in_a_thread(act: Callable[..., Any], device: TOTPDevice) -> Any:
+    """Give the app's code in a session of its own."""
+    request = RequestFactory().post(PAGE)
+    request.user, request.session = device.user, SessionStore()
+    try:
+        return act(request, account=device.user, code=code_of(device))
+    finally:
+        connection.close()
+
+
+def test_of_two_who_give_one_code_at_once_one_comes_in(migrated: Database, device: TOTPDevice) -> None:
+    """The second waits for the first, and reads then which codes were used."""
+    with migrated.connect() as first, ThreadPoolExecutor(1) as pool:
+        with first.transaction():
+            first.execute("SELECT FROM otp_totp_totpdevice FOR UPDATE")
+            second = pool.submit(in_a_thread, second_factor.verify, device)
+            migrated.wait_for_waiting(1)
+            first.execute("UPDATE otp_totp_totpdevice SET last_t = 2 ^ 40")
+        assert second.result(timeout=30) is False
+
+
+def test_of_two_who_set_it_up_at_once_one_gets_the_recovery_codes(
+    migrated: Database, device: TOTPDevice
+) -> None:
+    migrated.execute("UPDATE otp_totp_totpdevice SET confirmed = false")
+    with migrated.connect() as first, ThreadPoolExecutor(1) as pool:
+        with first.transaction():
+            first.execute("SELECT FROM council_account FOR NO KEY UPDATE")
+            second = pool.submit(in_a_thread, second_factor.confirm, device)
+            migrated.wait_for_waiting(1)
+            first.execute("UPDATE otp_totp_totpdevice SET confirmed = true")
+        assert second.result(timeout=30) is None
+    assert migrated.fetch("SELECT count(*) FROM otp_static_statictoken") == [(0,)]

@@ -12,6 +12,20 @@ HASH = "$argon2id$v=19$m=8,t=1,p=1$R1AIxi3woK1nmbVJfxj9nw$B5d6fttv39YDujkXhsdWwD
 SWAPPED = HASH.replace("m=8,t=1,p=1", "m=8,p=1,t=1")
 
 
+@pytest.fixture
+def verified(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The hashes that argon2 is asked to verify, in turn."""
+    verified: list[str] = []
+
+    class Watched(argon2.PasswordHasher):
+        def verify(self, hash: str | bytes, password: str | bytes) -> bool:  # type: ignore[override]
+            verified.append(str(hash))
+            return super().verify(hash, password)
+
+    monkeypatch.setattr(passwords, "_hasher", Watched())
+    return verified
+
+
 @pytest.mark.parametrize("order", ["m=8,t=1,p=1", "m=8,p=1,t=1", "p=1,t=1,m=8", "t=1,m=8,p=1"])
 def test_a_hash_is_read_in_whatever_order_its_parameters_are(order: str) -> None:
     stored = HASH.replace("m=8,t=1,p=1", order)
@@ -55,13 +69,22 @@ def test_argon2_itself_refuses_the_other_order() -> None:
         HASH.replace("m=8,t=1,p=1", "m=8,t=1"),
         HASH.replace("m=8,t=1,p=1", "m=8,m=8,t=1"),
         HASH.replace("m=8", "m=4194304"),
+        HASH.replace("m=8", "m=262145"),
         HASH.replace("t=1", "t=9999999"),
-        HASH.replace("p=1", "p=255"),
+        HASH.replace("t=1", "t=17"),
+        HASH.replace("m=8", "m=1024").replace("p=1", "p=17"),
         HASH * 100,
     ],
 )
-def test_what_is_no_hash_fits_no_password(stored: str | None) -> None:
+def test_what_is_no_hash_fits_no_password_and_costs_no_more_than_another(
+    stored: str | None, verified: list[str]
+) -> None:
     assert not passwords.is_correct("correct horse", stored=stored)
+    for asked in verified:  # also of what argon2 could not read after all
+        parameters = argon2.extract_parameters(asked)
+        assert parameters.memory_cost <= 2**18
+        assert max(parameters.time_cost, parameters.parallelism) <= 16
+    assert argon2.extract_parameters(verified[-1]).memory_cost == 19456
 
 
 @pytest.mark.parametrize("password", ["", "\0", "\ud800", "x" * 10_000_000, "correct horse\0"])
@@ -81,16 +104,8 @@ def test_what_is_no_password_fits_no_hash(password: str) -> None:
     ],
 )
 def test_an_answer_without_a_hash_costs_what_the_gateway_s_hash_does(
-    password: str, stored: str | None, monkeypatch: pytest.MonkeyPatch
+    password: str, stored: str | None, verified: list[str]
 ) -> None:
-    verified: list[str] = []
-
-    class Watched(argon2.PasswordHasher):
-        def verify(self, hash: str | bytes, password: str | bytes) -> bool:  # type: ignore[override]
-            verified.append(str(hash))
-            return super().verify(hash, password)
-
-    monkeypatch.setattr(passwords, "_hasher", Watched())
     assert not passwords.is_correct(password, stored=stored)
     parameters = argon2.extract_parameters(verified[-1])
     assert (parameters.memory_cost, parameters.time_cost, parameters.parallelism) == (19456, 2, 1)

@@ -73,4 +73,4 @@ def test_a_backup_is_restored_whole_and_nothing_is_counted_twice(
     with database.as_default_connection():
         call_command("verify_schema", "--full", stdout=said)  # ends the process where a check fails
         call_command("reconcile_points", stdout=said)
-    assert "Every member's figures are the ledger's." in said.getvalue()
+    assert "Every member's figures match the ledger." in said.getvalue()

@@ -4,6 +4,7 @@
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -445,3 +446,24 @@ def test_guesses_at_the_old_password_are_counted(settings: Any) -> None:
 def test_an_address_is_read_in_every_spelling(remote: str, network: str, settings: Any) -> None:
     settings.PROXY_COUNT = 0
     assert throttle.client_network(RequestFactory().get("/", REMOTE_ADDR=remote)) == network
+
+
+def test_no_more_than_one_waits_for_each_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two are in: one inside, and one who waits. The third is told at once."""
+    monkeypatch.setattr(throttle, "WAIT_FOR_A_PLACE_SECONDS", 20)
+    places, came_in = throttle.Places(1), threading.Event()
+
+    def wait() -> None:
+        with places.one():
+            came_in.set()
+
+    waiting = threading.Thread(target=wait)
+    with places.one():
+        waiting.start()
+        while places._waiting._value:
+            assert waiting.is_alive()
+        with pytest.raises(throttle.Crowded), places.one():
+            pass
+        assert not came_in.is_set()
+    waiting.join(20)
+    assert came_in.is_set()

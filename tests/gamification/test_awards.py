@@ -93,14 +93,14 @@ def test_no_awards_are_no_rows(db: None) -> None:
 REFUSED = {
     "an action that is none": (Award("m", "gift"), "'gift' is not an action. Use one of intro_completed"),  # type: ignore[arg-type]
     "an adjustment": (Award("m", Action.ADMIN_ADJUSTMENT), "Use ledger.adjust"),
-    "no times": (Award("m", DOWNLOAD, times=0), "counts once or more, not 0 times"),
+    "no times": (Award("m", DOWNLOAD, times=0), "cannot be paid 0 times. Give a number from 1"),
     "a member who is gone": (Award("cgone", DOWNLOAD, "r"), r"A member no longer exists: .*\(cgone\)"),
     "a key that is too long": (
         Award("m", DOWNLOAD, "r" * 200),
-        "has 220 characters, and at most 200 are kept",
+        "has 220 characters, and at most 200 are allowed",
     ),
     "NUL in a subject": (Award("m", DOWNLOAD, "r\0"), "cannot store this: .*NUL.* Nothing was written"),
-    "half a character in a subject": (Award("m", DOWNLOAD, "r\ud800"), "Half a character cannot be stored"),
+    "half a character in a subject": (Award("m", DOWNLOAD, "r\ud800"), "broken character cannot be stored"),
     "NUL in metadata": (Award("m", DOWNLOAD, metadata={"a": "\0"}), "cannot store this: unsupported Unicode"),
     "half a character in metadata": (Award("m", DOWNLOAD, metadata={"\ud800": 1}), "cannot store this"),
     "NaN in metadata": (

@@ -115,5 +115,5 @@ def test_a_place_in_another_member_s_history_shows_one_s_own(mia: Member, carl: 
     ],
 )
 def test_what_is_no_place_is_refused(text: str) -> None:
-    with pytest.raises(ledger.Refused, match="is no place in a history. Begin with its first page."):
+    with pytest.raises(ledger.Refused, match="is not a place in a history. Start with the first page."):
         Place.read(text)

@@ -107,7 +107,7 @@ def test_the_total_that_counts_is_the_one_in_the_database(mia: Member, sam: Acco
 
 @pytest.mark.parametrize("reason", ["too short", " " * 20, "x" * 501])
 def test_a_reason_has_10_to_500_characters(reason: str, mia: Member, sam: Account) -> None:
-    with pytest.raises(ledger.Refused, match="Give one of 10 to 500 characters."):
+    with pytest.raises(ledger.Refused, match="Give a reason of 10 to 500 characters."):
         ledger.adjust(members=[mia], points=5, reason=reason, performed_by=sam, form_key=KEY)
 
 

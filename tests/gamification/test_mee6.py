@@ -78,7 +78,7 @@ def test_retry_after_is_waited_for_but_not_for_hours(server: Mee6) -> None:
 
 def test_a_server_that_always_asks_to_wait_ends_the_run(server: Mee6) -> None:
     server.faults = [stand_in.status(429, Retry_After="0")] * 50
-    with pytest.raises(mee6.Unreadable, match="HTTP status 429. MEE6 asks for fewer requests"):
+    with pytest.raises(mee6.Unreadable, match="HTTP status 429. MEE6 received too many requests"):
         read(server)
     assert len(server.requests) == 5
 
@@ -124,8 +124,8 @@ def test_an_answer_of_another_form_is_told(server: Mee6, answer: Any) -> None:
         (player(2, 5, id="1٢"), "An id is '1٢'"),
         (player(2, 5, id="9" * 21), "An id is"),
         ({"username": "x"}, "An id is None"),
-        ("x" * 500, "An entry is no object but 'xxx"),
-        (None, "no object but None"),
+        ("x" * 500, "An entry is not an object: 'xxx"),
+        (None, "not an object: None"),
     ],
 )
 def test_a_bad_entry_is_set_aside_and_stops_nobody(server: Mee6, entry: Any, reason: str) -> None:

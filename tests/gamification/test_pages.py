@@ -85,7 +85,7 @@ def test_a_member_sees_their_points_and_every_entry(visitor: Visitor, busy: Memb
     visitor.sign_in(busy)
     visitor.open("/points/")
     visitor.inspect("points")
-    visitor.page.get_by_role("link", name="Every point you have").click()
+    visitor.page.get_by_role("link", name="All your points").click()
     visitor.page.wait_for_url("**/points/history/")
     visitor.inspect("history")
     visitor.page.get_by_role("link", name="Older").click()

@@ -158,16 +158,16 @@ def test_the_command_says_what_differs_with_the_exit_status_1_and_repairs_when_t
     with pytest.raises(SystemExit, match="1"):
         call_command("reconcile_points", stdout=output)
     assert f"{bent.pk}: total_points 99 → 25" in output.getvalue()
-    advice = "The figures of 1 member are not the ledger's. To repair: manage.py reconcile_points --repair"
+    advice = "The figures of 1 member differ from the ledger. To repair: manage.py reconcile_points --repair"
     assert advice in output.getvalue()
 
     output = StringIO()
     call_command("reconcile_points", "--repair", stdout=output)
-    assert "Repaired 1 member. The audit log says what was changed." in output.getvalue()
+    assert "Repaired 1 member. The audit log lists the changes." in output.getvalue()
 
     output = StringIO()
     call_command("reconcile_points", stdout=output)
-    assert output.getvalue() == "Every member's figures are the ledger's.\n"
+    assert output.getvalue() == "Every member's figures match the ledger.\n"
 
 
 def test_no_row_comes_between_what_a_repair_reads_and_what_it_writes(
@@ -267,9 +267,8 @@ def test_a_repair_does_not_wait_for_a_member_whose_row_is_under_way(migrated: Da
         )
         result = migrated.manage("reconcile_points", "--repair")
         assert (
-            result.stdout
-            == "m2: total_points 5 → 0\nRepaired 1 member. The audit log says what was changed.\n"
+            result.stdout == "m2: total_points 5 → 0\nRepaired 1 member. The audit log lists the changes.\n"
         )
         gateway.execute("COMMIT")
     assert migrated.fetch("""SELECT id, "totalPoints" FROM "Member" ORDER BY id""") == [("m1", 3), ("m2", 0)]
-    assert migrated.manage("reconcile_points").stdout == "Every member's figures are the ledger's.\n"
+    assert migrated.manage("reconcile_points").stdout == "Every member's figures match the ledger.\n"

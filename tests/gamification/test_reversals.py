@@ -51,7 +51,7 @@ def test_an_award_that_was_reversed_is_not_paid_again(mia: Member, sam: Account)
 def test_reversing_twice_is_refused(mia: Member, sam: Account) -> None:
     entry = PointTransactionFactory.create(member=mia)
     ledger.reverse(entry_id=entry.pk, reason=REASON, performed_by=sam)
-    with pytest.raises(ledger.AlreadyReversed, match="Already reversed: an entry is taken back once."):
+    with pytest.raises(ledger.AlreadyReversed, match="Already reversed: an entry can be reversed only once."):
         ledger.reverse(entry_id=entry.pk, reason=REASON, performed_by=sam)
     assert (PointTransaction.objects.count(), AuditLog.objects.count()) == (2, 1)
 
@@ -59,7 +59,7 @@ def test_reversing_twice_is_refused(mia: Member, sam: Account) -> None:
 def test_a_reversal_of_a_reversal_is_refused(mia: Member, sam: Account) -> None:
     entry = PointTransactionFactory.create(member=mia)
     row = ledger.reverse(entry_id=entry.pk, reason=REASON, performed_by=sam)
-    with pytest.raises(ledger.Refused, match="This entry is a reversal. Adjust the points instead"):
+    with pytest.raises(ledger.Refused, match="a reversal and cannot be reversed. Adjust"):
         ledger.reverse(entry_id=row.pk, reason=REASON, performed_by=sam)
 
 
@@ -72,7 +72,7 @@ def test_an_entry_that_is_not_there_is_refused(sam: Account, entry_id: str) -> N
 @pytest.mark.parametrize("reason", ["too short", " " * 20, "x" * 501])
 def test_a_reason_has_10_to_500_characters(reason: str, mia: Member, sam: Account) -> None:
     entry = PointTransactionFactory.create(member=mia)
-    with pytest.raises(ledger.Refused, match="Give one of 10 to 500 characters."):
+    with pytest.raises(ledger.Refused, match="Give a reason of 10 to 500 characters."):
         ledger.reverse(entry_id=entry.pk, reason=reason, performed_by=sam)
 
 

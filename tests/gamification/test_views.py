@@ -146,15 +146,15 @@ def test_only_rules_in_force_are_shown(mias_browser: Client) -> None:
     assert "Chat &amp; &lt;b&gt;help&lt;/b&gt;" in html
     assert "+3,000" in html
     PointRule.objects.update(enabled=False)
-    assert "Nothing earns points at present." in words(mias_browser.get(OVERVIEW))
+    assert "At present, no action earns points." in words(mias_browser.get(OVERVIEW))
 
 
 def test_nothing_yet_is_said_in_words(mias_browser: Client) -> None:
     overview = words(mias_browser.get(OVERVIEW))
     assert "All time 0 points Nobody has points yet" in overview
-    assert "Streak 0 days Begins with the next day that you are active on" in overview
-    assert "Nothing yet. What you earn is listed here" in overview
-    assert "Nothing yet. Every point" in words(mias_browser.get(HISTORY))
+    assert "Streak 0 days Starts on the next day that you are active" in overview
+    assert "Nothing yet. The points that you earn are listed here" in overview
+    assert "Nothing yet. All points" in words(mias_browser.get(HISTORY))
     assert "Nobody has points yet this month." in words(mias_browser.get(LEADERBOARD))
     assert "Nobody has points yet." in words(mias_browser.get(f"{LEADERBOARD}?period=all"))
 
@@ -178,11 +178,11 @@ def test_a_total_below_0_has_a_minus_sign_and_no_first_rank(
 @pytest.mark.parametrize(
     ("last_active", "today", "expected"),
     [
-        ("2026-11-19", "2026-11-19", "7 days Goes on if you are active by the end of Friday, 20 November"),
-        ("2026-11-20", "2026-11-20", "7 days Goes on if you are active by the end of Monday, 23 November"),
-        ("2026-11-20", "2026-11-22", "7 days Goes on if you are active by the end of Monday, 23 November"),
+        ("2026-11-19", "2026-11-19", "7 days Continues if you are active by the end of Friday, 20 November"),
+        ("2026-11-20", "2026-11-20", "7 days Continues if you are active by the end of Monday, 23 November"),
+        ("2026-11-20", "2026-11-22", "7 days Continues if you are active by the end of Monday, 23 November"),
         ("2026-11-20", "2026-11-23", "7 days Ends tonight at midnight UTC unless you are active today"),
-        ("2026-11-20", "2026-11-24", "0 days Begins with the next day that you are active on"),
+        ("2026-11-20", "2026-11-24", "0 days Starts on the next day that you are active"),
     ],
 )
 def test_the_overview_says_what_keeps_a_streak(
@@ -299,7 +299,7 @@ def test_every_entry_is_found_by_the_links_and_totals_go_on_from_page_to_page(
 def test_a_place_that_is_none_is_refused_in_words_with_a_way_back(place: str, mias_browser: Client) -> None:
     response = mias_browser.get(HISTORY, {"after": place})
     assert response.status_code == 400
-    assert "is no place in a history. Begin with its first page. To the newest entries" in words(response)
+    assert "is not a place in a history. Start with the first page. To the newest entries" in words(response)
     assert "<script>" not in response.content.decode()
 
 

@@ -79,7 +79,7 @@ class Place:
             check=False,
         )
         if done.returncode:
-            raise Failed(f"{group}, {how}: {done.stderr[-3000:]}")
+            raise Failed(f"{group}, {how}: {done.stderr[-20_000:]}")
         told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return {**told, "process_seconds": time.perf_counter() - began}
 

@@ -1,4 +1,4 @@
-"""`manage.py take_release`: the figures of every month that is over and has none."""
+"""`manage.py take_release`: take the release of each month that is over and has none."""
 
 from argparse import ArgumentParser, ArgumentTypeError
 from datetime import UTC, date, datetime
@@ -13,7 +13,7 @@ from council.zero_downtime import failures
 
 
 def month(text: str) -> date:
-    """Read a month such as 2026-10."""
+    """Parse a month such as 2026-10."""
     try:
         return datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC).date()
     except ValueError as error:
@@ -22,19 +22,19 @@ def month(text: str) -> date:
 
 class Command(BaseCommand):
     help = (
-        "Take the release of benchmarks of each month that is over and has none, as of that month's end. "
-        "Run it daily: a second run, or one on another machine, does nothing. A run that was killed is run again."
+        "Take the benchmark release of each month that is over and has none, as of that month's end. Run it daily: "
+        "a second run, or one on another machine, does nothing. If a run is killed, run it again."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--month", type=month, help="Take this month's release only, such as 2026-10. It must be over."
+            "--month", type=month, help="The only month to take, such as 2026-10. The month must be over."
         )
 
     def handle(self, *args: Any, month: date | None, **options: Any) -> None:
         with failures.said(connection, command="take_release"):
             try:
-                review.receive_waiting()  # what the gateway wrote counts from its own moment on
+                review.receive_waiting()  # the gateway's answers count from the time when they were written
                 months = [month] if month else releases.due()
                 if not months:
                     self.stdout.write("Every month that is over has its release.")

@@ -20,6 +20,7 @@ from council.zero_downtime import failures
 from council.zero_downtime.adoption import Adoption
 from council.zero_downtime.baseline import AdoptBaseline
 from council.zero_downtime.batch_operations import HELD_SECONDS, UpdateInBatches
+from council.zero_downtime.forward_state import ForwardState
 from council.zero_downtime.lock_modes import MODES, Lock
 from council.zero_downtime.planning import commands, durations, introspection, inventory, presence, rules
 from council.zero_downtime.planning.effects import Break, Effect, Kind, Work
@@ -125,10 +126,15 @@ def with_changes(
     with _looking_on(connection), introspection.planned(connection, there):
         for migration, backwards in migrations:
             there.begin_migration()
-            changes, after = _changes(migration, before.get(migration, state), backwards=backwards)
-            state = state if backwards else after
             foretold = _Foretold(connection, migration, there, pace)
-            made = [foretold.step(change) for change in changes]
+            changes, made = [], []
+            for change in (
+                _undone(migration, before.get(migration, state)) if backwards else _done(migration, state)
+            ):
+                changes.append(change)
+                made.append(foretold.step(change))
+            if changes and not backwards:
+                state = changes[-1].after
             found += zip(changes, _until_the_end(made) if migration.atomic else made, strict=True)
     return found
 
@@ -172,16 +178,22 @@ class _Change(NamedTuple):
     backwards: bool
 
 
-def _changes(
-    migration: Migration, state: ProjectState, *, backwards: bool
-) -> tuple[list[_Change], ProjectState]:
-    """Give a migration's changes in the order in which they are made, and the state after them."""
+def _done(migration: Migration, state: ProjectState) -> Iterator[_Change]:
+    """Apply a migration to a state, operation by operation: the next one may change the models of the one before."""
+    for operation in migration.operations:
+        before, state = state, ForwardState.of(state)
+        operation.state_forwards(migration.app_label, state)
+        yield _Change(operation, before, state, backwards=False)
+
+
+def _undone(migration: Migration, state: ProjectState) -> list[_Change]:
+    """Give a migration's changes in the order in which they are reversed. Begins with the state before it."""
     changes = []
     for operation in migration.operations:
         before, state = state, state.clone()
         operation.state_forwards(migration.app_label, state)
-        changes.append(_Change(operation, before, state, backwards))
-    return changes[::-1] if backwards else changes, state
+        changes.append(_Change(operation, before, state, backwards=True))
+    return changes[::-1]
 
 
 class _Foretold:

@@ -1,4 +1,4 @@
-"""`manage.py reconcile_points`: whether the members' figures are the ledger's."""
+"""`manage.py reconcile_points`: compare the members' figures with the ledger, and repair them."""
 
 import sys
 from argparse import ArgumentParser
@@ -14,11 +14,11 @@ from gamification import reconciliation
 class Command(BaseCommand):
     help = (
         "Compare every member's points, month, streak and last activity with the ledger. "
-        "Exit status 1 where they differ, unless they are repaired."
+        "Exits with status 1 if they differ, unless they are repaired."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--repair", action="store_true", help="Give members the ledger's figures.")
+        parser.add_argument("--repair", action="store_true", help="Set members' figures to the ledger's.")
 
     def handle(self, *args: Any, repair: bool, **options: Any) -> None:
         found: set[str] = set()
@@ -28,11 +28,11 @@ class Command(BaseCommand):
                 self.stdout.write(str(difference))
         members = "1 member" if len(found) == 1 else f"{len(found)} members"
         if not found:
-            self.stdout.write("Every member's figures are the ledger's.")
+            self.stdout.write("Every member's figures match the ledger.")
         elif repair:
-            self.stdout.write(f"Repaired {members}. The audit log says what was changed.")
+            self.stdout.write(f"Repaired {members}. The audit log lists the changes.")
         else:
             self.stdout.write(
-                f"The figures of {members} are not the ledger's. To repair: manage.py reconcile_points --repair"
+                f"The figures of {members} differ from the ledger. To repair: manage.py reconcile_points --repair"
             )
             sys.exit(1)

@@ -1,4 +1,4 @@
-"""`manage.py refresh_leaderboard`: count how many members stand above each rank's checkpoint."""
+"""`manage.py refresh_leaderboard`: recount the leaderboards' checkpoints."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from gamification import leaderboard
 
 
 class Command(BaseCommand):
-    help = "Count the leaderboards' checkpoints, by which ranks far down are found quickly. Run it every few minutes."
+    help = "Recount the leaderboards' checkpoints, with which low ranks are found quickly. Run it every few minutes."
 
     def handle(self, *args: Any, **options: Any) -> None:
         with failures.said(connection, command="refresh_leaderboard"):

@@ -8,8 +8,8 @@ from django.core.management.base import BaseCommand
 
 class Command(BaseCommand):
     help = (
-        "Read MEE6's leaderboard, and pay members for each 100 XP that they gained. May run at any time, twice, and on "
-        "several machines. `run_due_jobs` does it every 15 minutes."
+        "Read MEE6's leaderboard, and pay members for each 100 XP that they gained. You can run it at any time, twice, "
+        "and on several machines. `run_due_jobs` does it every 15 minutes."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -109,7 +109,7 @@ class Publisher:
         old = self.made.get((kind, dimension, bands))
         if old and not self.policy.is_naive:
             changed = self._changed(kind, old[1], inside)
-            if not disclosure.is_made_anew(changed, rules=rules):
+            if not disclosure.is_recomputed(changed, rules=rules):
                 is_carried = disclosure.may_be_carried(month - old[0].made, rules=rules)
                 return replace(old[0], month=month) if is_carried else None
         if not is_published or len(inside) < rules.min_companies:

@@ -212,8 +212,9 @@ def test_a_prepared_transaction_is_named(v1: Database, deploy: Callable[..., Dep
         v1.execute("ROLLBACK PREPARED 'forgotten'")
 
 
-def test_a_time_out_in_the_queue_is_tried_again_whole(v1: Database, deploy: Callable[..., Deploy]) -> None:
-    """The lock of RunSQL cannot be foreseen: the first attempt queues, for an instant, and holds no one up twice."""
+def test_a_reversal_waits_for_a_reader_and_goes_on_afterwards(
+    v1: Database, deploy: Callable[..., Deploy]
+) -> None:
     assert v1.manage("migrate", "sessions").returncode == 0
     with open_transaction(v1, "SELECT * FROM django_session", application_name="cart"):
         run = deploy(v1, "sessions", "zero", "--patience", "20s")
@@ -425,19 +426,19 @@ class QueueWatch:
 
 
 def test_a_lock_that_nobody_could_foresee_is_queued_for_once_and_then_waited_for_outside(
-    with_points: Database, deploy: Callable[..., Deploy]
+    v1: Database, deploy: Callable[..., Deploy]
 ) -> None:
-    with (
-        QueueWatch(with_points) as queue,
-        open_transaction(with_points, READ, application_name="nightly report"),
-    ):
+    """Python code takes it. The plan reads SQL only."""
+    assert v1.manage("migrate", "third_party", "0002", **THIRD_PARTY).returncode == 0
+    with QueueWatch(v1) as queue, open_transaction(v1, READ, application_name="nightly report"):
         # Long enough for a loaded machine to see who blocks; the watch may miss it altogether.
-        run = deploy(with_points, "third_party", "0001", "--lock-timeout", "500ms", **THIRD_PARTY)
+        run = deploy(v1, "third_party", "0003", "--lock-timeout", "500ms", **THIRD_PARTY)
         run.wait_for("waiting, .*nightly report")
         time.sleep(4)
         assert run.process.poll() is None
     assert run.finish() == 0, run.output
 
+    assert run.output.count("attempt with") == 2
     assert queue.times <= 1
     assert queue.longest_seconds < 3
 
