@@ -29,7 +29,7 @@ SELECT "versionId"
 HAVING max(2 * id + (state = 'RECEIVED')::int) %% 2 = 1
 """
 
-# Selects the newest accepted version of each member, unless the answers were withdrawn later, for companies that count.
+# Selects each member's newest accepted version unless the answers were withdrawn later. Only for companies that count.
 # `place` orders the answers of a company: its owner's come first, then the latest.
 # `later` has few rows, as most versions are a member's first, and few are withdrawals. Most authors are active members,
 # so their companies need no further look-up.

@@ -53,8 +53,8 @@ DATABASE_URLS = {name: os.environ[name] for name in ("DATABASE_URL", "DIRECT_URL
 EMBEDDED_SERVER: embedded.Server | None = None
 DATABASES: dict[str, dict[str, Any]]
 DIRECT_DATABASE: dict[str, Any] | None = None
-# Keepalives serve a session that waits long, such as for an index build: no router on the way drops the connection, and
-# the session does not wait for hours if the server dies.
+# Keepalives help a session that waits long, such as for an index build: routers on the way keep the connection, and the
+# session does not wait for hours if the server dies.
 SESSION = {
     "fallback_application_name": "council",
     "keepalives_idle": 30,

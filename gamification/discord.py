@@ -130,7 +130,7 @@ def _changed(players: Sequence[Player]) -> list[tuple[str, Player]]:
         cursor.execute(
             CHANGED,
             {
-                # Written as texts: in a list, psycopg would check whether each of 20,000 values needs quotes.
+                # psycopg would check whether each value of a list needs quotes; these texts spare that.
                 "discord_ids": f"{{{','.join(player.discord_id for player in distinct)}}}",
                 "xp": f"{{{','.join(str(player.xp) for player in distinct)}}}",
             },

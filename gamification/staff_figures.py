@@ -126,7 +126,7 @@ def label(action: Cell) -> str:
 @figures.register(
     "points",
     "Points by action",
-    "The sum of points in the ledger for each month, by action. Adjustments and reversals count with their sign.",
+    "The points in the ledger for each month, by action. Adjustments and reversals are included, and may be negative.",
 )
 def points(months: Months) -> Table:
     rows = [[label(action), *sums] for action, *sums in rows_of(POINTS, months.params)]
