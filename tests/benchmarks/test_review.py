@@ -355,7 +355,9 @@ def committing(migrated: Database, django_db_blocker: Any) -> Iterator[Database]
         yield migrated
 
 
-def test_a_decision_about_a_version_without_a_state_leaves_it_its_first_one(mia: Member, sam: Account) -> None:
+def test_a_decision_about_a_version_without_a_state_leaves_it_its_first_one(
+    mia: Member, sam: Account
+) -> None:
     submit(mia)
     BenchmarkSubmission.objects.filter(member=mia).update(data={"gtm_engineer_us": 90_000})
     version = newest(mia)
