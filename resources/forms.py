@@ -77,8 +77,15 @@ class LibraryForm(Form):
 
     def named_tags(self) -> list[ResourceTag]:
         """List tags whose names contain the searched words, because the search itself does not look at tags."""
-        words = self.cleaned_data["q"].casefold()
-        return [tag for tag in self.tags if words and words in tag.name.casefold()][:MAX_NAMED_TAGS]
+        return [tag for tag in self.tags if self._names(tag.name)][:MAX_NAMED_TAGS]
+
+    def named_categories(self) -> list[tuple[str, str]]:
+        """List categories, as value and label, whose labels contain the searched words, for the same reason."""
+        return [(value, label) for value, label in Category.choices if self._names(label)]
+
+    def _names(self, label: str) -> bool:
+        words = " ".join(self.cleaned_data["q"].casefold().split())
+        return bool(words) and words in label.casefold()
 
     def filters(self) -> Filters:
         """Return the filters of a valid form."""

@@ -39,6 +39,7 @@ def index(request: MemberRequest) -> HttpResponse:
     context |= {
         "page": page,
         "filters": filters,
+        "named_categories": form.named_categories(),
         "named_tags": form.named_tags(),
         "is_first": is_first,
         "asked": _asked(request),

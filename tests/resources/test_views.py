@@ -328,6 +328,16 @@ def test_a_search_for_a_tag_leads_to_what_has_it(mias_browser: Client, playbook:
     assert "Tags with this name" not in words(mias_browser.get(LIBRARY))
 
 
+def test_a_search_for_a_category_leads_to_it(mias_browser: Client) -> None:
+    page = mias_browser.get(f"{LIBRARY}?q=cold  EMAIL")
+
+    assert "Categories with this name: Cold Email" in words(page)
+    assert 'href="?category=COLD_EMAIL"' in page.content.decode()
+    assert "No resource contains all of the words" in words(page)
+    assert "Categories with this name" not in words(mias_browser.get(LIBRARY))
+    assert "Categories with this name" not in words(mias_browser.get(f"{LIBRARY}?q=cold+calls"))
+
+
 def test_what_a_member_may_like_is_on_the_first_page_of_both_lists(
     mias_browser: Client, mia: Member, playbook: Resource
 ) -> None:
