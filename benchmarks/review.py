@@ -402,7 +402,9 @@ def _decide_one(state: State, version: BenchmarkVersion, reason: str, reviewer: 
             f"Choose again from the list."
         )
     last = version.reviews.order_by("-pk").first()
-    if last and last.reviewed_by and last.state == state:
+    if last is None:  # the gateway has just written it, and `receive_waiting` has not run since
+        _receive_batch([version.pk])
+    elif last.reviewed_by and last.state == state:
         return False
     category = Category(version.category)
     was_standing = is_rejection_standing(member=version.member, category=category)

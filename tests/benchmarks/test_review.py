@@ -355,6 +355,19 @@ def committing(migrated: Database, django_db_blocker: Any) -> Iterator[Database]
         yield migrated
 
 
+def test_a_decision_about_a_version_without_a_state_leaves_it_its_first_one(
+    mia: Member, sam: Account
+) -> None:
+    submit(mia)
+    BenchmarkSubmission.objects.filter(member=mia).update(data={"gtm_engineer_us": 90_000})
+    version = newest(mia)
+    assert not version.reviews.exists()
+    review.reject(numbers=[version.pk], reason=REASON, reviewer=sam)
+    review.receive_waiting()
+    states = version.reviews.order_by("pk").values_list("state", "reviewed_by")
+    assert list(states) == [(State.RECEIVED, None), (State.REJECTED, sam.staff_id)]
+
+
 def test_decisions_submissions_and_first_states_at_once_keep_the_points_right(committing: Database) -> None:
     staff = [AccountFactory.create(username=f"staff{n}", is_staff=True) for n in range(2)]
     members = [MemberFactory.create() for _ in range(4)]
