@@ -211,7 +211,7 @@ class Translation:
     def _removed_field(self, app_label: str, operation: Any) -> Iterator[Part]:
         model_name, name = operation.model_name, operation.name
         if self.changes.is_deleted(app_label, model_name):
-            return  # it goes with its table
+            return  # covered by the model's deletion
         if not self.changes.has_table(app_label, model_name):
             yield Stage.STATE, operation
             return
@@ -236,7 +236,7 @@ class Translation:
                     TWO_RELEASES,
                 )
             if not (field.null or field.has_db_default() or field.many_to_many):
-                # Django inserts rows without it from now on.
+                # From now on, Django's INSERTs leave this column out.
                 yield Stage.ALTERATIONS, migrations.AlterField(model_name, name, _nullable(field))
         yield Stage.FORGOTTEN, operation
 
@@ -277,7 +277,7 @@ class Translation:
             yield Stage.OLD_INDEXES, removal
         elif not self.changes.is_added_again(app_label, operation):
             yield Stage.OLD_CONSTRAINTS, operation
-        else:  # in one transaction with what takes its place
+        else:  # in one transaction with its replacement
             yield (Stage.KEYS if isinstance(constraint, ForeignKeyConstraint) else Stage.CHECKS), operation
 
     def _added_index(self, app_label: str, operation: Any) -> Iterator[Part]:
