@@ -266,7 +266,7 @@ class _Look:
             ):
                 steps.append(f"DROP INDEX CONCURRENTLY {self.quote(own)}")
         key = f"{table}.{index}"
-        if ("index", key) in self.first or ("constraint", key) in self.second:  # a primary key's
+        if ("index", key) in self.first or ("constraint", key) in self.second:  # the index of a primary key
             return
         is_built = self.found.get(("index", f"{table}.{next_one}")) == wanted_next
         is_there = have is not None and not have.endswith(INVALID)
@@ -275,7 +275,7 @@ class _Look:
                 steps.append(f"DROP INDEX CONCURRENTLY {self.quote(next_one)}")
             return
         if not is_there and not is_built and not want.startswith("CREATE UNIQUE "):
-            return  # a migration builds it
+            return  # a later migration builds it
         if not is_there and not is_built:
             # On a table in use, CreateModel would build it under a lock that blocks writes.
             steps.append(variants.concurrently(want))

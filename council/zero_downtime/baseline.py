@@ -17,7 +17,7 @@ from council.postgres.facts import Difference, Fact
 from council.zero_downtime import adoption, index_builds, locks
 from council.zero_downtime.adoption import Adoption
 
-SHOWN = 5  # differences, in a paragraph
+SHOWN = 5  # the number of differences listed in a paragraph
 
 
 class BaselineMismatch(CommandError):

@@ -1,4 +1,4 @@
-"""The schema editor of a migrate: before it creates something, it checks whether that exists already.
+"""The schema editor that migrate uses: before it creates something, it checks whether that exists already.
 
 Operations of Django and of other packages may find that a table, column, index or constraint exists already, from an
 interrupted run or from another tool. If its definition is the same, it is left as it is; if not, an error shows both

@@ -251,7 +251,7 @@ class Executor(MigrationExecutor):
         self.finished += 1
 
     def _is_as_before(self, migration: Migration, *, backwards: bool) -> bool:
-        """Return whether an interrupted migration was certainly not committed. False if the server cannot be asked."""
+        """Return whether an interrupted migration was certainly not committed; False if the session is lost."""
         key = (migration.app_label, migration.name)
         return self.connection.is_usable() and (key in self.recorder.applied_migrations()) is backwards
 

@@ -2,7 +2,7 @@
 
 Django renders a model and all related models again whenever the model's state changes. Two of three such changes
 concern indexes, constraints or triggers, which are lists in the model's options. Here these lists are replaced in
-the existing model instead. This makes a migrate of this project a fifth faster.
+the existing model instead. This makes migrating this project a fifth faster.
 """
 
 from typing import Any, Self

@@ -48,7 +48,7 @@ class ConcurrentIndexMixin:
     Locks: SHARE UPDATE EXCLUSIVE on the table for as long as it takes; reading and writing go on.
     """
 
-    # squawk: ignore prefer-robust-stmts: looked up first; IF NOT EXISTS takes an unfinished or another index for ours
+    # squawk: ignore prefer-robust-stmts: looked up first; IF NOT EXISTS would accept an unfinished or different index
     atomic = False
 
     def _ensure_not_in_transaction(self, schema_editor: Any) -> None:

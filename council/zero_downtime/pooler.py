@@ -39,11 +39,11 @@ class PoolerOfUnknownMode(CommandError):
 
 
 def refuse_transaction_pooler(session: psycopg.Connection, params: dict[str, Any], *, variable: str) -> None:
-    """Raise TransactionPooler if other clients may get the session's server process; or PoolerOfUnknownMode.
+    """Raise TransactionPooler if other clients may get the session's server process.
 
     `session` is in autocommit mode, `params` open a second one. One query recognises a direct connection: its
     backend is the process that libpq knows, while poolers report process ids of their own. In session mode, a
-    client keeps its backend and shares it with nobody.
+    client keeps its backend and shares it with nobody. Raises PoolerOfUnknownMode if the mode cannot be found out.
     """
     backend = _backend(session)
     if backend is None or session.info.backend_pid == backend:

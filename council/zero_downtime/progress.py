@@ -30,7 +30,7 @@ def being_reversed(recorder: MigrationRecorder) -> list[tuple[str, str, str]]:
 
 
 def count(recorder: MigrationRecorder, migration: Migration, *, backwards: bool) -> int:
-    """Return how many operations of a migration are done, or undone; 0 without a note that still fits it."""
+    """Return how many operations of a migration are done, or undone; 0 if no note fits the migration."""
     for app, note in recorder.applied_migrations():
         match = ROW.fullmatch(note)
         if match and (app, match["name"]) == (migration.app_label, migration.name[:NAME_LENGTH]):

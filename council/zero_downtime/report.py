@@ -45,7 +45,7 @@ class Report:
             (self.progress.console if self.progress else self.console).print(text)
 
     def waiting(self, blockers: Iterable[Blocker], *, seconds: float, queued: int | None = None) -> None:
-        """Report the blocking transactions, at most once in a while."""
+        """Report the blocking transactions, at intervals."""
         now = time.monotonic()
         if now - self.waiting_reported < LINE_SECONDS:
             return

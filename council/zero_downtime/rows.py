@@ -10,7 +10,7 @@ from psycopg import sql
 
 from council.zero_downtime import locks
 
-LISTED = 10  # keys, those with the most rows first
+LISTED = 10  # the number of keys listed, those with the most rows first
 
 ORPHANS = """
 SELECT c.{column}, count(*), count(*) OVER (), sum(count(*)) OVER ()

@@ -286,7 +286,7 @@ class _View:
             yield re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", model.name).lower() if model else name
 
     def subjects(self, operation: Operation) -> Iterator[str]:
-        """Yield the names that a file may get: of a model with its column, of a function, or of a model."""
+        """Yield the parts of a file's name: a model and its column, a function, or a model."""
         match operation:
             case operations.AddEnumValue() | trigger_operations.CreateFunction():
                 yield operation.migration_name_fragment

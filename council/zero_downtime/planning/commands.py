@@ -42,7 +42,7 @@ from council.zero_downtime.planning.rules import Risk
 
 @singledispatch
 def effects(node: Any, inventory: Inventory) -> Iterator[Effect]:
-    """Yield the effects of a statement, and update the inventory to the database after it."""
+    """Yield the effects of a statement, and apply the statement to the inventory."""
     if lock := LOCKING.get(kind := statements.kind(node)):
         yield Lock(table(getattr(node, lock[0]), inventory), lock[1])
     elif kind not in WITHOUT_EFFECT:
@@ -110,7 +110,7 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
     depends_on = [column for column in dict.fromkeys([*columns, *mentioned]) if column and is_computed]
     index = Index(columns, node.accessMethod or "btree", bool(node.unique), computed_from=depends_on)
     if node.concurrent and node.idxname in inventory[name].indexes:
-        return  # our operations look first
+        return  # our operations skip an index that exists
     yield Lock(name, SHARE_UPDATE_EXCLUSIVE if node.concurrent else SHARE)
     if node.concurrent:
         yield from partitioned(name, inventory, "concurrent index")

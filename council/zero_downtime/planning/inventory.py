@@ -1,7 +1,7 @@
 """The inventory: what a database holds, as far as it affects a statement's locks and duration.
 
 It is read from the system catalogues and statistics, which takes no lock on the tables. While a plan is made, each
-statement updates the inventory to the database after it.
+planned statement is applied to the inventory.
 """
 
 from dataclasses import dataclass, field
@@ -83,7 +83,7 @@ class Inventory:
         return table if schema in {None, self.schema} else f"{schema}.{table}"
 
     def __getitem__(self, table: str) -> Table:
-        """Return a table. If it is unknown, return an empty one, as for a table never analysed."""
+        """Return a table. If it is unknown, return one without rows."""
         return self.tables.setdefault(table, Table())
 
     def table_of_index(self, index: str) -> str | None:

@@ -179,7 +179,7 @@ class _Change(NamedTuple):
 
 
 def _done(migration: Migration, state: ProjectState) -> Iterator[_Change]:
-    """Apply a migration's operations to a state, one by one. Use each change before you ask for the next."""
+    """Apply a migration's operations to a state, lazily: each operation may change the models of earlier changes."""
     for operation in migration.operations:
         before, state = state, ForwardState.of(state)
         operation.state_forwards(migration.app_label, state)
