@@ -63,7 +63,7 @@ def run(
     environment: dict[str, str] | None = None,
     heard: Callable[[str], object] | None = None,
 ) -> Output:
-    """Run a program to its end. Passes each line of its stderr to `heard` at once. Kills it if interrupted."""
+    """Run a program to its end. Pass each line of its stderr to `heard` at once. Stop it if interrupted."""
     process = subprocess.Popen(  # noqa: S603
         [program, *arguments],
         env={**installation.ENVIRONMENT, "HOME": os.environ.get("HOME", "/"), **(environment or {})},
