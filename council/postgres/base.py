@@ -64,7 +64,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 self.connection.execute(LIMIT_TRANSACTION, in_force.as_milliseconds)
 
     def is_usable(self) -> bool:
-        """Ask the server, with a time limit even between requests, when no limits are in force."""
+        """Check the connection, with a time limit even between requests, when no limits are in force."""
         with limits.at_most(
             limits.IN_FORCE.get() or limits.Limits(HEALTH_CHECK_SECONDS, HEALTH_CHECK_SECONDS)
         ):

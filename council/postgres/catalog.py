@@ -94,7 +94,7 @@ def ask(connection: BaseDatabaseWrapper, query: str, params: dict[str, Any]) -> 
             "search_path": search_path,
         }
         statements = WITH_QUALIFIED_NAMES.format(query=query)
-        sql = connection.ops.compose_sql(statements, {**params, **names})  # type: ignore[attr-defined]  # PostgreSQL's
+        sql = connection.ops.compose_sql(statements, {**params, **names})  # type: ignore[attr-defined]  # only on PostgreSQL
         cursor.execute(sql)
         cursor.nextset()
         return list(cursor.fetchall())

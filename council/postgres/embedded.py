@@ -238,7 +238,7 @@ def _create(data: Path, *, binaries: Path, account: installation.Account) -> Non
     aside = Path(tempfile.mkdtemp(prefix="data.", dir=home))
     os.chown(aside, *account)
     command = [str(binaries / "initdb"), "-D", str(aside), "--username=postgres", "--encoding=UTF8"]
-    # Trust is safe: the folder's permissions protect the socket. No sync: after a crash the next start begins again.
+    # Trust is safe: the folder's permissions protect the socket. No sync: after a crash here, start() repeats it.
     command += ["--auth=trust", "--no-sync"]
     # C sorts the same on every system. So does the built-in C.UTF-8, which also knows that É is the capital of é;
     # 15 and 16 do not have it, and not every system has a C.UTF-8 of its own.

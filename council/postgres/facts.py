@@ -115,8 +115,8 @@ def of_tables(
     return {Fact(*row) for row in catalog.ask(connection, OF_TABLES, params)}
 
 
-# What the baseline does not compare. In a function's text, @extschema@ stands for its schema, as in migrations. It
-# replaces the schema both where we wrote it and where PostgreSQL printed it. Migrations know our functions by comment.
+# What the baseline does not compare. In a function's text, @extschema@ replaces the name of its schema, both where
+# we wrote it and where PostgreSQL printed it, as in migrations. Migrations recognise our functions by their comment.
 OF_SCHEMA = r"""
     WITH tables AS (
         SELECT c.*

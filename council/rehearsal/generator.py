@@ -10,7 +10,7 @@ from psycopg import sql
 
 from council.rehearsal.people import People
 
-# Measured: the size of a member's row and related rows, with their indexes.
+# Measured: the bytes of a member's row and related rows, with their indexes.
 BYTES_A_MEMBER = 1100
 EVENTS_A_MEMBER = AUDITS_A_MEMBER = 0.5
 POINTS_A_MEMBER = 3

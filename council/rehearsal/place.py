@@ -58,7 +58,7 @@ class Place:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """An entry of Django's DATABASES. Raises NoRehearsal."""
+        """The URL as an entry of Django's DATABASES. Raises NoRehearsal if it cannot be read."""
         try:
             return urls.parse(self.url, variable=self.option)
         except ImproperlyConfigured as error:
@@ -90,7 +90,7 @@ class Place:
         )
 
     def connect(self, *, application: str) -> psycopg.Connection:
-        """Open a session in autocommit mode. Raises NoRehearsal."""
+        """Open a session in autocommit mode. Raises NoRehearsal if that fails."""
         params = {"connect_timeout": CONNECT_SECONDS, **self.params, "fallback_application_name": application}
         try:
             return psycopg.connect(**params, autocommit=True)

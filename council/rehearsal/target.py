@@ -78,7 +78,7 @@ Contents = list[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Target:
-    """A database to fill."""
+    """A database that the copy is put into."""
 
     place: Place
     version: int

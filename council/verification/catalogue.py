@@ -49,7 +49,7 @@ def cure(database: Database, difference: Difference) -> str:
 
 
 def _is_gateways(database: Database, difference: Difference) -> bool:
-    """Return whether it is part of a baseline that exists in part: migrate does not repair that."""
+    """Return whether a difference concerns the baseline and some of it exists: migrate does not repair that."""
     is_of_version_1 = Fact(difference.kind, difference.name, difference.expected or "") in manifest.baseline()
     return is_of_version_1 and not manifest.gateway_tables().isdisjoint(database.definitions("table"))
 

@@ -127,7 +127,7 @@ VIEWS = """
 
 @register("data API: views")
 def views(database: Database) -> Iterator[Finding]:
-    """No view shows our tables or the gateway's past their row level security."""
+    """Check that no view shows our tables or the gateway's to the API despite their row level security."""
     roles = existing_roles(database)
     if not roles:
         yield note(NO_ROLES)
