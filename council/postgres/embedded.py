@@ -218,7 +218,7 @@ def _is_private(folder: Path, account: installation.Account) -> bool:
 
 
 def _make_private(folder: Path, account: installation.Account) -> None:
-    """Create a folder in a place where everybody may create one. Refuse an existing one that is not private and ours."""
+    """Create a folder in a place where everybody may create one. Refuse an existing one unless it is private."""
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
         os.chown(folder, *account)

@@ -71,8 +71,7 @@ class Questioner(MigrationQuestioner):
 class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector.MigrationAutodetector):
     """Writes the steps for what changed. After `changes`, `refusals` holds the changes without safe steps.
 
-    With `forgets`, it takes what is gone from the models out of migration state. With `drops`, it drops from the
-    database what state has forgotten.
+    `forgets` removes from state what is gone from the models; `drops` drops what state forgot from the database.
     """
 
     forgets = False

@@ -43,7 +43,7 @@ REWRITE_SECONDS = 1.3e-6
 CHANGE_SECONDS = CHANGE_INDEX_SECONDS = 3e-6
 # Per row that Python reads, changes and saves by itself.
 ROW_BY_ROW_SECONDS = 0.1e-3
-# Per batch's transaction, and per row in it, which is found by its key.
+# Per transaction of a batch, and per row in it, which is found by its key.
 BATCH_SECONDS, BATCH_CHANGE_SECONDS = 0.0015, 0.05e-3
 
 
