@@ -1,6 +1,6 @@
-"""The database wrapper: Django's own for PostgreSQL, attached to the embedded server where there is one.
+"""The database wrapper: Django's own for PostgreSQL, connected to the embedded server if there is one.
 
-Whoever does not use the fields, constraints and indexes of this package gets what Django's own backend does.
+For models without this package's fields, constraints and indexes it works like Django's own backend.
 """
 
 from typing import Any
@@ -64,7 +64,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 self.connection.execute(LIMIT_TRANSACTION, in_force.as_milliseconds)
 
     def is_usable(self) -> bool:
-        """Ask the server, between requests too, where no limits are in force."""
+        """Check the connection, with a time limit even between requests, when no limits are in force."""
         with limits.at_most(
             limits.IN_FORCE.get() or limits.Limits(HEALTH_CHECK_SECONDS, HEALTH_CHECK_SECONDS)
         ):
@@ -75,7 +75,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             try:
                 cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
             except Exception as error:
-                # Another process was first.
+                # Ignore the error if another process has just created it.
                 if not isinstance(
                     error.__cause__, psycopg.errors.DuplicateDatabase | psycopg.errors.UniqueViolation
                 ):

@@ -1,8 +1,8 @@
-"""What is in the database, in a canonical form that can be compared.
+"""The contents of the database, in a canonical form that can be compared.
 
-Definitions are PostgreSQL's own words (`pg_get_indexdef` and its kin), printed with an empty search_path, so
-every name in them is qualified, and then without the name of the schema they live in, so that they mean the
-same in each. PostgreSQL 15 to 18 print them alike.
+Definitions are PostgreSQL's own output (`pg_get_indexdef` and similar functions). They are read with only
+pg_catalog and pg_temp in the search_path, so every other name is qualified. The name of their own schema is
+then removed, so that they are the same in every schema. PostgreSQL 15 to 18 print them identically.
 """
 
 from collections.abc import Iterable, Iterator
@@ -35,7 +35,7 @@ class Function:
 
 @dataclass(frozen=True)
 class Trigger:
-    """A trigger and its function: definitions without their schema; `comment` holds pgtrigger's hash."""
+    """A trigger and its function, with definitions that omit the schema. `comment` holds pgtrigger's hash."""
 
     definition: str
     function: str
@@ -44,9 +44,9 @@ class Trigger:
 
 
 def current_schema(connection: BaseDatabaseWrapper) -> str:
-    """Name the schema that unqualified names are created in.
+    """Return the schema in which unqualified names are created.
 
-    Raises LookupError where the search_path holds none that exists.
+    Raises LookupError if no schema in the search_path exists.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_schema()")
@@ -60,7 +60,7 @@ def current_schema(connection: BaseDatabaseWrapper) -> str:
         return str(schema)
 
 
-# Temporary tables are printed as pg_temp.name, whatever their schema's number.
+# PostgreSQL prints temporary tables as pg_temp.name, although their schema is called pg_temp_N.
 NAMES = """
     SELECT current_schema(),
            coalesce(%(schema)s, current_schema()),
@@ -68,7 +68,7 @@ NAMES = """
            quote_ident(current_schema()) || '.',
            current_setting('search_path')
 """
-# Sent at once, so it is one transaction, and one round trip.
+# The three statements are sent together: one transaction and one round trip.
 WITH_QUALIFIED_NAMES = """
     SELECT set_config('search_path', 'pg_catalog, pg_temp', true);
     {query};
@@ -77,16 +77,16 @@ WITH_QUALIFIED_NAMES = """
 
 
 def ask(connection: BaseDatabaseWrapper, query: str, params: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """Run a query on the catalogue, with every name printed with its schema.
+    """Run a query on the catalogue. PostgreSQL qualifies every name that it prints.
 
-    It knows the schema (the current one if not given) as %(schema)s, and as it is printed before a name as %(prefix)s;
-    and the current one, so printed, as %(current_prefix)s.
+    The query may use %(schema)s (the current schema if `params` gives none), %(prefix)s (that schema as printed
+    before a name) and %(current_prefix)s (the current schema, printed the same way).
     """
     with connection.cursor() as cursor:
         cursor.execute(NAMES, {"schema": params.get("schema")})
         current, schema, prefix, current_prefix, search_path = cursor.fetchone()
         if current is None:
-            current_schema(connection)  # says what is wrong
+            current_schema(connection)  # raises LookupError
         names = {
             "schema": schema,
             "prefix": prefix,
@@ -94,14 +94,14 @@ def ask(connection: BaseDatabaseWrapper, query: str, params: dict[str, Any]) -> 
             "search_path": search_path,
         }
         statements = WITH_QUALIFIED_NAMES.format(query=query)
-        sql = connection.ops.compose_sql(statements, {**params, **names})  # type: ignore[attr-defined]  # PostgreSQL's
+        sql = connection.ops.compose_sql(statements, {**params, **names})  # type: ignore[attr-defined]  # only on PostgreSQL
         cursor.execute(sql)
         cursor.nextset()
         return list(cursor.fetchall())
 
 
 def quoted(connection: BaseDatabaseWrapper, names: Iterable[str]) -> list[str]:
-    """Quote names where PostgreSQL does, as it prints them in definitions."""
+    """Quote names as PostgreSQL does in definitions: only where needed."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT array_agg(quote_ident(name)) FROM unnest(%s::text[]) AS name", [list(names)])
         return list(cursor.fetchone()[0] or ())
@@ -118,12 +118,12 @@ RELATION_KIND = """
 
 
 def relation_kind(connection: BaseDatabaseWrapper, name: str) -> str | None:
-    """Tell what a name stands for among tables, indexes, sequences and views, which share one name space."""
+    """Return what kind of relation has a name. Tables, indexes, sequences and views share one namespace."""
     rows = ask(connection, RELATION_KIND, {"name": name})
     return rows[0][0] if rows else None
 
 
-# An index of a temporary table may speak of types that are not in the table's schema.
+# An index of a temporary table may use types from the current schema: hence both prefixes.
 INDEX = """
     SELECT t.relname,
            replace(replace(pg_get_indexdef(i.indexrelid), %(prefix)s, ''), %(current_prefix)s, ''),
@@ -137,12 +137,12 @@ INDEX = """
 
 
 def index(connection: BaseDatabaseWrapper, name: str, *, schema: str | None = None) -> Index | None:
-    """Look an index up by its schema (the current one if not given) and name."""
+    """Look up an index by name in a schema (by default the current one)."""
     rows = ask(connection, INDEX, {"name": name, "schema": schema})
     return Index(*rows[0]) if rows else None
 
 
-# PostgreSQL adds a number where the name is taken: REINDEX CONCURRENTLY was then interrupted more than once.
+# If REINDEX CONCURRENTLY is interrupted more than once, PostgreSQL adds a number to the name of the next copy.
 INTERRUPTED_REBUILDS = r"""
     SELECT x.relname
       FROM pg_index i
@@ -157,7 +157,7 @@ INTERRUPTED_REBUILDS = r"""
 
 
 def interrupted_rebuilds(connection: BaseDatabaseWrapper, name: str) -> list[str]:
-    """Name the invalid copies that an interrupted REINDEX CONCURRENTLY left of an index."""
+    """List the invalid copies of an index that an interrupted REINDEX CONCURRENTLY left behind."""
     return [row[0] for row in ask(connection, INTERRUPTED_REBUILDS, {"name": name})]
 
 
@@ -171,16 +171,16 @@ INDEX_BUILDER = """
 
 
 def index_builder(connection: BaseDatabaseWrapper, name: str) -> int | None:
-    """Give the process id of the session that is building an index, if one is."""
+    """Return the process id of the session that is building an index; None if there is none."""
     rows = ask(connection, INDEX_BUILDER, {"name": name})
     return rows[0][0] if rows else None
 
 
 @contextmanager
 def _made_on_a_copy(connection: BaseDatabaseWrapper, table: str, create_sql: str) -> Iterator[str]:
-    """Run SQL on an empty copy of a table, and yield the schema that it is in.
+    """Run SQL on an empty copy of a table, and yield the copy's schema.
 
-    The copy is temporary, has the table's name, so the SQL falls on it, and is rolled back.
+    The copy is a temporary table with the same name, so the SQL applies to it. Everything is rolled back.
     """
     quote = connection.ops.quote_name
     source = f"{quote(current_schema(connection))}.{quote(table)}"
@@ -194,14 +194,14 @@ def _made_on_a_copy(connection: BaseDatabaseWrapper, table: str, create_sql: str
 
 
 def index_as_created(connection: BaseDatabaseWrapper, *, table: str, name: str, create_sql: str) -> str:
-    """Say how the catalogue would define an index, by making it on an empty copy of its table."""
+    """Return the catalogue's definition of an index, by creating it on an empty copy of its table."""
     with _made_on_a_copy(connection, table, create_sql) as schema:
         created = index(connection, name, schema=schema)
     assert created is not None
     return created.definition
 
 
-# One of a temporary table may speak of types that are not in the table's schema.
+# A constraint of a temporary table may use types from the current schema: hence both prefixes.
 CONSTRAINT = """
     SELECT replace(replace(regexp_replace(pg_get_constraintdef(k.oid), ' NOT VALID$', ''),
                            %(prefix)s, ''), %(current_prefix)s, ''),
@@ -216,13 +216,13 @@ CONSTRAINT = """
 def constraint(
     connection: BaseDatabaseWrapper, table: str, name: str, *, schema: str | None = None
 ) -> Constraint | None:
-    """Look a table's constraint up by its name and its schema (the current one if not given)."""
+    """Look up a table's constraint by name in a schema (by default the current one)."""
     rows = ask(connection, CONSTRAINT, {"table": table, "name": name, "schema": schema})
     return Constraint(*rows[0]) if rows else None
 
 
 def constraint_as_created(connection: BaseDatabaseWrapper, *, table: str, name: str, create_sql: str) -> str:
-    """Say how the catalogue would define a check, by making it on an empty copy of its table."""
+    """Return the catalogue's definition of a check, by creating it on an empty copy of its table."""
     with _made_on_a_copy(connection, table, create_sql) as schema:
         created = constraint(connection, table, name, schema=schema)
     assert created is not None
@@ -240,7 +240,7 @@ IS_NOT_NULL = """
 
 
 def is_not_null(connection: BaseDatabaseWrapper, table: str, column: str) -> bool | None:
-    """Tell whether a column of the current schema is NOT NULL; None without such a column."""
+    """Return whether a column of the current schema is NOT NULL; None if there is no such column."""
     rows = ask(connection, IS_NOT_NULL, {"table": table, "column": column})
     return rows[0][0] if rows else None
 
@@ -261,7 +261,7 @@ def foreign_key_definition(
     on_delete: str,
     on_update: str,
 ) -> str:
-    """Write a foreign key as `constraint` would find it."""
+    """Write the definition of a foreign key as `constraint` would return it."""
     params = {
         "column": column,
         "to_table": to_table,
@@ -274,7 +274,7 @@ def foreign_key_definition(
 
 class IncomingKey(NamedTuple):
     name: str
-    is_django_s: bool  # deferred, and without actions: as Django makes them
+    is_django_s: bool  # initially deferred and without actions, as Django creates them
 
 
 INCOMING_FOREIGN_KEYS = """
@@ -289,7 +289,7 @@ INCOMING_FOREIGN_KEYS = """
 
 
 def incoming_foreign_keys(connection: BaseDatabaseWrapper, table: str, column: str) -> list[IncomingKey]:
-    """List the foreign keys that point at a column."""
+    """List the foreign keys that reference a column."""
     rows = ask(connection, INCOMING_FOREIGN_KEYS, {"table": table, "column": column})
     return [IncomingKey(*row) for row in rows]
 
@@ -305,7 +305,7 @@ ENUM_LABELS = """
 
 
 def enum_labels(connection: BaseDatabaseWrapper, name: str) -> list[str | None] | None:
-    """List an enum's labels in order; [None] for a type of that name that is no enum, None for no type."""
+    """List an enum's labels in order. Return [None] if the type is not an enum, None if there is no such type."""
     rows = ask(connection, ENUM_LABELS, {"name": name})
     return rows[0][0] if rows else None
 
@@ -323,7 +323,7 @@ TRIGGER = """
 
 
 def trigger(connection: BaseDatabaseWrapper, table: str, name: str) -> Trigger | None:
-    """Look a table's trigger up by its name, in the current schema."""
+    """Look up a table's trigger by name, in the current schema."""
     rows = ask(connection, TRIGGER, {"table": table, "name": name})
     return Trigger(*rows[0]) if rows else None
 
@@ -338,14 +338,14 @@ FUNCTION = """
 
 
 def function(connection: BaseDatabaseWrapper, name: str, arguments: str = "") -> Function | None:
-    """Look a function up by its name and arguments, spelled `member_ids text[]`, in the current schema."""
+    """Look up a function in the current schema by name and arguments, which are written `member_ids text[]`."""
     rows = ask(connection, FUNCTION, {"name": name, "arguments": arguments})
     return Function(*rows[0]) if rows else None
 
 
 @dataclass(frozen=True)
 class TriggerFunction:
-    """What a function returns, and which triggers call it, as `Table.trigger`."""
+    """The return type of a function, and the triggers that call it, each as `Table.trigger`."""
 
     returns: str
     triggers: list[str]
@@ -365,7 +365,7 @@ TRIGGER_FUNCTION = """
 
 
 def trigger_function(connection: BaseDatabaseWrapper, name: str) -> TriggerFunction | None:
-    """Look up a function without arguments in the current schema, and who calls it."""
+    """Look up a function without arguments in the current schema, and the triggers that call it."""
     rows = ask(connection, TRIGGER_FUNCTION, {"name": name})
     return TriggerFunction(*rows[0]) if rows else None
 
@@ -389,7 +389,7 @@ OWNED_BY_OTHERS = """
 def owned_by_others(
     connection: BaseDatabaseWrapper, *, tables: Iterable[str], functions: Iterable[str]
 ) -> list[tuple[str, str, str, str]]:
-    """List kind, name, owner and the current role of what the current role may not alter."""
+    """List what the current role may not alter, as (kind, name, owner, current role)."""
     rows = ask(connection, OWNED_BY_OTHERS, {"tables": list(tables), "functions": list(functions)})
     return [(kind, name, owner, role) for kind, name, owner, role in rows]
 
@@ -403,7 +403,7 @@ ROW_SECURITY = """
 
 
 def has_row_security(connection: BaseDatabaseWrapper, table: str) -> bool | None:
-    """Tell whether row level security is on for a table of the current schema; None without such a table."""
+    """Return whether row level security is on for a table of the current schema; None if there is no such table."""
     rows = ask(connection, ROW_SECURITY, {"table": table})
     return rows[0][0] if rows else None
 
@@ -418,5 +418,5 @@ TABLES_WITHOUT_ROW_SECURITY = """
 
 
 def tables_without_row_security(connection: BaseDatabaseWrapper) -> list[str]:
-    """Name the tables of the current schema that the data API can read if it is granted to."""
+    """List the tables of the current schema that the data API could read if its roles were granted access."""
     return [row[0] for row in ask(connection, TABLES_WITHOUT_ROW_SECURITY, {})]

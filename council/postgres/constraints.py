@@ -1,4 +1,4 @@
-"""Foreign keys as constraints in their own right, with the actions that the database carries out."""
+"""Foreign keys as separate constraints, with actions that the database itself carries out."""
 
 from enum import StrEnum
 from typing import Any
@@ -9,7 +9,7 @@ from django.db import DEFAULT_DB_ALIAS, models
 
 
 class Action(StrEnum):
-    """What the database does to a row whose parent is deleted, or gets another id."""
+    """What the database does to a row when its parent is deleted or gets another id."""
 
     NO_ACTION = "NO ACTION"
     RESTRICT = "RESTRICT"
@@ -18,10 +18,10 @@ class Action(StrEnum):
 
 
 class ForeignKeyConstraint(models.BaseConstraint):
-    """A foreign key with a name and actions of its own, beside a ForeignKey without one.
+    """A foreign key with its own name and actions, for a ForeignKey field that has none in the database.
 
-    The field says `on_delete=DO_NOTHING, db_constraint=False, db_index=False`: Django neither makes a key
-    (deferrable, without actions, and remade by the next AlterField) nor cascades in Python.
+    The field needs `on_delete=DO_NOTHING, db_constraint=False, db_index=False`. Then Django does not create its own
+    key (deferrable, without actions, and recreated by the next AlterField), and does not cascade in Python.
     """
 
     sql_constraint = (
@@ -66,10 +66,10 @@ class ForeignKeyConstraint(models.BaseConstraint):
         exclude: Any = None,
         using: str = DEFAULT_DB_ALIAS,
     ) -> None:
-        """Leave the check of the parent's existence to ForeignKey.validate."""
+        """Do nothing: ForeignKey.validate already checks that the parent exists."""
 
     def _check(self, model: type[models.Model], connection: Any) -> list[checks.CheckMessage]:
-        """Say what would make Django add a key, an index or a cascade of its own."""
+        """Report field options that would make Django add its own foreign key or cascade in Python."""
         try:
             field = model._meta.get_field(self.field)
         except FieldDoesNotExist:

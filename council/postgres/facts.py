@@ -1,4 +1,4 @@
-"""All that a schema consists of, as facts that can be written down and compared: one line a thing."""
+"""The contents of a schema, as facts that can be saved and compared: one line per object."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -9,19 +9,19 @@ from council.postgres import catalog
 
 
 class Fact(NamedTuple):
-    """One thing in the catalogue, such as ("column", "Member.email", "text")."""
+    """One object in the catalogue, such as ("column", "Member.email", "text")."""
 
     kind: str
     name: str
     definition: str
 
 
-# All others are a table's, and named after it.
+# All other kinds belong to a table, and their names begin with its name.
 FREE_STANDING = {"table", "enum", "function", "comment", "extension"}
 
 
 class Difference(NamedTuple):
-    """A thing that is not as expected: missing (found is None), extra (expected is None), or another."""
+    """An object that is missing (`found` is None), not expected (`expected` is None), or defined differently."""
 
     kind: str
     name: str
@@ -30,7 +30,7 @@ class Difference(NamedTuple):
 
 
 def compare(*, expected: Iterable[Fact], found: Iterable[Fact]) -> Iterator[Difference]:
-    """Yield the differences by kind and name. What belongs to a missing table is not listed beside it."""
+    """Yield the differences by kind and name. For a missing table, its columns, indexes and so on are not listed."""
     found = set(found)
     definitions_expected = {(kind, name): definition for kind, name, definition in expected}
     definitions_found = {(kind, name): definition for kind, name, definition in found}
@@ -44,8 +44,8 @@ def compare(*, expected: Iterable[Fact], found: Iterable[Fact]) -> Iterator[Diff
         yield Difference(kind, name, want, have)
 
 
-# One row a fact. Row level security, policies and comments are left out: who owns a database may set them
-# without changing what the tables hold. The baseline's manifest is frozen in these words.
+# One row per fact. Row level security, policies and comments are left out: the owner of a database may set them
+# without changing the tables' contents. The baseline's manifest depends on this exact format: do not change it.
 OF_TABLES = """
     WITH tables AS (
         SELECT c.*
@@ -110,13 +110,13 @@ def of_tables(
     enums: Iterable[str],
     schema: str | None = None,
 ) -> set[Fact]:
-    """Describe tables and enums of a schema (the current one if not given); those that do not exist are left out."""
+    """Describe tables and enums of a schema (by default the current one). Names that do not exist are left out."""
     params = {"tables": list(tables), "enums": list(enums), "schema": schema}
     return {Fact(*row) for row in catalog.ask(connection, OF_TABLES, params)}
 
 
-# What the baseline does not look at. A function's text says @extschema@ for its schema, as migrations do, whether it
-# was written there or printed by PostgreSQL; its comment is how migrations know it as ours.
+# What the baseline does not compare. In a function's text, @extschema@ replaces the name of its schema, both where
+# we wrote it and where PostgreSQL printed it, as in migrations. Migrations recognise our functions by their comment.
 OF_SCHEMA = r"""
     WITH tables AS (
         SELECT c.*
@@ -181,7 +181,7 @@ def of_schema(
     enums: Iterable[str],
     functions: Iterable[str] | None = None,
 ) -> set[Fact]:
-    """Describe tables, enums, functions (by name; None: all) and extensions, with all that `verify_schema` looks at."""
+    """Describe tables, enums, functions (by name; None: all) and extensions, as `verify_schema` compares them."""
     tables = list(tables)
     params = {"tables": tables, "functions": None if functions is None else list(functions)}
     more = {Fact(*row) for row in catalog.ask(connection, OF_SCHEMA, params)}

@@ -1,4 +1,4 @@
-"""Columns as Prisma makes them: text ids, native enums, timestamps without a zone that hold UTC."""
+"""Columns as Prisma creates them: text ids, native enums, and timestamps without time zone that hold UTC."""
 
 import itertools
 import os
@@ -20,12 +20,12 @@ from django.utils import timezone
 
 HALF_A_MILLISECOND = timedelta(microseconds=500)
 BASE36 = string.digits + string.ascii_lowercase
-# Two at a time: thousands of ids are made for one call.
+# Digits are converted in pairs, for speed: one call may need thousands of ids.
 BASE36_PAIRS = [first + second for first in BASE36 for second in BASE36]
 
 
 def base36(number: int, *, width: int) -> str:
-    """Write the last `width` base-36 digits of a number, zero-padded; an even number of them."""
+    """Write the last `width` base-36 digits of a number, zero-padded. `width` must be even."""
     digits = ""
     while len(digits) < width:
         digits = BASE36_PAIRS[number % 36**2] + digits
@@ -38,9 +38,9 @@ _hostname_checksum = zlib.crc32(socket.gethostname().encode())
 
 
 def cuid() -> str:
-    """Make an id: `c`, time in ms (8), counter (4), process (2) and host (2), random (8); 25 characters.
+    """Create an id of 25 characters: `c`, time in ms (8), counter (4), process (2), host (2), random (8).
 
-    Source: the cuid specification, version 1, as Prisma's `cuid()` follows it.
+    Source: the cuid specification, version 1, which Prisma's `cuid()` follows.
     """
     return (
         "c"
@@ -56,7 +56,7 @@ class CuidField(models.TextField):
     """A text primary key that Python fills with a cuid."""
 
     description = "cuid"
-    has_like_index = False  # the gateway's tables have none; a cuid is looked up whole
+    has_like_index = False  # the gateway's tables have none, and a cuid is never searched by a part of it
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs |= {"primary_key": True, "default": cuid, "editable": False}
@@ -72,8 +72,8 @@ class CuidField(models.TextField):
 class EnumField(models.TextField):
     """A column of a native enum type.
 
-    `choices` are the model's words for the labels; they stay out of migrations, whose source for the labels
-    is CreateEnum. A value that is not among them is a ValueError, before it reaches the database.
+    `choices` gives the labels' display names. They are left out of migrations, where CreateEnum defines the labels.
+    Saving or comparing a value that is not a choice raises ValueError, before any SQL is sent.
     """
 
     description = "PostgreSQL enum"
@@ -101,10 +101,10 @@ class EnumField(models.TextField):
 
 
 class TimestampField(models.DateTimeField):
-    """A moment in a `timestamp(3)` column without zone: UTC, to the millisecond.
+    """A UTC time in a `timestamp(3)` column without time zone, precise to the millisecond.
 
-    Python sees aware datetimes only. Lookups by date read the column in the zone of the session, which therefore
-    has to be UTC; Django's is, unless the settings say otherwise.
+    In Python, values are always aware datetimes. Lookups by date interpret the column in the session's time zone,
+    so that must be UTC. It is in Django, unless the settings change it.
     """
 
     description = "UTC timestamp in milliseconds"
@@ -128,7 +128,7 @@ class TimestampField(models.DateTimeField):
         return "timestamp(3)"
 
     def from_db_value(self, value: datetime | None, *_: Any) -> datetime | None:
-        # Trunc* has made its value aware in the zone asked for by the time it comes here.
+        # Values of Trunc* are already aware here, in the requested time zone.
         return value if value is None or value.tzinfo else value.replace(tzinfo=UTC)
 
     def get_db_prep_value(
@@ -140,8 +140,8 @@ class TimestampField(models.DateTimeField):
         value = super().get_db_prep_value(value, connection, prepared)
         if not isinstance(value, datetime):
             return value
-        # Rounded as PostgreSQL would, so that a saved value and a compared one are the same.
-        # No year comes after 9999.
+        # Round as PostgreSQL does, so that a saved value equals the one that is compared with it.
+        # Do not round up beyond the year 9999, the last that Python can represent.
         if value.replace(tzinfo=UTC) <= datetime.max.replace(tzinfo=UTC) - HALF_A_MILLISECOND:
             value += HALF_A_MILLISECOND
         value = value.replace(microsecond=value.microsecond // 1000 * 1000)
@@ -149,14 +149,14 @@ class TimestampField(models.DateTimeField):
 
 
 class CurrentTimestamp(models.Func):
-    """CURRENT_TIMESTAMP as a column default: Prisma's `now()`. Django's Now() is STATEMENT_TIMESTAMP()."""
+    """CURRENT_TIMESTAMP as a column default, like Prisma's `now()`. Django's Now() is STATEMENT_TIMESTAMP()."""
 
     template = "CURRENT_TIMESTAMP"
     output_field = TimestampField()
 
 
 class EmptyTextArray(models.Func):
-    """`ARRAY[]::text[]` as a column default, to the letter of the gateway's."""
+    """`ARRAY[]::text[]` as a column default, exactly as the gateway's schema has it."""
 
     template = "ARRAY[]::text[]"
     output_field = models.Field()

@@ -1,4 +1,4 @@
-"""Functions of the database, declared beside the models whose rows they read."""
+"""Database functions, declared beside the models whose rows they read."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 class Function(NamedTuple):
     """A function in SQL or plpgsql, for the list `functions` of an AppConfig.
 
-    `definition` is what follows `CREATE FUNCTION name(arguments)`, with tables written as `@extschema@."Member"`.
+    `definition` is the text after `CREATE FUNCTION name(arguments)`, with tables written as `@extschema@."Member"`.
     """
 
     name: str

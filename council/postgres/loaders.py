@@ -1,7 +1,7 @@
-"""Reading what PostgreSQL can hold and Python cannot: moments and days without end, JSON that is nested too deeply.
+"""Loaders for values that PostgreSQL can hold and Python cannot: infinite times and dates, deeply nested JSON.
 
-The gateway may have written any of them. One such value in one row must not keep a page from all members: it is read
-as the nearest that Python has. Nothing writes it back, as pages write the columns that they change.
+The gateway may have written such values, and a single one must not break a page for all members. It is read as the
+nearest value that Python has. It is never written back, because pages save only the columns that they change.
 """
 
 import re
@@ -15,25 +15,25 @@ from psycopg.abc import AdaptContext, Buffer
 from psycopg.types import datetime as datetime_types
 from psycopg.types.string import TextLoader
 
-# Days may be added to either without leaving Python's calendar.
+# A few days can be added or subtracted without an overflow in Python.
 EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
 LATEST = datetime(9999, 12, 25, tzinfo=UTC)
 MAX_JSON_DEPTH = 64
-# Python refuses to read integers that are longer than 4,300 digits.
+# Python refuses to read integers of more than 4,300 digits.
 MAX_DIGITS = 4_000
 LONG_NUMBER = re.compile(rb"\d{%d}" % MAX_DIGITS)
-# What may open or close a level, and strings, in which neither does.
+# Brackets, and strings, whose brackets do not count.
 JSON_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 
 
 def nearest(data: Buffer) -> datetime:
-    """Read a moment or a day that is outside of Python's calendar, as the nearest inside."""
+    """Return the nearest time that Python can represent for a time or date that it cannot."""
     text = bytes(data)
     return EARLIEST if text.startswith(b"-") or text.endswith(b"BC") else LATEST
 
 
 def quick_loader(name: str) -> type[Any]:
-    """Find psycopg's own loader of a type; it is written in C."""
+    """Return psycopg's own loader for a type, which is written in C."""
     found = psycopg.adapters.get_loader(psycopg.postgres.types[name].oid, pq.Format.TEXT)
     assert found
     return found
@@ -68,7 +68,7 @@ class DateLoader(_Tolerant):
 
 
 class TimestamptzLoader(datetime_types.TimestamptzLoader):
-    timezone = UTC  # Django puts its own loader in the place of one whose zone is another
+    timezone = UTC  # Django replaces a loader with another time zone by its own
 
     def load(self, data: Buffer) -> datetime:
         try:
@@ -78,7 +78,7 @@ class TimestamptzLoader(datetime_types.TimestamptzLoader):
 
 
 class JsonLoader(TextLoader):
-    """Give the text of a JSON value, for Django to read, or of a sentence that says why it cannot be."""
+    """Return the text of a JSON value for Django to parse, or a JSON string that says why it is not shown."""
 
     def load(self, data: Buffer) -> Any:
         raw = bytes(data)
@@ -90,7 +90,7 @@ class JsonLoader(TextLoader):
 
 
 def json_depth(data: bytes) -> int:
-    """Count the levels of a JSON value; a number or a string has none."""
+    """Return the nesting depth of a JSON value; 0 for a number or a string."""
     depth = deepest = 0
     for token in JSON_TOKEN.finditer(data):
         if token[0] in (b"[", b"{"):
@@ -103,7 +103,7 @@ def json_depth(data: bytes) -> int:
 
 @lru_cache(maxsize=8)
 def tolerant(adapters: adapt.AdaptersMap) -> adapt.AdaptersMap:
-    """Copy a map of adapters, with the loaders of this module."""
+    """Copy a map of adapters, and add the loaders of this module."""
     found = adapt.AdaptersMap(adapters)
     found.register_loader("timestamp", TimestampLoader)
     found.register_loader("timestamptz", TimestamptzLoader)

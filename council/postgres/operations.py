@@ -1,4 +1,4 @@
-"""How lookups are written in SQL: dates in columns that hold UTC without a zone."""
+"""SQL for lookups by date in columns that hold UTC without a time zone."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,11 +11,11 @@ class DatabaseOperations(operations.DatabaseOperations):
     def _convert_sql_to_tz(
         self, sql: str, params: Sequence[Any], tzname: str | None
     ) -> tuple[str, Sequence[Any]]:
-        """Shift a moment into a time zone, from a timestamp with or without one.
+        """Convert a timestamp, with or without time zone, to a time zone.
 
-        `column AT TIME ZONE 'Europe/Berlin'` on a timestamp without zone reads it *as* Berlin time, hours off.
-        The cast reads it as UTC, the session's zone (TimestampField checks that), and leaves a
-        timestamptz alone.
+        On a timestamp without time zone, `column AT TIME ZONE 'Europe/Berlin'` would interpret it as Berlin time,
+        hours off. The cast interprets it as UTC, the session's time zone (TimestampField checks that), and does
+        not change a timestamptz.
         """
         if tzname and settings.USE_TZ:
             zone = self._prepare_tzname_delta(tzname)  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""The schema editor: Django's own, which spares what a field or a foreign key of the contract asks it to spare."""
+"""The schema editor: Django's own, without indexes that a field declines, and without losing foreign keys."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ from council.postgres import catalog, triggers
 
 class DatabaseSchemaEditor(schema.DatabaseSchemaEditor):
     def _create_like_index_sql(self, model: type[Model], field: "Field[Any, Any]") -> Any:
-        """Leave out the index for LIKE that Django adds on text columns, where a field asks for that.
+        """Leave out the index for LIKE that Django adds to text columns, if the field has `has_like_index = False`.
 
-        It asks by an attribute, `has_like_index = False`, for itself and for the foreign keys that point at it.
+        The attribute also applies to foreign keys that reference the field.
         """
         asked: Any = field.target_field if isinstance(field, ForeignKey) else field
         if not getattr(asked, "has_like_index", True):
@@ -21,7 +21,7 @@ class DatabaseSchemaEditor(schema.DatabaseSchemaEditor):
         return super()._create_like_index_sql(model, field)  # type: ignore[misc]  # not in the stubs
 
     def execute(self, sql: Any, params: Any = ()) -> None:
-        """Run SQL, with the current schema where it says @extschema@."""
+        """Run SQL, with @extschema@ replaced by the current schema."""
         if triggers.SCHEMA in str(sql):
             sql = self.in_schema(str(sql))
         super().execute(sql, params)
@@ -30,10 +30,10 @@ class DatabaseSchemaEditor(schema.DatabaseSchemaEditor):
         return triggers.in_schema(self.connection, sql)
 
     def tell(self, text: str) -> None:
-        """Say what was found, and what is done about it, to whoever looks on: here nobody."""
+        """Report what was found and what is done about it. Does nothing here; subclasses write it."""
 
     def flush_deferred_sql(self) -> None:
-        """Run what Django keeps for after the last operation, so that it can share that transaction."""
+        """Run the SQL that Django defers to the end, so that it is part of the last operation's transaction."""
         while self.deferred_sql:
             self.execute(self.deferred_sql.pop(0), None)
 
@@ -48,10 +48,10 @@ class DatabaseSchemaEditor(schema.DatabaseSchemaEditor):
         new_db_params: dict[str, Any],
         strict: bool = False,  # noqa: FBT001, FBT002
     ) -> None:
-        """Alter a column, unless that silently cost foreign keys that point at it.
+        """Alter a column, unless foreign keys that reference it would be lost.
 
-        Django drops the keys that point at a column whose type changes, and makes its own anew. Others, such as
-        the gateway's, would lose their names and cascades, or be gone.
+        When a column's type changes, Django drops the foreign keys that reference it, and recreates only its own.
+        Others, such as the gateway's, would lose their names and cascades, or disappear.
         Raises NotSupportedError.
         """
         if old_type != new_type and (old_field.primary_key or old_field.unique):

@@ -1,4 +1,4 @@
-"""SQL as PostgreSQL's own parser reads it. Source: libpg_query, by way of pglast."""
+"""SQL, parsed by PostgreSQL's own parser. Source: libpg_query, through pglast."""
 
 import re
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ class Unreadable(ValueError):
 
 
 def read(sql: str) -> list[Statement]:
-    """Split a text into its statements. Raises Unreadable."""
+    """Split SQL text into statements. Raises Unreadable."""
     try:
         raw = pglast.parse_sql(sql)
     except pglast.parser.ParseError as error:
@@ -34,11 +34,11 @@ def read(sql: str) -> list[Statement]:
 
 
 def written(node: Any) -> str:
-    """Write a part of a statement as SQL."""
+    """Write a node of the parse tree as SQL."""
     return str(stream.RawStream()(node))
 
 
-# As they are written, and as PostgreSQL names them.
+# Types as people write them, and PostgreSQL's names for them.
 TYPES = {
     "varchar": "character varying",
     "char": "character",
@@ -51,7 +51,7 @@ PARTS_OF_TYPE = re.compile(r"(?P<name>\w+)(?P<size>\([^()]*\))?(?P<rest>(\[\d*\]
 
 
 def type_name(node: Any) -> str:
-    """Name a type as the catalogue does."""
+    """Return the catalogue's name of a type."""
     text = written(node)
     if (match := PARTS_OF_TYPE.fullmatch(text)) is None:
         return text
@@ -61,23 +61,23 @@ def type_name(node: Any) -> str:
 
 
 def kind(node: Any) -> str:
-    """Name the kind of a part as PostgreSQL's sources do."""
+    """Return the kind of a node, as PostgreSQL's sources name it."""
     return type(node).__name__
 
 
 def name(names: Any) -> str:
-    """Give a qualified name, such as a function's, without its schema."""
+    """Return a qualified name, such as a function's, without its schema."""
     return str(names[-1].sval)
 
 
 def number(node: Any) -> int | None:
-    """Give the whole number that a part is, or None."""
+    """Return the value of an integer constant; None for any other node."""
     is_constant = kind(node) == "A_Const" and kind(node.val) == "Integer"
     return int(node.val.ival) if is_constant else None
 
 
 def nodes(node: Any, wanted: str) -> Iterator[Any]:
-    """Find all parts of one kind, named as in PostgreSQL's sources."""
+    """Find all nodes of one kind, named as in PostgreSQL's sources."""
     found: list[ast.Node] = []
 
     class Collector(visitors.Visitor):
@@ -90,7 +90,7 @@ def nodes(node: Any, wanted: str) -> Iterator[Any]:
 
 
 def tables(sql: str) -> list[str]:
-    """Name the tables that a text speaks of, without their schemas; none where it cannot be read."""
+    """List the tables that SQL text mentions, without their schemas; empty if it cannot be parsed."""
     try:
         found = [relation for statement in read(sql) for relation in nodes(statement.node, "RangeVar")]
     except Unreadable:

@@ -1,4 +1,4 @@
-"""Triggers that are installed by replacing, never by dropping, and that cannot be led astray by a search_path."""
+"""Triggers that are replaced and never dropped on installation, and that do not depend on the search_path."""
 
 import hashlib
 import textwrap
@@ -11,12 +11,12 @@ from pgtrigger import compiler, utils
 
 from council.postgres import catalog
 
-# Stands for the current schema in SQL until it is run; PostgreSQL's extension scripts spell it the same.
+# A placeholder for the current schema, filled in before SQL runs; PostgreSQL's extension scripts use it too.
 SCHEMA = "@extschema@"
 
 
 def in_schema(connection: BaseDatabaseWrapper, sql: str) -> str:
-    """Put the current schema where SQL says @extschema@."""
+    """Replace @extschema@ in SQL by the current schema."""
     if SCHEMA not in sql:
         return sql
     return sql.replace(SCHEMA, connection.ops.quote_name(catalog.current_schema(connection)))
@@ -25,9 +25,9 @@ def in_schema(connection: BaseDatabaseWrapper, sql: str) -> str:
 class TriggerSqlV1(compiler.UpsertTriggerSql):
     """Version 1 of the SQL that installs a trigger.
 
-    Migrations name this class: never edit its template, add a TriggerSqlV2. CREATE OR REPLACE takes
-    SHARE ROW EXCLUSIVE where pgtrigger's own DROP TRIGGER takes ACCESS EXCLUSIVE, and turns a trigger of the
-    same name into this one in place.
+    Migrations use this class: never edit its template; add another class. CREATE OR REPLACE changes an existing
+    trigger of the same name in place, and locks the table in SHARE ROW EXCLUSIVE mode. The DROP TRIGGER of
+    pgtrigger's own SQL needs ACCESS EXCLUSIVE.
     """
 
     template: ClassVar[str] = """
@@ -55,7 +55,7 @@ COMMENT ON TRIGGER {name} ON @extschema@.{table} IS '{hash}';
         referencing: str = "",
         condition: str = "",
         settings: dict[str, str],
-        hash: str | None = None,  # noqa: A002  # pgtrigger's word; what is frozen is the SQL itself
+        hash: str | None = None,  # noqa: A002  # pgtrigger's name; unused: the hash is made from the SQL
     ) -> None:
         self.kwargs: dict[str, Any] = {
             "name": name,
@@ -91,13 +91,13 @@ COMMENT ON TRIGGER {name} ON @extschema@.{table} IS '{hash}';
 
 
 class TriggerSqlV2(TriggerSqlV1):
-    """Version 2: with a condition, so that the function is not called for rows that it does not concern."""
+    """Version 2: adds a WHEN condition, so that the function is called only for rows that matter to it."""
 
     template: ClassVar[str] = TriggerSqlV1.template.replace("{level}\n", "{level}{condition}\n")
 
 
 class CompiledTrigger(compiler.Trigger):
-    """A trigger as it stands in migrations; uninstalling it takes its function along."""
+    """A trigger as migrations contain it. Uninstalling it also drops its function."""
 
     sql: TriggerSqlV1
 
@@ -110,16 +110,16 @@ class CompiledTrigger(compiler.Trigger):
         )
 
 
-# The order in which pg_get_triggerdef names the events of a trigger.
+# The order in which pg_get_triggerdef prints the events of a trigger.
 EVENTS = ("INSERT", "DELETE", "UPDATE", "TRUNCATE")
 
 
 class Trigger(pgtrigger.Trigger):
-    """A trigger with exactly the names that are given, for `Meta.triggers`.
+    """A trigger for `Meta.triggers`, with exactly the given names for itself and its function.
 
     `func` is the function's whole body, from DECLARE or BEGIN to END, with tables written as
-    `@extschema@."Member"`. `settings` are put on the function, beside an empty search_path.
-    django-pgtrigger's `ignore` does not apply: what these triggers hold is never to be left out.
+    `@extschema@."Member"`. `settings` are set on the function, in addition to an empty search_path.
+    django-pgtrigger's `ignore` has no effect: these triggers must never be skipped.
     """
 
     def __init__(self, *, function: str, settings: dict[str, str] | None = None, **kwargs: Any) -> None:
@@ -152,6 +152,6 @@ class Trigger(pgtrigger.Trigger):
         )
 
     def exec_sql(self, sql: Any, model: Any, database: str | None = None, fetchall: bool = False) -> Any:  # noqa: FBT001, FBT002
-        """Serve `manage.py pgtrigger`, which runs a trigger's SQL outside of migrations."""
+        """Run a trigger's SQL for `manage.py pgtrigger`, outside of migrations."""
         connection = connections[database or DEFAULT_DB_ALIAS]
         return super().exec_sql(in_schema(connection, str(sql)), model, database, fetchall)

@@ -1,4 +1,4 @@
-"""Database URLs as Prisma and libpq write them, into Django's settings."""
+"""Conversion of database URLs, in the syntax of Prisma and libpq, to Django's settings."""
 
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
@@ -8,7 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 from psycopg import conninfo
 
 # Prisma's own parameters: https://www.prisma.io/docs/orm/overview/databases/postgresql
-# libpq refuses what it does not know, and one DATABASE_URL serves the gateway and us.
+# libpq refuses parameters that it does not know, and the gateway and we share one DATABASE_URL.
 PRISMA_PARAMETERS = frozenset(
     {"connection_limit", "pgbouncer", "pool_timeout", "schema", "socket_timeout", "sslaccept", "sslidentity",
      "statement_cache_size"}
@@ -18,8 +18,8 @@ PRISMA_PARAMETERS = frozenset(
 def parse(url: str, *, variable: str) -> dict[str, Any]:
     """Turn a connection URL into an entry of Django's DATABASES.
 
-    Parameters that only Prisma knows are left out, except `schema`, which becomes the search_path.
-    Raises ImproperlyConfigured, naming the variable and never the URL, which holds a password.
+    Parameters that only Prisma knows are dropped, except `schema`, which becomes the search_path.
+    Raises ImproperlyConfigured, which names the variable and never the URL, because that contains a password.
     Source: PostgreSQL manual, 34.1.1.2 Connection URIs.
     """
     if not url.startswith(("postgres://", "postgresql://")):
@@ -35,7 +35,7 @@ def parse(url: str, *, variable: str) -> dict[str, Any]:
             conninfo.conninfo_to_dict(f"{address}?{urlencode(for_libpq, quote_via=quote)}")
         )
     except psycopg.ProgrammingError:
-        # Not chained: libpq's message may quote the part with the password.
+        # `from None`, because libpq's message may quote the part with the password.
         raise ImproperlyConfigured(
             f"{variable} cannot be read. Percent-encode special characters in the password "
             f"(@ is %40, / is %2F, % is %25), and check the parameters after the question mark."

@@ -1,11 +1,11 @@
-"""One client of the gateway's, as a process of its own.
+"""One client that acts as the gateway, as a separate process.
 
     python -m council.rehearsal.client CONNECTION SCHEMA STATEMENTS_PER_SECOND OUTPUT [STATEMENT …]
 
-Sends the gateway's statements at moments that were settled before, whatever became of the ones before: a wait counts
-from when the statement was due, as a user would have waited, also for the statements ahead of it. Says "ready" when it
-is about to begin. SIGTERM ends it. OUTPUT gets a line for each statement: when due and when answered (by the monotonic
-clock, which all processes of the machine share), the statement, and an error or nothing; with tabs between.
+Each statement is due at a time that does not depend on how long earlier ones took. A wait counts from that time, so
+it includes waiting for earlier statements, as a user would. The client prints "ready" before it begins, and ends on
+SIGTERM. It writes a line to OUTPUT for each statement, with tabs between: when it was due, when it was answered (both
+by the monotonic clock, which all processes of a machine share), its name, and an error or nothing.
 """
 
 import os
@@ -26,7 +26,7 @@ MEMBERS = """
 """
 ESTIMATE = """SELECT greatest(reltuples, 1)::float FROM pg_class WHERE oid = to_regclass('"Member"')"""
 SAMPLE = 20_000
-LOOK_SECONDS = 0.5  # how often it is seen which tables have come
+LOOK_SECONDS = 0.5  # how often to check which tables exist
 NAP_SECONDS = 0.05
 UNANSWERED = "unanswered"
 
@@ -45,7 +45,7 @@ class Client:
         self.statements: list[Statement] = []
 
     def prepare(self) -> None:
-        """Learn some members by heart, so that looking for one is no part of what is measured."""
+        """Load some members in advance, so that choosing one is not part of the measured time."""
         found = self.session.execute(ESTIMATE).fetchone()
         percent = min(100.0, 100 * 2 * SAMPLE / found[0]) if found else 100.0
         members = self.session.execute(MEMBERS, [percent]).fetchall() if found else []
@@ -66,17 +66,17 @@ class Client:
                 break
             if self.statements:
                 self.send(chance.choices(self.statements, [each.weight for each in self.statements])[0], due)
-        # What is due by now and was never sent has waited as well.
+        # Statements that are due by now but were never sent have waited, too.
         now = time.monotonic()
         while (due := due + chance.expovariate(self.per_second)) < now and self.statements:
             self.note(due, now, chance.choice(self.statements), UNANSWERED)
 
     def is_over(self) -> bool:
-        """Whoever started it may have been killed."""
+        """Return whether to stop: after SIGTERM, or if the process that started this one is gone."""
         return self.is_stopped or os.getppid() != self.parent
 
     def look(self) -> None:
-        """Send what is about tables that are there; most come with the migrations."""
+        """Choose the statements whose tables exist. Migrations may add tables."""
         now = time.monotonic()
         if now - self.looked < LOOK_SECONDS:
             return
@@ -88,7 +88,7 @@ class Client:
         self.statements = [statement for statement in self.known if there.issuperset(statement.tables)]
 
     def send(self, statement: Statement, due: float) -> None:
-        # A few members are asked for again and again, most hardly ever.
+        # A few members are requested very often, and most hardly ever.
         member = self.members[int(len(self.members) * chance.random() ** 3)]
         error = ""
         try:

@@ -1,7 +1,7 @@
-"""A file of pg_dump's: what it is, whether it can be restored, and its way into a database.
+"""Dumps made by pg_dump: recognising their format, checking them, and restoring them.
 
-Restored is what belongs to the schema that the application works in. Left out are owners and rights, policies (they
-name roles), publications and subscriptions, and what other schemas hold: none of it is the migrations' business.
+Only the application's schema is restored. Owners, rights, policies (they name roles), comments, publications,
+subscriptions and other schemas are left out, because migrations do not depend on them.
 """
 
 import re
@@ -19,7 +19,7 @@ from council.rehearsal.place import Place
 from council.rehearsal.plain_dump import ESSENTIAL, NOT_RESTORED
 
 CUSTOM, DIRECTORY, TAR, PLAIN = "custom", "directory", "tar", "plain"
-# How much larger a database is than its dump, where nothing better is known: compressed, and in words.
+# A rough estimate of how many times larger a database is than its dump. Tar and plain dumps are not compressed.
 GROWTH = {CUSTOM: 8.0, DIRECTORY: 8.0, TAR: 3.0, PLAIN: 3.0}
 JOBS = 2
 ENTRY = re.compile(r"\d+; \d+ \d+ (?P<type>[A-Z]+(?: [A-Z]+)*) (?P<schema>\S+) (?P<rest>.*)")
@@ -32,13 +32,13 @@ EXTENSION = re.compile(
 
 @dataclass(frozen=True)
 class Dump:
-    """`version` is that of the server it was made from: 18 of 18.4."""
+    """A dump. `version` is the major version of the server that was dumped: 18 for 18.4."""
 
     file: Path
     format: str
     version: int
     extensions: tuple[tuple[str, str], ...] = ()
-    entries: tuple[str, ...] = ()  # of the table of contents; none of a plain dump
+    entries: tuple[str, ...] = ()  # of the table of contents; a plain dump has none
 
     @property
     def size_bytes(self) -> int:
@@ -54,13 +54,13 @@ class Dump:
 
 @dataclass
 class LeftOut:
-    """What of the source is not in the copy, in words."""
+    """The parts of the source that are not in the copy, as text."""
 
     words: list[str] = field(default_factory=list)
 
 
 def read(file: Path) -> Dump:
-    """Look at a dump without restoring it. Raises NoRehearsal where it cannot be."""
+    """Examine a dump without restoring it. Raises NoRehearsal if it cannot be restored."""
     try:
         kind = _format(file)
     except OSError as error:
@@ -126,7 +126,7 @@ def _extensions(file: Path, entries: tuple[str, ...]) -> Iterator[tuple[str, str
 
 
 def refuse_later_version(dump: Dump, server: int) -> None:
-    """Raises NoRehearsal where a dump is of a later PostgreSQL than the server: it may say what that does not know."""
+    """Raise NoRehearsal if a dump is of a later PostgreSQL than the server, which may not understand it."""
     if dump.version > server:
         raise NoRehearsal(
             f"{dump.file} was made from PostgreSQL {dump.version}, and the copy would be on {server}.",
@@ -137,9 +137,9 @@ def refuse_later_version(dump: Dump, server: int) -> None:
 def restore(
     dump: Dump, place: Place, *, schema: str, folder: Path, advanced: Callable[[float], object]
 ) -> list[str]:
-    """Restore into a database, and say what was left out. `advanced` hears the share that is done.
+    """Restore a dump into a database, and return what was left out. Calls `advanced` with the share that is done.
 
-    Raises NoRehearsal where it cannot be restored, or not what the tables are made of.
+    Raises NoRehearsal if the dump, or an essential part of its tables, cannot be restored.
     """
     left_out: list[str] = []
     with place.connect(application="council rehearsal") as session:
@@ -152,7 +152,7 @@ def restore(
 
 
 def _install(session: psycopg.Connection, extensions: tuple[tuple[str, str], ...]) -> Iterator[str]:
-    """Make the extensions that the server has, and name the others."""
+    """Create the extensions that the server has, and yield a message for each of the others."""
     for name, schema in extensions:
         if name == "plpgsql":
             continue
@@ -206,7 +206,7 @@ def _restore_archive(
     )
     failed = list(_failed(output.errors))
     fatal = next((words for kind, words in failed if kind in ESSENTIAL), "")
-    # It goes on after what the server refuses, and says so at its end.
+    # pg_restore continues when the server refuses a statement, and counts these errors in its last line.
     if output.status and not any("errors ignored on restore" in line for line in output.errors):
         passed_over = ("could not execute query", "worker process")
         said = (
@@ -224,7 +224,7 @@ def _restore_archive(
 
 
 def _failed(lines: list[str]) -> Iterator[tuple[str, str]]:
-    """Pair the entries that failed with what the server said of them."""
+    """Yield the kind of each entry that failed, with the server's message."""
     kind = name = ""
     for line in lines:
         if match := FAILED_ENTRY.search(line):

@@ -1,10 +1,10 @@
-"""Why there is no rehearsal, in words, with exit status 2: 1 is a rehearsal that went badly."""
+"""The error for a rehearsal that cannot be done. Its exit status is 2; 1 is a rehearsal that failed."""
 
 from django.core.management import CommandError
 
 
 class NoRehearsal(CommandError):
-    """The fault, and its cure. Whatever had been made is removed."""
+    """A rehearsal cannot be done: the fault and its cure. Everything that was created is removed."""
 
     def __init__(self, fault: str, *, cure: str) -> None:
         super().__init__(f"{fault}\n{cure}", returncode=2)

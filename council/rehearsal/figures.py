@@ -1,4 +1,4 @@
-"""An outcome as JSON: the keys that scripts may rely on. Moments count from the beginning of the load, in ms."""
+"""An outcome as JSON, with keys that scripts may rely on."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -11,17 +11,17 @@ from council.rehearsal.statements import READ, STATEMENTS, WRITE
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:
-    """Give every figure; numbers in the unit that their key ends with.
+    """Return all figures. The end of a key is the unit of its number.
 
-    passed, faults, notes           the verdict, and why
+    passed, faults, notes           the verdict, its reasons, and remarks
     max_wait_ms                     the budget
-    longest_read_ms, longest_write_ms  from when a statement was due, while the migrations ran; null: none
-    source, target, postgresql, left_out, machine, load, date
+    longest_read_ms, longest_write_ms  while the migrations ran, from when a statement was due; null if there was none
+    source, target, postgresql, left_out, machine, load, date, copy_ms
     duration_ms, exit_status, size_before_bytes, size_after_bytes
     before, during                  reads and writes: count, median_ms, p99_ms, longest_ms
     migrations                      name, duration_ms, predicted_ms, read, write, locks (table, predicted, observed),
                                     size_before_bytes, size_after_bytes, warnings
-    statements                      the gateway's: name, kind, count, failed, longest_ms, while the migrations ran
+    statements                      the gateway's, while the migrations ran: name, kind, count, failed, longest_ms
     """
     during = {kind: outcomes.waits(outcome.during, kind=kind) for kind in (READ, WRITE)}
     return {

@@ -1,4 +1,4 @@
-"""A database of made-up members: the schema by the project's own migrations, the rows by COPY."""
+"""Rows for a database of made-up members, whose schema the project's own migrations have built."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -10,7 +10,7 @@ from psycopg import sql
 
 from council.rehearsal.people import People
 
-# A row of each of a member's tables, with its indexes and its part of what belongs to it, in bytes; measured.
+# Measured: the bytes of a member's row and related rows, with their indexes.
 BYTES_A_MEMBER = 1100
 EVENTS_A_MEMBER = AUDITS_A_MEMBER = 0.5
 POINTS_A_MEMBER = 3
@@ -31,7 +31,7 @@ TEAM = (
 
 
 class Batch(NamedTuple):
-    """Rows of one table, as lines of COPY."""
+    """Rows of one table, as lines for COPY."""
 
     table: str
     columns: tuple[str, ...]
@@ -40,7 +40,7 @@ class Batch(NamedTuple):
 
 
 def batches(people: People) -> Iterator[Batch]:
-    """List the tables in the order of their keys. Those that are not there yet are left out by `fill`."""
+    """Yield the tables in an order that suits their foreign keys. `fill` skips tables that do not exist yet."""
     events = max(int(people.members * EVENTS_A_MEMBER), 1)
     audits = max(int(people.members * AUDITS_A_MEMBER), 1)
     points = people.members * POINTS_A_MEMBER
@@ -84,13 +84,13 @@ def batches(people: People) -> Iterator[Batch]:
 
 
 def fill(session: psycopg.Connection, *, members: int, advanced: Callable[[float], object]) -> None:
-    """Fill empty tables, and leave them as a database is that has been in use: analysed, and its pages written.
+    """Fill empty tables, and leave them like tables in use: vacuumed, analysed and written to disk.
 
-    Triggers and keys sleep meanwhile, where the role may have that, since the rows fit.
+    Disables triggers and foreign keys if the role may; the generated rows are already consistent.
     """
     people = People(members, now=datetime.now(UTC).replace(tzinfo=None))
     planned = [batch for batch in batches(people) if _is_there(session, batch.table)]
-    whole = sum(batch.rows for batch in planned) * 1.5 or 1  # the indexes, a third of the time
+    whole = sum(batch.rows for batch in planned) * 1.5 or 1  # building the indexes takes a third of the time
     done = 0
     session.execute("SET synchronous_commit = off")
     are_triggers_off = _put_triggers_to_sleep(session)
@@ -107,7 +107,7 @@ def fill(session: psycopg.Connection, *, members: int, advanced: Callable[[float
 
 
 def settle(session: psycopg.Connection) -> None:
-    """Vacuum, analyse, and write all pages, so that runs begin alike."""
+    """Vacuum, analyse, and write all pages to disk, so that all rehearsals start in the same state."""
     session.execute("VACUUM (ANALYZE)")
     with suppress(psycopg.errors.InsufficientPrivilege):
         session.execute("CHECKPOINT")
@@ -126,7 +126,7 @@ def _put_triggers_to_sleep(session: psycopg.Connection) -> bool:
 
 
 def _copy(session: psycopg.Connection, batch: Batch) -> Iterator[int]:
-    """Send rows, and yield how many lines have been sent since the last time."""
+    """Send rows, and yield how many lines were sent since the last yield."""
     command = sql.SQL("COPY {} ({}) FROM STDIN").format(
         sql.Identifier(batch.table), sql.SQL(", ").join(map(sql.Identifier, batch.columns))
     )
@@ -153,7 +153,7 @@ INDEXES = """
 
 @contextmanager
 def without_indexes(session: psycopg.Connection, tables: list[str]) -> Iterator[None]:
-    """Drop indexes, those of keys apart, and build them at the end, from full tables, which is many times as fast."""
+    """Drop indexes, except those of constraints, and rebuild them afterwards, which is many times faster."""
     session.execute("SET maintenance_work_mem = '512MB'; SET work_mem = '64MB'")
     indexes = session.execute(INDEXES, [tables]).fetchall()
     for name, _ in indexes:
@@ -187,7 +187,7 @@ HAVE_POINTS = 'SELECT DISTINCT "memberId" FROM "PointTransaction" ORDER BY 1'
 
 
 def _sum_up(session: psycopg.Connection) -> None:
-    """Give members the figures that the triggers would have given them, of the state that the database is in."""
+    """Set the members' figures as the triggers of the database's current schema would have set them."""
     if session.execute(KNOWS_FIGURES).fetchone() != (True,):
         session.execute(TOTALS)
         return

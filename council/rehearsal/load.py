@@ -1,4 +1,4 @@
-"""The gateway at work on a copy: clients, and a transaction that stays open for long now and then."""
+"""The gateway's load on a copy: clients, and now and then a transaction that stays open for long."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ GATEWAY, REPORT = "gateway", "nightly report"
 
 
 class Sample(NamedTuple):
-    """A statement of the gateway's. Moments are of the monotonic clock; `error` is empty where it was answered."""
+    """One statement that was due. Times are from the monotonic clock; `error` is empty if there was none."""
 
     due: float
     answered: float
@@ -41,10 +41,10 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class Load:
-    """How much the gateway does: statements a second, shared out to clients.
+    """The amount of load: `per_second` statements a second in total, divided among the clients.
 
-    A transaction that has read the members stays open for `held_seconds`, again and again, `pause_seconds` apart; 0:
-    none. `statements` are the names of those that are sent, in their tables' turn; none: all of them.
+    Again and again, with `pause_seconds` between, a transaction that has read all members stays open for `held_seconds`
+    (0: never). Only the named `statements` are sent (empty: all), each once its tables exist.
     """
 
     clients: int = 4
@@ -56,14 +56,14 @@ class Load:
 
 @dataclass
 class Observed:
-    """What the clients noted, and when transactions were open; complete once the load has ended."""
+    """The clients' samples, and when long transactions were open. Complete only after the load has ended."""
 
     samples: list[Sample] = field(default_factory=list)
     held: list[tuple[float, float]] = field(default_factory=list)
     clients: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def see_that_all_are_at_work(self) -> None:
-        """Raises NoRehearsal where a client has fallen out."""
+        """Raise NoRehearsal if a client has stopped."""
         for client in self.clients:
             if client.poll() is not None:
                 raise _fell_out(client)
@@ -71,7 +71,7 @@ class Observed:
 
 @contextmanager
 def at_work(place: Place, load: Load, *, schema: str, folder: Path) -> Iterator[Observed]:
-    """Have the gateway at work during a block. Raises NoRehearsal where a client cannot work or falls out."""
+    """Run the load during a block. Raises NoRehearsal if a client cannot start, or stops early."""
     clients: list[subprocess.Popen[str]] = []
     observed = Observed(clients=clients)
     outputs = [folder / f"client-{number}" for number in range(load.clients)]
@@ -80,7 +80,7 @@ def at_work(place: Place, load: Load, *, schema: str, folder: Path) -> Iterator[
         target=_hold_now_and_then, args=[place, load, schema, observed, ended], daemon=True
     )
     try:
-        for output in outputs:  # one by one, so that each that was started is ended
+        for output in outputs:  # add each at once, so that all that were started are also ended
             clients += [_start(place, load, schema, output)]
         for client in clients:
             _wait_until_ready(client)
@@ -104,7 +104,7 @@ def at_work(place: Place, load: Load, *, schema: str, folder: Path) -> Iterator[
 def _start(place: Place, load: Load, schema: str, output: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "council.rehearsal.client", place.without_password, schema]
     command += [str(load.per_second / load.clients), str(output), *load.statements]
-    # In a session of its own: Ctrl-C is for who runs the rehearsal, and ends the clients in its turn.
+    # In a new session, so that Ctrl-C reaches only the rehearsal, which then ends the clients.
     return subprocess.Popen(  # noqa: S603
         command,
         cwd=PROJECT,
@@ -152,7 +152,7 @@ def _read(output: Path) -> Iterator[Sample]:
 def _hold_now_and_then(
     place: Place, load: Load, schema: str, observed: Observed, ended: threading.Event
 ) -> None:
-    """Read Member in a transaction, and take long to end it; with the snapshot that a report would have."""
+    """Read Member in a transaction and keep it open, with a snapshot like a report's, again and again."""
     with suppress(psycopg.OperationalError), place.connect(application=REPORT) as session:
         session.execute("SELECT set_config('search_path', %s, false)", [f'"{schema}"'])
         while not ended.wait(load.pause_seconds / 4):

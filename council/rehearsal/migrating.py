@@ -1,4 +1,4 @@
-"""`manage.py migrate` on a copy, as a process of its own: as it will be run, and timed from outside."""
+"""`manage.py migrate` on a copy, as a separate process, as in production, and timed from outside."""
 
 import os
 import queue
@@ -26,7 +26,7 @@ LINES = ((r"  (?:Applying|Reversing) (\S+)", BEGAN), (r"  (?:Applied|Reversed) (
 
 
 class Event(NamedTuple):
-    """A line of a migrate's: a migration began or ended, by its name, or something else was said."""
+    """A line of migrate's output. `words` is the name of the migration that began or ended, or any other text."""
 
     moment: float
     kind: Kind
@@ -34,7 +34,7 @@ class Event(NamedTuple):
 
 
 class Migrate:
-    """A migrate that runs. `events` ends with it; `status` is set then."""
+    """A running migrate. When it ends, so does `events`, and `status` is set."""
 
     def __init__(self, url: str, *arguments: str) -> None:
         self.status: int | None = None
@@ -57,7 +57,7 @@ class Migrate:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            start_new_session=True,  # Ctrl-C is for who runs the rehearsal
+            start_new_session=True,  # so Ctrl-C reaches only the rehearsal
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -84,7 +84,7 @@ class Migrate:
         self.status = self.process.wait()
 
     def end(self) -> None:
-        """Stop it, if need be by force, and wait."""
+        """Stop the process, by force if necessary, and wait."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             if self.process.poll() is None:
                 self.process.send_signal(number)
@@ -95,7 +95,7 @@ class Migrate:
 
 @contextmanager
 def migrate(url: str, *arguments: str) -> Iterator[Migrate]:
-    """Run a migrate during a block, to the newest or to a target, and have it ended whatever becomes of the block."""
+    """Run a migrate during a block, to the newest migration or to a target, and stop it when the block ends."""
     running = Migrate(url, *arguments)
     try:
         yield running
@@ -105,7 +105,7 @@ def migrate(url: str, *arguments: str) -> Iterator[Migrate]:
 
 
 def environment(url: str) -> Mapping[str, str]:
-    """The environment of a process of the project's that works on the copy."""
+    """Return the environment for a process of the project that works on the copy."""
     named = url + ("&" if "?" in url else "?") + urlencode({"application_name": APPLICATION})
     keep = {"SECRET_KEY": os.environ.get("SECRET_KEY") or "for a rehearsal only"}
     return {**os.environ, "DATABASE_URL": named, "DIRECT_URL": named, **keep}

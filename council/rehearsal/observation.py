@@ -1,4 +1,4 @@
-"""What is seen of a migration from a session beside it: the locks that it holds on tables, and the database's size."""
+"""Observation of a migration from another session: its locks on tables, and the size of the database."""
 
 import threading
 import time
@@ -17,8 +17,8 @@ SAMPLE_SECONDS = 0.004
 SEARCH_SECONDS = 0.05
 STEADY_SECONDS = 0.5
 
-# Of the migrating sessions only, and in this database. A table made in the same transaction is not to be seen yet;
-# nobody waits for that.
+# Only locks of migrating sessions in this database. A table created in an open transaction is not visible here, but
+# nobody waits for it either.
 LOCKS = """
     SELECT c.relname, l.mode, l.granted
       FROM pg_locks l
@@ -28,12 +28,12 @@ LOCKS = """
        AND c.relkind IN ('r', 'p', 'm') AND c.relnamespace NOT IN ('pg_catalog'::regnamespace, 'pg_toast'::regnamespace)
 """
 SESSIONS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s"
-# Reads the files' sizes: unlike a table's, it takes no lock on any table.
+# This reads the sizes of files. Unlike pg_table_size, it locks no table.
 SIZE = "SELECT pg_database_size(current_database())"
 
 
 class Held(NamedTuple):
-    """A lock on a table as it was seen at a moment (of the monotonic clock), granted or still waited for."""
+    """A lock on a table at a time (of the monotonic clock). If it is not granted, the session waits for it."""
 
     moment: float
     table: str
@@ -42,7 +42,7 @@ class Held(NamedTuple):
 
 
 def strongest(locks: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Give the strongest mode for each table, of pairs of table and mode."""
+    """Return the strongest mode for each table, from pairs of table and mode."""
     found: dict[str, str] = {}
     for table, mode in locks:
         found[table] = max(found.get(table, mode), mode, key=MODES.index)
@@ -57,7 +57,7 @@ def size_bytes(session: psycopg.Connection) -> int:
 
 @contextmanager
 def watching(place: Place) -> Iterator[list[Held]]:
-    """Sample the migrating session's locks during a block, every few milliseconds; shorter ones may be missed."""
+    """Sample the migrating sessions' locks every few milliseconds during a block. Shorter ones may be missed."""
     held: list[Held] = []
     ended = threading.Event()
     with place.connect(application=APPLICATION) as session:
@@ -74,7 +74,7 @@ def _sample(session: psycopg.Connection, held: list[Held], ended: threading.Even
     searched = changed = noted = 0.0
     pids: list[int] = []
     before: list[tuple[str, str, bool]] = []
-    with suppress(psycopg.OperationalError):  # the server has been stopped
+    with suppress(psycopg.OperationalError):  # the server was stopped
         while not ended.wait(SAMPLE_SECONDS):
             now = time.monotonic()
             if now - searched > SEARCH_SECONDS:
@@ -83,7 +83,7 @@ def _sample(session: psycopg.Connection, held: list[Held], ended: threading.Even
             found = session.execute(LOCKS, [pids], prepare=True).fetchall() if pids else []
             if found != before:
                 before, changed = found, now
-            # What stays the same for hours need not be noted every time.
+            # Locks that stay the same for long are recorded only now and then.
             if now - changed < STEADY_SECONDS or now - noted > STEADY_SECONDS:
                 held.extend(Held(now, table, BY_NAME[mode], granted) for table, mode, granted in found)
                 noted = now

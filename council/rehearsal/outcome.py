@@ -1,4 +1,4 @@
-"""What a rehearsal has shown: waits, locks, sizes and the verdict."""
+"""The results of a rehearsal: waits, locks, sizes and the verdict."""
 
 import os
 import statistics
@@ -17,7 +17,7 @@ from council.rehearsal.statements import READ, WRITE
 
 @dataclass(frozen=True)
 class Waits:
-    """How long statements waited, from when they were due; in ms, None of none."""
+    """How long statements waited from the time when they were due, in ms; None if there were none."""
 
     count: int
     median_ms: float | None
@@ -27,7 +27,7 @@ class Waits:
 
 @dataclass(frozen=True)
 class Lock:
-    """The strongest lock on a table, as PostgreSQL's manual spells it; None: not predicted, or not seen."""
+    """The strongest lock on a table, in the words of PostgreSQL's manual; None: not predicted, or not observed."""
 
     table: str
     predicted: str | None
@@ -36,7 +36,7 @@ class Lock:
 
 @dataclass
 class Step:
-    """A migration while it runs. Moments are of the monotonic clock."""
+    """The run of one migration. Times are from the monotonic clock."""
 
     name: str
     began: float
@@ -47,7 +47,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Origin:
-    """What was copied, where to, and how."""
+    """What was copied, where to, and what was left out."""
 
     source: str
     target: str
@@ -59,7 +59,7 @@ class Origin:
 
 @dataclass
 class Outcome:
-    """Everything that was noted. Moments are of the monotonic clock."""
+    """Everything that was recorded. Times are from the monotonic clock."""
 
     origin: Origin
     load: Load
@@ -69,7 +69,7 @@ class Outcome:
     open_transactions: list[tuple[float, float]] = field(default_factory=list)
     held: list[Held] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
-    began: float = 0.0  # the migrate, with its start
+    began: float = 0.0  # of the migrate command, including its startup
     ended: float = 0.0
     status: int = 0
     output: list[str] = field(default_factory=list)
@@ -82,14 +82,14 @@ class Outcome:
 
     @cached_property
     def during(self) -> list[Sample]:
-        """The statements that were due or waited while the migrations ran."""
+        """The statements that were due or waiting while the migrations ran."""
         return [
             sample for sample in self.samples if sample.answered >= self.began and sample.due <= self.ended
         ]
 
     @cached_property
     def by_step(self) -> dict[int, list[Sample]]:
-        """The same by the place of the migration that each waited in for the longest time."""
+        """Group the same statements by migration: each counts for the one during which it waited longest."""
         found: dict[int, list[Sample]] = {number: [] for number in range(len(self.steps))}
         number = 0
         for sample in sorted(self.during, key=lambda sample: sample.due):
@@ -117,20 +117,20 @@ class Outcome:
         return [held.moment for held in self.held]
 
     def locks(self, number: int) -> list[Lock]:
-        """Compare what was predicted of a migration with what was seen, by table."""
+        """List the predicted and the observed lock of a migration on each table."""
         step = self.steps[number]
         first = bisect_left(self._moments, step.began)
         last = bisect_right(self._moments, self._end(number))
         seen = observation.strongest((held.table, held.mode) for held in self.held[first:last])
         known = self.predicted.get(step.name)
         predicted = observation.strongest(known.locks if known else [])
-        # django_migrations is where each migration is recorded.
+        # Every migration writes to django_migrations, so its lock is not interesting.
         tables = sorted({*seen, *predicted} - {"django_migrations"})
         return [Lock(table, predicted.get(table), seen.get(table)) for table in tables]
 
     @cached_property
     def failed_statements(self) -> Counter[tuple[str, str]]:
-        """Count statements that failed since the migrations began and had not before, by statement and error."""
+        """Count new failures since the migrations began, by statement and error. Skips those that failed before."""
         known = {sample.statement for sample in self.before if sample.error}
         return Counter(
             (sample.statement, sample.error)
@@ -140,7 +140,7 @@ class Outcome:
 
     @cached_property
     def faults(self) -> list[str]:
-        """Say why the verdict is no; nothing where it is yes."""
+        """List the reasons why the rehearsal failed; empty if it passed."""
         found = []
         if self.status:
             last = next((line.strip() for line in reversed(self.output) if line.strip()), "no words")
@@ -172,7 +172,7 @@ class Outcome:
 
     @cached_property
     def notes(self) -> list[str]:
-        """Say what is to be known for judging the figures."""
+        """List what readers should know when they judge the figures."""
         found = []
         longest = waits(self.before, kind=None).longest_ms
         if longest is not None and longest > self.max_wait_ms:
@@ -191,7 +191,7 @@ class Outcome:
 
 
 def waits(samples: Iterable[Sample], *, kind: str | None) -> Waits:
-    """Sum up the waits of reads or writes; None: of both."""
+    """Summarise the waits of one kind of statement, or of both if `kind` is None."""
     found = sorted(sample.waited * 1000 for sample in samples if kind in {None, sample.kind})
     if not found:
         return Waits(0, None, None, None)

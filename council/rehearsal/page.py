@@ -1,4 +1,4 @@
-"""An outcome as one page that needs nothing else: for a mail, an archive, or a browser without a network."""
+"""An outcome as one self-contained HTML page: for e-mail, an archive, or a browser without network."""
 
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ def render(outcome: Outcome) -> str:
     if outcome.samples:
         panel = _panel(outcome)
         context |= {
-            "picture": mark_safe(picture.draw(panel)),  # noqa: S308  # it escapes what it is given
+            "picture": mark_safe(picture.draw(panel)),  # noqa: S308  # it escapes its input
             "picture_words": _picture_words(found),
             "width": picture.WIDTH,
             "height": TOP + picture.HEIGHT + BOTTOM,

@@ -1,7 +1,7 @@
-"""Made-up members and what belongs to them, as lines of COPY: enough alike to production in size, shape and skew.
+"""Made-up members and related rows, as lines for COPY, similar to production in size, shape and skew.
 
-Most members left or never paid; a few teams are large and most are small; few members do most of everything. Ids begin
-with a counter, as cuids begin with the time, so that indexes grow at one end. The hashes are of nobody's password.
+Most members left or never paid. A few teams are large and most are small. A few members do most things. Ids begin
+with a counter, as cuids begin with the time, so that indexes grow at one end. The hashes match no password.
 """
 
 import random
@@ -53,7 +53,7 @@ HASH = "$argon2id$v=19$m=19456,t=2,p=1$"
 
 
 class People:
-    """Lines for each table, of so many members. The same seed makes the same rows."""
+    """The lines of each table, for a number of members. The same seed and `now` give the same rows."""
 
     def __init__(self, members: int, *, now: datetime, seed: int = 5) -> None:
         self.members = members
@@ -75,15 +75,15 @@ class People:
         return f"{self.random.getrandbits(4 * digits):0{digits}x}"
 
     def _id(self, letter: str, number: int) -> str:
-        """Give row `number` of a table its id: 25 characters, the same every time."""
+        """Return the id of row `number` of a table: 25 characters, always the same."""
         return f"c{letter}{number:09d}{(number * 2654435761 + 97) % 16**14:014x}"
 
     def _some(self, of: int) -> int:
-        """Draw a number below `of`; small ones come far more often."""
+        """Draw a random number below `of`. Small numbers are far more frequent."""
         return int(of * self.random.random() ** 3)
 
     def _then(self, values: Sequence[str], beginning: int) -> str:
-        """Draw a moment after another one."""
+        """Draw a random time that is not before `values[beginning]`."""
         return values[beginning + int((len(values) - beginning) * self.random.random())]
 
     def team(self) -> Iterator[str]:
@@ -102,7 +102,7 @@ class People:
         for number in range(count):
             lot = draw()
             variant = int(lot * VARIANTS)
-            # More join from year to year.
+            # More members join every year.
             joined = int((number / count) ** 0.6 * last)
             created, updated = self.moments[joined], self.moments[joined + int((last - joined) * lot)]
             status = STATUSES[int(draw() * 100)]
@@ -170,7 +170,7 @@ class People:
             )
 
     def few(self, table: str) -> Iterator[str]:
-        """Lines of the tables that stay small, however many members there are."""
+        """Yield the lines of a table whose size does not depend on the number of members."""
         moment = self.moments[-1]
         match table:
             case "Admin":

@@ -1,6 +1,6 @@
-"""Waits over time as SVG: reads and writes on a logarithmic scale, what ran meanwhile as bands.
+"""Waits over time as SVG: reads and writes on a logarithmic scale, with migrations and transactions as bands.
 
-Coloured by CSS classes, so that a page or a file of its own decides how it looks in the light and in the dark.
+Shapes have CSS classes and no colours, so that the page decides how they look in light and dark mode.
 """
 
 import math
@@ -19,9 +19,9 @@ TICKS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture. Moments and waits are in seconds, by one clock; a sample is (due, waited, "read" or "write").
+    """One picture. All times are in seconds, from one clock. A sample is (due, waited, "read" or "write").
 
-    `deploy` is when the migrations ran; `bands` is each of them, with its name; `held` is when a transaction was open.
+    `deploy` is when the migrations ran, `bands` when each ran and its name, and `held` when transactions were open.
     """
 
     samples: Sequence[tuple[float, float, str]]
@@ -51,7 +51,7 @@ class Panel:
 
 
 def draw(panel: Panel) -> str:
-    """Draw a panel's shapes, to be put into an `svg` element: bands below, the scale, the waits above."""
+    """Draw the content of an `svg` element: the bands at the back, then the scale, the waits in front."""
     parts = (
         [f'<text class="title" x="{LEFT}" y="{panel.top - 8}">{escape(panel.title)}</text>']
         if panel.title
@@ -106,7 +106,7 @@ def _scale(panel: Panel) -> list[str]:
 
 
 def _points(panel: Panel) -> list[str]:
-    """Draw the longest wait of each kind in each small part of the time: none that stands out is left out."""
+    """Draw only the longest wait of each kind in each short interval, so that every peak is visible."""
     width = max(panel.end - panel.begin, 0.001) / BUCKETS
     longest: dict[tuple[int, str], tuple[float, float]] = {}
     for due, waited, kind in panel.samples:

@@ -1,4 +1,4 @@
-"""A database, by its URL: how to reach it, how to call it without its password, and whether two are one."""
+"""A database, given by its URL: how to connect, how to show it without the password, and how to compare two."""
 
 import re
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from council.zero_downtime import pooler
 from council.zero_downtime.failures import CONNECTION_CURES
 
 CONNECT_SECONDS = 10
-# The name that PostgreSQL gave the cluster when it was made, and the database's number in it. Copies of the files, such
-# as standbys, have both in common with the original, which is as it should be here.
+# The cluster's identifier, and the database's oid in it. A copy of the files, such as a standby, has the same ones as
+# the original, and rightly counts as the same database here.
 SYSTEM = "SELECT system_identifier::text FROM pg_control_system()"
 DATABASE = (
     "SELECT pg_postmaster_start_time()::text, oid::text FROM pg_database WHERE datname = current_database()"
@@ -25,7 +25,7 @@ DATABASE = (
 
 
 class Identity(NamedTuple):
-    """What tells a database from all others, whatever it is called; `system` is None where the role may not know."""
+    """What identifies a database, whatever its URL. `system` is None if the role may not read it."""
 
     system: str | None
     started: str
@@ -51,14 +51,14 @@ def identity(session: psycopg.Connection) -> Identity:
 
 @dataclass(frozen=True)
 class Place:
-    """`option` is where the URL was given, for words."""
+    """A database's URL. `option` is the option that gave it, for messages."""
 
     url: str
     option: str
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """An entry of Django's DATABASES. Raises NoRehearsal."""
+        """The URL as an entry of Django's DATABASES. Raises NoRehearsal if it cannot be read."""
         try:
             return urls.parse(self.url, variable=self.option)
         except ImproperlyConfigured as error:
@@ -66,12 +66,12 @@ class Place:
 
     @cached_property
     def schema(self) -> str:
-        """Where the application's tables are: Prisma's parameter `schema`."""
+        """The schema with the application's tables: Prisma's parameter `schema`, or public."""
         return dict(parse_qsl(self.url.partition("?")[2])).get("schema", "public")
 
     @cached_property
     def params(self) -> dict[str, Any]:
-        """What libpq understands of it."""
+        """The connection parameters for libpq."""
         given = self.settings
         params = {
             "dbname": given["NAME"],
@@ -90,7 +90,7 @@ class Place:
         )
 
     def connect(self, *, application: str) -> psycopg.Connection:
-        """Open a session in autocommit mode. Raises NoRehearsal."""
+        """Open a session in autocommit mode. Raises NoRehearsal if that fails."""
         params = {"connect_timeout": CONNECT_SECONDS, **self.params, "fallback_application_name": application}
         try:
             return psycopg.connect(**params, autocommit=True)
@@ -102,7 +102,7 @@ class Place:
             ) from error
 
     def refuse_transaction_pooler(self, session: psycopg.Connection) -> None:
-        """Raises NoRehearsal where sessions are shared out, as settings and locks would be."""
+        """Raise NoRehearsal for a transaction pooler: clients would share its sessions' settings and locks."""
         try:
             pooler.refuse_transaction_pooler(session, self.params, variable=self.option)
         except (pooler.TransactionPooler, pooler.PoolerOfUnknownMode) as error:
@@ -113,7 +113,7 @@ class Place:
 
     @cached_property
     def without_password(self) -> str:
-        """For an argument of a program's, which every user of the machine may read."""
+        """The connection string for a program's arguments, which every user of the machine can read."""
         return conninfo.make_conninfo(
             **{name: value for name, value in self.params.items() if name != "password"}
         )

@@ -1,4 +1,4 @@
-"""A dump in plain format: SQL for psql, cut into its parts by pg_dump's own headings, and sent without psql."""
+"""Dumps in plain format: a script for psql, split at pg_dump's headings, and restored without psql."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -17,16 +17,16 @@ HEADING = re.compile(
 )
 EXTENSION = re.compile(rb'CREATE EXTENSION (?:IF NOT EXISTS )?"?([\w-]+)"?(?: WITH SCHEMA "?([\w-]+)"?)?;')
 COPY = re.compile(rb"COPY .* FROM stdin;$")
-# For psql, and what --no-owner would have left out.
+# Commands for psql, and statements that --no-owner would have left out.
 SKIPPED = re.compile(rb"\\(?:un)?restrict |\\connect |ALTER .* OWNER TO |SET default_tablespace ")
 LAST_WORDS = b"PostgreSQL database dump complete"
 END_OF_ROWS = b"\\.\n"
-# What names roles, or is whoever replicates' business.
+# Entries that name roles or concern replication, or that are not needed. Extensions are created separately.
 NOT_RESTORED = {
     "ACL", "DEFAULT ACL", "POLICY", "COMMENT", "SECURITY LABEL", "EXTENSION", "SCHEMA", "EVENT TRIGGER",
     "PUBLICATION TABLE", "PUBLICATION TABLES IN SCHEMA", "SUBSCRIPTION TABLE",
 }  # fmt: skip
-# Without these the copy is not the source's likeness.
+# If one of these cannot be restored, the copy differs too much from the source.
 ESSENTIAL = {"TABLE", "TABLE DATA", "TYPE", "SEQUENCE", "INDEX", "CONSTRAINT", "DEFAULT"}
 BLOCK_BYTES = 64 << 20
 CHUNK_BYTES = 1 << 16
@@ -38,7 +38,7 @@ SETTINGS = """
 
 
 class Part(NamedTuple):
-    """What a heading says of the lines below it."""
+    """The content of a heading, which describes the lines below it."""
 
     kind: str
     schema: str
@@ -49,7 +49,7 @@ class Part(NamedTuple):
 
 
 def describe(file: Path) -> tuple[int, tuple[tuple[str, str], ...]]:
-    """Give the version of the server that was dumped, and the extensions. Raises NoRehearsal."""
+    """Return the version of the server that was dumped, and its extensions. Raises NoRehearsal."""
     with file.open("rb") as dump:
         head = dump.read(TAIL_BYTES)
         dump.seek(max(0, file.stat().st_size - TAIL_BYTES))
@@ -77,7 +77,7 @@ def describe(file: Path) -> tuple[int, tuple[tuple[str, str], ...]]:
 def restore(
     file: Path, session: psycopg.Connection, *, schema: str, advanced: Callable[[float], object]
 ) -> list[str]:
-    """Send what belongs to a schema, and say what the server refused. Raises NoRehearsal where that is a table's."""
+    """Restore a schema, and return what the server refused. Raises NoRehearsal if that was essential."""
     left_out: list[str] = []
     size = max(file.stat().st_size, 1)
     tables = 0
@@ -113,7 +113,7 @@ def restore(
 
 
 def _is_complete(statements: bytes) -> bool:
-    """Tell whether no quotation is open, as in a function whose body looks like a heading."""
+    """Return whether all quotes are closed: a line in a function's body may look like a heading."""
     try:
         parser.scan(statements.decode(errors="replace"))
     except parser.ParseError:
@@ -122,7 +122,7 @@ def _is_complete(statements: bytes) -> bool:
 
 
 def _execute(session: psycopg.Connection, part: Part, statements: bytes, file: Path) -> list[str]:
-    """Send a part's statements, in one transaction. Returns what the server says against it, if it can be left out."""
+    """Send a part's statements in one transaction. Return the server's error if the part is not essential."""
     if not statements.strip():
         return []
     try:
@@ -139,7 +139,7 @@ def _execute(session: psycopg.Connection, part: Part, statements: bytes, file: P
 def _copy(
     session: psycopg.Connection, command: bytes, dump: BinaryIO, file: Path, *, is_wanted: bool
 ) -> None:
-    """Send a table's rows, up to the line that ends them; read past them where they are not wanted."""
+    """Send a table's rows, up to the line that ends them, or skip them if they are not wanted."""
     rows = _rows(dump, file)
     if not is_wanted:
         for _ in rows:

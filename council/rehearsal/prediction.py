@@ -1,4 +1,4 @@
-"""What is known of the pending migrations before they run, read on the copy, to be held beside what is seen."""
+"""Predictions about the pending migrations, made on the copy, to compare with what is observed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ ALIAS = "rehearsal"
 
 @dataclass
 class Predicted:
-    """A migration's part of the plan; locks as (table, mode)."""
+    """What the plan predicts for one migration. Locks are (table, mode)."""
 
     seconds: float | None = None
     locks: list[tuple[str, str]] = field(default_factory=list)
@@ -25,14 +25,14 @@ class Predicted:
 
 
 def predict(place: Place) -> dict[str, Predicted]:
-    """Give what is predicted of each pending migration, by its name, in the order in which they will run."""
+    """Return the prediction for each pending migration by name, in the order in which they will run."""
     with _django_connection(place) as connection:
         executor = MigrationExecutor(connection)
         migrations = executor.migration_plan(executor.loader.graph.leaf_nodes())
         found = {str(migration): Predicted() for migration, _ in migrations}
         try:
             steps = plan.of(connection, migrations)
-        except CommandError:  # the database is not one to migrate, as migrate itself will say
+        except CommandError:  # migrate will refuse this database, and say why
             return found
         for step in steps:
             known = found[step.migration]
@@ -44,7 +44,7 @@ def predict(place: Place) -> dict[str, Predicted]:
 
 @contextmanager
 def _django_connection(place: Place) -> Iterator[BaseDatabaseWrapper]:
-    """Make a place known to Django for a block."""
+    """Make a database available as a Django connection during a block."""
     defaults = {
         key: value for key, value in connections["default"].settings_dict.items() if key != "EMBEDDED_SERVER"
     }

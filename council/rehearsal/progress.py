@@ -1,4 +1,4 @@
-"""What an operator sees while a rehearsal is on its way: a bar for each phase, lines where there is no terminal."""
+"""The progress of a rehearsal: a bar for each phase, or lines if there is no terminal."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ LINE_SECONDS = 10.0
 
 
 class Phases:
-    """Writes to a terminal, a log, or nowhere (verbosity 0)."""
+    """A writer of progress to a terminal, to a log, or to nowhere (verbosity 0)."""
 
     def __init__(self, stream: TextIO, *, verbosity: int = 1) -> None:
         self.console = Console(
@@ -26,7 +26,7 @@ class Phases:
 
     @contextmanager
     def phase(self, what: str) -> Iterator[Callable[[float], None]]:
-        """Show how far a block has got: it says so, 0 to 1, by calling what it is given, from any thread."""
+        """Show the progress of a block, which reports it to the yielded function, as 0 to 1, from any thread."""
         began = reported = time.monotonic()
         columns = (
             TextColumn("  {task.description}"),

@@ -1,4 +1,4 @@
-"""One rehearsal from beginning to end: copy, load, migrate, and everything taken away again."""
+"""One rehearsal from beginning to end: copy, load, migrate, and remove everything again."""
 
 import shutil
 import tempfile
@@ -32,16 +32,16 @@ from council.rehearsal.progress import Phases
 from council.rehearsal.source import Source
 from council.rehearsal.target import Target
 
-# Migrations build indexes and write rows anew, and so does the load.
+# The space for migrations, which build indexes and rewrite rows, and for the rows that the load writes.
 GROWTH = 2.0
 APPLICATION = "council rehearsal"
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to rehearse on. One of `dump`, `url` and `members` is given.
+    """The options of a rehearsal. Exactly one of `dump`, `url` and `members` is given.
 
-    `state` holds the arguments of the migrates that lead to where made-up members begin.
+    `state` lists the targets to migrate to before members are made up.
     """
 
     max_wait_ms: float
@@ -58,7 +58,7 @@ class Request:
 
 
 def rehearse(request: Request, phases: Phases) -> Outcome:
-    """Rehearse, and leave nothing behind. Raises NoRehearsal where it cannot be done, with nothing touched."""
+    """Rehearse, and remove everything again. Raises NoRehearsal if it cannot be done."""
     given = _look(request)
     with _target(request, given) as made, _explained(made):
         began = time.monotonic()
@@ -105,7 +105,7 @@ def _words(request: Request, given: Source | Dump | None) -> str:
 
 
 def _needed_bytes(request: Request, given: Source | Dump | None) -> int:
-    """Estimate the space that a copy takes, migrations and all."""
+    """Estimate the space that a copy needs, including the migrations."""
     if given is None:
         return int((request.members or 0) * generator.BYTES_A_MEMBER * GROWTH)
     dump_bytes = given.database_bytes / dumps.GROWTH[dumps.CUSTOM] if isinstance(given, Source) else 0
@@ -134,7 +134,7 @@ def _target(request: Request, given: Source | Dump | None) -> Iterator[Target]:
 
 
 def _fill(request: Request, given: Source | Dump | None, made: Target, phases: Phases) -> list[str]:
-    """Fill the copy, and say what of the source is not in it."""
+    """Fill the copy, and return which parts of the source are not in it."""
     if given is None:
         _generate(request, made, phases)
         return []
@@ -186,7 +186,7 @@ def _migrate_to(place: Place, arguments: tuple[str, ...]) -> None:
 
 
 def _migrate(request: Request, made: Target, outcome: Outcome, phases: Phases) -> None:
-    """Run the migrations while the gateway is at work, and note what is seen."""
+    """Run the migrations while the gateway's load runs, and record waits, locks and sizes."""
     url, planned = made.place.url, len(outcome.predicted)
     with (
         made.place.connect(application=APPLICATION) as session,

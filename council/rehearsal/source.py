@@ -1,4 +1,4 @@
-"""The database that is copied, which is only ever read."""
+"""The database that is copied. It is only read."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from council.rehearsal.faults import NoRehearsal
 from council.rehearsal.place import Identity, Place, identity
 
 APPLICATION = "council rehearsal, reading"
-# A dump waits behind whoever alters a table, and whoever comes after waits behind it.
+# A dump that waits for a lock can make later statements wait, so it must not wait long.
 LOCK_TIMEOUT = "2s"
 WATCH_SECONDS = 0.2
 
-# Tables that the role may not read, or whose rows are hidden from it, which pg_dump would stumble over half way.
+# Whether the role may read each table, and whether rows are hidden from it. pg_dump would find out only half-way.
 HIDDEN = """
     SELECT c.relname, has_table_privilege(c.oid, 'SELECT'), row_security_active(c.oid)
       FROM pg_class c
@@ -29,7 +29,7 @@ EXTENSIONS = "SELECT extname, nspname FROM pg_extension JOIN pg_namespace n ON n
 
 @dataclass(frozen=True)
 class Source:
-    """A database that was looked at, and can be dumped."""
+    """A database that was checked and can be dumped."""
 
     place: Place
     schema: str
@@ -40,7 +40,7 @@ class Source:
     is_direct: bool
 
     def dump(self, folder: Path, *, advanced: Callable[[float], object]) -> Dump:
-        """Dump the schema, from one snapshot, in a transaction that cannot write. Raises NoRehearsal."""
+        """Dump the schema, from one snapshot, in a read-only transaction. Raises NoRehearsal."""
         file = folder / "source.dump"
         ended = Event()
         watcher = Thread(target=_watch, args=[file, self.database_bytes, advanced, ended], daemon=True)
@@ -77,7 +77,7 @@ class Source:
 
 
 def look(place: Place, *, schema: str) -> Source:
-    """See that a database can be dumped whole by this role, with the programs that are here. Raises NoRehearsal."""
+    """Check that this role can dump the whole schema with the installed programs. Raises NoRehearsal."""
     with place.connect(application=APPLICATION) as session:
         session.execute("SET default_transaction_read_only = on")
         session.execute("SELECT set_config('lock_timeout', %s, false)", [LOCK_TIMEOUT])
@@ -135,7 +135,7 @@ def _refuse_later_server(version: int, place: Place) -> None:
 
 
 def _watch(file: Path, database_bytes: int, advanced: Callable[[float], object], ended: Event) -> None:
-    """Guess from the file's size how far a dump is."""
+    """Estimate the progress of a dump from its file's size."""
     whole = max(database_bytes / dumps.GROWTH[dumps.CUSTOM], 1)
     while not ended.wait(WATCH_SECONDS):
         if file.exists():

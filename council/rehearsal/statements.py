@@ -1,6 +1,6 @@
-"""What the gateway says to its database, as Prisma writes it: every column by name, one statement a query.
+"""The gateway's SQL, in the form that Prisma writes: every column by name, one statement per query.
 
-Knows psycopg alone, as the clients that send it are processes of their own and start in a moment.
+This module does not import Django, because each client that sends the SQL is a process that must start quickly.
 """
 
 import random
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 READ, WRITE = "read", "write"
-chance = random.Random()  # noqa: S311  # no secret is made with it
+chance = random.Random()  # noqa: S311  # not used for secrets
 
 MEMBER = (
     "id", "discordId", "discordUsername", "discordAvatar", "stripeCustomerId", "email", "firstName", "lastName",
@@ -28,7 +28,7 @@ ENUMS = {
 
 
 class Known(NamedTuple):
-    """A member whose row is there."""
+    """A member who is in the database."""
 
     id: str
     email: str | None
@@ -41,9 +41,9 @@ Query = tuple[str, Callable[[Known], list[Any]]]
 
 @dataclass(frozen=True)
 class Statement:
-    """One request of the gateway's; its queries are one transaction where it writes by several.
+    """One request of the gateway. If it writes with several queries, they are one transaction.
 
-    `weight` is how often it comes, against the others.
+    `weight` is how often it is sent, relative to the others.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Statement:
 
 
 def cuid() -> str:
-    """Make up an id in the shape of Prisma's."""
+    """Make up a random id that looks like Prisma's."""
     return "c" + "".join(chance.choices(string.ascii_lowercase + string.digits, k=24))
 
 

@@ -1,4 +1,4 @@
-"""An outcome on a terminal, or in a log."""
+"""An outcome as text, for a terminal or a log."""
 
 from collections.abc import Iterator
 from typing import TextIO
@@ -17,7 +17,7 @@ LOG_COLUMNS = 130
 
 
 def write(outcome: Outcome, stream: TextIO) -> None:
-    """Write what was seen of each migration, and the verdict last."""
+    """Write the results of each migration, and the verdict last."""
     console = Console(file=stream, highlight=False, markup=False)
     if not console.is_terminal:
         console = Console(file=stream, highlight=False, markup=False, width=LOG_COLUMNS)

@@ -1,4 +1,4 @@
-"""Where the copy is made: a private server in a temporary folder, or an empty database that is named for it."""
+"""The place of the copy: a private server in a temporary folder, or an empty database whose name allows it."""
 
 import os
 import re
@@ -28,13 +28,13 @@ DATABASE = "rehearsal"
 APPLICATION = "council rehearsal"
 REMOVAL_SECONDS = 20.0
 TURN = "SELECT pg_try_advisory_lock(hashtext('council rehearsal'))"
-# Durable, as production is: no setting but what lets the copy be filled without a checkpoint every few seconds.
+# As durable as production. Only max_wal_size is larger, so that filling the copy does not force many checkpoints.
 OPTIONS = {"max_wal_size": "2GB", "log_min_messages": "panic"}
-# A fresh data folder, and the write-ahead log that the copy may fill. In bytes.
+# The size of a new data folder, and of the write-ahead log that filling the copy may write.
 SERVER_BYTES = 60 << 20
 WAL_BYTES = 2 << 30
 
-# Everything that somebody has put into a database, members of extensions left out, in the order it can be dropped.
+# All objects that users created, except members of extensions, in an order in which they can be dropped.
 CONTENTS = """
     SELECT kind, name FROM (
         SELECT 1, 'EXTENSION', quote_ident(extname) FROM pg_extension WHERE extname <> 'plpgsql'
@@ -65,7 +65,7 @@ CONTENTS = """
 """
 
 
-# What others may have prepared: nothing of it is the copy's.
+# Allowed in an otherwise empty database: its owner may have prepared them.
 FURNITURE = {"EXTENSION", "SCHEMA"}
 SESSIONS = """
     SELECT pg_terminate_backend(pid)
@@ -78,19 +78,19 @@ Contents = list[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Target:
-    """A database to fill."""
+    """A database that the copy is put into."""
 
     place: Place
     version: int
-    folder: Path  # for files of the rehearsal's own
+    folder: Path  # for the rehearsal's own files
     words: str
 
 
 @contextmanager
 def private(folder: Path | None, *, schema: str, needed_bytes: int) -> Iterator[Target]:
-    """Run a server with production's durability, and remove it with everything of it, whatever happens.
+    """Run a server that is as durable as production, and remove it with all its files, whatever happens.
 
-    Raises NoRehearsal: there is no server to be had, or not the space.
+    Raises NoRehearsal if no server can be started, or if there is not enough space.
     """
     binaries = tools.binaries("postgres", "initdb")
     with _temporary_folder(folder) as made:
@@ -116,7 +116,7 @@ def private(folder: Path | None, *, schema: str, needed_bytes: int) -> Iterator[
 
 @contextmanager
 def given(place: Place, folder: Path | None, *, source: Identity | None) -> Iterator[Target]:
-    """Use a database that is empty and named for it, and empty it again. Raises NoRehearsal, with nothing touched."""
+    """Use an empty database, and empty it again. Raises NoRehearsal, before any change, if it is unsuitable."""
     if NAMED not in place.settings["NAME"]:
         raise NoRehearsal(
             f"--on names {place}: a database to fill and to empty must say so in its name.",
@@ -152,7 +152,7 @@ def contents(session: psycopg.Connection) -> Contents:
 
 
 def empty(place: Place, *, except_for: Contents) -> None:
-    """Drop what was made since, and end the sessions that work on it. Raises NoRehearsal where something is left."""
+    """End our sessions, and drop all that was created since. Raises NoRehearsal if something cannot be dropped."""
     refused: list[str] = []
     with place.connect(application=f"{APPLICATION}, removal") as session:
         session.execute("SET lock_timeout = '10s'; SET client_min_messages = warning")
@@ -171,7 +171,7 @@ def empty(place: Place, *, except_for: Contents) -> None:
 
 
 def refuse_lack_of_space(free: int, needed: int, *, where: Path) -> None:
-    """Raises NoRehearsal, with the estimate."""
+    """Raise NoRehearsal, with the estimate, if there is not enough free space."""
     if free < needed:
         raise NoRehearsal(
             f"The copy needs about {gib(needed)}, and {where} has {gib(free)} free. Nothing was touched.",
@@ -209,7 +209,7 @@ def _refuse_unusable(session: psycopg.Connection, place: Place, found: Contents)
 
 @contextmanager
 def _temporary_folder(parent: Path | None) -> Iterator[Path]:
-    """Make a folder whose name says which process it belongs to, after those of dead ones have been removed."""
+    """Make a folder with our process id in its name. First remove the folders of processes that have ended."""
     place = Path(parent or tempfile.gettempdir())
     try:
         _sweep(place)
@@ -221,7 +221,7 @@ def _temporary_folder(parent: Path | None) -> Iterator[Path]:
         ) from error
     try:
         if os.geteuid() == 0:
-            made.chmod(0o755)  # the server runs as another account, in a folder of its own that is closed
+            made.chmod(0o755)  # the server runs as another account; its own folder inside is private
         yield made
     finally:
         with undisturbed():
@@ -229,7 +229,7 @@ def _temporary_folder(parent: Path | None) -> Iterator[Path]:
 
 
 def _sweep(place: Path) -> None:
-    """Remove what rehearsals that were killed have left, servers included."""
+    """Remove what killed rehearsals have left behind, including their servers."""
     for path in place.glob(f"{PREFIX}*"):
         match = re.match(rf"{PREFIX}(\d+)-", path.name)
         if match and path.is_dir() and path.stat().st_uid == os.geteuid() and not _is_alive(int(match[1])):
@@ -255,7 +255,7 @@ def _existing(path: Path) -> Path:
 
 
 def _remove(server: embedded.Server) -> None:
-    """Remove a server that may have been broken off while it was being made, and whose parts may be writing still."""
+    """Remove a server, and retry: if its start was interrupted, some of its processes may still be writing."""
     deadline = time.monotonic() + REMOVAL_SECONDS
     while True:
         try:

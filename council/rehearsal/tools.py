@@ -1,4 +1,4 @@
-"""PostgreSQL's own programs: where they are, and how they are run."""
+"""PostgreSQL's own programs: finding and running them."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ CURE = (
 
 
 def binaries(*names: str) -> Path:
-    """Find the folder that holds programs: what COUNCIL_POSTGRES_BIN names, the wheel's, or the PATH's.
+    """Find a folder that holds the programs. COUNCIL_POSTGRES_BIN comes first, then the settings, wheel and PATH.
 
     Raises NoRehearsal.
     """
@@ -63,7 +63,7 @@ def run(
     environment: dict[str, str] | None = None,
     heard: Callable[[str], object] | None = None,
 ) -> Output:
-    """Run a program to its end, with each line of its stderr heard as it comes; killed if the wait is broken off."""
+    """Run a program to its end. Pass each line of its stderr to `heard` at once. Stop it if interrupted."""
     process = subprocess.Popen(  # noqa: S603
         [program, *arguments],
         env={**installation.ENVIRONMENT, "HOME": os.environ.get("HOME", "/"), **(environment or {})},
@@ -72,7 +72,7 @@ def run(
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        start_new_session=True,  # Ctrl-C is for who runs the rehearsal
+        start_new_session=True,  # so Ctrl-C reaches only the rehearsal
     )
     assert process.stdout
     assert process.stderr
@@ -91,7 +91,7 @@ def run(
         finally:
             with undisturbed():
                 if process.poll() is None:
-                    process.terminate()  # it ends its own workers and its session with the server
+                    process.terminate()  # it then ends its workers and its database sessions
                     with suppress(subprocess.TimeoutExpired):
                         process.wait(END_SECONDS)
                     process.kill()

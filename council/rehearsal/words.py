@@ -1,4 +1,4 @@
-"""Figures as people read them."""
+"""Formatting of figures for people."""
 
 from council.rehearsal.outcome import Lock
 from council.zero_downtime.blockers import duration
@@ -23,7 +23,7 @@ def seconds(value: float | None) -> str:
 
 
 def size(count: float | None) -> str:
-    """Write bytes as PostgreSQL and the plan count them: a kB has 1,024."""
+    """Format a number of bytes in the units of PostgreSQL and the plan: 1 kB is 1,024 bytes."""
     if count is None:
         return NONE
     sign, count = ("-" if count < 0 else ""), abs(count)
@@ -44,7 +44,7 @@ def growth(before: int, after: int | None) -> str:
 
 
 def lock(lock: Lock) -> str:
-    """Write a lock, and where it was predicted otherwise, how."""
+    """Format a lock, with the prediction if that was different."""
     if lock.observed == lock.predicted:
         return f"{lock.observed} on {lock.table}"
     if lock.observed is None:

@@ -1,7 +1,7 @@
-"""What must be so after a deploy and at any time: checks, run by `manage.py verify_schema`.
+"""Checks that must pass after a deploy and at any time. `manage.py verify_schema` runs them.
 
-A check is a function that yields findings, registered under the name by which operators know it. An app registers
-its own in its module `verification`, which is imported when checks are run:
+A check is a function that yields findings. It is registered under the name that operators see. An app registers
+its checks in its module `verification`, which is imported when checks are run:
 
     @verification.register("ledger figures")
     def figures(database: Database) -> Iterator[Finding]: ...

@@ -1,4 +1,4 @@
-"""Checks of the record of migrations, and of the catalogue against the manifest."""
+"""Checks of the applied migrations, and of the database's catalogue against the manifest."""
 
 from collections.abc import Iterable, Iterator
 
@@ -10,13 +10,13 @@ from council.verification.checks import Finding, failed, note, register, warning
 from council.verification.database import Database
 from council.zero_downtime import progress, row_level_security
 
-SHOWN = 5  # of migrations that are not applied
-NOT_VALID, INVALID = " NOT VALID", " INVALID"  # each has a check of its own, in leftovers
-WITH_KIND = {"rule", "key state", "comment"}  # where the name alone does not tell what it is
+SHOWN = 5  # how many unapplied migrations are listed
+NOT_VALID, INVALID = " NOT VALID", " INVALID"  # each has its own check in leftovers
+WITH_KIND = {"rule", "key state", "comment"}  # kinds to name, because the name alone is not clear
 
 
 def words(difference: Difference) -> str:
-    """Say how something is not as expected; of what has several lines, in the first that differs."""
+    """Describe a difference. For a definition of several lines, describe the first line that differs."""
     name = f"{difference.kind} {difference.name}" if difference.kind in WITH_KIND else difference.name
     expected, found = difference.expected, difference.found
     if expected is None:
@@ -49,7 +49,7 @@ def cure(database: Database, difference: Difference) -> str:
 
 
 def _is_gateways(database: Database, difference: Difference) -> bool:
-    """Tell whether something must be so before any migration, which therefore mends it only by building all of it."""
+    """Return whether a difference concerns the baseline and some of it exists: migrate does not repair that."""
     is_of_version_1 = Fact(difference.kind, difference.name, difference.expected or "") in manifest.baseline()
     return is_of_version_1 and not manifest.gateway_tables().isdisjoint(database.definitions("table"))
 
@@ -59,19 +59,19 @@ def fault(database: Database, difference: Difference) -> Finding:
 
 
 def surplus(database: Database, difference: Difference) -> Finding:
-    """Report what is there beside what is expected, and does no harm by itself."""
+    """Report something that is not expected but does no harm."""
     return warning(words(difference), cure(database, difference))
 
 
 def count(database: Database, kind: str, *, more: str = "") -> Finding:
-    """Say how many are as expected; those of a missing table are not, though it alone is reported."""
+    """Report how many are as expected. Those of a missing table do not count, although only the table is reported."""
     expected = {fact for fact in database.expected if fact.kind == kind}
     equal = len(expected & database.found)
     return note(f"{equal if equal == len(expected) else f'{equal} of {len(expected)}'} as expected{more}")
 
 
 def added(database: Database, kind: str) -> str:
-    """Name what version 2 adds to the gateway's tables."""
+    """List what version 2 adds to the gateway's tables."""
     before = manifest.names(kind, manifest.baseline())
     gateways = manifest.gateway_tables()
     names = [
@@ -88,7 +88,7 @@ def listed(names: Iterable[str]) -> str:
 
 @register("migrations")
 def migrations(database: Database) -> Iterator[Finding]:
-    """All of them applied, and none that this code does not have."""
+    """Check that all migrations are applied, and that none is applied that this code does not have."""
     loader = database.migrations
     pending = database.pending_migrations
     if pending:
@@ -127,7 +127,7 @@ def tables(database: Database) -> Iterator[Finding]:
 
 @register("columns")
 def columns(database: Database) -> Iterator[Finding]:
-    """A column that nobody expects does harm where no row can be added without it."""
+    """Compare columns. An unexpected column is a failure only if it is required when a row is added."""
     for difference in database.differences("column"):
         definition = str(difference.found)
         is_filled = any(word in definition for word in (" DEFAULT ", " GENERATED AS "))
@@ -147,7 +147,7 @@ def enums(database: Database) -> Iterator[Finding]:
 
 @register("constraints")
 def constraints(database: Database) -> Iterator[Finding]:
-    """Primary keys, foreign keys with their actions, checks; and that the keys' own triggers are on."""
+    """Compare keys, foreign keys' actions and checks, and check that the foreign keys are enforced."""
     for difference in database.differences("constraint"):
         expected, found = difference.expected, difference.found
         if expected is None or found is None or found.removesuffix(NOT_VALID) != expected:
@@ -160,7 +160,7 @@ def constraints(database: Database) -> Iterator[Finding]:
 
 @register("indexes")
 def indexes(database: Database) -> Iterator[Finding]:
-    """An index that nobody expects only costs; a unique one may refuse rows."""
+    """Compare indexes. An unexpected one only costs time and space, but a unique one may reject rows."""
     of_constraints = manifest.names("constraint", database.expected) | manifest.names(
         "constraint", database.found
     )
@@ -183,7 +183,7 @@ def indexes(database: Database) -> Iterator[Finding]:
 
 @register("triggers")
 def triggers(database: Database) -> Iterator[Finding]:
-    """Level, events, condition and function of each, that it is on, and that there are no others, nor rules."""
+    """Compare definitions, and check that triggers are enabled and that there are no others, and no rules."""
     for difference in database.differences("trigger", "rule"):
         yield fault(database, difference)
     for difference in database.differences("trigger state"):
@@ -195,7 +195,7 @@ def triggers(database: Database) -> Iterator[Finding]:
 
 @register("functions")
 def functions(database: Database) -> Iterator[Finding]:
-    """Body, settings and rights; and the comment by which a migration knows the function as one to replace."""
+    """Compare definitions, and the comment by which a migration recognises a function that it may replace."""
     missing = set()
     for difference in database.differences("function"):
         if difference.found is None:
@@ -210,9 +210,9 @@ def functions(database: Database) -> Iterator[Finding]:
 
 @register("row level security")
 def row_security(database: Database) -> Iterator[Finding]:
-    """On for our tables, and forced on none: the owner, whom everything connects as, would see no row.
+    """Check that it is on for our tables, and forced for none: the owner, as whom all connect, would see no rows.
 
-    For the tables of other apps it is on where there is a data API, and as it comes elsewhere.
+    On other apps' tables it must be on only if there is a data API.
     """
     gateways = manifest.gateway_tables()
     for difference in database.differences("row security"):
@@ -238,7 +238,7 @@ def row_security(database: Database) -> Iterator[Finding]:
     yield note(f"on for {on} tables of ours" + (f"; off for the gateway's {listed(off)}" if off else ""))
 
 
-# A sequence that was not used yet begins with its first value.
+# pg_sequence_last_value is NULL for a sequence that was never used.
 BEHIND = """
     SELECT '{name}', pg_get_serial_sequence('{table}', '{column}'),
            coalesce(pg_sequence_last_value(pg_get_serial_sequence('{table}', '{column}')::regclass), 0),
@@ -248,7 +248,7 @@ BEHIND = """
 
 @register("sequences")
 def sequences(database: Database) -> Iterator[Finding]:
-    """As they should be, and not behind the ids that are there: the next row would be refused."""
+    """Compare sequences. One that is behind the highest id would make the next insert fail."""
     changed = database.differences("sequence")
     for difference in changed:
         yield fault(database, difference)

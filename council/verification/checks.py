@@ -1,4 +1,4 @@
-"""Checks, what they find, and how they are run."""
+"""Checks, their findings, and how they are run."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +22,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found, beside what was expected; `cure` is a command, or SQL up to its semicolon, that can be pasted."""
+    """What was found and what was expected. `cure` is a command, or complete SQL, that can be pasted."""
 
     level: Level
     words: str
@@ -30,17 +30,17 @@ class Finding:
 
 
 def note(words: str) -> Finding:
-    """Say what a check has looked at, or what is worth knowing and no fault."""
+    """Report what a check has looked at, or a fact that is not a fault."""
     return Finding(Level.OK, words)
 
 
 def warning(words: str, cure: str) -> Finding:
-    """Say what may be meant so."""
+    """Report something that may be intentional."""
     return Finding(Level.WARNING, words, cure)
 
 
 def failed(words: str, cure: str) -> Finding:
-    """Say what breaks, or will."""
+    """Report something that is broken or will break."""
     return Finding(Level.FAILED, words, cure)
 
 
@@ -49,7 +49,7 @@ Look = Callable[[Database], Iterable[Finding]]
 
 @dataclass(frozen=True)
 class Check:
-    """`own_transactions`: the check opens its transactions by itself, where one for all would not do."""
+    """A registered check. With `own_transactions` it opens its own, because a single one would not do."""
 
     name: str
     look: Look
@@ -72,13 +72,13 @@ _CHECKS: Registry[Check] = Registry()
 
 
 def registered() -> Registry[Check]:
-    """List the checks of all apps. Their modules `verification` are imported only now: pages do without them."""
+    """Return the checks of all apps. Imports their modules `verification`, which pages do not need."""
     autodiscover_modules("verification")
     return _CHECKS
 
 
 def register(name: str, *, own_transactions: bool = False) -> Callable[[Look], Look]:
-    """Have `verify_schema` run a function, after those that are registered already."""
+    """Register a function as a check of `verify_schema`. Checks run in the order of registration."""
 
     def decorate(look: Look) -> Look:
         _CHECKS.add(name, Check(name, look, own_transactions))
@@ -88,13 +88,13 @@ def register(name: str, *, own_transactions: bool = False) -> Callable[[Look], L
 
 
 def run(database: Database) -> Iterator[Result]:
-    """Run all checks. Raises DatabaseError where the connection is lost."""
+    """Run all checks. Raises DatabaseError if the connection is lost."""
     for check in registered().values():
         yield run_check(check, database)
 
 
 def run_check(check: Check, database: Database) -> Result:
-    """Run a check in a read-only transaction, unless it opens its own. One that the database refuses has failed."""
+    """Run a check in a read-only transaction, unless it opens its own. A database error is a failed finding."""
     began = time.monotonic()
     try:
         with nullcontext() if check.own_transactions else database.transaction():

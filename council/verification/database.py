@@ -1,4 +1,4 @@
-"""The database that is verified, and what the checks share of what is known about it."""
+"""The database that is verified, with the data that several checks need."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +18,9 @@ LOCK_TIMEOUT, STATEMENT_TIMEOUT = "250ms", "10s"
 
 
 class Database:
-    """One connection, which may be a pooler's, and facts that are read once.
+    """One connection, perhaps through a pooler, and facts that are read only once.
 
-    `is_full` asks checks that look at rows to look at all of them.
+    With `is_full`, checks that compare rows compare all of them.
     """
 
     def __init__(self, connection: BaseDatabaseWrapper, *, is_full: bool = False) -> None:
@@ -30,7 +30,7 @@ class Database:
 
     @contextmanager
     def transaction(self, *, read_only: bool = True) -> Iterator[None]:
-        """Run a block in a transaction that is rolled back, writes nothing unless told, and waits for nobody."""
+        """Run a block in a transaction that is rolled back, with short timeouts, by default read-only."""
         with transaction.atomic(using=self.connection.alias), self.connection.cursor() as cursor:
             if read_only:
                 cursor.execute("SET TRANSACTION READ ONLY")
@@ -42,13 +42,13 @@ class Database:
             transaction.set_rollback(True, using=self.connection.alias)
 
     def rows(self, query: str, **params: Any) -> list[tuple[Any, ...]]:
-        """Run a query with the schema as %(schema)s and the tables of the manifest as %(tables)s."""
+        """Run a query. It may use %(schema)s and %(tables)s, the tables of the manifest."""
         with self.connection.cursor() as cursor:
             cursor.execute(query, {"schema": self.schema, "tables": self.tables, **params})
             return list(cursor.fetchall())
 
     def settings(self, *names: str) -> dict[str, str]:
-        """Read what a session of this role begins with, whatever this one has set since."""
+        """Read the values with which a session of this role starts, whatever this session has set since."""
         query = "SELECT name, reset_val FROM pg_settings WHERE name = ANY(%(names)s)"
         return dict(self.rows(query, names=list(names)))
 
@@ -58,7 +58,7 @@ class Database:
 
     @cached_property
     def tables(self) -> list[str]:
-        """The tables that have to be there."""
+        """The tables that must exist."""
         return sorted(manifest.names("table", self.expected))
 
     @cached_property
@@ -78,11 +78,11 @@ class Database:
         return list(facts.compare(expected=self.expected, found=self.found))
 
     def differences(self, *kinds: str) -> list[Difference]:
-        """List what is not as the manifest says; nothing of tables that are missing altogether."""
+        """List the differences from the manifest. Parts of a missing table are left out."""
         return [difference for difference in self._differences if difference.kind in kinds]
 
     def definitions(self, kind: str) -> dict[str, str]:
-        """Give what was found of a kind, by name."""
+        """Return the definitions found of a kind, by name."""
         return {fact.name: fact.definition for fact in self.found if fact.kind == kind}
 
     @cached_property
@@ -98,9 +98,9 @@ class Database:
 
     @cached_property
     def standing(self) -> str | None:
-        """Say which state it is in that a baseline will be compared with; None once that is applied.
+        """Describe the state that migrate will compare with the baseline; None once the baseline is applied.
 
-        None, too, for a role that may not read the record of migrations: the checks name the missing rights.
+        Also None if the role may not read django_migrations: the checks report the missing rights.
         """
         try:
             applied = self.migrations.applied_migrations

@@ -1,6 +1,6 @@
 """Checks of what Supabase's data API shows to everybody on the internet who has the site's public key.
 
-It signs requests in as the role `anon`, or `authenticated`, and lets them do in the exposed schema what that role may.
+The API runs requests as the role `anon` or `authenticated`, with that role's rights in the exposed schema.
 A server without such roles has no data API.
 """
 
@@ -15,7 +15,7 @@ ROLES = list(row_level_security.DATA_API_ROLES)
 NO_ROLES = "no data API: there is neither anon nor authenticated"
 
 EXISTING = "SELECT rolname FROM pg_roles WHERE rolname = ANY(%(roles)s) ORDER BY 1"
-# Rights on a single column count; DELETE is the whole row's.
+# A right on a single column counts. DELETE cannot be granted on columns.
 OPEN_TABLES = """
     SELECT c.relname, string_agg(DISTINCT r.rolname, ', '), string_agg(DISTINCT wanted, ', ')
       FROM pg_class c
@@ -37,7 +37,7 @@ def existing_roles(database: Database) -> list[str]:
 
 @register("data API: tables")
 def open_tables(database: Database) -> Iterator[Finding]:
-    """Our tables are shut to it. The gateway's are its owners' matter, and said."""
+    """Check that our tables are closed to the API. For the gateway's tables, only warn: its owners decide."""
     roles = existing_roles(database)
     if not roles:
         yield note(NO_ROLES)
@@ -84,7 +84,7 @@ POLICIES = """
 
 @register("data API: policies")
 def policies(database: Database) -> Iterator[Finding]:
-    """No policy lets it at our tables; one on the gateway's that lets everybody at every row is said."""
+    """Check that no policy opens our tables to the API. Warn of one that opens all rows of a gateway's table."""
     roles = existing_roles(database)
     if not roles:
         yield note(NO_ROLES)
@@ -106,7 +106,7 @@ def policies(database: Database) -> Iterator[Finding]:
     )
 
 
-# A view reads with its owner's rights, so row level security does not hold it, unless it is a security_invoker.
+# A view reads with its owner's rights and so bypasses row level security, unless it is a security_invoker view.
 VIEWS = """
     SELECT v.relname, v.relkind, string_agg(DISTINCT r.rolname, ', '), string_agg(DISTINCT t.relname, ', ')
       FROM pg_rewrite w
@@ -127,7 +127,7 @@ VIEWS = """
 
 @register("data API: views")
 def views(database: Database) -> Iterator[Finding]:
-    """No view shows our tables or the gateway's past their row level security."""
+    """Check that no view shows our tables or the gateway's to the API despite their row level security."""
     roles = existing_roles(database)
     if not roles:
         yield note(NO_ROLES)
@@ -158,7 +158,7 @@ FUNCTIONS = """
 
 @register("data API: functions")
 def functions(database: Database) -> Iterator[Finding]:
-    """None in the exposed schema that it may run with its owner's rights (SECURITY DEFINER)."""
+    """Check that the API cannot run functions of the schema with their owner's rights (SECURITY DEFINER)."""
     roles = existing_roles(database)
     if not roles:
         yield note(NO_ROLES)

@@ -1,4 +1,4 @@
-"""Checks for what an interrupted piece of work has left behind."""
+"""Checks for what interrupted operations have left behind."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from council.zero_downtime import turns
 from council.zero_downtime.blockers import duration
 
 OLD_SECONDS = 5 * 60.0
-# A migrate whose session is idle may be waiting for somebody; it gives up after its patience, ten minutes.
+# A migrate may be idle because it waits for a lock, but no longer than --patience: by default ten minutes.
 ORPHANED_SECONDS = 15 * 60.0
 
 INVALID_INDEXES = """
@@ -26,7 +26,7 @@ INVALID_INDEXES = """
 
 @register("invalid indexes")
 def invalid_indexes(database: Database) -> Iterator[Finding]:
-    """None that is not valid: an interrupted build's, or an interrupted REINDEX's (`_ccnew`, `_ccold`)."""
+    """Report invalid indexes, which an interrupted build or REINDEX (`_ccnew`, `_ccold`) leaves behind."""
     expected = {
         fact.name.partition(".")[2]: fact.definition for fact in database.expected if fact.kind == "index"
     }
@@ -57,7 +57,7 @@ UNVALIDATED = """
 
 @register("unvalidated constraints")
 def unvalidated(database: Database) -> Iterator[Finding]:
-    """None that older rows were never compared with."""
+    """Report constraints that were never checked against older rows."""
     for constraint, table, is_ours in database.rows(UNVALIDATED):
         yield (failed if is_ours else warning)(
             f'{constraint} of "{table}" is NOT VALID: older rows may break it',
@@ -76,7 +76,7 @@ PREPARED = """
 
 @register("prepared transactions")
 def prepared_transactions(database: Database) -> Iterator[Finding]:
-    """None that was forgotten: it holds its locks, and keeps VACUUM from all dead rows, until somebody ends it."""
+    """Report forgotten ones: until somebody ends them, they hold locks and keep VACUUM from removing dead rows."""
     young = 0
     for name, owner, seconds in database.rows(PREPARED):
         if seconds >= OLD_SECONDS:
@@ -101,8 +101,8 @@ LOCKS = """
 
 @register("migrate's lock")
 def advisory_lock(database: Database) -> Iterator[Finding]:
-    """Not held: by a migrate that is at work, the schema may be between two states; by a dead one, none can begin."""
-    # pg_locks shows the numbers as unsigned, as they are here.
+    """Report who holds it. While a migrate runs, the schema may be incomplete; a dead one blocks the next."""
+    # pg_locks shows these numbers as unsigned, and so are our constants.
     rows = database.rows(LOCKS, **{"class": turns.CLASS, "object": turns.OBJECT})
     for pid, user, state, seconds in rows:
         if state == "idle" and seconds >= ORPHANED_SECONDS:

@@ -1,6 +1,6 @@
-"""The finished schema as it is committed, `council/schema.catalog`: what all migrations together make.
+"""The manifest: the schema that all migrations together create, committed as `council/schema.catalog`.
 
-`manage.py write_manifest` makes it anew from a database that it migrates from nothing.
+`manage.py write_manifest` writes it again, from a new database on which it runs all migrations.
 """
 
 from functools import cache
@@ -27,13 +27,13 @@ HEADER = """\
 
 @cache
 def expected() -> frozenset[Fact]:
-    """Read what a database has to hold once all migrations are applied."""
+    """Read what a database must contain when all migrations are applied."""
     return frozenset(parse_manifest(FILE.read_text()))
 
 
 @cache
 def baseline() -> frozenset[Fact]:
-    """Read what the gateway's database held before the first of our migrations."""
+    """Read what the gateway's database contained before our first migration."""
     return frozenset(parse_manifest(BASELINE_FILE.read_text()))
 
 
@@ -46,7 +46,7 @@ def gateway_tables() -> frozenset[str]:
 
 
 def describe(connection: BaseDatabaseWrapper) -> set[Fact]:
-    """Describe a database that the migrations made, and nobody else touched, by the tables and enums of all models."""
+    """Describe a database that only the migrations have changed, using the tables and enums of all models."""
     tables = {*connection.introspection.django_table_names(), MigrationRecorder.Migration._meta.db_table}
     fields = [field for model in apps.get_models() for field in model._meta.local_fields]
     fields += [field.base_field for field in fields if isinstance(field, ArrayField)]

@@ -1,4 +1,4 @@
-"""Which rows a check compares: some drawn at random for about a second, or with `--full` all of them."""
+"""The rows that a check compares: random ones for about a second, or with `--full` all of them."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -11,8 +11,8 @@ SECONDS = 1.0
 class Sample:
     """The ids of the rows to compare, in batches.
 
-    `draw` lists ids at random, `next_batch` those after an id, in order. Both are called in a transaction of their own,
-    so that none is open for long. After the last batch, `compared` says how many there were and `extent` of how many.
+    `draw` lists random ids. `next_batch` lists the ids after a given one, in order. Each call has its own transaction,
+    so none stays open for long. After the last batch, `compared` counts the rows; `extent` tells if these were all.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Sample:
             after = ids[-1]
 
     def _drawn(self) -> Iterator[list[str]]:
-        """Yield what was drawn until the time is up; the first batch in any case."""
+        """Yield the drawn ids until the time is up, but always the first batch."""
         with self.database.transaction():
             drawn = self._draw()
         deadline = time.monotonic() + SECONDS

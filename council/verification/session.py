@@ -1,4 +1,4 @@
-"""Checks of what a session meets: the server, its settings, and what its role may do."""
+"""Checks of the server, its settings, and the rights of the application's role."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -11,14 +11,14 @@ from council.verification.database import Database
 from council.zero_downtime.blockers import duration
 
 VERSIONS = range(15, 19)
-# What a migration of ours needs at most for one statement that has no time limit of its own.
+# The longest that one statement of our migrations needs, if it has no time limit of its own.
 STATEMENT_SECONDS = 10.0
 LOCK_SECONDS = 1.0
 
 
 @register("server")
 def server(database: Database) -> Iterator[Finding]:
-    """Of a version that the project is tested on."""
+    """Check that the project is tested on the server's version."""
     major, minor = database.connection.get_database_version()
     if major in VERSIONS:
         yield note(f"PostgreSQL {major}.{minor}")
@@ -47,7 +47,7 @@ def writes(database: Database) -> Iterator[Finding]:
         yield note("taken")
 
 
-# Settings that are kept for the database, for roles, or for both; those of roles that never connect to it as well.
+# Settings stored for this database, for roles, or for both; including roles that never connect to it.
 KEPT = """
     SELECT CASE WHEN s.setrole = 0 AND s.setdatabase <> 0 THEN 'ALTER DATABASE ' || quote_ident(d.datname)
                 ELSE 'ALTER ROLE ' || CASE s.setrole WHEN 0 THEN 'ALL' ELSE quote_ident(r.rolname) END
@@ -61,7 +61,7 @@ KEPT = """
        AND (%(roles)s::text[] IS NULL OR s.setrole = 0 OR r.rolname = ANY(%(roles)s))
      ORDER BY 1, 2
 """
-# A zone without summer and without distance.
+# The zone equals UTC in winter and in summer, whatever its name.
 IS_UTC = """
     SELECT bool_and(moment AT TIME ZONE %(zone)s = moment AT TIME ZONE 'UTC')
       FROM unnest(ARRAY['2026-01-15 12:00+00', '2026-07-15 12:00+00']::timestamptz[]) AS moment
@@ -69,7 +69,7 @@ IS_UTC = """
 
 
 def kept_settings(database: Database, name: str, *, roles: list[str] | None = None) -> list[tuple[str, str]]:
-    """List where a setting is kept, as the beginning of the statement that changes it, and its value there."""
+    """List where a setting is stored: the beginning of the ALTER statement that changes it, and its value."""
     return [
         (where, value)
         for where, key, value in database.rows(KEPT, roles=roles)
@@ -79,7 +79,7 @@ def kept_settings(database: Database, name: str, *, roles: list[str] | None = No
 
 @register("time zone")
 def time_zone(database: Database) -> Iterator[Finding]:
-    """UTC for everybody: columns hold UTC without a zone, and their defaults are the session's clock."""
+    """Check that every session starts in UTC: columns without time zone hold UTC, also those filled by defaults."""
     zones = kept_settings(database, "TimeZone")
     default = database.settings("TimeZone")["TimeZone"]
     if default not in {zone for _, zone in zones}:
@@ -106,7 +106,7 @@ ELSEWHERE = """
 
 @register("search_path")
 def search_path(database: Database) -> Iterator[Finding]:
-    """Leads to our tables, and to no others of the same names."""
+    """Check that it leads to our tables, and to no others with the same names."""
     schemas = database.rows(ELSEWHERE)
     others = ", ".join(cures.quote(schema) for schema, _ in schemas)
     on_path = ", ".join(schema for schema, is_on_path in schemas if is_on_path)
@@ -126,10 +126,10 @@ def search_path(database: Database) -> Iterator[Finding]:
 
 @register("time limits")
 def time_limits(database: Database) -> Iterator[Finding]:
-    """None that ends a migration: those for locks and for idling it sets for itself."""
+    """Check that no limit ends a migration's statements. Migrate sets its own limits for locks and idle time."""
     [(role,)] = database.rows("SELECT session_user")
     direct = django_settings.DIRECT_DATABASE or {}
-    roles = sorted({role, str(direct.get("USER") or role).partition(".")[0]})  # a pooler's: role.project
+    roles = sorted({role, str(direct.get("USER") or role).partition(".")[0]})  # a pooler has role.project
     for name, least in {"statement_timeout": STATEMENT_SECONDS, "lock_timeout": LOCK_SECONDS}.items():
         limits = kept_settings(database, name, roles=roles)
         if not limits:
@@ -146,14 +146,14 @@ def time_limits(database: Database) -> Iterator[Finding]:
 
 
 def _seconds(value: str) -> float:
-    """Read PostgreSQL's duration, where a number alone is milliseconds."""
+    """Read a duration in PostgreSQL's syntax, where a number without a unit is in milliseconds."""
     unit = value.strip().lstrip("-0123456789.").strip()
     number = value.strip()[: len(value.strip()) - len(unit)].strip()
     factors = {"": 0.001, "us": 1e-6, "ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
     return float(number or 0) * factors.get(unit, 1.0)
 
 
-# row_security_active: whether the role would see no row, as there is no policy.
+# If row_security_active is true, the role sees no rows, because there is no policy.
 RIGHTS = """
     SELECT c.relname,
            array_to_string(ARRAY(
@@ -178,7 +178,7 @@ FUNCTION_RIGHTS = """
 
 @register("rights")
 def rights(database: Database) -> Iterator[Finding]:
-    """The role that the application connects as reads and writes all tables, and no row is hidden from it."""
+    """Check that the application's role can read and write all tables, and that no rows are hidden from it."""
     [(role,)] = database.rows("SELECT current_user")
     to = cures.quote(role)
     tables = database.rows(RIGHTS)

@@ -1,6 +1,6 @@
-"""How a migration reaches a database that is in use.
+"""Migration operations for a database that is in use.
 
-Migrations say `from council import zero_downtime` and `zero_downtime.AddIndexConcurrently(…)`.
+Migrations use `from council import zero_downtime` and `zero_downtime.AddIndexConcurrently(…)`.
 """
 
 from council.zero_downtime.baseline import AdoptBaseline, RowRule

@@ -1,8 +1,8 @@
-"""What is there of a schema that another tool has begun to build, compared with what it is on the way to.
+"""Compares a schema that another tool has partly built with two manifests, the baseline and the complete schema.
 
-Between two manifests, the first of which is there whole, a database may hold any part of the second. A thing of the
-second may also be there as a variant that means the same, and gives way to it step by step, without a moment in which
-its rule does not hold. Everything else is a difference.
+The database must hold all of the first manifest, and may hold any part of the second. A part of the second may also
+exist as an equivalent variant. The variant is replaced step by step, and its rule holds all the time. Everything else
+is a difference.
 """
 
 import re
@@ -19,7 +19,7 @@ from council.zero_downtime.variants import INVALID, NOT_VALID
 
 @dataclass(frozen=True)
 class Replacement:
-    """A variant that was found, and what is put in its place."""
+    """A variant that was found, and its replacement."""
 
     kind: str
     name: str
@@ -33,28 +33,28 @@ class Replacement:
 
 @dataclass
 class Adoption:
-    """What a database holds of a manifest, and what has to be done about it before migrations go on.
+    """What a database holds of the manifests, and what must be done before migrations continue.
 
-    `steps` are statements, each in a transaction of its own or in none. Each leaves a state that is found as one that
-    can be adopted, so that whoever is interrupted looks again, and goes on.
+    `steps` are statements, each run in its own transaction or in none. After each one, the database can still be
+    adopted, so an interrupted run can simply start again.
     """
 
     there: frozenset[Fact]
     differences: list[Difference] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)  # lines, as those of differences
+    faults: list[str] = field(default_factory=list)  # one line each, as for differences
     replacements: list[Replacement] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
-    unfinished: list[str] = field(default_factory=list)  # keys that are not valid, indexes that are INVALID
+    unfinished: list[str] = field(default_factory=list)  # foreign keys NOT VALID, indexes that are INVALID
 
 
 def look(
     connection: BaseDatabaseWrapper, *, first: frozenset[Fact], second: frozenset[Fact], with_rows: bool
 ) -> Adoption:
-    """Compare a database with two manifests. Takes no lock; `with_rows` reads rows whose rule is still to be added."""
+    """Compare a database with two manifests. Takes no lock. `with_rows` checks rows against rules yet to be added."""
     return _Look(connection, first, second).adoption(with_rows=with_rows)
 
 
-# What is counted of the second manifest: the kind, its words, and which of its facts.
+# What is counted in the second manifest: label, kind, and a text that the definition contains.
 COUNTED = {
     "enums": ("enum", ""),
     "columns": ("column", ""),
@@ -66,9 +66,9 @@ COUNTED = {
 
 
 def counts(there: frozenset[Fact], *, first: frozenset[Fact], second: frozenset[Fact]) -> str:
-    """Say how much is there of what the second manifest adds to the first: `4 of 4 enums, 3 of 3 columns, …`.
+    """Say how much exists of what the second manifest adds to the first: `4 of 4 enums, 3 of 3 columns, …`.
 
-    Columns are those that are added to tables of the first. What belongs to a primary key is not counted.
+    Only columns added to tables of the first manifest count. Indexes of constraints do not count.
     """
     old_tables, keys = _names("table", first), _names("constraint", second)
     found = {(fact.kind, fact.name) for fact in there}
@@ -121,7 +121,7 @@ class _Look:
         self.result.differences.append(Difference(kind, name, want, have))
 
     def _owners(self) -> None:
-        """Name what is altered on the way to the second manifest, and cannot be by this role."""
+        """Report tables and functions that must be altered but belong to another role."""
         altered = {name.partition(".")[0] for _, name in self.second.keys() - self.first.keys()}
         functions = [function for function, _ in self._trigger_functions()]
         for kind, name, owner, role in catalog.owned_by_others(
@@ -137,13 +137,13 @@ class _Look:
             self._differs(kind, name, want, have)
 
     def _compare(self, kind: str, name: str) -> None:
-        """Find out whether something is as one of the manifests has it, on the way, a variant, or none of that."""
+        """Compare one object with the manifests: equal, unfinished, a variant, or else a difference."""
         want, have = self.second.get((kind, name)), self.found.get((kind, name))
         is_of_first = (kind, name) in self.first
         if want == have and kind != "trigger":
             return
         if have is None:
-            # What a table is made with is not added to it later.
+            # Only these kinds are added to a table later; the others are created with it.
             is_late = kind in {"index", "trigger", "enum"} or "FOREIGN KEY" in str(want)
             is_missing_whole = kind != "enum" and name.partition(".")[0] not in self.tables
             is_members = kind == "column" and ("table", name.partition(".")[0]) in self.first
@@ -160,7 +160,7 @@ class _Look:
             self._differs(kind, name, want, have)
 
     def _is_leftover(self, kind: str, name: str, have: str) -> bool:
-        """Tell what an interrupted rebuild left of an index of the manifest, or our own has built to replace one."""
+        """Return whether an index is left from an interrupted rebuild, or was built by us as a replacement."""
         table, _, index = name.partition(".")
         if kind != "index":
             return False
@@ -176,7 +176,7 @@ class _Look:
         )
 
     def _is_constraint_for_index(self, kind: str, name: str, have: str) -> bool:
-        """Tell a unique constraint on the columns of a unique index of the manifest."""
+        """Return whether a constraint is the unique constraint of a manifest's unique index. Record its replacement."""
         want = self.second.get(("index", name), "")
         if (
             kind != "constraint"
@@ -195,7 +195,7 @@ class _Look:
         return True
 
     def _is_on_the_way(self, kind: str, name: str, want: str, have: str) -> bool:
-        """Tell what is not finished yet, and what means the same."""
+        """Return whether something is unfinished or an equivalent variant. Record which of the two."""
         thing = name.partition(".")[2]
         by = want
         match kind:
@@ -205,7 +205,7 @@ class _Look:
                     variants.without_on_update(bare) == variants.without_on_update(want),
                     bare == want,
                 )
-            case "index" if ("constraint", name) in self.found:  # which is looked at itself
+            case "index" if ("constraint", name) in self.found:  # the constraint is compared separately
                 return True
             case "index":
                 is_same, is_unfinished = (
@@ -230,7 +230,7 @@ class _Look:
                 yield match[1], name
 
     def _bring(self, table: str) -> None:
-        """Write the steps that bring a table's variants to the manifest."""
+        """Write the steps that replace a table's variants by what the manifest says."""
         for replacement in self.result.replacements:
             name = f"{table}.{replacement.name}"
             if (
@@ -238,7 +238,7 @@ class _Look:
                 and "FOREIGN KEY" in replacement.by
                 and (self.found.get(("constraint", name)) == replacement.found)
             ):
-                # Rows were compared with the old key, or will be with the new one, which holds from now on.
+                # NOT VALID applies to new rows at once; a later migration validates the existing rows.
                 key = self.quote(replacement.name)
                 self.result.steps.append(
                     f"ALTER TABLE {self.quote(table)} DROP CONSTRAINT {key}, "
@@ -266,7 +266,7 @@ class _Look:
             ):
                 steps.append(f"DROP INDEX CONCURRENTLY {self.quote(own)}")
         key = f"{table}.{index}"
-        if ("index", key) in self.first or ("constraint", key) in self.second:  # a primary key's
+        if ("index", key) in self.first or ("constraint", key) in self.second:  # the index of a primary key
             return
         is_built = self.found.get(("index", f"{table}.{next_one}")) == wanted_next
         is_there = have is not None and not have.endswith(INVALID)
@@ -275,9 +275,9 @@ class _Look:
                 steps.append(f"DROP INDEX CONCURRENTLY {self.quote(next_one)}")
             return
         if not is_there and not is_built and not want.startswith("CREATE UNIQUE "):
-            return  # a migration builds it
+            return  # a later migration builds it
         if not is_there and not is_built:
-            # Of a table that is in use, CreateModel would build it while nobody can write.
+            # On a table in use, CreateModel would build it under a lock that blocks writes.
             steps.append(variants.concurrently(want))
             return
         if not is_built:
@@ -289,7 +289,7 @@ class _Look:
         steps.append(f"ALTER INDEX {self.quote(next_one)} RENAME TO {self.quote(index)}")
 
     def _compare_function(self, function: str, trigger: str) -> None:
-        """See that a function that will be replaced is a trigger's, and serves this one alone."""
+        """Report a difference unless the function returns a trigger and only this trigger calls it."""
         found = catalog.trigger_function(self.connection, function)
         if found is None:
             return
@@ -301,7 +301,7 @@ class _Look:
             self._differs("function", f"{function}()", expected, f"it is called by {', '.join(others)}")
 
     def _rows(self) -> None:
-        """Look for rows that stand in the way of a rule that is still to be added."""
+        """Report rows that break a rule which is still to be added."""
         for (kind, name), want in sorted(self.second.items()):
             table, _, thing = name.partition(".")
             have = self.found.get((kind, name))

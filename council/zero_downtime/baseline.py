@@ -1,4 +1,4 @@
-"""The first migration of a database that is there already."""
+"""The first migration of a database that may already have tables."""
 
 import functools
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ from council.postgres.facts import Difference, Fact
 from council.zero_downtime import adoption, index_builds, locks
 from council.zero_downtime.adoption import Adoption
 
-SHOWN = 5  # differences, in a paragraph
+SHOWN = 5  # the number of differences listed in a paragraph
 
 
 class BaselineMismatch(CommandError):
@@ -25,9 +25,9 @@ class BaselineMismatch(CommandError):
 
 
 def parse_manifest(text: str) -> set[Fact]:
-    """Read a manifest: one fact a line, `kind|name|definition`.
+    """Parse a manifest: one fact per line, `kind|name|definition`.
 
-    Lines that begin with # are comments; one that begins with a space goes on with the definition before it.
+    Lines that begin with # are comments. A line that begins with a space continues the definition above it.
     """
     lines: list[str] = []
     for line in text.splitlines():
@@ -46,7 +46,7 @@ def format_manifest(described: Iterable[Fact]) -> str:
 
 
 def line(difference: Difference) -> str:
-    """Say in one line how something differs from what is expected."""
+    """Describe a difference from what is expected in one line."""
     kind, name, want, have = difference
     if have is None:
         return f"missing    {kind} {name}: expected {want}"
@@ -58,9 +58,9 @@ def line(difference: Difference) -> str:
 @deconstructible(path="council.zero_downtime.RowRule")
 @dataclass
 class RowRule:
-    """A query for rows that a later migration could not go on with, when its tables are there.
+    """A query for rows that would make a later migration fail. It runs only if its tables exist.
 
-    Each row of its answer gives the values for `line`, which says what is wrong.
+    Each row that it returns is one fault; its values are put into `line`.
     """
 
     tables: Sequence[str]
@@ -69,14 +69,14 @@ class RowRule:
 
 
 class AdoptBaseline(Operation):
-    """Build a schema where there is nothing of it, or take over one that equals a manifest or is on the way to another.
+    """Build a schema if none of it exists, or adopt an existing schema that matches a manifest.
 
-    `operations` build the schema and define its state. `manifest` is the text that `format_manifest` makes of
-    `facts.of_tables` for what they build. On a database that holds all of it, nothing is built. It may also hold any
-    part of `towards`, which another tool has begun to build and later operations find. What means the same as a thing
-    of that is replaced, a step at a time, each under the usual limits; the migration is not atomic for its sake.
-    Anything else is refused: BaselineMismatch lists every difference, with the rows that `row_rules` find, and nothing
-    is changed. Takes no lock on tables that are there unless it replaces something.
+    `operations` build the schema and define its state. `manifest` describes what they build: the text that
+    `format_manifest` returns for `facts.of_tables`. If the database holds all of it, nothing is built. The database
+    may also hold any part of `towards`, a second manifest that another tool has begun to build; later operations find
+    those parts. An equivalent variant of such a part is replaced step by step, each step with the usual lock timeouts,
+    so the migration is not atomic. Any other difference is refused: BaselineMismatch lists all differences, and the
+    rows that `row_rules` find; nothing is changed. Takes no lock on existing tables unless it replaces something.
     """
 
     atomic = False
@@ -120,9 +120,9 @@ class AdoptBaseline(Operation):
             operation.state_forwards(app_label, state)
 
     def look(self, connection: BaseDatabaseWrapper, *, with_rows: bool) -> Adoption | None:
-        """Tell what is there to adopt; None where there is nothing, so that all is built.
+        """Return what there is to adopt; None if there is nothing, so that everything is built.
 
-        `with_rows` also reads the rows that a later migration could stumble over. Raises BaselineMismatch.
+        With `with_rows`, also look for rows that would make a later migration fail. Raises BaselineMismatch.
         """
         found = adoption.look(connection, first=self.expected, second=self.wanted, with_rows=with_rows)
         if not found.there:
@@ -141,7 +141,7 @@ class AdoptBaseline(Operation):
         return found
 
     def words(self, connection: BaseDatabaseWrapper) -> str:
-        """Say in one paragraph which state a database is in, and what migrate does about it. Reads no rows."""
+        """Describe a database's state in one paragraph, and what migrate will do. Reads no rows."""
         try:
             found = self.look(connection, with_rows=False)
         except BaselineMismatch as error:
@@ -223,9 +223,9 @@ class AdoptBaseline(Operation):
     def database_backwards(
         self, app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
     ) -> None:
-        """Refuse where rows would be lost; drop what is empty.
+        """Drop the tables if all are empty; otherwise refuse.
 
-        from_state is the one with the tables in it, to_state the one without.
+        from_state is the state with the tables, to_state the one without.
         """
         if schema_editor.collect_sql:
             self._remove(app_label, schema_editor, to_state)

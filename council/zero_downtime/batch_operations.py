@@ -1,4 +1,4 @@
-"""Migration operations on the rows of a table that is in use."""
+"""Migration operations that change the rows of a table in use."""
 
 import itertools
 import time
@@ -22,12 +22,12 @@ LOCK = "SELECT {key} FROM {table} WHERE {key} = ANY(%(keys)s) ORDER BY {key} FOR
 
 
 class UpdateInBatches(Operation):
-    """Run a statement over all rows of a table, a batch at a time, each in a transaction of its own.
+    """Run a statement over all rows of a table, in batches; each batch is a separate transaction.
 
-    `sql` gets the keys of a batch as %(keys)s, when their rows are locked. Batches are sized by the clock, so that
-    each holds its rows for about 10 ms whatever they cost; `batch_rows` is the most that one has. The statement has to
-    leave a row alone that needs nothing, since a run that was cut short begins anew. Rows that somebody else has locked
-    come later: nobody waits for more than a batch, and the batch for nobody. Reversing does nothing.
+    `sql` gets the keys of a batch as %(keys)s, after their rows are locked. Batch sizes adapt, so that each batch
+    locks its rows for about 10 ms; `batch_rows` is the maximum. The statement must leave finished rows unchanged,
+    since an interrupted run starts again from the first row. Rows locked by others are retried later: a batch waits
+    for nobody, and others wait at most for one batch. Reversing does nothing.
     """
 
     atomic = False
@@ -54,7 +54,7 @@ class UpdateInBatches(Operation):
         return f"update_{self.model_name.lower()}"
 
     def state_forwards(self, app_label: str, state: Any) -> None:
-        """Leave the state: rows are not part of it."""
+        """Change nothing: rows are not part of migration state."""
 
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         model = to_state.apps.get_model(*self._model(app_label))
@@ -86,10 +86,10 @@ class UpdateInBatches(Operation):
             left = [key for some in table.batched(left) for key in table.update(some)]
 
     def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
-        """Leave the rows."""
+        """Change nothing: the rows stay as they are."""
 
     def _model(self, app_label: str) -> tuple[str, str]:
-        """Read `member` or, of another app, `council.member`."""
+        """Parse a model name: `member`, or `council.member` for a model of another app."""
         given_app, _, name = self.model_name.rpartition(".")
         return given_app or app_label, name
 
@@ -110,7 +110,7 @@ class _Table:
         self.last: tuple[int, float] | None = None
 
     def update(self, keys: list[Any]) -> list[Any]:
-        """Update a batch. Returns the keys that were left out, as somebody else has locked them."""
+        """Update a batch. Returns the keys of rows that were skipped because another session has locked them."""
         locked, seconds = self._run(keys)
         if locked:
             self._adapt(len(locked), seconds)
@@ -118,7 +118,7 @@ class _Table:
         return [key for key in keys if key not in done]
 
     def _run(self, keys: list[Any]) -> tuple[list[Any], float]:
-        """Lock the rows and run the statement on those that were free. Returns their keys, and how long that took."""
+        """Lock the rows that are free and run the statement on them. Returns their keys, and the seconds it took."""
         with transaction.atomic(using=self.connection.alias):
             began = time.monotonic()
             locked = self._keys(LOCK, keys=keys)
@@ -128,10 +128,10 @@ class _Table:
             return locked, time.monotonic() - began
 
     def _adapt(self, rows: int, seconds: float) -> None:
-        """Size the next batch by what one has taken: at most twice as large, as fewer rows tell less.
+        """Set the next batch's size by the time of the last one, at most doubling it.
 
-        What does not depend on the number of rows does not count, as one row takes that, too: planning, a scan, the way
-        to the server, a busy machine. Two batches of different sizes tell it.
+        Fixed costs, such as planning, a scan or the network, are not counted, since even one row would take them. They
+        are estimated from two batches of different sizes.
         """
         if self.last and self.last[0] != rows:
             a_row = max(0.0, (seconds - self.last[1]) / (rows - self.last[0]))
@@ -147,14 +147,14 @@ class _Table:
             return [key for (key,) in cursor.fetchall()]
 
     def batches(self) -> Iterator[list[Any]]:
-        """Yield the keys of all rows, in order."""
+        """Yield batches of the keys of all rows, in order."""
         keys = self._keys(FIRST_KEYS, rows=self.rows)
         while keys:
             yield keys
             keys = self._keys(NEXT_KEYS, after=keys[-1], rows=self.rows)
 
     def batched(self, keys: Iterable[Any]) -> Iterator[list[Any]]:
-        """Yield the keys that are given."""
+        """Yield the given keys in batches."""
         iterator = iter(keys)
         while some := list(itertools.islice(iterator, self.rows)):
             yield some

@@ -1,8 +1,8 @@
-"""Who is in the way of a lock: transactions of other sessions, and prepared ones.
+"""Who blocks a lock: transactions of other sessions, and prepared transactions.
 
-A transaction is known by its virtual transaction id, as in pg_locks, which anybody may read. Whose it is and
-what it runs stands in pg_stat_activity, which shows a role its own sessions only, unless it has
-pg_read_all_stats: the rest is "hidden".
+A transaction is identified by its virtual transaction id, as in pg_locks, which every role may read. Its user and
+query are in pg_stat_activity, which shows a role only its own sessions unless it has pg_read_all_stats: what the
+role may not see is reported as "hidden".
 """
 
 from collections.abc import Collection, Iterable
@@ -19,7 +19,7 @@ QUERY_CHARACTERS = 100
 
 @dataclass(frozen=True)
 class Blocker:
-    """A transaction in the way. What the role may not see is None."""
+    """A blocking transaction. What the role may not see is None."""
 
     transaction: str
     pid: int | None  # None: a prepared transaction
@@ -40,20 +40,20 @@ class Blocker:
         if self.kind == "prepared transaction":
             return f"prepared transaction {self.application!r} of {self.user}, {age}, holds {holds}{more}"
         who = f"{self.user or 'user: hidden'}, {self.application or 'no application name'}"
-        if self.user is None and self.kind:  # the server's own
+        if self.user is None and self.kind:  # one of the server's own processes
             who = self.kind
         query = " ".join(self.query.split())[:QUERY_CHARACTERS] if self.query else "hidden"
         return f"pid {self.pid} ({who}), {self.state or 'state: hidden'}, {age}, holds {holds}{more}; query: {query}"
 
 
 def duration(seconds: float) -> str:
-    """Write a duration as 12 ms, 3.4 s or 1:02:03."""
+    """Format a duration as 12 ms, 3.4 s or 1:02:03."""
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     return f"{seconds:.1f} s" if seconds < 60 else str(timedelta(seconds=int(seconds)))
 
 
-# pg_blocking_pids halts all locking on the server for an instant: called while the session waits only, and once.
+# pg_blocking_pids halts all locking on the server for an instant, so call it only once, and only while waiting.
 WAITS_FOR = """
     SELECT pg_blocking_pids(pid) FROM pg_stat_get_activity(%(pid)s) WHERE wait_event_type = 'Lock'
 """
@@ -71,15 +71,15 @@ BLOCKING = """
 
 
 def blocking(session: psycopg.Connection, pid: int) -> frozenset[str]:
-    """List the transactions that a waiting session waits for, those ahead of it in the queue included."""
+    """List the transactions that a session waits for, including those ahead of it in the lock queue."""
     row = session.execute(WAITS_FOR, {"pid": pid}).fetchone()
     if row is None or not row[0]:
         return frozenset()
     return frozenset(found[0] for found in session.execute(BLOCKING, {"pid": pid, "waits_for": row[0]}))
 
 
-# An autovacuum, unless it prevents wraparound, is cancelled by PostgreSQL for whoever has waited for deadlock_timeout.
-# Who may shorten that (locks.short_waits) need not wait for its end.
+# PostgreSQL cancels an autovacuum, unless it prevents wraparound, when a session has waited for deadlock_timeout.
+# A role that may shorten that timeout (see locks.short_waits) need not wait for the autovacuum to end.
 HOLDING = """
     SELECT DISTINCT virtualtransaction
       FROM pg_locks l
@@ -97,7 +97,7 @@ HOLDING = """
 
 
 def holding(session: psycopg.Connection, locks: Iterable[tuple[str, str]], *, pid: int) -> frozenset[str]:
-    """List the transactions that hold what conflicts with locks, given as (quoted table, mode)."""
+    """List the transactions that hold locks conflicting with `locks`, pairs of (quoted table, mode)."""
     found: set[str] = set()
     for table, mode in locks:
         modes = [NAMES[held] for held in CONFLICTS[mode]]
@@ -107,7 +107,7 @@ def holding(session: psycopg.Connection, locks: Iterable[tuple[str, str]], *, pi
 
 
 def still_open(session: psycopg.Connection, transactions: Collection[str]) -> frozenset[str]:
-    """Tell which of the transactions have not ended."""
+    """Return those of the transactions that have not ended."""
     query = "SELECT DISTINCT virtualtransaction FROM pg_locks WHERE virtualtransaction = ANY(%s)"
     return frozenset(row[0] for row in session.execute(query, [list(transactions)]))
 
@@ -139,7 +139,7 @@ DESCRIBE = """
 
 
 def describe(session: psycopg.Connection, transactions: Collection[str]) -> list[Blocker]:
-    """Say whose the transactions are, oldest first; those that have ended are left out."""
+    """Describe the transactions that are still open, oldest first."""
     rows: list[tuple[Any, ...]] = session.execute(DESCRIBE, [list(transactions)]).fetchall()
     return [
         Blocker(*(*facts, [f"{BY_NAME.get(mode, mode)} on {table}" for mode, table in holds]))
@@ -155,6 +155,6 @@ QUEUED_BEHIND = """
 
 
 def queued_behind(session: psycopg.Connection, pid: int) -> int:
-    """Count the sessions that wait for a session."""
+    """Count the sessions that a session blocks."""
     row = session.execute(QUEUED_BEHIND, {"pid": pid}).fetchone()
     return int(row[0]) if row else 0

@@ -1,4 +1,4 @@
-"""Migration operations on what a row must hold: checks, and NOT NULL, which a check makes way for."""
+"""Migration operations for checks, and for NOT NULL, which is first enforced by a check."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from council.zero_downtime.failures import DefinitionConflict
 
 
 class AddCheckNotValid(AddConstraint):
-    """Add a check for new and changed rows, leaving the rows that are there to ValidateConstraint.
+    """Add a check that applies to new and changed rows. ValidateConstraint checks the existing rows later.
 
     Locks: ACCESS EXCLUSIVE on the table, for an instant.
     """
@@ -46,14 +46,14 @@ class AddCheckNotValid(AddConstraint):
 
 
 def filled_check_name(table: str, column: str) -> str:
-    """Name the check that stands in for NOT NULL until that is set."""
+    """Return the name of the check that enforces NOT NULL until NOT NULL itself is set."""
     return f"{table}_{column}_filled_check"[-indexes.MAX_NAME_LENGTH :]
 
 
 class AddFilledCheck(Operation):
-    """Refuse NULL in new and changed rows, by a check that SetNotNull puts NOT NULL in the place of.
+    """Refuse NULL in new and changed rows, using a check that SetNotNull later replaces by NOT NULL.
 
-    Between the two comes ValidateConstraint, for the rows that are there. Migration state does not change.
+    Between the two, ValidateConstraint checks the existing rows. Migration state does not change.
     Locks: ACCESS EXCLUSIVE on the table, for an instant.
     """
 
@@ -75,7 +75,7 @@ class AddFilledCheck(Operation):
         return f"{self.model_name.lower()}_{self.name.lower()}_filled_check"
 
     def state_forwards(self, app_label: str, state: Any) -> None:
-        """Leave the state, which learns of NOT NULL by SetNotNull."""
+        """Change nothing: SetNotNull changes the state later."""
 
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         model = to_state.apps.get_model(app_label, self.model_name)
@@ -93,7 +93,7 @@ class AddFilledCheck(Operation):
 
 
 class SetNotNull(AlterField):
-    """Put NOT NULL in the place of the check of AddFilledCheck, whose validation spares it the scan.
+    """Replace the check of AddFilledCheck by NOT NULL. As that check is validated, PostgreSQL scans no rows.
 
     Locks: ACCESS EXCLUSIVE on the table, for an instant, and so both ways.
     """
@@ -128,7 +128,7 @@ class SetNotNull(AlterField):
                     f"while nobody can read the table. Someone dropped it after the migration that adds it: "
                     f"reverse that migration, then run migrate again."
                 )
-            if not found.is_validated:  # as after a reversal; reading and writing go on
+            if not found.is_validated:  # as after a reversal; reads and writes continue
                 schema_editor.execute(
                     f"ALTER TABLE {quote(table)} VALIDATE CONSTRAINT {quote(check)}", params=None
                 )
@@ -160,7 +160,7 @@ def _add_filled_check(schema_editor: Any, table: str, column: str) -> None:
 
 
 def _add_check(schema_editor: Any, table: str, name: str, create_sql: str) -> None:
-    """Add a check NOT VALID unless it is there. Raises DefinitionConflict for another of its name."""
+    """Add a check NOT VALID unless it exists. Raises DefinitionConflict if its definition differs."""
     connection = schema_editor.connection
     if not schema_editor.collect_sql and (found := catalog.constraint(connection, table, name)):
         expected = catalog.constraint_as_created(connection, table=table, name=name, create_sql=create_sql)

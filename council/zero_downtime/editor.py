@@ -1,8 +1,8 @@
-"""The schema editor of a migrate: it looks at what is there before it makes something.
+"""The schema editor that migrate uses: before it creates something, it checks whether that exists already.
 
-Stock operations, Django's and other people's, find a table, a column, an index or a constraint that is there already:
-by an earlier run that was interrupted, or by another tool. What has the whole definition is left as it is; what has
-another is refused, with both definitions. Elsewhere, as under sqlmigrate and in tests, the editor is Django's.
+Operations of Django and of other packages may find that a table, column, index or constraint exists already, from an
+interrupted run or from another tool. If its definition is the same, it is left as it is; if not, an error shows both
+definitions. In sqlmigrate and in tests, Django's own editor is used.
 """
 
 import functools
@@ -19,7 +19,7 @@ from council.postgres.facts import Difference, Fact
 from council.zero_downtime import index_builds
 from council.zero_downtime.failures import DefinitionConflict
 
-# What is worth reading by PostgreSQL's parser: everything else passes.
+# Only these statements are parsed; all others run unchecked.
 MAKES = re.compile(
     r"\s*(CREATE\s+TABLE|CREATE\s+(UNIQUE\s+)?INDEX|ALTER\s+TABLE\s.*\sADD\s+CONSTRAINT)\s",
     re.IGNORECASE | re.DOTALL,
@@ -50,19 +50,19 @@ class SchemaEditor(schema.DatabaseSchemaEditor):
         self._tell(text)
 
     def execute(self, sql: Any, params: Any = ()) -> None:
-        """Run a statement, unless what it makes is there already. Raises DefinitionConflict."""
+        """Run a statement, unless what it creates exists already. Raises DefinitionConflict."""
         text = str(sql)
         if not MAKES.match(text):
             super().execute(sql, params)
             return
-        if params is not None:  # as Django's editor for PostgreSQL has it
+        if params is not None:  # as Django's editor for PostgreSQL does
             text = str(self.connection.ops.compose_sql(text, params))
         text = self.in_schema(text)
         if not self._is_made(text):
             super().execute(text, None)
 
     def add_field(self, model: type[Model], field: "Field[Any, Any]") -> None:
-        """Add a column, unless it is there already; its index and key are looked at themselves."""
+        """Add a column, unless it exists already. Its index and foreign key are checked separately."""
         table, column = model._meta.db_table, getattr(field, "column", None)
         if column is None or not self._is_there("column", table, column):
             super().add_field(model, field)
@@ -74,10 +74,10 @@ class SchemaEditor(schema.DatabaseSchemaEditor):
         self.tell(f'Column "{column}" of "{table}" is there already.')
 
     def _column_as_added(self, model: type[Model], field: "Field[Any, Any]") -> str:
-        """Say how the catalogue defines a column once it is added, by adding it to an empty table."""
+        """Return the catalogue's definition of a column, found by adding it to an empty table."""
         stock = schema.DatabaseSchemaEditor(self.connection, collect_sql=True)
         stock.deferred_sql = []
-        stock.sql_create_column_inline_fk = None  # type: ignore[assignment]  # a key has a statement of its own
+        stock.sql_create_column_inline_fk = None  # type: ignore[assignment]  # the foreign key is a separate statement
         schema.DatabaseSchemaEditor.add_field(stock, model, field)
         self.deferred_sql.extend(stock.deferred_sql)
         table = model._meta.db_table
@@ -85,7 +85,7 @@ class SchemaEditor(schema.DatabaseSchemaEditor):
         return _fact(self._as_created(table, [create, *stock.collected_sql]), f"{table}.{field.column}")
 
     def _is_made(self, text: str) -> bool:
-        """Tell whether what a statement makes is there. Raises DefinitionConflict if it is, and is something else."""
+        """Return whether what a statement creates exists. Raises DefinitionConflict if its definition differs."""
         node = _only(text)
         relation = getattr(node, "relation", None)
         if relation is None or relation.schemaname or relation.relpersistence == "t":
@@ -115,7 +115,7 @@ class SchemaEditor(schema.DatabaseSchemaEditor):
         )
         expected = self._as_created(table, [temporary])
         found = facts.of_tables(self.connection, tables=[table], enums=[])
-        # Indexes, keys and triggers come later, each by an operation that looks at it.
+        # Later operations create indexes, foreign keys and triggers, and check them.
         wrong = [
             difference
             for difference in facts.compare(expected=expected, found=found)
@@ -195,7 +195,7 @@ class SchemaEditor(schema.DatabaseSchemaEditor):
         return text
 
     def _as_created(self, table: str, create: Iterable[str]) -> set[Fact]:
-        """Describe a table by making a temporary one of its name, which is rolled back."""
+        """Describe a table by creating a temporary one with its name, which is rolled back."""
         current = ".".join([*catalog.quoted(self.connection, [catalog.current_schema(self.connection)]), ""])
         with transaction.atomic(using=self.connection.alias), self.connection.cursor() as cursor:
             for sql in create:
@@ -211,7 +211,7 @@ class SchemaEditor(schema.DatabaseSchemaEditor):
 
 
 def _only(text: str) -> Any:
-    """Give the parse tree of the one statement of a text; None where it cannot be read, or holds more."""
+    """Return the parse tree of a text's only statement. None if it cannot be parsed or has several statements."""
     try:
         read = statements.read(text)
     except statements.Unreadable:

@@ -1,4 +1,4 @@
-"""How migrations are carried out: each one whole, in its turn, and again if it did not get its locks."""
+"""The migration executor: it applies each migration as a whole, and retries it if it did not get its locks."""
 
 import copy
 import functools
@@ -27,7 +27,7 @@ from council.zero_downtime.planning import refusal
 
 
 class Executor(MigrationExecutor):
-    """Django's executor, made safe for a database that is in use and for a death at any moment."""
+    """Django's executor, made safe for a database that is in use, and for a crash at any time."""
 
     def __init__(
         self,
@@ -51,9 +51,9 @@ class Executor(MigrationExecutor):
         fake: bool = False,  # noqa: FBT001, FBT002
         fake_initial: bool = False,  # noqa: FBT001, FBT002
     ) -> ProjectState:
-        """Run a plan, after a look at the database that it begins with, and at what the plan would do to it.
+        """Run a plan, after checking the database and predicting what the plan would do to it.
 
-        Raises BaselineMismatch and Refused before anything is written, Django's own table of migrations included.
+        Raises BaselineMismatch and Refused before anything is written, even Django's own table of migrations.
         """
         if plan is None:
             plan = self.migration_plan(targets)
@@ -73,7 +73,7 @@ class Executor(MigrationExecutor):
             return super().migrate(targets, plan, state, fake, fake_initial)
 
     def _refuse_if_half_reversed(self, plan: Any) -> None:
-        """Refuse to go on while a migration is half there, which its record does not say."""
+        """Refuse a plan that ignores a half reversed migration, which is still recorded as applied."""
         going_back = {(migration.app_label, migration.name) for migration, backwards in plan if backwards}
         for app, name, note in progress.being_reversed(self.recorder):
             if (app, name) not in going_back:
@@ -89,10 +89,10 @@ class Executor(MigrationExecutor):
         fake: bool = False,  # noqa: FBT001, FBT002
         fake_initial: bool = False,  # noqa: FBT001, FBT002
     ) -> ProjectState:
-        """Run a migration and record it, in one transaction where it is atomic.
+        """Run a migration and record it; in one transaction if it is atomic.
 
-        Django records after COMMIT where there is deferred SQL; a crash between the two leaves tables that the next
-        run trips over.
+        If there is deferred SQL, Django records after COMMIT. After a crash between the two, the next run would fail
+        because the tables already exist.
         """
         if fake_initial and not fake:
             fake, state = self.detect_soft_applied(state, migration)
@@ -120,7 +120,7 @@ class Executor(MigrationExecutor):
         return after
 
     def _apply_step_by_step(self, state: ProjectState, migration: Migration) -> ProjectState:
-        """Run the operations of a migration that is not atomic, each until it is through, and none a second time."""
+        """Run the operations of a migration that is not atomic. Retry each until it is done; skip those done before."""
         done = progress.count(self.recorder, migration, backwards=False)
         if done == len(migration.operations):
             self._finish(migration)
@@ -136,7 +136,7 @@ class Executor(MigrationExecutor):
         return state
 
     def _apply_step(self, state: ProjectState, step: Migration, ended: Callable[[], object]) -> ProjectState:
-        """Run one operation, and note that it is through; both or nothing where it is a transaction."""
+        """Run one operation and note that it is done; in one transaction if the operation is atomic."""
         is_whole = bool(step.operations[0].atomic)
         with transaction.atomic(using=self.connection.alias) if is_whole else nullcontext():
             with self._editor(atomic=False) as schema_editor:
@@ -155,7 +155,7 @@ class Executor(MigrationExecutor):
         migration: Migration,
         fake: bool = False,  # noqa: FBT001, FBT002
     ) -> ProjectState:
-        """Reverse a migration and strike it from the record, in one transaction where it is atomic."""
+        """Reverse a migration and remove its record; in one transaction if it is atomic."""
         if fake:
             return super().unapply_migration(state, migration, fake)
         self._report("unapply_start", migration)
@@ -176,7 +176,7 @@ class Executor(MigrationExecutor):
         return before
 
     def _unapply_step_by_step(self, state: ProjectState, migration: Migration) -> None:
-        """Reverse the operations of a migration that is not atomic, the last one first, each until it is through."""
+        """Reverse the operations of a migration that is not atomic, last one first. Retry each until it is done."""
         steps = []
         for operation in migration.operations:
             if not operation.reversible:
@@ -204,7 +204,7 @@ class Executor(MigrationExecutor):
         return after
 
     def record_migration(self, migration: Migration) -> None:
-        """Record a migration, and those that it replaces. Django records such a one itself only at the end of a run."""
+        """Record a migration and those it replaces. Django records a squashed migration only at the end of a run."""
         super().record_migration(migration)
         if migration.replaces:
             self.recorder.record_applied(migration.app_label, migration.name)
@@ -219,7 +219,7 @@ class Executor(MigrationExecutor):
         migration: Migration,
         act: Callable[[], ProjectState],
     ) -> ProjectState:
-        """Apply or reverse a migration until it gets its locks. Raises PatienceExhausted."""
+        """Apply or reverse a migration, and retry until it gets its locks. Raises PatienceExhausted."""
         wanted = (self.wanted.get(operation, ()) for operation in migration.operations)
         return patience.persist(
             act,
@@ -251,7 +251,7 @@ class Executor(MigrationExecutor):
         self.finished += 1
 
     def _is_as_before(self, migration: Migration, *, backwards: bool) -> bool:
-        """Tell whether a migration that was interrupted had not been committed; False where the server cannot say."""
+        """Return whether an interrupted migration was certainly not committed; False if the session is lost."""
         key = (migration.app_label, migration.name)
         return self.connection.is_usable() and (key in self.recorder.applied_migrations()) is backwards
 
@@ -266,7 +266,7 @@ class Executor(MigrationExecutor):
 
 @contextmanager
 def _rarely_collected() -> Iterator[None]:
-    """Let Python look for garbage less often: at its own pace it takes a tenth of a migrate, and finds 10 MB."""
+    """Run Python's garbage collector less often. By default it takes a tenth of a migrate's time, to free 10 MB."""
     before = gc.get_threshold()
     gc.set_threshold(100_000, 50, 100)
     try:
@@ -276,7 +276,7 @@ def _rarely_collected() -> Iterator[None]:
 
 
 def _alone(migration: Migration, operation: Operation) -> Migration:
-    """Make a migration of one operation of another."""
+    """Copy a migration with only one of its operations."""
     step = copy.copy(migration)
     step.operations = [operation]  # type: ignore[misc]  # as Migration.__init__ does
     return step

@@ -1,4 +1,4 @@
-"""What went wrong, for an operator at three in the morning: what happened, what is done, what to run."""
+"""Errors for operators: what happened, what has been done, and what to run next."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from django.db.migrations.migration import Migration
 from council.zero_downtime import interruption
 from council.zero_downtime.blockers import Blocker, duration
 
-# By SQLSTATE, or the first two characters of it, its class.
+# Keys are SQLSTATEs, or their first two characters, the class.
 CURES = {
     "42501": "The role lacks a right. Give it: GRANT, or ALTER TABLE … OWNER TO the role that migrates.",
     "53100": "The disk is full. Free some space or enlarge it.",
@@ -32,7 +32,7 @@ CURES = {
 # undefined_table, undefined_column, undefined_function, undefined_object. Source: PostgreSQL manual, appendix A.
 NOT_THERE = {"42P01", "42703", "42883", "42704"}
 
-# What libpq and Django say before there is a session, which has no SQLSTATE.
+# Error messages of libpq and Django from before there is a session; these have no SQLSTATE.
 CONNECTION_CURES = (
     (r"statement pooling mode", "Set DIRECT_URL to a direct or session-pooled connection."),
     (
@@ -53,13 +53,13 @@ CONNECTION_CURES = (
 
 
 def sqlstate(error: BaseException) -> str:
-    """Give the SQLSTATE of a database error, "" where there is none, as after a lost connection."""
+    """Return the SQLSTATE of a database error, or "" if it has none, as after a lost connection."""
     cause = error.__cause__ or error
     return str(getattr(cause, "sqlstate", None) or "")
 
 
 def is_lost_connection(error: BaseException) -> bool:
-    """Tell whether the server can no longer say what it has done; an error it sends may be its last."""
+    """Return whether the connection is lost, so that nobody knows what the server has committed."""
     state = sqlstate(error)
     unspoken = not state and isinstance(error, OperationalError | InterfaceError)
     return unspoken or state[:2] == "08" or state[:4] == "57P0"
@@ -73,14 +73,14 @@ def cure(error: BaseException) -> str:
 
 
 def kept(migration: Migration, *, is_known: bool = True) -> str:
-    """Say what is left of a migration that was cut short; where COMMIT may have been sent, that is not known."""
+    """Say what is left of an interrupted migration. `is_known` is False if a COMMIT may have been sent."""
     if not migration.atomic:
         return "Its finished steps are kept; the next run drops what an unfinished index left, and goes on from there."
     return "Nothing of it was kept." if is_known else "It was kept whole or not at all."
 
 
 class DatabaseUnusable(CommandError):
-    """The database could not be reached, or is not one to migrate."""
+    """The database could not be reached, or cannot be migrated."""
 
     def __init__(
         self, error: BaseException, connection: BaseDatabaseWrapper, *, command: str = "migrate"
@@ -102,7 +102,7 @@ class DatabaseUnusable(CommandError):
 
 @contextmanager
 def said(connection: BaseDatabaseWrapper, *, command: str) -> Iterator[None]:
-    """Have what a database refuses a command told in words. Raises DatabaseUnusable."""
+    """Turn a command's database errors into DatabaseUnusable, which says what to do."""
     try:
         yield
     except (DatabaseError, NotSupportedError) as error:
@@ -121,7 +121,7 @@ class TakesNoWrites(CommandError):
 
 
 class DefinitionConflict(CommandError):
-    """A name that a migration needs stands for something else."""
+    """An object that a migration would create exists with another definition."""
 
     def __init__(self, thing: str, *, found: str, expected: str) -> None:
         super().__init__(
@@ -133,7 +133,7 @@ class DefinitionConflict(CommandError):
 
 
 class MigrationFailed(CommandError):
-    """A migration stopped at an error of the database's."""
+    """A migration stopped because of a database error."""
 
     def __init__(self, migration: Migration, error: BaseException, *, backwards: bool, progress: str) -> None:
         what = "reversed" if backwards else "applied"
@@ -145,7 +145,7 @@ class MigrationFailed(CommandError):
 
 
 class Interrupted(CommandError):
-    """Ctrl-C, or a signal that asks the same."""
+    """Ctrl-C, or a signal with the same meaning, ended the run."""
 
     def __init__(
         self, error: KeyboardInterrupt, *, what_stays: str = "What is recorded as applied stays applied."
@@ -157,7 +157,7 @@ class Interrupted(CommandError):
 
 
 class PatienceExhausted(CommandError):
-    """The locks that a migration needs were not to be had."""
+    """A migration did not get the locks that it needs."""
 
     def __init__(self, what: str, blockers: Sequence[Blocker], *, seconds: float, kept: str) -> None:
         who = "\n  ".join(map(str, blockers)) or "nobody who could be seen"

@@ -1,8 +1,8 @@
-"""The state of the models while migrations are applied.
+"""The model state while migrations are applied.
 
-Django makes a model anew, and every model that is related to it, whenever something in its state changes. Two of three
-such changes are an index, a constraint or a trigger, which are lists in the model's options: here they are exchanged
-in the model that is there. A migrate of this project takes a fifth less time by that.
+Django renders a model and all related models again whenever the model's state changes. Two of three such changes
+concern indexes, constraints or triggers, which are lists in the model's options. Here these lists are replaced in
+the existing model instead. This makes migrating this project a fifth faster.
 """
 
 from typing import Any, Self
@@ -13,13 +13,13 @@ LISTS = ("indexes", "constraints", "triggers")
 
 
 class ForwardState(ProjectState):
-    """A state to apply migrations to. Not for reversing them, where a model would stand for several states at once."""
+    """A state for applying migrations. Not for reversing, where one model would stand for several states at once."""
 
     _made_of: dict[tuple[str, str], Any]
 
     @classmethod
     def of(cls, state: ProjectState) -> Self:
-        """Copy a state. An attempt that failed may have exchanged lists in models that both share: put them right."""
+        """Copy a state. Reset the lists, as a failed attempt may have replaced them in models that both share."""
         copied = state.clone()
         new = cls(copied.models, copied.real_apps)
         new.is_delayed = copied.is_delayed
@@ -48,6 +48,6 @@ class ForwardState(ProjectState):
 
 
 def _made_of(state: ModelState) -> Any:
-    """Give what a model is made of, besides the lists."""
+    """Return everything that defines a model, except for the lists."""
     options = {name: value for name, value in state.options.items() if name not in LISTS}
     return list(state.fields.items()), state.bases, list(state.managers), options

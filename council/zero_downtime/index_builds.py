@@ -1,4 +1,4 @@
-"""How an index is built while its table is in use, whatever an earlier build has left."""
+"""Builds an index while its table is in use, and handles what an interrupted build has left."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,14 +10,14 @@ from council.postgres import catalog
 from council.zero_downtime import locks
 from council.zero_downtime.failures import DefinitionConflict
 
-# How long a migration that is interrupted goes on clearing up.
+# How long an interrupted migration may spend on cleaning up.
 CLEARING_SECONDS = 5
 
 Run = Callable[[str], None]
 
 
 def look_up(connection: BaseDatabaseWrapper, name: str) -> catalog.Index | None:
-    """Find an index by its name. Raises DefinitionConflict where the name is a table's or a view's."""
+    """Find an index by name. Raises DefinitionConflict if the name belongs to a table or a view."""
     kind = catalog.relation_kind(connection, name)
     if kind not in {None, "index"}:
         raise DefinitionConflict(f'"{name}"', found=f"a {kind}", expected="an index")
@@ -27,10 +27,10 @@ def look_up(connection: BaseDatabaseWrapper, name: str) -> catalog.Index | None:
 def build(
     connection: BaseDatabaseWrapper, run: Run, *, table: str, name: str, create_sql: str, plain_sql: str
 ) -> bool:
-    """Build an index concurrently, unless it is there. Returns whether it was built.
+    """Build an index concurrently, unless it exists. Returns whether it was built.
 
-    `plain_sql` is the same without CONCURRENTLY, to compare with what is there. A build of another session is waited
-    for, and what an interrupted one left is dropped. Raises DefinitionConflict.
+    `plain_sql` is `create_sql` without CONCURRENTLY, for comparing with an existing index. Waits for a build by
+    another session, and drops what an interrupted build left. Raises DefinitionConflict.
     """
     if catalog.index_builder(connection, name):
         _let_finish(connection, run, table)
@@ -40,17 +40,17 @@ def build(
         if found.definition != expected:
             raise DefinitionConflict(f'Index "{name}"', found=found.definition, expected=expected)
         return False
-    # A time-out in the middle of a build would leave an INVALID index.
+    # A timeout during a build would leave an INVALID index.
     with locks.session_settings(connection, lock_timeout="0", statement_timeout="0"):
         try:
             run(create_sql)
         except KeyboardInterrupt:
-            # Dropping waits for whoever has the table in use, and must not keep an operator who wants to leave.
+            # Dropping waits for transactions that use the table; the timeout lets the operator leave.
             with suppress(Error), locks.session_settings(connection, lock_timeout=f"{CLEARING_SECONDS}s"):
                 drop_remains(connection, run, name)
             raise
         except Error:
-            # An INVALID unique index rejects duplicates all the same.
+            # Drop it, as even an INVALID unique index rejects duplicates.
             if connection.is_usable():
                 drop_remains(connection, run, name)
             raise
@@ -58,13 +58,13 @@ def build(
 
 
 def _let_finish(connection: BaseDatabaseWrapper, run: Run, table: str) -> None:
-    """Wait for another session's build as for any lock: timed out, named, and tried again by the executor."""
+    """Wait for another session's build using a lock, so the executor's timeout, report and retries apply."""
     with transaction.atomic(using=connection.alias):
         run(f"LOCK TABLE {connection.ops.quote_name(table)} IN SHARE UPDATE EXCLUSIVE MODE")
 
 
 def drop_remains(connection: BaseDatabaseWrapper, run: Run, name: str) -> None:
-    """Drop what interrupted builds left: the index itself where it is INVALID, and REINDEX's copies."""
+    """Drop what interrupted builds left: the index itself if it is INVALID, and copies made by REINDEX."""
     found = look_up(connection, name)
     if found and not found.is_valid:
         run(drop_sql(connection, name))

@@ -1,4 +1,4 @@
-"""Migration operations on indexes of tables that are in use."""
+"""Migration operations for indexes of tables that are in use."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -16,7 +16,7 @@ from council.zero_downtime.failures import DefinitionConflict
 
 
 class DuplicateKeys(CommandError):
-    """Rows stand in the way of a unique index."""
+    """A unique index cannot be built because of duplicate rows."""
 
     def __init__(self, connection: BaseDatabaseWrapper, model: Any, index: indexes.UniqueIndex) -> None:
         there = model._base_manager.using(connection.alias).filter(index.condition or models.Q())
@@ -38,17 +38,17 @@ class DuplicateKeys(CommandError):
 
 
 def columns_of(model: Any, values: dict[str, Any]) -> dict[str, Any]:
-    """Name values by the columns of their fields."""
+    """Replace the field names in a dict of values by column names."""
     return {model._meta.get_field(field).column: value for field, value in values.items()}
 
 
 class ConcurrentIndexMixin:
-    """What building and dropping an index without blocking writers have in common.
+    """The shared code for building and dropping an index without blocking writers.
 
     Locks: SHARE UPDATE EXCLUSIVE on the table for as long as it takes; reading and writing go on.
     """
 
-    # squawk: ignore prefer-robust-stmts: looked up first; IF NOT EXISTS takes an unfinished or another index for ours
+    # squawk: ignore prefer-robust-stmts: looked up first; IF NOT EXISTS would accept an unfinished or different index
     atomic = False
 
     def _ensure_not_in_transaction(self, schema_editor: Any) -> None:
@@ -132,10 +132,10 @@ class RemoveIndexConcurrently(ConcurrentIndexMixin, RemoveIndex):
 
 
 class AddLikeIndexConcurrently(ConcurrentIndexMixin, Operation):
-    """Build the index for LIKE that Django adds on a text column, in a table that has been made without it.
+    """Build the index for LIKE that Django adds to a text column, if the table was created without it.
 
-    The model is named with its app, as it may be anybody's. Reversing does nothing: the migration that made the
-    table makes this index, too, wherever it runs today.
+    The model is named with its app, as it may belong to another app. Reversing does nothing: in a new database, the
+    migration that creates the table also creates this index.
     """
 
     category = OperationCategory.ADDITION
@@ -157,7 +157,7 @@ class AddLikeIndexConcurrently(ConcurrentIndexMixin, Operation):
         return f"{self.model.replace('.', '_')}_{self.field}_like".lower()
 
     def state_forwards(self, app_label: str, state: Any) -> None:
-        """Leave the state: it does not know of these indexes."""
+        """Change nothing: migration state does not include these indexes."""
 
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         model = to_state.apps.get_model(self.model)
@@ -165,15 +165,15 @@ class AddLikeIndexConcurrently(ConcurrentIndexMixin, Operation):
             return
         parts = schema_editor._create_like_index_sql(model, model._meta.get_field(self.field)).parts
         index = models.Index(fields=[self.field], name="like", opclasses=parts["columns"].opclasses)
-        index.name = str(parts["name"]).strip('"')  # longer than Django lets an Index have it
+        index.name = str(parts["name"]).strip('"')  # longer than Django allows an Index's name to be
         self._build(schema_editor, model, index)
 
     def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
-        """Leave the index."""
+        """Change nothing: the index stays."""
 
 
 class AddUniqueIndexConcurrently(ConcurrentIndexMixin, AddConstraint):
-    """Build a unique index while its table is in use. Fails where there are duplicates, leaving nothing."""
+    """Build a unique index while its table is in use. If there are duplicates, it fails and leaves no index."""
 
     model_name: str
     constraint: indexes.UniqueIndex

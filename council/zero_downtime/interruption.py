@@ -1,4 +1,4 @@
-"""Ctrl-C, and what else asks a process to end: SIGTERM from whoever runs the deploy, SIGHUP from a lost terminal."""
+"""Handles Ctrl-C, and the other signals that end a process: SIGTERM from a deploy, SIGHUP from a lost terminal."""
 
 import signal
 import threading
@@ -10,7 +10,7 @@ SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(si
 
 
 class Interruption(KeyboardInterrupt):
-    """Another signal that asks as Ctrl-C does."""
+    """A signal that is handled like Ctrl-C."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -18,15 +18,15 @@ class Interruption(KeyboardInterrupt):
 
 
 def exit_status(error: KeyboardInterrupt) -> int:
-    """Give the exit status that a shell would, had the signal ended the process."""
+    """Return the exit status that a shell shows for a process ended by the signal."""
     return 128 + (error.number if isinstance(error, Interruption) else signal.SIGINT)
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Have those signals interrupt a block as Ctrl-C does. One that is ignored, as under nohup, stays so.
+    """Make these signals interrupt a block as Ctrl-C does. Signals ignored before, as under nohup, stay ignored.
 
-    Python knows signals in the main thread only; elsewhere nothing changes.
+    Python handles signals only in the main thread; in others, this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -48,7 +48,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Have a block that clears up run to its end, however often it is interrupted."""
+    """Ignore these signals in a block that cleans up, so that it runs to its end."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,6 +1,6 @@
-"""PostgreSQL's locks on tables: the modes, which of them conflict, and who waits for each.
+"""PostgreSQL's table locks: the modes, which of them conflict, and who waits for each.
 
-Source: PostgreSQL manual, table 13.2. Held true by a test that tries each pair of modes on the server.
+Source: PostgreSQL manual, table 13.2. A test tries each pair of modes on the server.
 """
 
 from collections.abc import Sequence
@@ -35,25 +35,25 @@ CONFLICTS: dict[str, Sequence[str]] = {
     EXCLUSIVE: MODES[1:],
     ACCESS_EXCLUSIVE: MODES,
 }
-# By their names in pg_locks.
+# The modes by their names in pg_locks.
 BY_NAME = {f"{mode.title().replace(' ', '')}Lock": mode for mode in MODES}
 NAMES = {mode: name for name, mode in BY_NAME.items()}
 
 
 class Lock(NamedTuple):
-    """A lock on a table, with its mode as PostgreSQL's manual spells it."""
+    """A lock on a table. The mode is spelled as in PostgreSQL's manual."""
 
     table: str
     mode: str
 
     @property
     def is_felt(self) -> bool:
-        """Whether anybody who reads or writes waits for it."""
+        """Whether reads or writes wait for it."""
         return ROW_EXCLUSIVE in CONFLICTS[self.mode]
 
     @property
     def blocks(self) -> str:
-        """Say who waits for it."""
+        """What waits for it, in words: for instance "writes and DDL"."""
         if ACCESS_SHARE in CONFLICTS[self.mode]:
             return "reads, writes and DDL"
         if self.is_felt:

@@ -1,4 +1,4 @@
-"""The session settings that decide how long a statement may wait, and for what."""
+"""Session settings that limit how long a statement may wait or run."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -10,9 +10,9 @@ SET = "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[])
 
 @contextmanager
 def session_settings(connection: BaseDatabaseWrapper, **values: str) -> Iterator[None]:
-    """Run a block outside of a transaction with other session settings; put the old ones back, always.
+    """Run a block, outside a transaction, with other session settings. Always restore the old ones.
 
-    Those that the server does not know are left out.
+    Settings that the server does not know are ignored.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -28,16 +28,15 @@ def session_settings(connection: BaseDatabaseWrapper, **values: str) -> Iterator
 
 
 def long_life(connection: BaseDatabaseWrapper) -> AbstractContextManager[None]:
-    """Have the server end the session of a block neither for being idle, as while it waits, nor for working long.
+    """Disable the server's idle and transaction timeouts for a block, since a migration may wait or run for long.
 
-    But have it notice within a minute when the machine at our end has died, which would else keep its locks for two
-    hours.
+    TCP keepalives tell the server within a minute if this machine dies; otherwise its locks could stay for two hours.
     """
     return session_settings(
         connection,
         idle_session_timeout="0",
         idle_in_transaction_session_timeout="0",
-        transaction_timeout="0",  # from 17 on
+        transaction_timeout="0",  # since version 17
         tcp_keepalives_idle="30",
         tcp_keepalives_interval="10",
         tcp_keepalives_count="3",
@@ -45,10 +44,10 @@ def long_life(connection: BaseDatabaseWrapper) -> AbstractContextManager[None]:
 
 
 def short_waits(connection: BaseDatabaseWrapper, lock_seconds: float) -> AbstractContextManager[None]:
-    """Have no statement of a block wait for a lock longer than this.
+    """Limit how long each statement of a block waits for a lock.
 
-    An autovacuum in the way is cancelled by PostgreSQL for whoever has waited for deadlock_timeout, a second
-    unless told otherwise, which would be too late. Only superusers, and who is granted it, may shorten that.
+    PostgreSQL cancels a blocking autovacuum after deadlock_timeout, by default one second, which would be too late
+    here. So it is shortened if the role may set it: superusers and roles with that privilege.
     """
     values = {"lock_timeout": f"{lock_seconds * 1000:.0f}ms"}
     with connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""A second session that watches the migrating one: who blocks it, and how far its index build has got."""
+"""A second session that watches the migrating one: who blocks it, and the progress of its index build."""
 
 import os
 import socket
@@ -15,11 +15,11 @@ from council.zero_downtime import blockers, pooler
 from council.zero_downtime.blockers import Blocker
 from council.zero_downtime.report import Build, Report
 
-# Several looks within the shortest lock timeout that makes sense.
+# Sample several times within the shortest lock timeout that makes sense.
 SAMPLE_SECONDS = 0.02
 BUILD_SECONDS = 0.25
 WATCH_SECONDS = 0.1
-# What a question to the server may take; the questions here take some milliseconds.
+# The time limit for a query to the server; normally these take some milliseconds.
 ANSWER_SECONDS = 5.0
 
 Answer = TypeVar("Answer")
@@ -39,9 +39,9 @@ BUILD = """
 
 
 class Observer:
-    """Looks at the migrating session, from a thread, as long as its block lasts.
+    """A context manager that watches the migrating session from a thread.
 
-    Where no second session is to be had it sees nothing, and the migration goes on without it.
+    If no second session can be opened, it sees nothing, and the migration continues without it.
     """
 
     def __init__(self, connection: BaseDatabaseWrapper, report: Report) -> None:
@@ -86,7 +86,7 @@ class Observer:
         self.report.build(None)
 
     def forget(self) -> None:
-        """Begin a new attempt: who blocked the one before is not who blocks this one."""
+        """Forget who blocked the last attempt, before a new one begins."""
         self._seen = NOBODY
 
     @property
@@ -98,14 +98,14 @@ class Observer:
         return self._ask(lambda session: blockers.describe(session, transactions), otherwise=[])
 
     def holding(self, locks: Collection[tuple[str, str]]) -> frozenset[str]:
-        """List the transactions that hold what conflicts with locks, given as (quoted table, mode)."""
+        """List the transactions that hold locks conflicting with `locks`, pairs of (quoted table, mode)."""
         return self._ask(lambda session: blockers.holding(session, locks, pid=self.pid), otherwise=NOBODY)
 
     def still_open(self, transactions: Collection[str]) -> frozenset[str]:
         return self._ask(lambda session: blockers.still_open(session, transactions), otherwise=NOBODY)
 
     def wait_until_gone(self, transactions: Collection[str], *, deadline: float) -> frozenset[str]:
-        """Wait for transactions to end, outside of every queue. Returns those that outlive the deadline."""
+        """Wait, outside every lock queue, for transactions to end. Returns those still open at the deadline."""
         began = time.monotonic()
         left = frozenset(transactions)
         while left and (left := self.still_open(left)):
@@ -118,9 +118,9 @@ class Observer:
         return left
 
     def _ask(self, question: Callable[[psycopg.Connection], Answer], *, otherwise: Answer) -> Answer:
-        """Ask the second session; an answer that cannot be had is no reason to stop.
+        """Query the second session. If there is no answer, return `otherwise`.
 
-        Two threads ask. Where one gets no answer, as in a network that swallows what is sent, the other one hangs up.
+        Two threads use the session. If one gets no answer, as when a network drops packets, the other one closes it.
         """
         if self.session is None or self.session.closed:
             return otherwise
@@ -135,7 +135,7 @@ class Observer:
             self._asking.release()
 
     def _hang_up(self) -> None:
-        """End the conversation from our side, which whoever waits for an answer is told at once."""
+        """Shut down the socket from our side, so that a thread waiting for an answer gets an error at once."""
         if self.session and not self.session.closed:
             self.report.line(
                 "    The second session, which watches who blocks, does not answer: on by the clock alone."

@@ -1,8 +1,8 @@
 """Migration operations for a database that is in use.
 
-Each looks in the catalogue first and does only what is missing, so that a migration that was cut short is
-finished by running it again. A thing of the same name with another definition stops the migration; nothing is
-taken for done because its name is there. Under `sqlmigrate` they look nothing up and print all they would run.
+Each looks in the catalogue first and does only what is missing, so an interrupted migration can simply be run
+again. Definitions are compared, not only names: if an object with the same name has another definition, the
+migration stops. Under `sqlmigrate`, operations look nothing up and print all their SQL.
 """
 
 import re
@@ -21,7 +21,7 @@ from council.zero_downtime.failures import DefinitionConflict
 
 
 class AddForeignKeyNotValid(AddConstraint):
-    """Add a foreign key for new and changed rows, leaving the rows that are there to ValidateConstraint.
+    """Add a foreign key that applies to new and changed rows. ValidateConstraint checks the existing rows later.
 
     Locks: SHARE ROW EXCLUSIVE on both tables, for an instant; reading goes on.
     """
@@ -81,7 +81,7 @@ class AddForeignKeyNotValid(AddConstraint):
 
 
 class OrphanRows(CommandError):
-    """Rows stand in the way of a foreign key."""
+    """A foreign key cannot be validated because some rows have no parent."""
 
     def __init__(self, connection: BaseDatabaseWrapper, table: str, name: str, definition: str) -> None:
         try:
@@ -97,7 +97,7 @@ class OrphanRows(CommandError):
 
 
 class ValidateConstraint(Operation):
-    """Check the rows that were there before a constraint was added NOT VALID.
+    """Check the rows that existed before a constraint was added NOT VALID.
 
     Locks: SHARE UPDATE EXCLUSIVE on the table, ROW SHARE on a key's parent; reading and writing go on.
     Reversing does nothing: PostgreSQL has no way to make a constraint not valid again, and none is needed.
@@ -122,7 +122,7 @@ class ValidateConstraint(Operation):
         return f"validate_{self.name.lower()}"
 
     def state_forwards(self, app_label: str, state: Any) -> None:
-        """Leave the state: it does not tell valid from not valid."""
+        """Change nothing: migration state does not record whether a constraint is valid."""
 
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         model = to_state.apps.get_model(app_label, self.model_name)
@@ -144,7 +144,7 @@ class ValidateConstraint(Operation):
             schema_editor.execute(sql, params=None)
             return
         connection = schema_editor.connection
-        # It reads the whole table, which a role's time-out for queries is not meant for.
+        # It reads the whole table; a role's statement_timeout is not meant for that.
         with locks.session_settings(connection, statement_timeout="0"):
             try:
                 with transaction.atomic(using=connection.alias):
@@ -156,7 +156,7 @@ class ValidateConstraint(Operation):
                 raise OrphanRows(connection, table, self.name, found.definition) from error
 
     def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
-        """Leave the constraint valid."""
+        """Change nothing: the constraint stays valid."""
 
 
 class CreateEnum(Operation):
@@ -180,7 +180,7 @@ class CreateEnum(Operation):
         return f"create_enum_{self.name.lower()}"
 
     def state_forwards(self, app_label: str, state: Any) -> None:
-        """Leave the state: it knows a column's type by name only."""
+        """Change nothing: migration state knows a column's type only by name."""
 
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         connection = schema_editor.connection
@@ -204,10 +204,10 @@ class CreateEnum(Operation):
 
 
 class AddEnumValue(Operation):
-    """Add a label to a native enum type, behind another (None: before all). Takes no lock on any table.
+    """Add a label to a native enum type, after another label (None: as the first). Takes no lock on any table.
 
-    Nothing may use the label in the same transaction: give it a migration of its own, with `atomic = False`.
-    Reversing does nothing: PostgreSQL cannot take a label away, and rows may hold it.
+    Nothing may use the label in the same transaction: put it in a separate migration with `atomic = False`.
+    Reversing does nothing: PostgreSQL cannot remove a label, and rows may hold it.
     """
 
     category = OperationCategory.ADDITION
@@ -229,7 +229,7 @@ class AddEnumValue(Operation):
         return f"{self.name.lower()}_{re.sub(r'[^a-z0-9]+', '_', self.label.lower())}"
 
     def state_forwards(self, app_label: str, state: Any) -> None:
-        """Leave the state: it knows a column's type by name only."""
+        """Change nothing: migration state knows a column's type only by name."""
 
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         connection = schema_editor.connection
@@ -255,13 +255,13 @@ class AddEnumValue(Operation):
         )
 
     def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
-        """Leave the label."""
+        """Change nothing: the label stays."""
 
 
 class EnableRowLevelSecurity(Operation):
-    """Shut a table to everyone but its owner and superusers, by row level security without a policy.
+    """Hide a table's rows from everyone but its owner and superusers: row level security without a policy.
 
-    Supabase's data API thereby sees no row of it. Locks: ACCESS EXCLUSIVE, for an instant; put it into the
+    Supabase's data API then sees no rows. Locks: ACCESS EXCLUSIVE, for an instant; put it into the
     migration that creates the table.
     """
 
@@ -282,7 +282,7 @@ class EnableRowLevelSecurity(Operation):
         return f"{self.model_name.lower()}_row_level_security"
 
     def state_forwards(self, app_label: str, state: Any) -> None:
-        """Leave the state: it does not know of row level security."""
+        """Change nothing: migration state does not include row level security."""
 
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         self._alter(schema_editor, to_state.apps.get_model(app_label, self.model_name), enable=True)

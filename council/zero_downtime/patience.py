@@ -1,4 +1,4 @@
-"""How an act gets its locks from a database that is in use."""
+"""Retries: how an action gets its locks in a database that is in use."""
 
 import random
 import time
@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a statement waits for a lock, in the queue where it holds others up, and an act outside."""
+    """How long one statement waits in a lock queue, where it blocks others, and how long an action retries in all."""
 
     lock_seconds: float = 0.1
     seconds: float = 600.0
@@ -39,15 +39,15 @@ def persist(
     what: str,
     kept: str,
 ) -> Result:
-    """Carry out an act again and again until it gets its locks, of which `wanted` are known.
+    """Retry an action until it gets its locks. `wanted` are the locks known in advance.
 
-    Whoever waits for a lock holds up everybody behind it. So it waits in the queue for an instant, and for what is in
-    the way outside of it: before the first attempt where the locks are known, and after one that timed out. The whole
-    act is attempted again, since a single statement would keep the locks before it while it waits. Where others come
-    and go all the time, the attempts become rarer, so that the queue is theirs for most of it.
-    Raises PatienceExhausted, which says `what` got no locks, and what of it is `kept`.
+    A session that waits for a lock also blocks everybody behind it in the queue. So the action waits in the queue only
+    for an instant. Outside the queue, it waits for the blocking transactions to end: before the first attempt if the
+    locks are known, and after each timeout. A retry repeats the whole action, since retrying one statement would keep
+    the locks of the earlier ones. Under constant traffic, attempts become rarer and leave the queue to others.
+    Raises PatienceExhausted, which says that `what` got no locks, and what is `kept`.
     """
-    if connection.in_atomic_block:  # a test's; its locks are its own matter
+    if connection.in_atomic_block:  # only in tests: run it once, without retries
         return act()
     deadline = time.monotonic() + patience.seconds
     backoff = BACKOFF_SECONDS
@@ -59,7 +59,7 @@ def persist(
             break
         observer.forget()
         try:
-            # Set anew each time: what is SET in a transaction is undone when it rolls back.
+            # Set again each time: a rollback undoes what was SET in the transaction.
             with locks.short_waits(connection, patience.lock_seconds):
                 return act()
         except Error as error:
@@ -78,7 +78,7 @@ def persist(
 def _long_transactions(
     connection: BaseDatabaseWrapper, observer: Observer, wanted: Collection[Lock], *, lock_seconds: float
 ) -> frozenset[str]:
-    """List the transactions in the way that are still there after the time that a statement would wait."""
+    """List the blocking transactions that last longer than a statement would wait."""
     quoted = [(connection.ops.quote_name(lock.table), lock.mode) for lock in wanted]
     first = observer.holding(quoted) if quoted else NOBODY
     if first:

@@ -1,4 +1,4 @@
-"""Whether a connection leads to the server itself, or to a pooler, and of which kind."""
+"""Finds out whether a connection leads to the server itself or to a pooler, and of which kind."""
 
 import selectors
 import time
@@ -10,12 +10,12 @@ from psycopg.pq import ExecStatus, TransactionStatus
 
 ROUNDS = 20
 TURN_SECONDS = 0.1
-# What a server process needs at most for a question that it can answer at once, made first where need be.
+# The longest time for a trivial query, including the start of a server process.
 ANSWER_SECONDS = 5.0
 
 
 class TransactionPooler(CommandError):
-    """The connection is one of a transaction pooler, where nothing that belongs to a session holds."""
+    """The connection leads to a transaction pooler, where session settings and session locks do not work."""
 
     def __init__(self, evidence: str, *, host: str, port: str, variable: str) -> None:
         super().__init__(
@@ -27,7 +27,7 @@ class TransactionPooler(CommandError):
 
 
 class PoolerOfUnknownMode(CommandError):
-    """The connection is a pooler's, and it takes a second client to see whether it shares sessions out."""
+    """The connection leads to a pooler whose mode is unknown, because it refuses the second client for the test."""
 
     def __init__(self, refusal: str, *, host: str, port: str, variable: str) -> None:
         super().__init__(
@@ -39,11 +39,11 @@ class PoolerOfUnknownMode(CommandError):
 
 
 def refuse_transaction_pooler(session: psycopg.Connection, params: dict[str, Any], *, variable: str) -> None:
-    """Raise TransactionPooler where another client may be given the session's server process, or PoolerOfUnknownMode.
+    """Raise TransactionPooler if other clients may get the session's server process.
 
-    `session` is in autocommit mode, `params` open a second one. A direct connection is told by one query: its
-    backend is the process that libpq knows. Poolers hand out process ids of their own; in session mode, a client
-    keeps its backend and shares it with nobody.
+    `session` is in autocommit mode, `params` open a second one. One query recognises a direct connection: its
+    backend is the process that libpq knows, while poolers report process ids of their own. In session mode, a
+    client keeps its backend and shares it with nobody. Raises PoolerOfUnknownMode if the mode cannot be found out.
     """
     backend = _backend(session)
     if backend is None or session.info.backend_pid == backend:
@@ -53,7 +53,7 @@ def refuse_transaction_pooler(session: psycopg.Connection, params: dict[str, Any
         other = _connect(params)
     except psycopg.OperationalError as error:
         other = None
-        # A full pool in session mode keeps who comes waiting, or says what it is, as Supabase's does.
+        # A full pool in session mode makes new clients wait, or says so in its error, as Supabase's does.
         if (
             not isinstance(error, psycopg.errors.ConnectionTimeout)
             and "session mode" not in str(error).lower()
@@ -72,10 +72,10 @@ def refuse_transaction_pooler(session: psycopg.Connection, params: dict[str, Any
 
 
 def second_session(params: dict[str, Any]) -> psycopg.Connection:
-    """Open another session that answers.
+    """Open another session, and make sure that it answers.
 
-    Poolers let a client in before there is a server process for it: where the pool is used up, its first query
-    would wait until another client leaves.
+    Poolers accept a client before there is a server process for it. If the pool is used up, the client's first
+    query would wait until another client leaves.
     Raises psycopg.OperationalError.
     """
     session = _connect(params)
@@ -89,10 +89,10 @@ def second_session(params: dict[str, Any]) -> psycopg.Connection:
 
 
 def _evidence(session: psycopg.Connection, other: psycopg.Connection | None, backend: int) -> str | None:
-    """Have two clients take turns, and say what shows that they are given the same server processes.
+    """Query from two clients in turn. Return what shows that they share server processes, or None.
 
-    A second client that gets no answer tells nothing: the pool may be used up. The first one does. In session
-    mode it goes on with its backend; else it stands in line, behind the second.
+    If the second client gets no answer, that shows nothing: the pool may be used up. If the first one gets none, it
+    has lost its backend, so the pooler is not in session mode.
     """
     for _ in range(ROUNDS):
         theirs = None
@@ -101,7 +101,7 @@ def _evidence(session: psycopg.Connection, other: psycopg.Connection | None, bac
                 theirs = _backend(other, seconds=TURN_SECONDS)
             except psycopg.OperationalError:
                 other.close()
-        # Twice: where server processes take turns, two clients that take turns as well never meet.
+        # Twice: if the pooler rotates server processes, two alternating clients would never share one.
         for ours in (_backend(session, seconds=ANSWER_SECONDS) for _ in range(2)):
             if ours is None:
                 return f"a client that had server process {backend} was kept waiting for one"
@@ -117,7 +117,7 @@ def _connect(params: dict[str, Any]) -> psycopg.Connection:
 
 
 def _backend(session: psycopg.Connection, *, seconds: float | None = None) -> int | None:
-    """Ask a session for its server process. None: it has not answered in time; the next call goes on waiting.
+    """Ask a session for its server process. None if there is no answer in time; the next call keeps waiting for it.
 
     Raises psycopg.OperationalError.
     """
@@ -132,7 +132,7 @@ def _backend(session: psycopg.Connection, *, seconds: float | None = None) -> in
                 return None
             libpq.consume_input()
     result = libpq.get_result()
-    while libpq.get_result():  # to the end, so that the session can be asked again
+    while libpq.get_result():  # read all results, so that the session can be queried again
         pass
     if result is None or result.status != ExecStatus.TUPLES_OK:
         raise psycopg.OperationalError((result or libpq).get_error_message())

@@ -1,8 +1,8 @@
-"""How far a migration has got that is not atomic: a row beside Django's own record of it, until it is done.
+"""The progress of a migration that is not atomic: a row in django_migrations, until the migration is done.
 
-Looking first tells of tables and indexes what is done; of rows and of other people's SQL nothing does. So each
-operation that is through is noted, in its own transaction where it has one, and the next run begins behind it. The row
-is one of django_migrations, whose unknown names Django leaves alone: a table of ours would be part of the schema.
+For tables and indexes, the catalogue shows what is done; for changed rows and for other people's SQL, nothing does. So
+each finished operation is noted, in the operation's own transaction if it has one, and the next run continues after
+it. Django ignores unknown names in django_migrations. A separate table would become part of the schema.
 """
 
 import re
@@ -15,12 +15,12 @@ NAME_LENGTH = 255 - len(" [9999 of 9999 operations undone]")
 
 
 def is_row(name: str) -> bool:
-    """Tell a note of this module from the name of a migration."""
+    """Return whether a name is a note of this module, not a migration."""
     return ROW.fullmatch(name) is not None
 
 
 def being_reversed(recorder: MigrationRecorder) -> list[tuple[str, str, str]]:
-    """List app, name and note of migrations whose reversal was cut short."""
+    """List app, name and note of migrations whose reversal was interrupted."""
     found = []
     for app, note in recorder.applied_migrations():
         match = ROW.fullmatch(note)
@@ -30,7 +30,7 @@ def being_reversed(recorder: MigrationRecorder) -> list[tuple[str, str, str]]:
 
 
 def count(recorder: MigrationRecorder, migration: Migration, *, backwards: bool) -> int:
-    """Say how many operations of a migration are done, or undone; 0 where it has another number of them now."""
+    """Return how many operations of a migration are done, or undone; 0 if no note fits the migration."""
     for app, note in recorder.applied_migrations():
         match = ROW.fullmatch(note)
         if match and (app, match["name"]) == (migration.app_label, migration.name[:NAME_LENGTH]):
@@ -40,7 +40,7 @@ def count(recorder: MigrationRecorder, migration: Migration, *, backwards: bool)
 
 
 def note(recorder: MigrationRecorder, migration: Migration, done: int, *, backwards: bool) -> None:
-    """Note that so many operations are done, or undone; from now on a run begins behind them."""
+    """Note how many operations are done, or undone. The next run skips them."""
     forget(recorder, migration)
     what = "undone" if backwards else "done"
     recorder.record_applied(

@@ -1,4 +1,4 @@
-"""What an operator sees while migrations run: lines, and a bar for an index that is being built."""
+"""Progress output while migrations run: lines, and a progress bar for an index build."""
 
 import sys
 import time
@@ -21,7 +21,7 @@ class Build:
     index: str
     phase: str
     done: int
-    total: int  # blocks, tuples or transactions to wait for, whichever the phase counts; 0: none
+    total: int  # blocks, tuples or transactions, depending on the phase; 0: no count
     waits_for_pid: int | None
 
     @property
@@ -30,7 +30,7 @@ class Build:
 
 
 class Report:
-    """Writes to a terminal, a log, or nowhere (verbosity 0). Used by the main thread and the observer's."""
+    """Writes to a terminal, a log, or nowhere (verbosity 0). The main thread and the observer's thread use it."""
 
     def __init__(self, stream: TextIO, *, verbosity: int) -> None:
         self.is_silent = verbosity == 0
@@ -45,7 +45,7 @@ class Report:
             (self.progress.console if self.progress else self.console).print(text)
 
     def waiting(self, blockers: Iterable[Blocker], *, seconds: float, queued: int | None = None) -> None:
-        """Say who is in the way, now and then."""
+        """Report the blocking transactions, at intervals."""
         now = time.monotonic()
         if now - self.waiting_reported < LINE_SECONDS:
             return
@@ -55,7 +55,7 @@ class Report:
             self.line(f"    waiting, {duration(seconds)} so far{behind}: {blocker}")
 
     def build(self, build: Build | None) -> None:
-        """Show how far an index build has got; None: there is none now."""
+        """Show the progress of an index build. None: no build is running."""
         if self.is_silent:
             return
         now = time.monotonic()

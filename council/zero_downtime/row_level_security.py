@@ -1,7 +1,7 @@
-"""Tables that nobody wrote a migration for here, shut to Supabase's data API like our own.
+"""Hides the tables of other apps from Supabase's data API, as the project's migrations do for its own tables.
 
-The API signs requests of everybody who has the site's public key in as a role. Where there is no such role, there is
-no data API, and the tables of other apps are left as their migrations make them.
+The API runs requests with the site's public key under its own database roles. If the server has no such role, there
+is no data API, and the tables of other apps stay as their migrations create them.
 """
 
 import re
@@ -19,14 +19,14 @@ ROLES = "SELECT rolname FROM pg_roles WHERE rolname = ANY(%s) ORDER BY 1"
 
 
 def data_api_roles(connection: BaseDatabaseWrapper) -> list[str]:
-    """Name the data API's roles that the server has."""
+    """Return those of the data API's roles that exist on the server."""
     with connection.cursor() as cursor:
         cursor.execute(ROLES, [list(DATA_API_ROLES)])
         return [role for (role,) in cursor.fetchall()]
 
 
 def excepted_tables() -> set[str]:
-    """Name the tables of the apps that the settings leave open."""
+    """Return the tables of the apps that settings exempt."""
     return {
         model._meta.db_table
         for label in settings.ROW_LEVEL_SECURITY_EXCEPT_APPS
@@ -35,7 +35,7 @@ def excepted_tables() -> set[str]:
 
 
 def open_tables(connection: BaseDatabaseWrapper, *, except_tables: Iterable[str]) -> list[str]:
-    """List the tables of installed apps that have to be shut, save the exceptions: none without a data API."""
+    """List the installed apps' tables without row level security, except the exempted; none without a data API."""
     if not data_api_roles(connection):
         return []
     wanted = _known(connection) - {*except_tables, *excepted_tables()}
@@ -45,7 +45,7 @@ def open_tables(connection: BaseDatabaseWrapper, *, except_tables: Iterable[str]
 def open_tables_after(
     connection: BaseDatabaseWrapper, sql: Collection[str], *, except_tables: Iterable[str]
 ) -> list[str]:
-    """List those that will have to be shut once the SQL of a plan has run."""
+    """List the tables that will need row level security after a plan's SQL has run."""
     if not data_api_roles(connection):
         return []
     except_tables = {*except_tables, *excepted_tables()}
@@ -62,9 +62,9 @@ def _known(connection: BaseDatabaseWrapper) -> set[str]:
 
 
 def enable(connection: BaseDatabaseWrapper, table: str) -> None:
-    """Enable row level security on a table, which takes ACCESS EXCLUSIVE for an instant.
+    """Enable row level security on a table. Takes ACCESS EXCLUSIVE for an instant.
 
-    The owner, who the application connects as, is unaffected.
+    The application connects as the table's owner, who still sees all rows.
     """
     with connection.cursor() as cursor:
         cursor.execute(_enable(connection, table))

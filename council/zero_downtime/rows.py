@@ -1,4 +1,4 @@
-"""Rows that stand in the way of a rule: listed, and never touched."""
+"""Lists rows that break a rule, such as duplicates and orphans. Never changes them."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from psycopg import sql
 
 from council.zero_downtime import locks
 
-LISTED = 10  # keys, those with the most rows first
+LISTED = 10  # the number of keys listed, those with the most rows first
 
 ORPHANS = """
 SELECT c.{column}, count(*), count(*) OVER (), sum(count(*)) OVER ()
@@ -34,7 +34,7 @@ HAVING count(*) > 1
 
 @dataclass(frozen=True)
 class Key:
-    """A foreign key of one column."""
+    """A foreign key on one column."""
 
     table: str
     column: str
@@ -43,7 +43,7 @@ class Key:
 
     @classmethod
     def read(cls, table: str, definition: str) -> "Key":
-        """Read what pg_get_constraintdef prints."""
+        """Parse a definition as pg_get_constraintdef prints it."""
         match = re.match(r'FOREIGN KEY \("?([^",]+)"?\) REFERENCES "?([^"(]+)"?\("?([^",]+)"?\)', definition)
         if match is None:
             raise ValueError(f"Not a foreign key of one column: {definition}")
@@ -51,7 +51,7 @@ class Key:
 
 
 def condition(connection: BaseDatabaseWrapper, values: dict[str, Any]) -> str:
-    """Write the values of columns as a WHERE clause, for an operator to paste."""
+    """Write column values as a condition that an operator can paste into WHERE."""
     return " AND ".join(
         connection.ops.quote_name(column)
         + (" IS NULL" if value is None else f" = {sql.Literal(value).as_string(connection.connection)}")
@@ -60,7 +60,7 @@ def condition(connection: BaseDatabaseWrapper, values: dict[str, Any]) -> str:
 
 
 def orphans(connection: BaseDatabaseWrapper, key: Key, *, parent_is_there: bool = True) -> list[str]:
-    """Say which rows have no parent, one line a key."""
+    """List rows without a parent, one line per key."""
     quote = connection.ops.quote_name
     names = {
         "table": quote(key.table),
@@ -74,7 +74,7 @@ def orphans(connection: BaseDatabaseWrapper, key: Key, *, parent_is_there: bool 
 
 
 def duplicates(connection: BaseDatabaseWrapper, table: str, columns: Sequence[str]) -> list[str]:
-    """Say which values of columns are there more than once, one line a key."""
+    """List column values that occur more than once, one line per key."""
     quoted = [connection.ops.quote_name(column) for column in columns]
     query = DUPLICATES.format(
         table=connection.ops.quote_name(table),
@@ -86,7 +86,7 @@ def duplicates(connection: BaseDatabaseWrapper, table: str, columns: Sequence[st
 
 
 def _lines(connection: BaseDatabaseWrapper, query: str, columns: Sequence[str]) -> Iterator[str]:
-    # It reads whole tables, which a role's time-out for queries is not meant for.
+    # It reads whole tables; a role's statement_timeout is not meant for that.
     with locks.session_settings(connection, statement_timeout="0"), connection.cursor() as cursor:
         cursor.execute(query)
         found = cursor.fetchall()

@@ -1,4 +1,4 @@
-"""Migration operations on what the database runs by itself: triggers, and functions that they call."""
+"""Migration operations for triggers and database functions."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from council.zero_downtime.failures import DefinitionConflict
 
 
 class AddTrigger(pgtrigger.migrations.AddTrigger):
-    """Install a trigger of council.postgres.triggers; one of the same name, event and function is upgraded.
+    """Install a trigger of council.postgres.triggers. If one has the same name, event and function, upgrade it.
 
     Locks: SHARE ROW EXCLUSIVE on the table, for an instant; reading goes on. Reversing takes ACCESS EXCLUSIVE.
     """
@@ -33,13 +33,13 @@ class AddTrigger(pgtrigger.migrations.AddTrigger):
             schema_editor.execute(self.trigger.install_sql, params=None)
 
     def _is_installed(self, connection: BaseDatabaseWrapper, model: Any) -> bool:
-        """Compare with what is there. Raises DefinitionConflict unless that may be replaced."""
+        """Compare with the existing trigger. Raises DefinitionConflict if that must not be replaced."""
         sql = self.trigger.sql
         found = catalog.trigger(connection, model._meta.db_table, sql.pgid)
         if found is None:
             used = catalog.trigger_function(connection, sql.function)
             function = catalog.function(connection, sql.function)
-            # One that no trigger calls was made for the trigger that is missing.
+            # A trigger function that no trigger calls was made for the missing trigger.
             if used and function and (used.returns != "trigger" or used.triggers):
                 thing = f'Function "{sql.function}"'
                 raise DefinitionConflict(thing, found=function.definition, expected=str(sql))
@@ -58,7 +58,7 @@ class AddTrigger(pgtrigger.migrations.AddTrigger):
 
 
 class ReplaceTrigger(AddTrigger):
-    """Put another version in the place of a trigger, without a moment in which there is none.
+    """Replace a trigger by another version, so that one of the two is always installed.
 
     Locks: SHARE ROW EXCLUSIVE on the table, for an instant; reading goes on, and so both ways.
     """
@@ -87,10 +87,10 @@ class ReplaceTrigger(AddTrigger):
 
 
 class CreateFunction(Operation):
-    """Install a function in SQL or plpgsql, or put a later version in an earlier one's place. Takes no lock.
+    """Install a function in SQL or plpgsql, or replace an earlier version of it. Takes no lock.
 
-    `definition` is what follows `CREATE OR REPLACE FUNCTION name(arguments)`, with tables written as
-    `@extschema@."Member"`. A hash in the function's comment tells ours from somebody else's.
+    `definition` is the text after `CREATE OR REPLACE FUNCTION name(arguments)`, with tables written as
+    `@extschema@."Member"`. A hash in the function's comment shows that the function is ours.
     """
 
     category = OperationCategory.ADDITION
@@ -118,7 +118,7 @@ class CreateFunction(Operation):
         return f"council {hashlib.sha256(self.definition.encode()).hexdigest()}"
 
     def state_forwards(self, app_label: str, state: Any) -> None:
-        """Leave the state: it does not know of functions."""
+        """Change nothing: migration state does not include functions."""
 
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         connection = schema_editor.connection
@@ -143,9 +143,9 @@ class CreateFunction(Operation):
 
 
 class ReplaceFunction(CreateFunction):
-    """Put another version in the place of a function that returns the same; `former` is the one it replaces.
+    """Replace a function by a version with the same return type; `former` is the definition that it replaces.
 
-    Takes no lock, and so both ways.
+    Takes no lock, neither forwards nor backwards.
     """
 
     def __init__(self, name: str, arguments: str, definition: str, former: str) -> None:
@@ -169,7 +169,7 @@ class ReplaceFunction(CreateFunction):
 
 
 class RemoveFunction(CreateFunction):
-    """Drop a function that nothing calls any more; `definition` is for the way back. Takes no lock."""
+    """Drop a function that nothing calls any more. Reversing creates it from `definition`. Takes no lock."""
 
     category = OperationCategory.REMOVAL
 

@@ -1,4 +1,4 @@
-"""One migrate at a time, on any number of machines."""
+"""The migration lock: only one migrate runs at a time, across all machines."""
 
 import time
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from council.zero_downtime.blockers import duration
 from council.zero_downtime.report import Report
 
-# An advisory lock is known by two numbers, in one database. These spell "coun" and "migr".
+# An advisory lock is identified by two numbers within its database. These spell "coun" and "migr".
 CLASS, OBJECT = 0x636F756E, 0x6D696772
 POLL_SECONDS = 0.5
 REPORT_SECONDS = 5.0
@@ -29,11 +29,11 @@ HOLDER = """
 def one_at_a_time(
     connection: BaseDatabaseWrapper, *, patience_seconds: float, report: Report
 ) -> Iterator[None]:
-    """Hold the lock of the migrating session for a block; wait for one that runs already, politely.
+    """Hold the migration lock during a block. If another migrate is running, wait for it.
 
-    The lock is asked for again and again: a session that waits in pg_advisory_lock holds a snapshot, which a
-    concurrent index build of the other would wait for. It belongs to the migrating session, so it outlives a killed
-    client for as long as the server still works for it.
+    The lock is polled, because a session that waits in pg_advisory_lock holds a snapshot, and the other migrate's
+    concurrent index builds would wait for that. The lock belongs to the migrating session: if the client is killed,
+    it is held until the server ends that session.
     Raises CommandError after `patience_seconds`.
     """
     began = reported = time.monotonic()

@@ -1,6 +1,6 @@
-"""What means the same as another definition, though it is written otherwise: of indexes, keys and triggers.
+"""Recognises equivalent definitions of indexes, foreign keys and triggers that are written differently.
 
-Definitions are those that PostgreSQL prints, without schemas.
+Definitions are as PostgreSQL prints them, without schemas.
 """
 
 import re
@@ -13,7 +13,7 @@ MAX_NAME_BYTES = 63
 
 
 def successor(index: str) -> str:
-    """Name the index that is built to take the place of another; as REINDEX CONCURRENTLY names it."""
+    """Return the name of the index that will replace another, as REINDEX CONCURRENTLY would name it."""
     return f"{index[: MAX_NAME_BYTES - len('_ccnew')]}_ccnew"
 
 
@@ -26,21 +26,21 @@ def concurrently(definition: str) -> str:
 
 
 def without_on_update(definition: str) -> str:
-    """Leave out of a key's definition that it hands on, or refuses, a change of the parent's id."""
+    """Remove ON UPDATE CASCADE or RESTRICT from a foreign key's definition."""
     return re.sub(r" ON UPDATE (CASCADE|RESTRICT)", "", definition)
 
 
 def is_same_event(want: str, have: str) -> bool:
-    """Compare two triggers by name, moment, table and function; rows or statements are a matter of how."""
+    """Compare two triggers by name, event, table and function, ignoring whether they run per row or statement."""
     pattern = re.compile(r"(REFERENCING .*)?FOR EACH (ROW|STATEMENT) EXECUTE")
     return pattern.sub("EXECUTE", want) == pattern.sub("EXECUTE", have)
 
 
 @dataclass(frozen=True)
 class Index:
-    """An index by its definition, as far as it decides whether two mean the same."""
+    """The parts of an index's definition that decide whether two indexes are equivalent."""
 
-    rest: tuple[object, ...]  # table, method, uniqueness, and what no variant may have
+    rest: tuple[object, ...]  # table, method, uniqueness, and NULLS NOT DISTINCT
     columns: tuple[str, ...]
     is_plain: bool
     is_unique: bool
@@ -63,7 +63,7 @@ class Index:
         )
 
     def means_the_same_as(self, other: "Index") -> bool:
-        """Tell an index that serves or forbids the same, in another order or by other operators."""
+        """Return whether two indexes are equivalent: column order and operator classes may differ."""
         return (
             self.is_plain
             and other.is_plain

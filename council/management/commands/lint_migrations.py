@@ -1,4 +1,4 @@
-"""`manage.py lint_migrations`: what is risky in the project's migrations, before any of them is deployed."""
+"""`manage.py lint_migrations`: find risky operations in the project's migrations before they are deployed."""
 
 import json
 import sys

@@ -1,6 +1,6 @@
-"""`manage.py makemigrations`: Django's own, with steps that are safe for a database in use, or words in their place.
+"""`manage.py makemigrations`: Django's own command, which writes only steps that are safe for a database in use.
 
-It does not start the embedded server to ask it for its history.
+It refuses changes for which there are none. It does not start the embedded server to check the history.
 """
 
 import warnings
@@ -52,7 +52,7 @@ class Command(makemigrations.Command):
         self.autodetector = Chosen  # type: ignore[misc]
         connection: Any = connections[DEFAULT_DB_ALIAS]
         connection.may_start_embedded_server = False
-        # Django's command has no hook for its writer.
+        # Django's command has no hook to replace its writer.
         stock = makemigrations.MigrationWriter  # type: ignore[attr-defined]
         makemigrations.MigrationWriter = Writer  # type: ignore[attr-defined]
         try:

@@ -1,4 +1,4 @@
-"""`manage.py migrate`: Django's own, made safe for a database that another application is using."""
+"""`manage.py migrate`: Django's own command, made safe for a database that another application is using."""
 
 import functools
 import itertools
@@ -47,7 +47,7 @@ def seconds(text: str) -> float:
 
 class Command(migrate.Command):
     help = "Bring the database's schema up to date while the gateway goes on using it."
-    autodetector = Autodetector  # tells, at the end, of changes that have no migration yet
+    autodetector = Autodetector  # reports, at the end, model changes that have no migration yet
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
@@ -94,7 +94,7 @@ class Command(migrate.Command):
     def handle(self, *args: Any, **options: Any) -> None:
         self.report = Report(cast(TextIO, self.stdout._out), verbosity=options["verbosity"])
         connection = connections[options["database"]]
-        if not (options["plan"] or options["check_unapplied"]):  # they write nothing
+        if not (options["plan"] or options["check_unapplied"]):  # these change nothing
             refuse_what_cannot_be_migrated(connection)
         if options["plan"]:
             self.tell_plan(connection, *args, **options)
@@ -117,8 +117,8 @@ class Command(migrate.Command):
             self.secure(connection, observer, patience)
 
     def tell_plan(self, connection: BaseDatabaseWrapper, *args: Any, **options: Any) -> None:
-        """Tell what would be done. Exit status 1 for a warning, and with --check for anything to do."""
-        # Not by settings of the session, which a pooler would hand on to others.
+        """Write the plan. The exit status is 1 if there is a warning, or with --check if anything is pending."""
+        # Session settings would not do: a pooler would pass them on to other clients.
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
             cursor.execute("SET LOCAL transaction_read_only = on")
             cursor.execute(f"SET LOCAL lock_timeout = '{options['lock_timeout'] * 1000:.0f}ms'")
@@ -140,7 +140,7 @@ class Command(migrate.Command):
             sys.exit(1)
 
     def planned(self, *args: Any, **options: Any) -> plan.MigrationPlan:
-        """Have Django's command find out which migrations are meant."""
+        """Let Django's command work out which migrations it would run."""
         with executed_by(Planner):
             try:
                 super().handle(*args, **{**options, "verbosity": 0})
@@ -177,7 +177,7 @@ class Command(migrate.Command):
         )
 
     def secure(self, connection: BaseDatabaseWrapper, observer: Observer, patience: Patience) -> None:
-        """Shut other apps' tables to the data API; the gateway's are its own matter."""
+        """Close other apps' tables to the data API with row level security; leave the gateway's as they are."""
         if not row_level_security.data_api_roles(connection):
             return
         for table in row_level_security.open_tables(connection, except_tables=baseline_tables(connection)):
@@ -194,7 +194,7 @@ class Command(migrate.Command):
                 self.report.line(f"  Enabled row level security on {table}.")
 
     def migration_progress_callback(self, action: str, migration: Any = None, fake: bool = False) -> None:  # noqa: FBT001, FBT002
-        """Write a line at the beginning and the end of every migration."""
+        """Write a line at the start and at the end of each migration."""
         words = {"apply": ("Applying", "Applied"), "unapply": ("Reversing", "Reversed")}
         act, _, moment = action.partition("_")
         if fake or act not in words:
@@ -208,7 +208,7 @@ class Command(migrate.Command):
 
 
 class Planned(Exception):
-    """Django's command has made its plan."""
+    """Raised when Django's command has made its plan, to stop it there."""
 
     def __init__(self, migrations: plan.MigrationPlan) -> None:
         super().__init__()
@@ -216,7 +216,7 @@ class Planned(Exception):
 
 
 class Planner(migrate.MigrationExecutor):  # type: ignore[name-defined,misc]
-    """Stops Django's command when it knows which migrations are meant."""
+    """An executor that stops Django's command as soon as it knows which migrations to run."""
 
     def migration_plan(self, targets: Any, clean_start: bool = False) -> NoReturn:  # noqa: FBT001, FBT002
         raise Planned(super().migration_plan(targets, clean_start))
@@ -224,7 +224,7 @@ class Planner(migrate.MigrationExecutor):  # type: ignore[name-defined,misc]
 
 @contextmanager
 def executed_by(executor: Any) -> Iterator[None]:
-    """Have Django's command use another executor, for which it has no hook."""
+    """Make Django's command use another executor. It has no hook for that."""
     stock = migrate.MigrationExecutor  # type: ignore[attr-defined]
     migrate.MigrationExecutor = executor  # type: ignore[attr-defined]
     try:
@@ -234,7 +234,7 @@ def executed_by(executor: Any) -> Iterator[None]:
 
 
 def baseline_tables(connection: BaseDatabaseWrapper) -> set[str]:
-    """Name the gateway's tables."""
+    """Return the names of the gateway's tables."""
     return {
         table
         for migration in migrate.MigrationExecutor(connection).loader.disk_migrations.values()  # type: ignore[attr-defined]
@@ -245,7 +245,7 @@ def baseline_tables(connection: BaseDatabaseWrapper) -> set[str]:
 
 
 def use_direct_connection(alias: str) -> None:
-    """Have migrations reach the server itself where the application goes through a pooler; not so a test database."""
+    """Connect to the server itself for migrations if the application uses a pooler, except for a test database."""
     direct = settings.DIRECT_DATABASE
     connection = connections[alias]
     is_ours = alias == DEFAULT_DB_ALIAS and connection.settings_dict["NAME"] == settings.DATABASE_NAME
@@ -255,7 +255,7 @@ def use_direct_connection(alias: str) -> None:
 
 
 def refuse_what_cannot_be_migrated(connection: BaseDatabaseWrapper) -> None:
-    """Refuse a pooler that shares sessions out, and a server that takes no writes, before anything is done."""
+    """Refuse an old server, a transaction pooler and a read-only server before anything is done."""
     connection.ensure_connection()
     version = connection.get_database_version()
     if version[0] < OLDEST_POSTGRESQL:

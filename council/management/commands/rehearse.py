@@ -1,4 +1,4 @@
-"""`manage.py rehearse`: the pending migrations on a throw-away copy, while a gateway is at work on it."""
+"""`manage.py rehearse`: run the pending migrations on a throw-away copy, under the load of a gateway."""
 
 import json
 import math
@@ -22,7 +22,7 @@ from council.rehearsal.progress import Phases
 from council.rehearsal.rehearsal import Request, rehearse
 from council.zero_downtime import interruption
 
-# What the migrations of version 2 begin with: the gateway's tables, and nothing else.
+# The state before the migrations of version 2: the gateway's tables, and nothing else.
 STATES = {"v1": [("council", "0001")]}
 
 
@@ -156,7 +156,7 @@ class Command(BaseCommand):
             sys.exit(1)
 
     def request(self, options: dict[str, Any]) -> Request:
-        """Read what is asked for. Raises NoRehearsal where it does not fit together."""
+        """Build the request from the options. Raises NoRehearsal if they contradict each other."""
         members, scale, state = options["members"], options["scale"], options["from_state"]
         if members is None and scale is not None:
             raise NoRehearsal(
@@ -200,7 +200,7 @@ class Command(BaseCommand):
 
 
 def schema(source: str | None, on: str | None) -> str:
-    """Find the schema that the application works in: both URLs' alike. Raises NoRehearsal."""
+    """Return the application's schema. Raises NoRehearsal if the two URLs name different ones."""
     named = {
         option: Place(url, option).schema for url, option in ((source, "--from-url"), (on, "--on")) if url
     }
@@ -213,7 +213,7 @@ def schema(source: str | None, on: str | None) -> str:
 
 
 def migrations(state: str) -> list[tuple[str, str]]:
-    """Read a state to begin with into targets of migrate. Raises NoRehearsal."""
+    """Convert --from-state to targets of migrate. Raises NoRehearsal."""
     if state in STATES:
         return STATES[state]
     loader = MigrationLoader(None)
@@ -233,7 +233,7 @@ def migrations(state: str) -> list[tuple[str, str]]:
 
 
 def refuse_unwritable(file: Path | None) -> None:
-    """See beforehand that a report can be written: a rehearsal is long. Raises NoRehearsal."""
+    """Check at the start that a report can be written, because a rehearsal takes long. Raises NoRehearsal."""
     if file is not None and (file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK)):
         raise NoRehearsal(
             f"{file} cannot be written.",

@@ -52,7 +52,7 @@ class Command(BaseCommand):
                 self.write_cures(results)
         except (DatabaseError, NotSupportedError) as error:
             raise failures.DatabaseUnusable(error, connection, command="verify_schema") from error
-        except LookupError as error:  # no schema
+        except LookupError as error:  # there is no schema
             raise CommandError(str(error)) from error
         summary = Summary(
             results, seconds=time.monotonic() - began, is_strict=strict, standing=database.standing

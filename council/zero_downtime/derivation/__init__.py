@@ -1,1 +1,1 @@
-"""Migrations that are safe for a database in use, from models that have changed."""
+"""Writes migrations that are safe for a database in use, from changed models."""

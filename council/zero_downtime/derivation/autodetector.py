@@ -1,7 +1,7 @@
-"""From changed models to migrations that are safe for a database in use.
+"""The autodetector: turns changed models into migrations that are safe for a database in use.
 
-Django's autodetector, with django-pgtrigger's part, says what changed. Each of its operations becomes those that do the
-same without downtime, sorted into steps, a migration each; or a refusal in words.
+Django's autodetector, extended by django-pgtrigger, finds what changed. Each of its operations is replaced by ones that
+do the same without downtime, sorted into steps of one migration each; or it is refused, with a reason.
 """
 
 from collections import defaultdict
@@ -31,7 +31,7 @@ from council.zero_downtime.planning import offline, rules
 
 
 class Refused(CommandError):
-    """Some of the changes cannot be made to a database in use."""
+    """Some changes cannot be made safely in a database that is in use."""
 
     def __init__(self, refusals: list[Refusal]) -> None:
         count = f"{len(refusals)} changes" if len(refusals) > 1 else "One change"
@@ -42,7 +42,7 @@ class Refused(CommandError):
 
 
 class Questioner(MigrationQuestioner):
-    """Asks only what a person must know, in the words of another questioner."""
+    """Asks only questions that a person must answer, and uses another questioner to ask them."""
 
     def __init__(self, asked: MigrationQuestioner) -> None:
         super().__init__(asked.defaults, asked.specified_apps, asked.dry_run)
@@ -52,13 +52,13 @@ class Questioner(MigrationQuestioner):
         return self.asked.ask_initial(app_label)
 
     def ask_rename(self, model_name: str, old_name: str, new_name: str, field_instance: Any) -> bool:
-        """Know a field by its column, which Django has compared; ask where that is named after the field."""
+        """Return True if the field has a db_column, as Django has compared the columns. Otherwise, ask."""
         return bool(field_instance.db_column) or self.asked.ask_rename(
             model_name, old_name, new_name, field_instance
         )
 
     def ask_rename_model(self, old_model_state: ModelState, new_model_state: ModelState) -> bool:
-        """Know a model by its table."""
+        """Return True if both models have the same db_table. Otherwise, ask."""
         table = old_model_state.options.get("db_table")
         return bool(
             table and table == new_model_state.options.get("db_table")
@@ -69,9 +69,9 @@ class Questioner(MigrationQuestioner):
 
 
 class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector.MigrationAutodetector):
-    """Writes steps for what changed. What it has no safe steps for is in `refusals`, after `changes`.
+    """Writes the steps for what changed. After `changes`, `refusals` holds the changes without safe steps.
 
-    `forgets` has it take what is gone from the models out of migration state, `drops` drop what was forgotten.
+    `forgets` removes from state what is gone from the models; `drops` drops what state forgot from the database.
     """
 
     forgets = False
@@ -97,10 +97,10 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
         return found
 
     def _judge(self, found: dict[str, list[Migration]]) -> None:
-        """Refuse what lint would find in what was written, each operation once.
+        """Refuse operations that lint would report, each once.
 
-        A check on rows that are there is written: whether they obey it, the migration that it becomes has to say. Of
-        a table that the same run makes nobody waits.
+        Exceptions: checks on existing rows, for which the migration's author must say whether the rows pass; and
+        tables created in the same run, for which nobody waits.
         """
         new = {(one.app_label, one.name): one for steps in found.values() for one in steps}
         needs = {key: {need for need in one.dependencies if need in new} for key, one in new.items()}
@@ -123,7 +123,7 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
     def arrange_for_graph(
         self, changes: dict[str, list[Migration]], graph: MigrationGraph, migration_name: str | None = None
     ) -> dict[str, list[Migration]]:
-        """Number the migrations, and put the name that was asked for before each one's own where there are several."""
+        """Number the migrations. If there are several, the requested name becomes a prefix of each name."""
         if migration_name and any(len(steps) > 1 for steps in changes.values()):
             for step in (step for steps in changes.values() for step in steps):
                 assert isinstance(step, Step)
@@ -134,13 +134,13 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
     def _detect_changes(
         self, convert_apps: set[str] | None = None, graph: MigrationGraph | None = None
     ) -> dict[str, list[Migration]]:
-        self.to_state.apps  # noqa: B018  # Django's property renders the models, before their options are taken apart
+        self.to_state.apps  # noqa: B018  # renders the models, before Django changes their options
         self.history = History(graph)
         found: dict[str, list[Migration]] = super()._detect_changes(convert_apps, graph)  # type: ignore[no-untyped-call]
         return found
 
     def _build_migration_list(self, graph: MigrationGraph | None = None) -> None:
-        """Have Django build the migrations of each stage, one stage after the other."""
+        """Build each stage's migrations with Django's code, one stage after the other."""
         placed = self._placed()
         built: dict[str, list[Step]] = defaultdict(list)
         for stage in Stage:
@@ -166,7 +166,7 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
         return str(resolved.app_label)
 
     def _take_over(self, stage: Stage, built: dict[str, list[Step]], graph: MigrationGraph | None) -> None:
-        """Add what Django has built of one stage. What it needs of an app that is not in it, the newest has."""
+        """Add the migrations built for one stage. For an app not in this stage, depend on its newest migration."""
         newest = {leaf[0]: leaf for leaf in (graph.leaf_nodes() if graph else ())}
         newest |= {app_label: (app_label, steps[-1].name) for app_label, steps in built.items()}
         names = {
@@ -190,7 +190,7 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
                 built[app_label].append(step)
 
     def _migration_of_user_model(self) -> tuple[str, str]:
-        """Name the migration that makes the user model, among those that Django has just built; else any of its app."""
+        """Return the migration just built that creates the user model; without one, `__first__` of its app."""
         app_label = settings.AUTH_USER_MODEL.split(".")[0]
         for migration in self.migrations.get(app_label, ()):
             if any(_makes_the_user_model(app_label, one) for one in migration.operations):
@@ -208,7 +208,7 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
                     step.operations = [migrations.SeparateDatabaseAndState(state_operations=step.operations)]
 
     def _placed(self) -> dict[str, list[Placed]]:
-        """Translate all that Django has found, and add what it does not know of."""
+        """Translate all changes that Django has found, and add enums, functions and drops, which it does not know."""
         changes = Changes(
             self.generated_operations,
             self.from_state,
@@ -238,7 +238,7 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
         return placed
 
     def _parents(self, app_label: str) -> list[OperationDependency]:
-        """Name the models of other apps that an app's models point at: what its functions and triggers may speak of."""
+        """Return dependencies on other apps' models that an app references; its functions may use them."""
         found = [
             dependency
             for app, model_name in self.to_state.models
@@ -248,7 +248,7 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
         return [dependency for dependency in dict.fromkeys(found) if dependency.app_label != app_label]
 
     def _place_enums(self, placed: dict[str, list[Placed]], changes: Changes) -> None:
-        """Have the first that needs an enum make it: a new table, or else a column. The others come after that."""
+        """Create each enum with its first use: a new table's if there is one. Other uses depend on that one."""
         for uses, create in declared.new_enums(self.history):
             first = next((use for use in uses if changes.is_created(use.app_label, use.model_name)), uses[0])
             stage = Stage.TABLES if changes.is_created(first.app_label, first.model_name) else Stage.COLUMNS
@@ -264,7 +264,7 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
             placed[app_label].append(Placed(Stage.ENUM_LABELS, add, []))
 
     def _place_dropped(self, placed: dict[str, list[Placed]], dropped: list[tuple[Forgotten, Any]]) -> None:
-        """Have state learn again what it has forgotten, the newest first, and then drop it all, the oldest first."""
+        """Restore what state has forgotten, newest first; then drop all of it, oldest first."""
         for (app_label, _, _), learn in dropped:
             again = migrations.SeparateDatabaseAndState(state_operations=[learn])
             placed[app_label].append(Placed(Stage.DROPPED, again, []))
@@ -278,7 +278,7 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
 
 
 def _order_in_step(placed: Placed) -> int:
-    """Put what others in the same step need first, and what is done to them last."""
+    """Return the position in a step: enums and removals come first, row level security last."""
     match placed.operation:
         case operations.CreateEnum() | migrations.RemoveConstraint() | pgtrigger.migrations.RemoveTrigger():
             return 0

@@ -1,4 +1,4 @@
-"""What one run of makemigrations has found: the models before and after, and what Django says has happened to them."""
+"""The changes that one run of makemigrations has found: the models before and after, and Django's operations."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ from council.zero_downtime.derivation.safety import column_of
 
 
 class Changes:
-    """Tells of models by their names after the change, and of their fields and tables on both sides of it.
+    """Answers questions about models, named as after the change, and about their fields and tables before and after.
 
-    `detected` are Django's operations by app. `renamed_models` and `renamed_fields` map a new key to the former name.
+    `detected` are Django's operations by app. `renamed_models` and `renamed_fields` map a new key to the old name.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Changes:
         return (app_label, model_name.lower()) in self.deleted
 
     def is_added_again(self, app_label: str, operation: Any) -> bool:
-        """Tell whether what is removed comes back, as another of the same name."""
+        """Return whether something is removed and another with the same name is added."""
         return (app_label, operation.model_name_lower, operation.name) in self.added_names
 
     def model_before(self, app_label: str, model_name: str) -> ModelState:
@@ -82,7 +82,7 @@ class Changes:
         return self.after.apps.get_model(app_label, model_name)._meta
 
     def field_before(self, app_label: str, model_name: str, name: str) -> Any:
-        """Give the field that a field was; by its own former name it is itself."""
+        """Return a field as it was before the change. `name` is its new or its old name."""
         former = self.renamed_fields.get((app_label, model_name.lower(), name), name)
         return self.meta_before(app_label, model_name).get_field(former)
 
@@ -90,12 +90,12 @@ class Changes:
         return self.meta_after(app_label, model_name).get_field(name)
 
     def has_table(self, app_label: str, model_name: str) -> bool:
-        """Tell whether a model has a table of its own that Django looks after."""
+        """Return whether a model has its own table and Django manages it."""
         model = self.model_after(app_label, model_name) or self.model_before(app_label, model_name)
         return bool(model.options.get("managed", True)) and not model.options.get("proxy")
 
     def model_of_table(self, table: str) -> str | None:
-        """Name the model that has had a table of a new model's, such as one that moves to another app."""
+        """Return the old model with a new model's table, as when a model moves to another app."""
         return next(
             (
                 f"{app_label}.{model.name}"
@@ -108,7 +108,7 @@ class Changes:
         )
 
     def removed_field_of_column(self, app_label: str, model_name: str, column: str) -> str | None:
-        """Name the field that is gone from a model and had the column that another one has now."""
+        """Return the removed field whose column another field of the model has now."""
         before = self.model_before(app_label, model_name)
         names = (
             name
@@ -118,7 +118,7 @@ class Changes:
         return next((name for name in names if column_of(before.fields[name], name) == column), None)
 
     def is_column_kept(self, app_label: str, model_name: str, name: str) -> bool:
-        """Tell whether the column of a field that is gone is another field's now."""
+        """Return whether a removed field's column belongs to another field now."""
         field = self.model_before(app_label, model_name).fields[name]
         return any(
             one.column == column_of(field, name)
@@ -126,7 +126,7 @@ class Changes:
         )
 
     def goes_with_a_field(self, app_label: str, model_name: str, thing: Any) -> bool:
-        """Tell whether a constraint or index is on a column that is gone from the model."""
+        """Return whether a constraint or index mentions a field that is removed from the model."""
         return any(
             safety.mentions(thing, name)
             for app, model, name in self.removed_fields
@@ -134,7 +134,7 @@ class Changes:
         )
 
     def is_replaceable(self, app_label: str, model_name: str, name: str) -> bool:
-        """Tell whether a trigger has the event and the function of the one before it, which may then be replaced."""
+        """Return whether a trigger can be replaced in place: its event and function are the same as before."""
         model = self.after.apps.get_model(app_label, model_name)
         old = {one.name: one for one in self.model_before(app_label, model_name).options["triggers"]}
         new = {one.name: one for one in self.after.models[app_label, model_name.lower()].options["triggers"]}
@@ -142,9 +142,9 @@ class Changes:
         return (before.event, before.function) == (after.event, after.function)
 
     def is_taken_over(self, app_label: str, model_name: str, learn: Any) -> bool:
-        """Tell whether a table or column that state has forgotten is another model's or field's by now.
+        """Return whether a forgotten table or column belongs to another model or field now.
 
-        `learn` is what would have state learn it again. A column of a model that is gone is one, too.
+        `learn` is the operation that would restore it in state. Also True for a column whose model is gone.
         """
         if isinstance(learn, migrations.CreateModel):
             return any(

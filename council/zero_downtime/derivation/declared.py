@@ -1,4 +1,4 @@
-"""What the code declares outside of migration state, enums and functions, against what migrations have made of it."""
+"""Compares the enums and functions that the code declares, which are not in migration state, with the migrations."""
 
 import re
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ class EnumUse(NamedTuple):
 
 
 def enum_uses() -> dict[str, list[EnumUse]]:
-    """List the fields of each enum, in the order of apps and models."""
+    """Return the fields that use each enum, in the order of apps and models."""
     uses: dict[str, list[EnumUse]] = {}
     for model in apps.get_models():
         for field in model._meta.local_fields:
@@ -36,12 +36,12 @@ def enum_uses() -> dict[str, list[EnumUse]]:
 
 
 def _labels(uses: list[EnumUse]) -> tuple[str, ...]:
-    """Read an enum's labels from the first of its fields that has choices."""
+    """Return an enum's labels, from its first field that has choices."""
     return next((use.labels for use in uses if use.labels), ())
 
 
 def new_enums(history: History) -> Iterator[tuple[list[EnumUse], CreateEnum]]:
-    """Yield the enums that no migration has made, with the fields that need them."""
+    """Yield the enums that no migration creates, with the fields that use them."""
     for name, uses in enum_uses().items():
         if name not in history.enums:
             labels = _labels(uses)
@@ -49,7 +49,7 @@ def new_enums(history: History) -> Iterator[tuple[list[EnumUse], CreateEnum]]:
 
 
 def new_labels(history: History) -> Iterator[tuple[str, AddEnumValue]]:
-    """Yield the labels that choices have and migrations have not made, with the app that made the enum."""
+    """Yield the labels in choices that no migration creates, with the app that created the enum."""
     for name, uses in enum_uses().items():
         known = history.enums.get(name)
         labels = _labels(uses)
@@ -92,7 +92,7 @@ def refused_enums(history: History) -> Iterator[Refusal]:
 
 
 def functions(history: History, *, drops: bool) -> Iterator[tuple[str, CreateFunction | Refusal]]:
-    """Yield what becomes of each function that is declared, or was: nothing if it is there as declared."""
+    """Yield the operation or refusal for each function that was added, changed or removed."""
     given: dict[tuple[str, str], Function] = {}
     for config in apps.get_app_configs():
         for function in getattr(config, "functions", ()):
@@ -132,6 +132,6 @@ def functions(history: History, *, drops: bool) -> Iterator[tuple[str, CreateFun
 
 
 def _returns(definition: str) -> str:
-    """Read what a function gives: what stands between RETURNS and LANGUAGE."""
+    """Return a function's return type: the text between RETURNS and LANGUAGE."""
     match = re.search(r"RETURNS\s+(.*?)\s+LANGUAGE\b", definition, re.DOTALL | re.IGNORECASE)
     return " ".join(match[1].split()) if match else ""

@@ -1,4 +1,4 @@
-"""What migrations have made that migration state does not tell of: enums, functions, and what it has forgotten."""
+"""What migrations have created that migration state does not include: enums, functions, and forgotten fields."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -23,7 +23,7 @@ class FunctionVersion(NamedTuple):
 
 
 class Forgotten(NamedTuple):
-    """A field (None: the whole model) that state has forgotten and the database still has."""
+    """A field (None: the whole model) that was removed from state only; the database still has it."""
 
     app_label: str
     model_name: str
@@ -31,13 +31,13 @@ class Forgotten(NamedTuple):
 
 
 class History:
-    """What the migrations of a graph have made, in the order in which they run."""
+    """What the migrations of a graph have created, found by reading them in the order in which they run."""
 
     def __init__(self, graph: MigrationGraph | None) -> None:
         self.graph = graph
         self.enums: dict[str, Enum] = {}
         self.functions: dict[tuple[str, str], FunctionVersion] = {}
-        # Each with the migration that forgot it.
+        # The values are the migrations that removed them from state.
         self.forgotten: dict[Forgotten, tuple[str, str]] = {}
         for node in _in_order(graph) if graph else ():
             migration = graph.nodes[node] if graph else None
@@ -74,15 +74,15 @@ class History:
                 key = Forgotten(app_label, operation.model_name_lower, operation.name_lower)
                 self.forgotten.pop(key, None)
             case CreateModel():
-                # With a table go its columns, those that were forgotten before it as well.
+                # The table is dropped with all its columns, even those forgotten before the table was.
                 gone = [key for key in self.forgotten if key[:2] == (app_label, operation.name_lower)]
                 for key in gone:
                     del self.forgotten[key]
 
     def remembered(self) -> Iterator[tuple[Forgotten, CreateModel | AddField]]:
-        """Yield what state has forgotten, the newest first, with what would have state learn it again.
+        """Yield what state has forgotten, newest first, with the operations that would restore it.
 
-        Columns of a table that is forgotten itself are left out.
+        If a whole table is forgotten, its columns are left out.
         """
         for key, node in reversed(self.forgotten.items()):
             app_label, model_name, field_name = key

@@ -1,4 +1,4 @@
-"""Recipes for what cannot be done to a table in use: what the rules find in the steps, and what breaks other code."""
+"""What makemigrations refuses for a table in use, and recipes for doing it: rule violations and breaking changes."""
 
 import re
 from collections.abc import Iterator
@@ -52,7 +52,7 @@ class Words(NamedTuple):
 
 
 def added_field(field: Any) -> Iterator[Words]:
-    """Say what speaks against adding a column to a table that is in use. `field` belongs to its model."""
+    """Yield the reasons against adding a column to a table in use. `field` must belong to its model."""
     where, _ = _names(field)
     if field.primary_key:
         yield Words(f"{where} would be a new primary key of a table with rows.", NEW_COLUMN)
@@ -66,7 +66,7 @@ def added_field(field: Any) -> Iterator[Words]:
 
 
 def new_key(field: Any) -> Iterator[Words]:
-    """Say what speaks against a foreign key that Django makes in a new table."""
+    """Yield the reasons against a foreign key that Django creates with a new table."""
     if field.many_to_one or field.one_to_one:
         where, names = _names(field)
         if field.remote_field and field.db_constraint:
@@ -78,7 +78,7 @@ def new_key(field: Any) -> Iterator[Words]:
 
 
 def altered_field(old: Any, new: Any) -> Iterator[Words]:
-    """Say what speaks against altering a column of a table that is in use. NOT NULL is not looked at."""
+    """Yield the reasons against altering a column of a table in use. NOT NULL is not considered."""
     where, _ = _names(old)
     if old.many_to_many or new.many_to_many:
         yield Words(f"{where} is many-to-many, and its table would become another.", NEW_COLUMN)
@@ -110,7 +110,7 @@ def altered_field(old: Any, new: Any) -> Iterator[Words]:
 
 
 def mentions(thing: Any, name: str) -> bool:
-    """Tell whether a constraint, an index or a condition speaks of a field."""
+    """Return whether a constraint, an index or a condition mentions a field."""
     if hasattr(thing, "deconstruct"):
         thing = thing.deconstruct()
     return bool(re.search(rf"\b{re.escape(name)}(__|\b)", repr(thing)))
@@ -124,7 +124,7 @@ def renamed(fault: str, *, what: str) -> Words:
 
 
 def recipe(risk: Risk, operation: Any, field: Any) -> str:
-    """Say what to write instead of an operation that a rule speaks of. `field` is None where it is about no field."""
+    """Return what to write instead of an operation that breaks a rule. `field` is None if it concerns no field."""
     constraint = getattr(operation, "constraint", None)
     if isinstance(constraint, models.UniqueConstraint) or isinstance(operation, AlterTogetherOptionOperation):
         return UNIQUE_INDEX
@@ -144,14 +144,14 @@ def recipe(risk: Risk, operation: Any, field: Any) -> str:
 
 
 def is_in_database(old: Any, new: Any) -> bool:
-    """Tell whether a change of a field is one of its column."""
+    """Return whether a change of a field changes the database."""
     if old.many_to_many and new.many_to_many:
         return bool(_target(old) != _target(new) or old.m2m_db_table() != new.m2m_db_table())
     return bool(_schema_editor()._field_should_be_altered(old, new))
 
 
 def column_of(field: Any, name: str) -> str | None:
-    """Name the column of a field of migration state, which does not know its own name."""
+    """Return the column of a field from migration state; such a field does not know its own name."""
     named = field.clone()
     named.set_attributes_from_name(name)
     column: str | None = named.column
@@ -159,7 +159,7 @@ def column_of(field: Any, name: str) -> str | None:
 
 
 def _schema_editor() -> Any:
-    return connections[DEFAULT_DB_ALIAS].schema_editor(collect_sql=True)  # not entered, it runs nothing
+    return connections[DEFAULT_DB_ALIAS].schema_editor(collect_sql=True)  # not entered, so it runs nothing
 
 
 def _target(field: Any) -> str:

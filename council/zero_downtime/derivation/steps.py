@@ -1,4 +1,4 @@
-"""The steps that a change is made in, one migration each: their order, their names, and what each says of itself."""
+"""The steps of a change, one migration each: their order, their names and their docstrings."""
 
 import re
 import textwrap
@@ -21,7 +21,7 @@ WIDTH = 108
 
 
 class Stage(IntEnum):
-    """What kind of step it is; also the order of the steps."""
+    """The kinds of steps, in the order in which they run."""
 
     ENUM_LABELS = auto()
     STATE = auto()
@@ -42,13 +42,13 @@ class Stage(IntEnum):
     DROPPED = auto()
 
 
-# In a new app they are those of all of its tables, and named after none.
+# In a new app, these stages cover all tables, so they are not named after one.
 OF_ALL_TABLES = {Stage.KEYS, Stage.VALID_KEYS, Stage.INDEXES, Stage.TRIGGERS}
 NOT_ATOMIC = {Stage.ENUM_LABELS, Stage.INDEXES, Stage.OLD_INDEXES}
 
 
 class Words(NamedTuple):
-    """What a stage's files are called, after or with their {subject}, and say of {what} and {tables}."""
+    """Templates for a stage's file names and docstrings, filled with {subject}, {what}, {tables} and others."""
 
     name: str
     summary: str
@@ -181,9 +181,9 @@ WORDS = {
 
 
 class Step(Migration):
-    """A migration of one stage, which knows its name and what its docstring says."""
+    """A migration of one stage, which writes its own name and docstring."""
 
-    # As instances have them, whatever Django's classes declare.
+    # The types that instances have; Django's classes declare others.
     atomic: bool  # type: ignore[misc]
     initial: bool | None  # type: ignore[misc]
     operations: list[Operation]  # type: ignore[misc]
@@ -200,9 +200,9 @@ class Step(Migration):
         return self.fragment
 
     def describe(self, before: ProjectState, after: ProjectState, *, is_first_of_app: bool) -> None:
-        """Write the name and the docstring for the operations, which lead from one state to the other."""
+        """Set the name and the docstring for the operations, which lead from state `before` to `after`."""
         words = WORDS[self.stage]
-        if self.stage is Stage.DROPPED:  # by what it has state learn again
+        if self.stage is Stage.DROPPED:  # use the state that its operations restore
             before = before.clone()
             for operation in self.operations:
                 if isinstance(operation, migrations.SeparateDatabaseAndState):
@@ -237,7 +237,7 @@ class Step(Migration):
         )
 
     def _about(self) -> list[Operation]:
-        """Leave out the constraints and indexes that go along with a column."""
+        """Return the operations, without the constraints and indexes that are removed with a column."""
         if self.stage is not Stage.FORGOTTEN:
             return self.operations
         return [
@@ -261,7 +261,7 @@ class Step(Migration):
 
 
 class _View:
-    """Names the things that operations of an app speak of."""
+    """Finds the names of models, tables and other things in an app's operations."""
 
     def __init__(self, app_label: str, before: ProjectState, after: ProjectState) -> None:
         self.app_label = app_label
@@ -280,13 +280,13 @@ class _View:
         )
 
     def models(self, operation: Operation) -> Iterator[str]:
-        """Yield the model of an operation in the spelling of file names: PointRule is point_rule."""
+        """Yield the model of an operation, spelled for file names: PointRule is point_rule."""
         if name := _model_name(operation):
             model = self.model(name)
             yield re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", model.name).lower() if model else name
 
     def subjects(self, operation: Operation) -> Iterator[str]:
-        """Yield what a file may be named after: a column by itself, a function, or a model."""
+        """Yield the parts of a file's name: a model and its column, a function, or a model."""
         match operation:
             case operations.AddEnumValue() | trigger_operations.CreateFunction():
                 yield operation.migration_name_fragment
@@ -299,7 +299,7 @@ class _View:
                 yield from self.models(operation)
 
     def tables(self, operation: Operation) -> Iterator[str]:
-        """Yield an operation's table, and that which its foreign key points at."""
+        """Yield an operation's table, and the table that its foreign key references."""
         name = _model_name(operation)
         if name:
             yield self.table(name)
@@ -314,7 +314,7 @@ class _View:
                     yield self._target(name, former.fields[one.field])
 
     def parents(self, operations: Iterable[Operation]) -> str:
-        """Say which tables are locked for the keys that Django makes of many-to-many fields."""
+        """Describe the locks on tables that the foreign keys of many-to-many fields reference."""
         fields = [
             (operation, field)
             for operation in operations
@@ -355,7 +355,7 @@ class _View:
                 | operations.ValidateConstraint()
                 | trigger_operations.CreateFunction()
             ):
-                yield operation.name  # type: ignore[union-attr]  # the stubs leave out RemoveConstraint's
+                yield operation.name  # type: ignore[union-attr]  # missing for RemoveConstraint in the stubs
             case FieldOperation() | check_operations.AddFilledCheck():
                 yield f"{self.table(operation.model_name)}.{self._column(operation)}"
             case migrations.CreateModel(options=options) if _has_no_table(options):
@@ -383,6 +383,6 @@ def _model_name(operation: Operation) -> str:
 
 
 def _series(names: Iterable[str]) -> str:
-    """Write `a, b and c`."""
+    """Join names as `a, b and c`, each once."""
     *rest, last = dict.fromkeys(name for name in names if name) or [""]
     return f"{', '.join(rest)} and {last}" if rest else last

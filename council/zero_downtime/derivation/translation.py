@@ -1,4 +1,4 @@
-"""Django's operations in the words of this project: each as the steps that do the same to a table in use."""
+"""Translates Django's operations into steps that do the same safely to a table in use."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ Part = tuple[Stage, Operation]
 
 
 class Placed(NamedTuple):
-    """An operation in its stage, with what it needs to come before it."""
+    """An operation with its stage and its dependencies."""
 
     stage: Stage
     operation: Operation
@@ -36,9 +36,9 @@ class Placed(NamedTuple):
 
 
 class Translation:
-    """The translation of one run's operations; `refusals` are what it has no safe words for.
+    """The translation of one run's operations; `refusals` are the changes without safe steps.
 
-    `forgotten` is what state has forgotten, with what would have it learn that again.
+    `forgotten` pairs what state has forgotten with the operations that would restore it.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Translation:
 
     def _refuse(self, app_label: str, fault: str, cure: str) -> None:
         refusal = Refusal(app_label, fault, cure)
-        if refusal not in self.refusals:  # as Django may say one thing in two operations
+        if refusal not in self.refusals:  # Django may express one change as two operations
             self.refusals.append(refusal)
 
     # Models.
@@ -211,7 +211,7 @@ class Translation:
     def _removed_field(self, app_label: str, operation: Any) -> Iterator[Part]:
         model_name, name = operation.model_name, operation.name
         if self.changes.is_deleted(app_label, model_name):
-            return  # it goes with its table
+            return  # covered by the model's deletion
         if not self.changes.has_table(app_label, model_name):
             yield Stage.STATE, operation
             return
@@ -236,7 +236,7 @@ class Translation:
                     TWO_RELEASES,
                 )
             if not (field.null or field.has_db_default() or field.many_to_many):
-                # Django inserts rows without it from now on.
+                # From now on, Django's INSERTs leave this column out.
                 yield Stage.ALTERATIONS, migrations.AlterField(model_name, name, _nullable(field))
         yield Stage.FORGOTTEN, operation
 
@@ -277,7 +277,7 @@ class Translation:
             yield Stage.OLD_INDEXES, removal
         elif not self.changes.is_added_again(app_label, operation):
             yield Stage.OLD_CONSTRAINTS, operation
-        else:  # in one transaction with what takes its place
+        else:  # in one transaction with its replacement
             yield (Stage.KEYS if isinstance(constraint, ForeignKeyConstraint) else Stage.CHECKS), operation
 
     def _added_index(self, app_label: str, operation: Any) -> Iterator[Part]:
@@ -327,7 +327,7 @@ def _nullable(field: Any) -> Any:
 
 
 def _of_model(field: Any, like: Any) -> Any:
-    """Give a field the name and the model of another, which its SQL needs."""
+    """Copy a field with the name and model of another, which its SQL needs."""
     field = field.clone()
     field.set_attributes_from_name(like.name)
     field.model = like.model

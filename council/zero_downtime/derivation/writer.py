@@ -1,4 +1,4 @@
-"""Migration files as they are written by hand here: a docstring, short names, SQL in constants, and ruff's layout."""
+"""Writes migration files in this project's style: docstring, short names, SQL in constants, and ruff's format."""
 
 import ast
 import re
@@ -25,14 +25,14 @@ Safe with the code before it: yes or no, and why.
 Way back: what reversing it does.
 """
 
-# Operations are known by their package, what they are given by its module.
+# Operations are imported from their package, their arguments from the modules.
 OPERATION = re.compile(r"\bcouncil\.zero_downtime\.\w+\.(?=[A-Z])")
 LONG_IMPORT = re.compile(r"import (council\.(zero_downtime|postgres)\.\w+|django\.db\.models\.deletion)")
 GIVEN = re.compile(r"\bcouncil\.postgres\.(\w+)\.(?=[A-Z])")
 
 
 class Writer(writer.MigrationWriter):
-    """Django's own, with its result rewritten. Takes the place of MigrationWriter in `makemigrations`."""
+    """Django's MigrationWriter, with its result rewritten. Replaces it in `makemigrations`."""
 
     migration: Migration
     include_header: bool
@@ -60,7 +60,7 @@ class Writer(writer.MigrationWriter):
 
 
 def _with_attributes(text: str, migration: Migration) -> str:
-    """Write what Django's template has no place for."""
+    """Add the attributes that Django's template does not write."""
     attributes = ""
     if not migration.atomic:
         attributes += "    atomic = False\n"
@@ -91,7 +91,7 @@ def _with_short_names(text: str) -> str:
 
 
 def _with_constants(text: str) -> str:
-    """Move each text of several lines into a constant that is named for what it is of."""
+    """Move each string of several lines into a constant, named after its trigger or function."""
     constants: dict[str, str] = {}
     lines = text.encode().splitlines(keepends=True)
     calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
@@ -118,7 +118,7 @@ def _with_constants(text: str) -> str:
 
 
 def _is_block(value: Any) -> bool:
-    """Tell a text of several lines that can be written between triple quotes as it is."""
+    """Return whether a value is a string of several lines that triple quotes can hold without escapes."""
     return (
         isinstance(value, str)
         and "\n" in value
@@ -128,7 +128,7 @@ def _is_block(value: Any) -> bool:
 
 
 def _constant_name(call: ast.Call, argument: str) -> str:
-    """Name a text: a trigger's body after the trigger, a function's definition after the function."""
+    """Return a constant's name: the trigger's name for its body, the function's name for its definition."""
     given: dict[str | None, Any] = {
         keyword.arg: keyword.value.value
         for keyword in call.keywords
@@ -139,7 +139,7 @@ def _constant_name(call: ast.Call, argument: str) -> str:
 
 
 def _formatted(text: str, *, path: str) -> str:
-    """Have ruff sort the imports and lay the file out; where it is not installed, leave that to who has it."""
+    """Sort imports and format the file with ruff. If ruff is not installed, leave the file unformatted."""
     if not find_spec("ruff"):
         return text
     for arguments in (["check", "--quiet", "--select", "I", "--fix-only"], ["format", "--quiet"]):

@@ -1,1 +1,1 @@
-"""What migrations will do to a database that is in use, told before they run."""
+"""Predicts what migrations will do to a database that is in use."""

@@ -1,4 +1,4 @@
-"""What the parts of ALTER TABLE do: each has a lock and a price of its own."""
+"""The effects of each ALTER TABLE action: its lock, its work and its risks."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -64,7 +64,7 @@ NOT_NULL = {Type.CONSTR_NOTNULL, Type.CONSTR_PRIMARY, Type.CONSTR_IDENTITY}
 
 
 def is_not_null(column: Any) -> bool:
-    """Tell whether a column is defined so that it takes no NULL."""
+    """Return whether a column's definition forbids NULL."""
     return statements.written(column.typeName) in SERIAL or any(
         constraint.contype in NOT_NULL for constraint in column.constraints or ()
     )
@@ -186,7 +186,7 @@ def _alter_type(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
 
 
 def _made_anew(column: str, name: str, inventory: Inventory, *, keeps_indexes: bool) -> Iterator[Effect]:
-    """Tell what is built or checked anew for a column whose new type leaves the rows as they are."""
+    """Yield what is rebuilt or checked again when a column's new type leaves the rows as they are."""
     for own_name, index in inventory[name].indexes.items():
         if column in index.computed_from or (column in index.columns and not keeps_indexes):
             yield build(name, index, inventory, entries=inventory[name].rows)
@@ -199,9 +199,9 @@ def _made_anew(column: str, name: str, inventory: Inventory, *, keeps_indexes: b
 
 
 def _is_plain_cast(part: Any, after: str) -> bool:
-    """Tell a change of type whose USING, as Django writes it, says no more than the change itself.
+    """Return whether USING, as Django writes it, only casts the column to its new type.
 
-    Source: ATColumnChangeRequiresRewrite, which looks past a cast that changes no bytes.
+    Source: ATColumnChangeRequiresRewrite, which ignores a cast that changes no bytes.
     """
     node = part.def_.raw_default
     if statements.kind(node) == "TypeCast" and statements.type_name(node.typeName) == after:
@@ -216,7 +216,7 @@ def _add_constraint(part: Any, name: str, inventory: Inventory) -> Iterator[Effe
 
 
 def _add(constraint: Any, name: str, inventory: Inventory, column: str = "") -> Iterator[Effect]:
-    """Add a constraint, of a table or of a column that is just being added."""
+    """Add a constraint of a table, or of a column that the same statement adds."""
     found = constraint_of(constraint, name, inventory, column=column)
     if found is None:
         return
@@ -247,7 +247,7 @@ def _add_index(
     constraint: Any, own_name: str, name: str, inventory: Inventory, columns: list[str]
 ) -> Iterator[Effect]:
     indexes = inventory[name].indexes
-    if constraint.indexname:  # which the constraint takes over, and gives its name
+    if constraint.indexname:  # the constraint takes this index over and renames it
         if constraint.indexname in indexes:
             indexes[own_name] = indexes.pop(constraint.indexname)
         return

@@ -1,7 +1,7 @@
-"""What each of PostgreSQL's commands does to a database that is in use.
+"""The effects of each PostgreSQL command on a database that is in use.
 
-Source: PostgreSQL manual, "Explicit locking" and the notes of each command. Held true by a test that runs every kind
-of operation and looks into pg_locks.
+Source: PostgreSQL manual, "Explicit locking" and the notes of each command. A test runs every kind of operation and
+compares with pg_locks.
 """
 
 from collections.abc import Iterator
@@ -42,21 +42,21 @@ from council.zero_downtime.planning.rules import Risk
 
 @singledispatch
 def effects(node: Any, inventory: Inventory) -> Iterator[Effect]:
-    """Tell the effects of a statement, and move the inventory on past it."""
+    """Yield the effects of a statement, and apply the statement to the inventory."""
     if lock := LOCKING.get(kind := statements.kind(node)):
         yield Lock(table(getattr(node, lock[0]), inventory), lock[1])
     elif kind not in WITHOUT_EFFECT:
         yield rules.UNKNOWN_STATEMENT.of(what=f"What {kind.removesuffix('Stmt')}")
 
 
-# They lock one table, for an instant: the attribute that names it, and how.
+# These lock one table, for an instant: the node's attribute that names the table, and the mode.
 LOCKING = {
     "AlterPolicyStmt": ("table", ACCESS_EXCLUSIVE),
     "CreatePolicyStmt": ("table", ACCESS_EXCLUSIVE),
     "CreateTrigStmt": ("relation", SHARE_ROW_EXCLUSIVE),
     "RuleStmt": ("relation", ACCESS_EXCLUSIVE),
 }
-# They lock no table.
+# These lock no table.
 WITHOUT_EFFECT = {
     "AlterDefaultPrivilegesStmt",
     "AlterFunctionStmt",
@@ -110,7 +110,7 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
     depends_on = [column for column in dict.fromkeys([*columns, *mentioned]) if column and is_computed]
     index = Index(columns, node.accessMethod or "btree", bool(node.unique), computed_from=depends_on)
     if node.concurrent and node.idxname in inventory[name].indexes:
-        return  # our operations look first
+        return  # our operations skip an index that exists
     yield Lock(name, SHARE_UPDATE_EXCLUSIVE if node.concurrent else SHARE)
     if node.concurrent:
         yield from partitioned(name, inventory, "concurrent index")
@@ -213,7 +213,7 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
         found = inventory[name].indexes
         if node.relation.relname in found:
             found[node.newname] = found.pop(node.relation.relname)
-        return  # it locks the index, which nobody waits for
+        return  # it locks only the index; reads and writes do not wait for that
     yield Lock(name, ACCESS_EXCLUSIVE)
     if kind == enums.ObjectType.OBJECT_TABLE:
         yield Break(f'table "{name}" has another name')
@@ -294,7 +294,7 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
 
 
 def _source_rows(node: Any, inventory: Inventory) -> int:
-    """Tell how many rows an UPDATE … FROM has to go by at most: those of its largest table."""
+    """Estimate how many rows an UPDATE … FROM changes at most: the rows of the largest table in FROM."""
     sources = list(getattr(node, "fromClause", None) or ())
     if not sources:
         return inventory[table(node.relation, inventory)].rows
@@ -333,7 +333,7 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
 
 
 def _reads(node: Any, inventory: Inventory, but: str | None = None) -> Iterator[Effect]:
-    """Tell the locks of a query on the tables it reads; names that WITH gives to queries are none."""
+    """Yield the locks of a query on the tables it reads, ignoring the names that WITH defines."""
     ours = {part.ctename for part in statements.nodes(node, "CommonTableExpr")}
     mode = ROW_SHARE if any(statements.nodes(node, "LockingClause")) else ACCESS_SHARE
     for relation in statements.nodes(node, "RangeVar"):
@@ -343,7 +343,7 @@ def _reads(node: Any, inventory: Inventory, but: str | None = None) -> Iterator[
 
 
 def new_labels(node: Any, inventory: Inventory) -> Iterator[Risk]:
-    """Find the enum values that a statement speaks of in the migration that adds them."""
+    """Find the enum values that a statement uses in the same migration that adds them."""
     if not inventory.new_labels or statements.kind(node) == "AlterEnumStmt":
         return
     literals = {

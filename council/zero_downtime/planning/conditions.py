@@ -1,4 +1,4 @@
-"""Which share of a table's rows the condition of a partial index lets in, as far as statistics tell."""
+"""Estimates, from statistics, the share of a table's rows that match a partial index's condition."""
 
 import math
 import operator
@@ -21,9 +21,10 @@ COMPARED = {
 
 
 def share(condition: Any, columns: Mapping[str, Column]) -> float:
-    """Multiply the shares of what AND joins: NULL or not, and numbers beside the only value that a column has.
+    """Multiply the shares of all tests joined by AND.
 
-    What cannot be told lets all rows in.
+    Known tests are IS [NOT] NULL, and comparing a number with a column that has the same value in all rows. Any other
+    test is assumed to match all rows.
     """
     is_joined = statements.kind(condition) == "BoolExpr" and condition.boolop == enums.BoolExprType.AND_EXPR
     tests = condition.args if is_joined else [condition]

@@ -1,7 +1,7 @@
-"""How long the work of a statement takes on a server, estimated from counts and sizes.
+"""Estimates how long a statement's work takes, from row counts and sizes.
 
-The prices below are seconds on the machine that they were measured on (tests/performance/plan_durations.py); a server's
-pace, measured by a query that touches no table, carries them over to it.
+The constants below are seconds on a reference machine (tests/performance/plan_durations.py). They are multiplied by a
+server's pace, which is measured with a query that reads no table.
 """
 
 import math
@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from council.zero_downtime.planning.effects import Kind, Work
 
-# Below this nobody notices.
+# Shorter waits are not noticed.
 INSTANT_SECONDS = 0.1
 
 PROBE = """
@@ -21,7 +21,7 @@ PROBE_SECONDS, TRIES = 0.0075, 10
 
 
 def pace(connection: BaseDatabaseWrapper) -> float:
-    """Tell how many times as long as the reference machine a server takes. The best try counts."""
+    """Measure how many times slower a server is than the reference machine. The best of several tries counts."""
     best = math.inf
     with connection.cursor() as cursor:
         for _ in range(TRIES):
@@ -35,27 +35,27 @@ ROW_SECONDS = 0.02e-6
 CONDITION_SECONDS = 0.05e-6
 BYTE_SECONDS = 0.3e-9
 KEY_SECONDS = 0.19e-6
-# Of a sort, for each row and each time that the number of rows doubles: more for longer entries.
+# Sorting: per row, times log2 of the number of rows; longer entries cost more.
 COMPARE_SECONDS, COMPARE_BYTE_SECONDS = 0.010e-6, 0.0009e-6
 BTREE_ENTRY_SECONDS, GIN_ENTRY_SECONDS = 0.15e-6, 0.27e-6
 CONCURRENT_SECONDS = 0.02  # three transactions, each written to disk
 REWRITE_SECONDS = 1.3e-6
 CHANGE_SECONDS = CHANGE_INDEX_SECONDS = 3e-6
-# A transaction, and its rows: each is found by its key, with what belongs to it, and its pages are written anew.
-# Of a row that Python reads, changes and sends back by itself.
+# Per row that Python reads, changes and saves by itself.
 ROW_BY_ROW_SECONDS = 0.1e-3
+# Per transaction of a batch, and per row in it, which is found by its key.
 BATCH_SECONDS, BATCH_CHANGE_SECONDS = 0.0015, 0.05e-3
 
 
 def seconds(work: Work, pace: float = 1.0) -> float:
-    """Estimate what a piece of work takes."""
+    """Estimate the duration of a piece of work."""
     return _seconds(work) * pace
 
 
 def _seconds(work: Work) -> float:
     scan = work.rows * ROW_SECONDS + work.bytes * BYTE_SECONDS
     if work.kind is Kind.KEYS:
-        # Few keys are looked up one by one, and NULL not at all.
+        # A few keys are looked up one by one; NULLs are not looked up.
         return scan + (work.entries + min(work.parent_rows, 20 * work.entries)) * KEY_SECONDS
     if work.kind is Kind.BUILD:
         condition = work.rows * CONDITION_SECONDS if work.is_partial else 0

@@ -1,4 +1,4 @@
-"""What a statement can do to a database that is in use: locks, work, and what goes wrong with it."""
+"""The kinds of effects that a statement has on a database in use: locks, work, breaking changes and risks."""
 
 from collections.abc import Iterator
 from enum import StrEnum
@@ -23,10 +23,10 @@ class Kind(StrEnum):
 
 
 class Work(NamedTuple):
-    """What takes longer the more rows there are.
+    """Work whose duration grows with the number of rows.
 
-    `rows` and `bytes` are the table's; `entries` those of the index that is built, the keys that are looked up, or
-    the rows that are changed.
+    `rows` and `bytes` are the table's. `entries` counts the entries of the index that is built, the keys that are
+    looked up, or the rows that are changed.
     """
 
     kind: Kind
@@ -41,12 +41,12 @@ class Work(NamedTuple):
     indexes: int = 0
     batches: int = 0
     is_counted: bool = True
-    is_sorted: bool = False  # as the index wants it
+    is_sorted: bool = False  # rows are in the index's order
     is_partial: bool = False
 
 
 class Break(NamedTuple):
-    """What stops working in code that was deployed before."""
+    """Something that stops working in code that was deployed before."""
 
     words: str
 
@@ -66,7 +66,7 @@ KINDS = {
 def constraint_of(
     part: Any, name: str, inventory: Inventory, *, column: str = ""
 ) -> tuple[str, Constraint] | None:
-    """Give the name and the facts of a constraint that a statement adds to a table, or to a column of it."""
+    """Return the name and the facts of a constraint that a statement adds to a table or column."""
     kind = KINDS.get(part.contype)
     if kind is None:
         return None
@@ -91,7 +91,7 @@ def constraint_of(
 
 
 def _chosen_name(table: str, kind: str, columns: list[str]) -> str:
-    """Name a constraint as PostgreSQL does where a statement gives it no name. Source: makeObjectName."""
+    """Return the name that PostgreSQL chooses for a constraint without one. Source: makeObjectName."""
     label = {"c": "check", "f": "fkey", "p": "pkey", "u": "key", "x": "excl"}[kind]
     parts = [table] if kind == "p" else [table, "_".join(columns)]
     while len("_".join([*parts, label])) > MAX_NAME_LENGTH:
@@ -101,12 +101,12 @@ def _chosen_name(table: str, kind: str, columns: list[str]) -> str:
 
 
 def table(relation: Any, inventory: Inventory) -> str:
-    """Name the table of a RangeVar."""
+    """Return the table name of a RangeVar."""
     return inventory.name(relation.schemaname, relation.relname)
 
 
 def named(names: Any, inventory: Inventory) -> str:
-    """Name the table of a list of Strings, with or without its schema."""
+    """Return the table name of a list of Strings, with or without a schema."""
     return inventory.name(names[-2].sval if len(names) > 1 else None, names[-1].sval)
 
 
@@ -133,7 +133,7 @@ def partitioned(name: str, inventory: Inventory, what: str) -> Iterator[Risk]:
 
 
 def rewrite(name: str, inventory: Inventory, why: str) -> Iterator[Effect]:
-    """Write a table anew, with its indexes."""
+    """Yield the effects of rewriting a table with its indexes."""
     found = inventory[name]
     yield Work(Kind.REWRITE, name, found.rows, found.bytes)
     for index in found.indexes.values():

@@ -1,4 +1,4 @@
-"""What operations find when they look into the database to write their SQL, at the moment that a plan has come to."""
+"""Introspection during a plan: operations see the database as it will be when they run."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from council.zero_downtime.planning.inventory import Constraint, Index, Inventor
 
 
 class PlannedIntrospection(DatabaseIntrospection):
-    """Answers from an inventory about the constraints and indexes that Django looks up by their columns."""
+    """Looks up constraints and indexes in an inventory, where Django searches for them by columns."""
 
     def __init__(self, connection: BaseDatabaseWrapper, there: Inventory) -> None:
         super().__init__(connection)
@@ -57,7 +57,7 @@ def _as_index(name: str, index: Index) -> dict[str, Any]:
 
 @contextmanager
 def planned(connection: BaseDatabaseWrapper, there: Inventory) -> Iterator[None]:
-    """Have operations find what an inventory holds, until the end of the block."""
+    """Make operations in the block see what an inventory holds."""
     stock = connection.introspection
     connection.introspection = PlannedIntrospection(connection, there)
     try:

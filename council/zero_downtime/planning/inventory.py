@@ -1,7 +1,7 @@
-"""What a database holds, as far as it decides what a statement locks and how long it takes.
+"""The inventory: what a database holds, as far as it affects a statement's locks and duration.
 
-Read from the system catalogues and from statistics, never from the tables: reading takes no lock on them. While a
-plan is made, each statement moves the inventory on to what it will find after it.
+It is read from the system catalogues and statistics, which takes no lock on the tables. While a plan is made, each
+planned statement is applied to the inventory.
 """
 
 from dataclasses import dataclass, field
@@ -19,9 +19,9 @@ class Column:
     is_nullable: bool = True
     bytes: float = 8.0  # on average
     null_share: float = 0.0
-    elements: float = 1.0  # of an array, on average
-    is_sorted: bool = False  # or the same in all rows
-    only_number: int | None = None  # that all rows have
+    elements: float = 1.0  # in an array, on average
+    is_sorted: bool = False  # also True if all rows have the same value
+    only_number: int | None = None  # the value, if all rows have the same number
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Index:
     columns: list[str]  # "" for an expression
     method: str = "btree"
     is_unique: bool = False
-    # The columns that it depends on, where it has an expression or a condition.
+    # The columns used in its expressions or its condition.
     computed_from: list[str] = field(default_factory=list)
 
 
@@ -38,7 +38,7 @@ class Constraint:
     kind: str  # as in pg_constraint.contype
     parent: str | None = None
     is_validated: bool = True
-    not_null: str | None = None  # the column that a check forbids NULL
+    not_null: str | None = None  # the column for which this check forbids NULL
     columns: list[str] = field(default_factory=list)
 
 
@@ -47,8 +47,8 @@ class Table:
     rows: int = 0
     bytes: int = 0
     is_partitioned: bool = False
-    is_in_use: bool = True  # False where this very run makes it
-    is_counted: bool = True  # False where nobody has analysed it, so that its rows are not known
+    is_in_use: bool = True  # False if this run creates it
+    is_counted: bool = True  # False if it was never analysed, so its row count is unknown
     columns: dict[str, Column] = field(default_factory=dict)
     indexes: dict[str, Index] = field(default_factory=dict)
     constraints: dict[str, Constraint] = field(default_factory=dict)
@@ -62,28 +62,28 @@ class Table:
 
 @dataclass
 class Inventory:
-    """Tables by name; those of other schemas than the current are named with their schema."""
+    """Tables by name. For tables outside the current schema, the name includes the schema."""
 
     schema: str = "public"
     tables: dict[str, Table] = field(default_factory=dict)
     enums: set[str] = field(default_factory=set)
     invalid_indexes: set[str] = field(default_factory=set)
-    # The worst volatility of the functions of each name, as pg_proc writes it.
+    # By name: the worst volatility of all functions with that name, as in pg_proc.
     functions: dict[str, str] = field(default_factory=lambda: dict(volatility.own()))
     is_utc: bool = True  # the session's time zone
-    # What functions in SQL read, by their names.
+    # The tables that SQL functions read, by function name.
     function_tables: dict[str, list[str]] = field(default_factory=dict)
-    # Made by the migration at hand, so that nobody else has them in use.
+    # Created by the current migration, so nobody else uses them.
     new_tables: set[str] = field(default_factory=set)
     new_enums: set[str] = field(default_factory=set)
-    # Values added to an enum by the migration at hand.
+    # Values added to enums by the current migration.
     new_labels: dict[str, list[str]] = field(default_factory=dict)
 
     def name(self, schema: str | None, table: str) -> str:
         return table if schema in {None, self.schema} else f"{schema}.{table}"
 
     def __getitem__(self, table: str) -> Table:
-        """Give a table; an empty one where there is none, as what was never analysed."""
+        """Return a table. If it is unknown, return one without rows."""
         return self.tables.setdefault(table, Table())
 
     def table_of_index(self, index: str) -> str | None:
@@ -117,7 +117,7 @@ class Inventory:
         self.new_labels.clear()
 
 
-# What a statement can be about: materialized views have indexes, and foreign tables checks, like tables.
+# Statements can also change materialized views, which have indexes, and foreign tables, which have checks.
 TABLES = """
     SELECT c.relname,
            CASE WHEN c.reltuples < 0 THEN coalesce(s.n_live_tup, 0) ELSE c.reltuples END::bigint,
@@ -129,7 +129,7 @@ TABLES = """
       LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid
      WHERE n.nspname = %(schema)s AND c.relkind IN ('r', 'p', 'm', 'f')
 """
-# The last number of an array's histogram of counts is their average.
+# The last number in elem_count_histogram is the average number of elements.
 COLUMNS = """
     SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull,
            coalesce(s.avg_width, 8), coalesce(s.null_frac, 0),
@@ -143,7 +143,7 @@ COLUMNS = """
       LEFT JOIN pg_stats s ON s.schemaname = n.nspname AND s.tablename = c.relname AND s.attname = a.attname
      WHERE n.nspname = %(schema)s AND c.relkind IN ('r', 'p', 'm', 'f') AND a.attnum > 0 AND NOT a.attisdropped
 """
-# One that is not valid is what an interrupted build left, to be built again.
+# Invalid indexes are left from interrupted builds and will be built again.
 INDEXES = """
     SELECT t.relname, x.relname,
            ARRAY(SELECT coalesce(a.attname, '') FROM unnest(i.indkey) WITH ORDINALITY AS k (attnum, place)
@@ -185,7 +185,7 @@ INVALID_INDEXES = """
       JOIN pg_namespace n ON n.oid = x.relnamespace
      WHERE n.nspname = %(schema)s AND NOT (i.indisvalid AND i.indisready)
 """
-# A body in the standard's form is kept as a tree, and reads no table that a plan has to know of.
+# Bodies in SQL-standard form (BEGIN ATOMIC) are left out: PostgreSQL stores them as trees, not as text.
 FUNCTION_BODIES = """
     SELECT p.proname, p.prosrc
       FROM pg_proc p
@@ -196,7 +196,7 @@ FUNCTION_BODIES = """
 
 
 def read(connection: BaseDatabaseWrapper) -> Inventory:
-    """Read what the current schema holds."""
+    """Read the inventory of the current schema."""
     schema = catalog.current_schema(connection)
     found = Inventory(schema)
     with connection.cursor() as cursor:
@@ -205,7 +205,7 @@ def read(connection: BaseDatabaseWrapper) -> Inventory:
             cursor.execute(query, {"schema": schema})
             return list(cursor.fetchall())
 
-        # Others make and drop tables between two of these queries.
+        # Other sessions may create and drop tables between these queries.
         for name, count, pages, is_partitioned, is_counted in rows(TABLES):
             found.tables[name] = Table(count, pages * PAGE_BYTES, is_partitioned, is_counted=is_counted)
         for table, name, *facts in rows(COLUMNS):

@@ -1,4 +1,4 @@
-"""The plan's rules for migrations that are not deployed yet: whatever a table may hold by then."""
+"""Lint: applies the plan's rules to migrations before they are deployed, without looking at tables."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ class Finding(NamedTuple):
 
 
 def own_apps() -> set[str]:
-    """Name the apps that are part of the project, and not installed beside Django."""
+    """Return the project's own apps, without those installed as packages."""
     return {
         config.label
         for config in apps.get_app_configs()
@@ -32,10 +32,10 @@ def own_apps() -> set[str]:
 
 
 def findings(connection: BaseDatabaseWrapper, app_labels: set[str]) -> list[Finding]:
-    """List what is risky in the migrations of some apps, and accepted by none of them in writing.
+    """List the risks in some apps' migrations that the migrations do not accept.
 
-    A migration accepts a risk by `accepts = {"rule": "why"}`. What it accepts and does not do is a finding, too.
-    The database serves for its functions and its dialect; its tables are not looked at.
+    A migration accepts a risk with `accepts = {"rule": "why"}`. Accepting a risk that does not occur is also a finding.
+    The database is used only for its functions, time zone and SQL dialect; its tables are not read.
     """
     executor = MigrationExecutor(connection)
     whole = executor.migration_plan(executor.loader.graph.leaf_nodes(), clean_start=True)

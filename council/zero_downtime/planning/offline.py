@@ -1,4 +1,4 @@
-"""A plan without a server, on a database that holds what the models say."""
+"""Makes a plan without a server, as if the database held exactly what the models say."""
 
 from collections.abc import Iterable
 from contextlib import nullcontext
@@ -21,7 +21,7 @@ class Operations(operations.DatabaseOperations):
 
 
 class Cursor:
-    """Knows the name of the schema, and nothing else."""
+    """A cursor that knows only the name of the schema."""
 
     def execute(self, query: Any, params: Any = None) -> None: ...
 
@@ -33,7 +33,7 @@ class Cursor:
 
 
 class Connection(base.DatabaseWrapper):
-    """Writes SQL for the oldest PostgreSQL that is supported, and asks no server."""
+    """A connection without a server. It writes SQL for the oldest supported PostgreSQL."""
 
     is_offline = True
     ops_class = Operations
@@ -47,9 +47,9 @@ class Connection(base.DatabaseWrapper):
 
 
 def steps(migrations: Iterable[Migration], state: ProjectState) -> list[tuple[Operation, plan.Step]]:
-    """Plan the step of each operation of migrations that are not there yet, after a state of the models.
+    """Predict the step of each operation of new migrations, starting from a model state.
 
-    A state whose models point at others that it does not have is in no database, and nothing is planned.
+    Returns nothing if models in the state reference models that it lacks, since no database can have such a state.
     """
     try:
         state.apps  # noqa: B018

@@ -1,4 +1,4 @@
-"""What pending migrations will do to a database that is in use, told before they run."""
+"""The plan: predicts what pending migrations will do to a database that is in use."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ LOCK_NOT_AVAILABLE = "55P03"
 
 
 class Held(NamedTuple):
-    """A lock, and how long it is held: to the end of its transaction. `is_in_use` is False for a table of this run."""
+    """A lock, and how long it is held: until its transaction ends. `is_in_use` is False if this run made the table."""
 
     lock: Lock
     seconds: float
@@ -39,13 +39,13 @@ class Held(NamedTuple):
 
     @property
     def is_felt(self) -> bool:
-        """Whether anybody's reads or writes wait for it."""
+        """Whether other sessions' reads or writes wait for it."""
         return self.is_in_use and self.lock.is_felt
 
 
 @dataclass(frozen=True)
 class Step:
-    """One operation of a migration. Seconds are estimates; below durations.INSTANT_SECONDS they mean an instant."""
+    """What one operation will do. Seconds are estimates; below durations.INSTANT_SECONDS they mean an instant."""
 
     migration: str
     operation: str
@@ -59,17 +59,17 @@ class Step:
     risks: list[Risk]
     accepted: Mapping[str, str]
     locks: list[Held]
-    # At the worst, of what is not known: that it changes each row of its app's tables, one by one.
+    # The worst case if its work is unknown: it changes each row of its app's tables, one by one.
     blind_seconds: float = 0.0
 
     @property
     def is_blind(self) -> bool:
-        """Whether nobody can tell what it locks, nor for how long, and nobody has said that it does no harm."""
+        """Whether its locks and duration are unknown, and nobody has accepted that risk."""
         return any(risk.rule in rules.BLIND for risk in self.warnings)
 
     @property
     def warnings(self) -> list[Risk]:
-        """The risks that the migration does not accept in writing."""
+        """The risks that are not accepted, neither by the migration nor in settings."""
         return [risk for risk in self.risks if risk.rule not in self.accepted]
 
 
@@ -77,7 +77,7 @@ MigrationPlan = Sequence[tuple[Migration, bool]]
 
 
 def of(connection: BaseDatabaseWrapper, migrations: MigrationPlan) -> list[Step]:
-    """Foretell the steps of a plan on the database of a connection. Takes no lock on a table."""
+    """Predict the steps of a migration plan on a connection's database. Takes no lock on a table."""
     executor: Any = MigrationExecutor(connection)
     state = executor._create_project_state(with_applied_migrations=True)
     pace = durations.pace(connection) if migrations else 1.0
@@ -85,9 +85,9 @@ def of(connection: BaseDatabaseWrapper, migrations: MigrationPlan) -> list[Step]
 
 
 def of_operations(connection: BaseDatabaseWrapper, migrations: MigrationPlan) -> list[tuple[Operation, Step]]:
-    """Plan the step of each operation of a plan.
+    """Predict the step of each operation of a migration plan.
 
-    In a database without tables nobody waits, and nothing is planned.
+    Returns nothing for a database without tables, where no other session can wait.
     """
     there = inventory.read(connection)
     if not migrations or there.tables.keys() <= {MigrationRecorder.Migration._meta.db_table}:
@@ -106,7 +106,7 @@ def steps(
     there: Inventory,
     pace: float = 1.0,
 ) -> list[Step]:
-    """Foretell the steps of a plan that finds a state of the models and an inventory of the database."""
+    """Predict the steps of a migration plan, starting from a model state and an inventory of the database."""
     return [step for _, step in with_changes(connection, migrations, state=state, there=there, pace=pace)]
 
 
@@ -122,7 +122,7 @@ def with_changes(
     before = _states_before(connection, ways_back) if ways_back else {}
     found: list[tuple[_Change, Step]] = []
     if migrations:
-        state.apps  # noqa: B018  # made once, and carried on from operation to operation
+        state.apps  # noqa: B018  # rendered once, then updated by each operation
     with _looking_on(connection), introspection.planned(connection, there):
         for migration, backwards in migrations:
             there.begin_migration()
@@ -141,7 +141,7 @@ def with_changes(
 
 @contextmanager
 def _looking_on(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """Have nothing written until the end of the block, whatever an operation does to find its SQL."""
+    """Make the block read-only, since operations run their own code to produce SQL."""
     if getattr(connection, "is_offline", False):
         yield
         return
@@ -157,7 +157,7 @@ def _looking_on(connection: BaseDatabaseWrapper) -> Iterator[None]:
 def _states_before(
     connection: BaseDatabaseWrapper, migrations: list[Migration]
 ) -> dict[Migration, ProjectState]:
-    """Give the states that applied migrations began with."""
+    """Return the model state before each of some applied migrations."""
     executor = MigrationExecutor(connection)
     state = ProjectState(real_apps=executor.loader.unmigrated_apps)
     found = {}
@@ -170,7 +170,7 @@ def _states_before(
 
 
 class _Change(NamedTuple):
-    """An operation between two states of the models."""
+    """An operation, with the model states before and after it."""
 
     operation: Operation
     before: ProjectState
@@ -179,7 +179,7 @@ class _Change(NamedTuple):
 
 
 def _done(migration: Migration, state: ProjectState) -> Iterator[_Change]:
-    """Apply a migration to a state, operation by operation: the next one may change the models of the one before."""
+    """Apply a migration's operations to a state, lazily: each operation may change the models of earlier changes."""
     for operation in migration.operations:
         before, state = state, ForwardState.of(state)
         operation.state_forwards(migration.app_label, state)
@@ -187,7 +187,7 @@ def _done(migration: Migration, state: ProjectState) -> Iterator[_Change]:
 
 
 def _undone(migration: Migration, state: ProjectState) -> list[_Change]:
-    """Give a migration's changes in the order in which they are reversed. Begins with the state before it."""
+    """Return a migration's changes, last one first. `state` is the model state before the migration."""
     changes = []
     for operation in migration.operations:
         before, state = state, state.clone()
@@ -197,7 +197,7 @@ def _undone(migration: Migration, state: ProjectState) -> list[_Change]:
 
 
 class _Foretold:
-    """A migration, as far as it has been foretold."""
+    """The prediction for one migration, made operation by operation."""
 
     def __init__(
         self, connection: BaseDatabaseWrapper, migration: Migration, there: Inventory, pace: float = 1.0
@@ -210,9 +210,9 @@ class _Foretold:
             **settings.ACCEPTED_MIGRATION_RISKS.get(str(migration), {}),
             **getattr(migration, "accepts", {}),
         }
-        self.met: list[Risk] = []  # on the way to an operation's SQL
-        self.found: list[str] = []  # that is there already, or is replaced
-        self.locked: list[Lock] = []  # by statements before, until the transaction ends
+        self.met: list[Risk] = []  # while producing an operation's SQL
+        self.found: list[str] = []  # what exists already, or is replaced
+        self.locked: list[Lock] = []  # by earlier statements, until the transaction ends
 
     def step(self, change: _Change) -> Step:
         operation = change.operation
@@ -254,7 +254,7 @@ class _Foretold:
                 dict.fromkeys(_behind(effect, before) for effect in effects if isinstance(effect, Risk))
             ),
             accepted=self.accepted,
-            # A batch is a transaction of its own.
+            # Each batch is a separate transaction.
             locks=[
                 held._replace(seconds=held.seconds / max([1, *(piece.batches for piece in work)]))
                 for held in _strongest(locks)
@@ -264,7 +264,7 @@ class _Foretold:
         )
 
     def held(self, effects: list[Effect], operation: Operation) -> list[Held]:
-        """Give the locks of a statement, held for as long as itself takes."""
+        """Return the locks of a statement, held for the duration of that statement."""
         work = [_batched(effect, operation) for effect in effects if isinstance(effect, Work)]
         seconds = sum(durations.seconds(piece, self.pace) for piece in work)
         return [
@@ -274,7 +274,7 @@ class _Foretold:
         ]
 
     def rows_locked(self, work: list[Work]) -> Iterator[Risk]:
-        """Warn of rows that a statement changes at once, for longer than an instant."""
+        """Warn of rows that one statement changes, and so locks, for longer than an instant."""
         for piece in work:
             took = durations.seconds(piece, self.pace)
             is_in_use = self.there[piece.table].is_in_use
@@ -287,7 +287,7 @@ class _Foretold:
                 yield rules.ROWS_LOCKED.of(rows=piece.entries, table=piece.table)
 
     def blind_seconds(self, change: _Change, effects: list[Effect]) -> float:
-        """Estimate the worst that an operation may do whose work is not known."""
+        """Estimate the worst case of an operation whose work is unknown."""
         if not any(isinstance(effect, Risk) and effect.rule in rules.BLIND for effect in effects):
             return 0.0
         names = {lock.table for lock in self.locked} | {
@@ -300,7 +300,7 @@ class _Foretold:
         return rows * durations.ROW_BY_ROW_SECONDS * self.pace
 
     def sql(self, change: _Change) -> list[str]:
-        """Have an operation print its SQL, as sqlmigrate does, where it can."""
+        """Return an operation's SQL, as sqlmigrate prints it; empty if it cannot be produced."""
         operation = change.operation
         if not operation.reduces_to_sql or (change.backwards and not operation.reversible):
             return []
@@ -318,7 +318,7 @@ class _Foretold:
             self.met.append(rules.REFUSED.of(error=error))
             return []
         except Exception as error:
-            # Anybody's code runs here, and finds a database that is not yet what it will find.
+            # Other people's code runs here, in a database where earlier operations have not run yet.
             if not self.connection.is_usable():
                 raise
             words = " ".join(str(error).split())
@@ -328,7 +328,7 @@ class _Foretold:
 
     @contextmanager
     def as_when_it_runs(self, operation: Operation) -> Iterator[None]:
-        """Have an operation find itself in a transaction, or in none, as when it runs; and undo what it did to ours."""
+        """Make an operation see a transaction only if it will run in one. Roll back what it does."""
         in_transaction = self.migration.atomic or bool(operation.atomic)
         if getattr(self.connection, "is_offline", False):
             yield
@@ -342,10 +342,10 @@ class _Foretold:
             transaction.set_rollback(True, using=self.connection.alias)
 
     def adopted(self, change: _Change) -> Adoption | None:
-        """Tell what a baseline adopts, where its tables are there. Raises BaselineMismatch where they are others.
+        """Return what a baseline adopts if its tables exist. Raises BaselineMismatch if they differ from it.
 
-        PostgreSQL takes a reader's lock to print a definition, from 17 on. Where it does not get that, they are taken
-        for the right ones: migrate compares them itself.
+        Since version 17, PostgreSQL takes a reader's lock to print a definition. If that lock is not available, the
+        plan assumes that the tables match, and migrate compares them later.
         """
         operation = change.operation
         if not isinstance(operation, AdoptBaseline) or change.backwards:
@@ -362,7 +362,7 @@ class _Foretold:
             return Adoption(frozenset())
 
     def is_there(self, text: str) -> bool:
-        """Tell whether what a statement makes is there already; migrate compares it with what it should be."""
+        """Return whether what a statement creates exists by name. migrate compares the definitions later."""
         try:
             things = presence.of_statement(text, self.there)
         except statements.Unreadable:
@@ -389,7 +389,7 @@ class _Foretold:
                     *commands.effects(statement.node, self.there),
                     *commands.new_labels(statement.node, self.there),
                 ]
-            except Exception as error:  # one more form of a statement than is known here
+            except Exception as error:  # a form of statement that commands.py does not know
                 told = f"Planning it ended in {type(error).__name__} ({error}), so that what it"
                 yield rules.UNKNOWN_STATEMENT.of(what=told)
                 continue
@@ -398,7 +398,7 @@ class _Foretold:
                 yield from self.read_under_locks(effects)
 
     def read_under_locks(self, effects: list[Effect]) -> Iterator[Risk]:
-        """Warn of what a statement reads while those before it keep others waiting, and add its own locks to them."""
+        """Warn if a statement reads a table while earlier locks block others. Then remember its own locks."""
         for work in effects:
             if isinstance(work, Work) and work.table not in self.there.new_tables:
                 for lock in self.locked:
@@ -411,7 +411,7 @@ class _Foretold:
 
 
 def _behind(risk: Risk, held: list[Lock]) -> Risk:
-    """Have a risk of what is not known say which locks are held meanwhile."""
+    """Add to an unknown operation's risk which locks are held while it runs."""
     if risk.rule not in rules.BLIND or not held:
         return risk
     strongest = [one.lock for one in _strongest(Held(lock, 0.0) for lock in held)]
@@ -432,7 +432,7 @@ def _batched(work: Work, operation: Operation) -> Work:
 
 
 def _strongest(locks: Iterable[Held]) -> list[Held]:
-    """Keep the strongest lock of each table, and of equal ones that which is held longest."""
+    """Keep the strongest lock of each table; of equal ones, the one held longest."""
     found: dict[str, Held] = {}
     for held in locks:
         other = found.get(held.lock.table, held)
@@ -441,7 +441,7 @@ def _strongest(locks: Iterable[Held]) -> list[Held]:
 
 
 def _until_the_end(made: list[Step]) -> list[Step]:
-    """Have the locks of a transaction's steps held until it ends."""
+    """Extend the locks of a transaction's steps to the end of the transaction."""
     return [
         replace(
             step,

@@ -1,4 +1,4 @@
-"""What a statement would make that is there already, by the inventory of a plan."""
+"""Finds out whether a plan's inventory already has what a statement would create."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +8,7 @@ from council.zero_downtime.planning.inventory import Inventory
 
 
 def of_statement(sql: str, there: Inventory) -> list[str]:
-    """Name what the one statement of a text makes, if all of it is there. Raises Unreadable."""
+    """Return the names of what a text's only statement creates, if all of it exists. Raises Unreadable."""
     read = statements.read(sql)
     if len(read) != 1:
         return []
@@ -32,7 +32,7 @@ def of_statement(sql: str, there: Inventory) -> list[str]:
 
 
 def _of_commands(node: Any, there: Inventory) -> Iterator[str | None]:
-    """Name what each command of ALTER TABLE makes; None for one that has something to do."""
+    """Yield what each ALTER TABLE action would create if that exists; None if the action has something to do."""
     name = there.name(node.relation.schemaname, node.relation.relname)
     table = there.tables.get(name)
     for command in node.cmds:

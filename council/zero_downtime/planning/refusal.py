@@ -1,4 +1,4 @@
-"""What migrate refuses before it writes anything: what keeps others waiting for longer than it waits for a lock."""
+"""What migrate refuses before it writes anything: steps that block others for longer than the lock timeout."""
 
 import itertools
 import operator
@@ -19,7 +19,7 @@ GO_ON = (
 
 
 class Harm(NamedTuple):
-    """What one step does to those who use the database: the locks that are held for too long meanwhile, and why."""
+    """The harm of one step: the locks held for too long while it runs, and the reasons."""
 
     step: Step
     locks: list[Held]
@@ -27,7 +27,7 @@ class Harm(NamedTuple):
 
 
 class Refused(CommandError):
-    """The plan would keep others waiting. Nothing was written."""
+    """The plan would block others for too long. Nothing was written."""
 
     def __init__(self, harms: Sequence[Harm], *, limit_seconds: float) -> None:
         steps = f"{len(harms)} operation{'' if len(harms) == 1 else 's'}"
@@ -38,13 +38,13 @@ class Refused(CommandError):
 
 
 def refuse(steps: Sequence[Step], *, limit_seconds: float) -> None:
-    """Refuse a plan that does harm. Raises Refused."""
+    """Raise Refused if a plan does harm."""
     if found := list(harms(steps, limit_seconds=limit_seconds)):
         raise Refused(found, limit_seconds=limit_seconds)
 
 
 def harms(steps: Sequence[Step], *, limit_seconds: float) -> Iterator[Harm]:
-    """Find the steps that keep others waiting for longer than a limit, and whose risks nobody has accepted."""
+    """Find the steps that block others for longer than a limit, and whose risks nobody has accepted."""
     for _, own in itertools.groupby(steps, key=operator.attrgetter("migration")):
         pieces = list(own)
         for together in [pieces] if all(step.is_atomic for step in pieces) else [[step] for step in pieces]:
@@ -72,7 +72,7 @@ def _of_transaction(steps: list[Step], limit_seconds: float) -> Iterator[Harm]:
 
 
 def lines(harms: Sequence[Harm]) -> Iterator[str]:
-    """Tell it in the words of the plan."""
+    """Write the harms as lines, phrased as in the plan."""
     for migration, own in itertools.groupby(harms, key=lambda harm: harm.step.migration):
         yield migration
         for harm in own:

@@ -1,4 +1,4 @@
-"""A plan in words, for a terminal and as JSON."""
+"""Formats a plan, for a terminal and as JSON."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,12 +10,12 @@ from council.zero_downtime.planning.plan import Held, Step
 
 
 def span(seconds: float) -> str:
-    """Say how long something takes, as exactly as an estimate deserves."""
+    """Format a duration, rounded as suits an estimate."""
     return "an instant" if seconds < INSTANT_SECONDS else f"about {duration(seconds)}"
 
 
 def size(number: float) -> str:
-    """Write a number of bytes as PostgreSQL does."""
+    """Format a number of bytes as PostgreSQL does."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if number < 10_240:
             return f"{number:.0f} {unit}"
@@ -29,12 +29,12 @@ def count(number: int, noun: str) -> str:
 
 
 def longest_wait(steps: list[Step]) -> float:
-    """Give the longest time for which anybody's reads or writes wait for a lock that a plan holds, in seconds."""
+    """Return the longest time, in seconds, that others' reads or writes wait for a lock of the plan."""
     return max((held.seconds for step in steps for held in step.locks if held.is_felt), default=0.0)
 
 
 def waits(steps: list[Step]) -> str:
-    """Say for how long reads and writes wait, as far as that is known."""
+    """Say how long reads and writes wait, as far as that is known."""
     blind = sum(step.is_blind for step in steps)
     known = f"reads and writes wait for {span(longest_wait(steps))} at most"
     if not blind:
@@ -43,7 +43,7 @@ def waits(steps: list[Step]) -> str:
 
 
 def summary(steps: list[Step]) -> str:
-    """Say a plan in one line."""
+    """Summarise a plan in one line."""
     if not steps:
         return "Nothing to do."
     migrations = len({step.migration for step in steps})
@@ -56,7 +56,7 @@ def summary(steps: list[Step]) -> str:
 
 
 def lines(step: Step) -> Iterator[str]:
-    """Tell one step, without its migration's name and its warnings."""
+    """Yield the lines about one step, without its migration's name and its warnings."""
     yield from step.found
     for held in step.locks:
         yield lock(held)
@@ -84,7 +84,7 @@ def _work(work: Work) -> str:
 
 
 def as_json(steps: list[Step]) -> dict[str, Any]:
-    """Give a plan as JSON can hold it. Seconds are estimates; `waits` names who waits for a lock."""
+    """Return a plan as data for JSON. Seconds are estimates; `waits` names who waits for a lock."""
     return {
         "summary": summary(steps),
         "seconds": round(sum(step.seconds for step in steps), 3),

@@ -1,20 +1,20 @@
-"""The rules for changes to a database in use: what each warns of, and its faults, each with its cure.
+"""The rules for changes to a database in use: what each warns of, with its faults and cures.
 
-The plan, lint, migrate's and makemigrations' refusals speak by them, and the table of docs/migrations.md lists them.
+The plan, lint, and the refusals of migrate and makemigrations use them; docs/migrations.md lists them in a table.
 """
 
 from typing import Any, NamedTuple
 
 
 class Risk(NamedTuple):
-    """What should not be done to a database in use; `rule` is its name."""
+    """Something that should not be done to a database in use. `rule` is the rule's name."""
 
     rule: str
     fault: str
     cure: str
 
     def of(self, **names: Any) -> "Risk":
-        """Put names into the fault and the cure."""
+        """Fill names into the texts of the fault and the cure."""
         return self._replace(fault=self.fault.format(**names), cure=self.cure.format(**names))
 
 
@@ -39,9 +39,9 @@ RULES = {
     "unknown-operation": "Python whose locks are unknown, and the locks behind which it runs",
     "nothing-to-accept": "a risk that a migration accepts and does not take; only `lint_migrations` reports it",
 }
-# They say that nobody can tell how long a step takes.
+# These say that the duration of a step is unknown.
 BLIND = {"unknown-operation", "unknown-statement"}
-# They tell why somebody waits. The others tell what fails, or what code before the migration trips over.
+# These say why others wait. The remaining rules say what fails, or what breaks in code deployed before.
 WAITING = BLIND | {
     *("plain-index", "rewrite", "rows-locked", "scan-under-lock", "validated-key", "volatile-default"),
 }

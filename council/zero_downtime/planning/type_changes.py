@@ -1,15 +1,15 @@
-"""What PostgreSQL leaves as it is when a column gets another type: its rows, and its plain indexes.
+"""Decides whether PostgreSQL keeps a column's rows and plain indexes as they are when its type changes.
 
-An index with an expression or a condition, and a CHECK, are made anew or checked anew with every change of type.
-Source: ATColumnChangeRequiresRewrite, the support functions of casts that shorten, and CheckIndexCompatible. Held true
-by a test that tries all pairs of common types on the server. Of a type that is not known here, no change is free.
+Every change of type rebuilds indexes with an expression or a condition, and checks every CHECK again. A change that
+involves a type not known here is never considered free. A test tries all pairs of common types on the server.
+Source: ATColumnChangeRequiresRewrite, the support functions of casts that shorten, and CheckIndexCompatible.
 """
 
 from typing import Any, NamedTuple
 
 from council.postgres import statements
 
-# Casts without a function between types that are stored alike.
+# Casts without a function, between types that are stored in the same way.
 COMPARED_ALIKE = {("varchar", "text"), ("text", "varchar"), ("cidr", "inet")}
 STORED_ALIKE = {
     *COMPARED_ALIKE,
@@ -19,8 +19,8 @@ STORED_ALIKE = {
     *(("bit", "varbit"), ("int4", "oid"), ("oid", "int4")),
 }
 MOMENTS = {"timestamp", "timestamptz"}
-MOST_DIGITS = 6  # of a second
-# Of an interval's mask, from the second to the year.
+MOST_DIGITS = 6  # after the decimal point of a second
+# The bits of an interval's mask, from second to year.
 UNITS = (12, 11, 10, 3, 1, 2)
 
 
@@ -33,7 +33,7 @@ class Type(NamedTuple):
 
 
 def keeps_rows(before: str, after: str, *, is_utc: bool = False) -> bool:
-    """Tell whether no row is read or written. `is_utc` says that the session has no offset from UTC."""
+    """Return whether no row is read or written. `is_utc`: the session's time zone is UTC."""
     if before == after:
         return True
     old, new = _read(before), _read(after)
@@ -49,7 +49,7 @@ def keeps_rows(before: str, after: str, *, is_utc: bool = False) -> bool:
 
 
 def keeps_indexes(before: str, after: str) -> bool:
-    """Tell, of a change that keeps the rows, whether a plain index stays: both types are compared alike."""
+    """Return whether a change that keeps the rows also keeps plain indexes: both types compare in the same way."""
     old, new = _read(before), _read(after)
     if old is None or new is None:
         return before == after
@@ -67,7 +67,7 @@ def _read(text: str) -> Type | None:
 
 
 def _is_wider(old: Type, new: Type) -> bool:
-    """Tell whether each value of a type fits another of the same name."""
+    """Return whether the new type can hold every value of the old one, which has the same name."""
     was, becomes = old.modifiers, new.modifiers
     if old.dimensions:
         return False
@@ -86,6 +86,6 @@ def _is_wider(old: Type, new: Type) -> bool:
 
 
 def _interval(modifiers: tuple[int, ...]) -> tuple[int, int]:
-    """Give the smallest unit that an interval holds, 0 for seconds, and the digits of its seconds."""
+    """Return the smallest unit of an interval (0 for seconds) and the digits of its seconds."""
     mask, digits = (*modifiers, MOST_DIGITS)[:2] if modifiers else (1 << UNITS[0], MOST_DIGITS)
     return next(number for number, bit in enumerate(UNITS) if mask & 1 << bit), digits
