@@ -249,7 +249,7 @@ def _create(data: Path, *, binaries: Path, account: installation.Account) -> Non
     if initdb.returncode:
         shutil.rmtree(aside, ignore_errors=True)
         raise installation.EmbeddedServerError(
-            f"initdb could not make {data} (exit code {initdb.returncode}). Mend what it says last, or set "
+            f"initdb could not make {data} (exit code {initdb.returncode}). Repair what its last lines name, or set "
             f"DATABASE_URL:\n{_end_of(initdb.stdout)}"
         )
     aside.rename(data)
@@ -347,8 +347,8 @@ def _wait_until_ready(home: Path) -> Address:
         time.sleep(0.01)
     log = home / "server.log"
     raise installation.EmbeddedServerError(
-        f"PostgreSQL in {home} is not up after {seconds:.0f} s. Mend what {log} says last, or begin anew "
-        f"after `manage.py embedded remove`:\n{_end_of(log.read_bytes())}"
+        f"PostgreSQL in {home} is not up after {seconds:.0f} s. Repair what the last lines of {log} name, or start "
+        f"again after `manage.py embedded remove`:\n{_end_of(log.read_bytes())}"
     )
 
 

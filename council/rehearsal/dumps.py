@@ -7,7 +7,7 @@ subscriptions and other schemas are left out, because migrations do not depend o
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -50,13 +50,6 @@ class Dump:
     def database_bytes(self) -> int:
         """Estimate how large the database will be."""
         return int(self.size_bytes * GROWTH[self.format])
-
-
-@dataclass
-class LeftOut:
-    """The parts of the source that are not in the copy, as text."""
-
-    words: list[str] = field(default_factory=list)
 
 
 def read(file: Path) -> Dump:

@@ -143,7 +143,9 @@ class Outcome:
         """List the reasons why the rehearsal failed; empty if it passed."""
         found = []
         if self.status:
-            last = next((line.strip() for line in reversed(self.output) if line.strip()), "no words")
+            last = next(
+                (line.strip() for line in reversed(self.output) if line.strip()), "it printed nothing"
+            )
             found.append(f"migrate ended with the exit status {self.status}: {last}")
         for kind in (READ, WRITE):
             waits = [sample for sample in self.during if sample.kind == kind]

@@ -169,7 +169,7 @@ def _generate(request: Request, made: Target, phases: Phases) -> None:
         except psycopg.Error as error:
             raise NoRehearsal(
                 f"The members could not be made up: {str(error).strip()}",
-                cure="Mend what it says; see that the disk has space.",
+                cure="Repair what the message names, and check that the disk has space.",
             ) from error
 
 

@@ -64,9 +64,10 @@ class Source:
             watcher.join()
         if output.status:
             said = [line.partition("error: ")[2] or line for line in output.errors]
+            message = " ".join(said[:3]) or "pg_dump gave no error message"
             raise NoRehearsal(
-                f"{self.place.option} ({self.place}) cannot be dumped: {' '.join(said[:3]) or 'no words'}",
-                cure="A lock was not to be had? Try again. A right is missing? GRANT it, or read as the owner.",
+                f"{self.place.option} ({self.place}) cannot be dumped: {message}",
+                cure="If another session held a lock, try again. If a right is missing, GRANT it or be the owner.",
             )
         found = dumps.read(file)
         return Dump(found.file, found.format, found.version, self.extensions, found.entries)

@@ -19,14 +19,14 @@ CURES = {
     "53200": "The server is out of memory. Lower maintenance_work_mem for the role that migrates.",
     "53300": "The server has no connection free. Close some, or raise max_connections.",
     "53400": "A limit of the server's is exceeded. Raise the one that is named.",
-    "55P03": "A lock was not to be had: somebody else holds it (see pg_locks). Wait for them.",
+    "55P03": "A lock is held by another session (see pg_locks). Wait until it is released.",
     "57P01": "The server was restarted, or somebody terminated the session. See that it is up.",
     "57P02": "The server crashed. See that it is up, and why.",
     "57P03": "The server is starting up or shutting down. Wait until it is up.",
     "57014": "Somebody cancelled the statement, or statement_timeout did. ALTER ROLE … SET statement_timeout.",
     "25006": "The server takes no writes: it is a replica, or read-only. Set DIRECT_URL to the primary.",
     "08": "The connection was lost. See that the server is up.",
-    "23": "Rows break a rule that the migration adds. Mend or remove the rows that are named.",
+    "23": "Rows break a rule that the migration adds. Repair or remove the rows that are named.",
 }
 
 # undefined_table, undefined_column, undefined_function, undefined_object. Source: PostgreSQL manual, appendix A.
@@ -69,7 +69,7 @@ def cure(error: BaseException) -> str:
     state = sqlstate(error)
     if not state and is_lost_connection(error):
         return CURES["08"]
-    return CURES.get(state) or CURES.get(state[:2]) or "Mend what it says."
+    return CURES.get(state) or CURES.get(state[:2]) or "Repair what the message names."
 
 
 def kept(migration: Migration, *, is_known: bool = True) -> str:

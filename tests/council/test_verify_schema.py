@@ -313,7 +313,7 @@ def test_a_table_that_somebody_has_locked_is_not_waited_for(migrated: Database) 
         "ledger figures           could not be looked at: canceling statement due to lock timeout"
         in result.stdout
     )
-    assert "\nA lock was not to be had: somebody else holds it (see pg_locks)." in result.stdout
+    assert "\nA lock is held by another session (see pg_locks)." in result.stdout
 
 
 @pytest.mark.skipif(not PROGRAM, reason="pgbouncer is not installed")

@@ -299,7 +299,7 @@ def test_rows_that_break_a_key_are_named(v1: Database) -> None:
     assert_completes(v1)
 
 
-def test_a_lock_that_is_not_to_be_had_outside_of_a_migration_is_not_taken_for_a_dead_host(
+def test_a_lock_that_is_held_outside_of_a_migration_is_not_taken_for_a_dead_host(
     v1: Database,
 ) -> None:
     assert v1.manage("migrate").returncode == 0
@@ -309,12 +309,12 @@ def test_a_lock_that_is_not_to_be_had_outside_of_a_migration_is_not_taken_for_a_
         words = failed(v1, DATABASE_URL=f"{v1.url}&options=-c%20lock_timeout%3D100ms")
 
     assert "canceling statement due to lock timeout" in words
-    assert "A lock was not to be had: somebody else holds it" in words
+    assert "A lock is held by another session" in words
     assert_completes(v1)
 
 
 def test_what_is_no_lost_connection_is_not_called_one() -> None:
-    assert failures.cure(NotSupportedError("cannot run in a transaction")) == "Mend what it says."
+    assert failures.cure(NotSupportedError("cannot run in a transaction")) == "Repair what the message names."
     assert failures.cure(OperationalError("server closed the connection unexpectedly")).startswith(
         "The connection was lost."
     )
