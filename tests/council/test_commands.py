@@ -66,7 +66,7 @@ def test_overview_of_an_empty_database_says_to_migrate(database: Database) -> No
     result = database.manage("overview")
 
     assert "to apply" in result.stdout
-    assert "Member                  not there" in result.stdout
+    assert "Member                  does not exist" in result.stdout
     assert "manage.py migrate" in result.stdout
 
 
