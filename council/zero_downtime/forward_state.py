@@ -2,7 +2,7 @@
 
 Django renders a model and all related models again whenever the model's state changes. Two of three such changes
 concern indexes, constraints or triggers, which are lists in the model's options. Here these lists are replaced in
-the existing model instead. This makes migrating this project a fifth faster.
+the existing model instead.
 """
 
 from typing import Any, Self
@@ -34,7 +34,9 @@ class ForwardState(ProjectState):
     def reload_model(self, app_label: str, model_name: str, delay: bool = False) -> None:  # noqa: FBT001, FBT002  # Django's signature
         key = app_label, model_name
         made_of = _made_of(self.models[key])
-        if self._made_of.get(key) == made_of:
+        # A model that was renamed away and back has been removed in between.
+        is_rendered = "apps" in self.__dict__ and model_name in self.apps.all_models[app_label]
+        if is_rendered and self._made_of.get(key) == made_of:
             self._exchange_lists(key)
             return
         super().reload_model(app_label, model_name, delay)

@@ -100,6 +100,14 @@ def test_a_model_is_made_anew_for_a_column_and_not_for_a_list(state: ForwardStat
     assert state.apps.get_model("shop", "order") is not made
 
 
+def test_a_model_is_renamed_away_and_back(state: ForwardState) -> None:
+    expected = stock()
+    for operation in [*MODELS, migrations.RenameModel("Order", "Sale"), migrations.RenameModel("Sale", "Order")]:
+        apply([operation], expected)
+        apply([operation], state)
+        assert described(state) == described(expected), operation
+
+
 def test_an_attempt_that_failed_leaves_nothing_to_the_next_one(state: ForwardState) -> None:
     apply(MODELS, state)
     before = described(state)
