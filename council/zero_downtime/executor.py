@@ -63,11 +63,12 @@ class Executor(MigrationExecutor):
                     operation.look(self.connection, with_rows=True)
         self._refuse_if_half_reversed(plan)
         self.planned, self.finished = len(plan), 0
-        foretold = [] if fake else planning.of_operations(self.connection, plan)
+        predicted = [] if fake else planning.of_operations(self.connection, plan)
         if not self.accepts_risks:
-            refusal.refuse([step for _, step in foretold], limit_seconds=self.patience.lock_seconds)
+            refusal.refuse([step for _, step in predicted], limit_seconds=self.patience.lock_seconds)
         self.wanted = {
-            operation: {held.lock for held in step.locks if held.lock.is_felt} for operation, step in foretold
+            operation: {held.lock for held in step.locks if held.lock.is_felt}
+            for operation, step in predicted
         }
         with _rarely_collected():
             return super().migrate(targets, plan, state, fake, fake_initial)

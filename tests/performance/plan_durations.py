@@ -1,9 +1,9 @@
-"""How long each operation takes that the plan foretells, beside what it foretold.
+"""How long each operation takes that the plan predicts, beside what it predicted.
 
     python -m tests.performance.plan_durations [--members 100000 1000000] [--ledger-rows 2] [--json FILE]
 
 Version 1 with so many members is migrated until there is a ledger; that is filled with so many rows a member; then the
-rest is migrated. Both times the plan is made first, as a whole. Lists what took, or was foretold to take, over 200 ms.
+rest is migrated. Both times the plan is made first, as a whole. Lists what took, or was predicted to take, over 200 ms.
 A minute and a half for a million members. `COUNCIL_POSTGRES_BIN` names another PostgreSQL.
 """
 
@@ -33,13 +33,13 @@ LEDGER = [("gamification", "0005_points_triggers"), ("council", "0006_member_poi
 class Figure(NamedTuple):
     members: int
     operation: str
-    foretold_seconds: float
+    predicted_seconds: float
     seconds: float
 
     @property
     def factor(self) -> float:
         """Tell how far off the estimate was, either way: 1 is exact."""
-        high, low = max(self.foretold_seconds, self.seconds), min(self.foretold_seconds, self.seconds)
+        high, low = max(self.predicted_seconds, self.seconds), min(self.predicted_seconds, self.seconds)
         return high / max(low, 1e-9)
 
 
@@ -68,13 +68,13 @@ def measure(server: Server, *, members: int, ledger_rows: int) -> list[Figure]:
 
 
 def migrate(targets: list[tuple[str, str]], *, members: int) -> list[Figure]:
-    """Foretell the way to some targets, then go it."""
+    """Predict the way to some targets, then go it."""
     from council.zero_downtime.planning import plan  # noqa: PLC0415  # once Django is set up
 
     executor: Any = MigrationExecutor(connection)
     state = executor._create_project_state(with_applied_migrations=True)
     migrations = executor.migration_plan(targets)
-    foretold = iter(plan.of(connection, migrations))
+    predicted = iter(plan.of(connection, migrations))
     figures = []
     for migration, _ in migrations:
         editor: Any
@@ -87,7 +87,7 @@ def migrate(targets: list[tuple[str, str]], *, members: int) -> list[Figure]:
                 editor.flush_deferred_sql()
                 took = time.perf_counter() - began
                 what = f"{migration}: {operation.describe()}"
-                figures.append(Figure(members, what, next(foretold).seconds, took))
+                figures.append(Figure(members, what, next(predicted).seconds, took))
             executor.recorder.record_applied(migration.app_label, migration.name)
     return figures
 
@@ -111,15 +111,15 @@ def main() -> None:
             figure
             for members in given.members
             for figure in measure(server, members=members, ledger_rows=given.ledger_rows)
-            if max(figure.seconds, figure.foretold_seconds) >= LISTED_SECONDS
+            if max(figure.seconds, figure.predicted_seconds) >= LISTED_SECONDS
         ]
         connection.close()
         record = server.record()
-    rows = [["members", "operation", "foretold, s", "took, s", "factor"]]
+    rows = [["members", "operation", "predicted, s", "took, s", "factor"]]
     rows += [
-        [f"{members:,}", what, f"{foretold:.2f}", f"{took:.2f}", f"{figure.factor:.2f}"]
+        [f"{members:,}", what, f"{predicted:.2f}", f"{took:.2f}", f"{figure.factor:.2f}"]
         for figure in figures
-        for members, what, foretold, took in [figure]
+        for members, what, predicted, took in [figure]
     ]
     log.info("%s", table(rows))
     off = sum(figure.factor > FACTOR for figure in figures)

@@ -126,13 +126,13 @@ def with_changes(
     with _looking_on(connection), introspection.planned(connection, there):
         for migration, backwards in migrations:
             there.begin_migration()
-            foretold = _Foretold(connection, migration, there, pace)
+            predicted = _Prediction(connection, migration, there, pace)
             changes, made = [], []
             for change in (
                 _undone(migration, before.get(migration, state)) if backwards else _done(migration, state)
             ):
                 changes.append(change)
-                made.append(foretold.step(change))
+                made.append(predicted.step(change))
             if changes and not backwards:
                 state = changes[-1].after
             found += zip(changes, _until_the_end(made) if migration.atomic else made, strict=True)
@@ -196,7 +196,7 @@ def _undone(migration: Migration, state: ProjectState) -> list[_Change]:
     return changes[::-1]
 
 
-class _Foretold:
+class _Prediction:
     """The prediction for one migration, made operation by operation."""
 
     def __init__(

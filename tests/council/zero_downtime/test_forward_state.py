@@ -102,7 +102,11 @@ def test_a_model_is_made_anew_for_a_column_and_not_for_a_list(state: ForwardStat
 
 def test_a_model_is_renamed_away_and_back(state: ForwardState) -> None:
     expected = stock()
-    for operation in [*MODELS, migrations.RenameModel("Order", "Sale"), migrations.RenameModel("Sale", "Order")]:
+    for operation in [
+        *MODELS,
+        migrations.RenameModel("Order", "Sale"),
+        migrations.RenameModel("Sale", "Order"),
+    ]:
         apply([operation], expected)
         apply([operation], state)
         assert described(state) == described(expected), operation

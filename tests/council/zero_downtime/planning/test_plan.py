@@ -23,7 +23,7 @@ from tests.databases import Database
 pytestmark = pytest.mark.django_db
 
 ROWS = 1_000_000
-Foretell = Callable[..., list[plan.Step]]
+Predict = Callable[..., list[plan.Step]]
 
 
 @pytest.fixture
@@ -45,19 +45,19 @@ def there() -> Inventory:
 
 
 @pytest.fixture
-def foretell(there: Inventory) -> Foretell:
-    """Foretell the steps of migrations, of operations or SQL, of an app that has the two tables."""
+def predict(there: Inventory) -> Predict:
+    """Predict the steps of migrations, of operations or SQL, of an app that has the two tables."""
     state = ProjectState()
     for table in TABLES:
         table.state_forwards("app", state)
 
-    def foretell(*steps: Operation | str, atomic: bool = True, **attributes: Any) -> list[plan.Step]:
+    def predict(*steps: Operation | str, atomic: bool = True, **attributes: Any) -> list[plan.Step]:
         operations = [migrations.RunSQL(step) if isinstance(step, str) else step for step in steps]
         made = {"operations": operations, "atomic": atomic, **attributes}
         migration: Migration = type("Migration", (Migration,), made)("0002_more", "app")
         return plan.steps(connection, [(migration, False)], state=state, there=there)
 
-    return foretell
+    return predict
 
 
 def rules(steps: list[plan.Step]) -> list[str]:
@@ -102,23 +102,23 @@ RISKY = {
 @pytest.mark.parametrize(
     ("rule", "sql"), [(rule, sql) for rule, statements in RISKY.items() for sql in statements]
 )
-def test_what_is_risky_is_warned_of(foretell: Foretell, rule: str, sql: str) -> None:
-    assert rules(foretell(sql)) == [rule]
+def test_what_is_risky_is_warned_of(predict: Predict, rule: str, sql: str) -> None:
+    assert rules(predict(sql)) == [rule]
 
 
-def test_a_volatile_default_is_warned_of_and_rewrites(foretell: Foretell) -> None:
-    assert rules(foretell("""ALTER TABLE "Child" ADD COLUMN extra float DEFAULT 10 * random()""")) == [
+def test_a_volatile_default_is_warned_of_and_rewrites(predict: Predict) -> None:
+    assert rules(predict("""ALTER TABLE "Child" ADD COLUMN extra float DEFAULT 10 * random()""")) == [
         "volatile-default",
         "rewrite",
     ]
 
 
-def test_a_function_is_as_volatile_as_it_was_declared(foretell: Foretell) -> None:
+def test_a_function_is_as_volatile_as_it_was_declared(predict: Predict) -> None:
     create = "CREATE FUNCTION {0}() RETURNS int LANGUAGE sql {1} RETURN 1"
     add = 'ALTER TABLE "Child" ADD {0} int DEFAULT {0}()'
-    assert "volatile-default" in rules(foretell(add.format("nobody_knows_it")))
-    assert rules(foretell(create.format("steady", "STABLE"), add.format("steady"))) == []
-    assert "volatile-default" in rules(foretell(create.format("lively", ""), add.format("lively")))
+    assert "volatile-default" in rules(predict(add.format("nobody_knows_it")))
+    assert rules(predict(create.format("steady", "STABLE"), add.format("steady"))) == []
+    assert "volatile-default" in rules(predict(create.format("lively", ""), add.format("lively")))
 
 
 @pytest.mark.parametrize(
@@ -138,16 +138,16 @@ def test_a_function_is_as_volatile_as_it_was_declared(foretell: Foretell) -> Non
         """SELECT 1""",
     ],
 )
-def test_what_is_safe_is_not_warned_of(foretell: Foretell, sql: str) -> None:
-    assert rules(foretell(sql)) == []
+def test_what_is_safe_is_not_warned_of(predict: Predict, sql: str) -> None:
+    assert rules(predict(sql)) == []
 
 
-def test_a_check_that_nobody_has_validated_spares_no_scan(foretell: Foretell, there: Inventory) -> None:
+def test_a_check_that_nobody_has_validated_spares_no_scan(predict: Predict, there: Inventory) -> None:
     not_null = """ALTER TABLE "Child" ALTER "Number" SET NOT NULL"""
     there.tables["Child"].constraints["unsure"] = Constraint("c", not_null="Number", is_validated=False)
-    [step] = foretell(not_null)
+    [step] = predict(not_null)
     assert ([work.kind for work in step.work], rules([step])) == ([Kind.SCAN], ["scan-under-lock"])
-    [validated, step] = foretell("""ALTER TABLE "Child" VALIDATE CONSTRAINT unsure""", not_null)
+    [validated, step] = predict("""ALTER TABLE "Child" VALIDATE CONSTRAINT unsure""", not_null)
     assert ([work.kind for work in validated.work], step.work) == ([Kind.SCAN], [])
 
 
@@ -165,7 +165,7 @@ def test_whether_a_check_is_validated_is_read_from_the_catalogue(scratch: Any) -
 
 
 def test_a_type_that_keeps_the_rows_is_warned_of_for_what_is_made_anew(
-    foretell: Foretell, there: Inventory
+    predict: Predict, there: Inventory
 ) -> None:
     wider = """ALTER TABLE "Child" ALTER "parentId" TYPE varchar(30)"""
     child = there.tables["Child"]
@@ -173,24 +173,24 @@ def test_a_type_that_keeps_the_rows_is_warned_of_for_what_is_made_anew(
         "plain": Index(["parentId"]),
         "half": Index(["Number"], computed_from=["Number", "parentId"]),
     }
-    assert [risk.fault.split(",")[0] for step in foretell(wider) for risk in step.warnings] == [
+    assert [risk.fault.split(",")[0] for step in predict(wider) for risk in step.warnings] == [
         'Index "half" is built anew'
     ]
     child.indexes = {"plain": Index(["parentId"])}
-    assert rules(foretell("""ALTER TABLE "Child" ALTER "parentId" TYPE citext""")) == ["plain-index"]
+    assert rules(predict("""ALTER TABLE "Child" ALTER "parentId" TYPE citext""")) == ["plain-index"]
     child.columns["parentId"].type = "character varying(20)"
-    assert rules(foretell("""ALTER TABLE "Child" ALTER "parentId" TYPE varchar(20) COLLATE "C" """)) == [
+    assert rules(predict("""ALTER TABLE "Child" ALTER "parentId" TYPE varchar(20) COLLATE "C" """)) == [
         "plain-index"
     ]
 
     child.constraints = {"filled": Constraint("c", columns=["parentId"])}
-    assert rules(foretell(wider)) == ["scan-under-lock"]
+    assert rules(predict(wider)) == ["scan-under-lock"]
     child.constraints["filled"].is_validated = False
-    assert rules(foretell(wider)) == []
+    assert rules(predict(wider)) == []
 
 
-def test_an_index_knows_what_it_is_computed_from(foretell: Foretell, there: Inventory) -> None:
-    foretell(
+def test_an_index_knows_what_it_is_computed_from(predict: Predict, there: Inventory) -> None:
+    predict(
         """CREATE INDEX i ON "Child" (lower("parentId")) WHERE "Number" > 0; CREATE INDEX p ON "Child" (id)"""
     )
     found = there.tables["Child"].indexes
@@ -203,72 +203,72 @@ def test_an_index_knows_what_it_is_computed_from(foretell: Foretell, there: Inve
 
     there.rename_column("Child", "parentId", "parent")
     assert sorted(found["i"].computed_from) == ["Number", "parent"]
-    foretell("""ALTER TABLE "Child" DROP COLUMN parent""")
+    predict("""ALTER TABLE "Child" DROP COLUMN parent""")
     assert "i" not in there.tables["Child"].indexes
 
 
-def test_a_partitioned_table_is_warned_of(foretell: Foretell, there: Inventory) -> None:
+def test_a_partitioned_table_is_warned_of(predict: Predict, there: Inventory) -> None:
     there.tables["Child"].is_partitioned = True
-    assert rules(foretell("""CREATE INDEX CONCURRENTLY i ON "Child" ("Number")""", atomic=False)) == [
+    assert rules(predict("""CREATE INDEX CONCURRENTLY i ON "Child" ("Number")""", atomic=False)) == [
         "partitioned-table"
     ]
     key = """ALTER TABLE "Child" ADD FOREIGN KEY ("parentId") REFERENCES "Parent" (id) NOT VALID"""
-    assert rules(foretell(key)) == ["partitioned-table"]
+    assert rules(predict(key)) == ["partitioned-table"]
 
 
-def test_python_code_is_warned_of(foretell: Foretell) -> None:
-    assert rules(foretell(migrations.RunPython(migrations.RunPython.noop))) == ["unknown-operation"]
+def test_python_code_is_warned_of(predict: Predict) -> None:
+    assert rules(predict(migrations.RunPython(migrations.RunPython.noop))) == ["unknown-operation"]
 
 
-def test_our_operations_are_not_warned_of(foretell: Foretell) -> None:
-    assert rules(foretell(CASES["AddForeignKeyNotValid"].operation)) == []
-    assert rules(foretell(CASES["AddIndexConcurrently"].operation, atomic=False)) == []
-    assert rules(foretell(CASES["UpdateInBatches"].operation, atomic=False)) == []
-    assert rules(foretell(CASES["UpdateInBatches"].operation)) == ["concurrent-in-transaction"]
+def test_our_operations_are_not_warned_of(predict: Predict) -> None:
+    assert rules(predict(CASES["AddForeignKeyNotValid"].operation)) == []
+    assert rules(predict(CASES["AddIndexConcurrently"].operation, atomic=False)) == []
+    assert rules(predict(CASES["UpdateInBatches"].operation, atomic=False)) == []
+    assert rules(predict(CASES["UpdateInBatches"].operation)) == ["concurrent-in-transaction"]
 
 
-def test_a_risk_that_is_accepted_in_writing_is_no_warning(foretell: Foretell) -> None:
-    [step] = foretell(migrations.AddIndex("child", INDEX), accepts={"plain-index": "It is a small table."})
+def test_a_risk_that_is_accepted_in_writing_is_no_warning(predict: Predict) -> None:
+    [step] = predict(migrations.AddIndex("child", INDEX), accepts={"plain-index": "It is a small table."})
     assert step.warnings == []
     assert plan_report.as_json([step])["steps"][0]["accepted"][0]["why"] == "It is a small table."
 
 
-def test_locks_are_held_until_the_transaction_ends(foretell: Foretell) -> None:
+def test_locks_are_held_until_the_transaction_ends(predict: Predict) -> None:
     key = zero_downtime.AddForeignKeyNotValid("child", KEY)
     update = """UPDATE "Child" SET "Number" = 1"""
-    together, update_step = foretell(key, update)
+    together, update_step = predict(key, update)
     assert [lock.seconds for lock in together.locks] == [update_step.seconds] * 2
     assert update_step.seconds > 1
 
 
-def test_locks_outside_of_a_transaction_are_held_by_their_statement(foretell: Foretell) -> None:
+def test_locks_outside_of_a_transaction_are_held_by_their_statement(predict: Predict) -> None:
     key = zero_downtime.AddForeignKeyNotValid("child", KEY)
-    [apart, _] = foretell(key, """UPDATE "Child" SET "Number" = 1""", atomic=False)
+    [apart, _] = predict(key, """UPDATE "Child" SET "Number" = 1""", atomic=False)
     assert [lock.seconds for lock in apart.locks] == [0, 0]
 
-    [several] = foretell(
+    [several] = predict(
         """UPDATE "Child" SET "Number" = 1; ALTER TABLE "Child" ADD COLUMN later text""", atomic=False
     )
     assert [(held.lock.mode, held.seconds > 1) for held in several.locks] == [("ACCESS EXCLUSIVE", True)]
 
 
-def test_what_is_there_already_is_named_and_locks_nothing(foretell: Foretell) -> None:
+def test_what_is_there_already_is_named_and_locks_nothing(predict: Predict) -> None:
     key = zero_downtime.AddForeignKeyNotValid("child", KEY)
     for statement in (
         key,
         """ALTER TABLE "Child" ADD COLUMN note text""",
         'CREATE INDEX child_note ON "Child" (note)',
     ):
-        [made] = foretell(statement)
+        [made] = predict(statement)
         assert made.sql
         assert not made.found
-        [found] = foretell(statement)
+        [found] = predict(statement)
         assert found.found
         assert found.found[0].endswith(" is there already")
         assert not found.sql
         assert not found.locks
 
-    [gone] = foretell('ALTER TABLE "Child" DROP COLUMN note; ALTER TABLE "Child" ADD COLUMN note text')
+    [gone] = predict('ALTER TABLE "Child" DROP COLUMN note; ALTER TABLE "Child" ADD COLUMN note text')
     assert gone.sql
 
 
@@ -290,8 +290,8 @@ def test_what_is_there_already_is_named_and_locks_nothing(foretell: Foretell) ->
         ("""ALTER TABLE "Child" ADD CONSTRAINT c CHECK (true)""", 'rows that break "c" are refused'),
     ],
 )
-def test_what_code_before_it_trips_over_is_told(foretell: Foretell, sql: str, words: str) -> None:
-    assert [step.breaks for step in foretell(sql)] == [[words]]
+def test_what_code_before_it_trips_over_is_told(predict: Predict, sql: str, words: str) -> None:
+    assert [step.breaks for step in predict(sql)] == [[words]]
 
 
 def test_work_is_counted_by_the_catalogue(database: Database) -> None:
@@ -328,31 +328,31 @@ def test_work_is_counted_by_the_catalogue(database: Database) -> None:
     ],
 )
 def test_a_partial_index_has_the_rows_that_its_condition_lets_in(
-    foretell: Foretell, there: Inventory, condition: str, entries: int
+    predict: Predict, there: Inventory, condition: str, entries: int
 ) -> None:
     there.tables["Child"].columns["Number"].only_number = 0
     there.tables["Child"].columns["parentId"].null_share = 0.75
-    [step] = foretell(f'CREATE INDEX CONCURRENTLY i ON "Child" (id) WHERE {condition}', atomic=False)
+    [step] = predict(f'CREATE INDEX CONCURRENTLY i ON "Child" (id) WHERE {condition}', atomic=False)
     assert [work.entries for work in step.work] == [entries]
 
 
-def test_a_table_that_nobody_analysed_is_told_to_be_not_counted(foretell: Foretell, there: Inventory) -> None:
+def test_a_table_that_nobody_analysed_is_told_to_be_not_counted(predict: Predict, there: Inventory) -> None:
     there.tables["Child"].is_counted = False
-    [step] = foretell("""CREATE INDEX CONCURRENTLY i ON "Child" ("Number")""", atomic=False)
+    [step] = predict("""CREATE INDEX CONCURRENTLY i ON "Child" ("Number")""", atomic=False)
     assert 'index build of "Child": not counted: ANALYZE "Child", then plan again' in plan_report.lines(step)
 
 
-def test_an_update_goes_by_the_tables_that_it_reads(foretell: Foretell, there: Inventory) -> None:
+def test_an_update_goes_by_the_tables_that_it_reads(predict: Predict, there: Inventory) -> None:
     there.function_tables["of_parents"] = ["Parent"]
     sql = """UPDATE "Child" SET "Number" = 1 FROM of_parents('{}') AS found WHERE found.id = "Child".id"""
-    [[work]] = [step.work for step in foretell(sql)]
+    [[work]] = [step.work for step in predict(sql)]
     assert (work.rows, work.entries) == (ROWS, 10)
-    [[work]] = [step.work for step in foretell("""UPDATE "Child" SET "Number" = 1""")]
+    [[work]] = [step.work for step in predict("""UPDATE "Child" SET "Number" = 1""")]
     assert work.entries == ROWS
 
 
-def test_the_locks_of_a_batch_are_held_for_a_batch(foretell: Foretell) -> None:
-    [step] = foretell(
+def test_the_locks_of_a_batch_are_held_for_a_batch(predict: Predict) -> None:
+    [step] = predict(
         zero_downtime.UpdateInBatches("child", """UPDATE "Child" SET "Number" = 1"""), atomic=False
     )
     [[lock, seconds, _]] = step.locks

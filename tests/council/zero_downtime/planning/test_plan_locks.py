@@ -136,7 +136,7 @@ def make_migration(operations: list[Operation], *, atomic: bool = True) -> Migra
     return made
 
 
-def foretold(step: plan.Step) -> dict[str, str]:
+def predicted(step: plan.Step) -> dict[str, str]:
     return strongest(held.lock for held in step.locks)
 
 
@@ -157,7 +157,7 @@ ROWS_BEFORE = {
 
 
 @pytest.mark.django_db
-def test_every_operation_of_the_project_takes_the_locks_that_its_plan_foretells(
+def test_every_operation_of_the_project_takes_the_locks_that_its_plan_predicts(
     database: Database, scratch: BaseDatabaseWrapper
 ) -> None:
     executor = MigrationExecutor(scratch)
@@ -177,7 +177,7 @@ def test_every_operation_of_the_project_takes_the_locks_that_its_plan_foretells(
             ):
                 if not operation.reduces_to_sql:
                     continue
-                told = [*foretold(step).items(), *(expected.items() if migration.atomic else ())]
+                told = [*predicted(step).items(), *(expected.items() if migration.atomic else ())]
                 expected = strongest(told)
                 assert {table: mode for table, mode in seen.items() if table in tables} == expected, (
                     f"{migration}: {operation.describe()}"
@@ -278,7 +278,7 @@ KNOWN = """
 
 
 @pytest.mark.django_db
-def test_every_kind_of_statement_takes_the_locks_that_its_plan_foretells(
+def test_every_kind_of_statement_takes_the_locks_that_its_plan_predicts(
     database: Database, scratch: BaseDatabaseWrapper
 ) -> None:
     state = ProjectState()
@@ -295,8 +295,8 @@ def test_every_kind_of_statement_takes_the_locks_that_its_plan_foretells(
                 [(_, seen)] = run(database, scratch, watching, migration, state)
             seen = {table: mode for table, mode in seen.items() if table in {"Parent", "Child"}}
             is_unknown = any(risk.rule == "unknown-statement" for risk in step.risks)
-            if is_unknown is not (kind in UNKNOWN) or not (is_unknown or seen == foretold(step)):
-                faults.append(f"{kind}: took {seen}, and foretold was {foretold(step)}; {step.risks}")
+            if is_unknown is not (kind in UNKNOWN) or not (is_unknown or seen == predicted(step)):
+                faults.append(f"{kind}: took {seen}, and predicted was {predicted(step)}; {step.risks}")
             if not migration.atomic:
                 database.execute(
                     """DROP INDEX IF EXISTS i; CREATE UNIQUE INDEX IF NOT EXISTS known_key ON "Child" (id)"""
@@ -312,7 +312,7 @@ def rolled_back(connection: BaseDatabaseWrapper) -> Iterator[None]:
 
 
 @pytest.mark.django_db
-def test_every_operation_of_ours_takes_the_locks_that_its_plan_foretells(
+def test_every_operation_of_ours_takes_the_locks_that_its_plan_predicts(
     database: Database, scratch: BaseDatabaseWrapper
 ) -> None:
     faults = []
@@ -327,6 +327,6 @@ def test_every_operation_of_ours_takes_the_locks_that_its_plan_foretells(
             there = inventory.read(scratch)
             [step] = plan.steps(scratch, [(migration, False)], state=state.clone(), there=there)
             [(_, seen)] = run(database, scratch, watching, migration, state)
-            if seen != foretold(step):
-                faults.append(f"{name}: took {seen}, and foretold was {foretold(step)}")
+            if seen != predicted(step):
+                faults.append(f"{name}: took {seen}, and predicted was {predicted(step)}")
     assert not faults, "\n".join(faults)

@@ -10,10 +10,10 @@ from council import zero_downtime
 from council.zero_downtime.planning import refusal
 from council.zero_downtime.planning import report as plan_report
 from council.zero_downtime.planning.inventory import Inventory
-from tests.council.zero_downtime.planning.test_plan import Foretell, foretell, there
+from tests.council.zero_downtime.planning.test_plan import Predict, predict, there
 from tests.databases import Database
 
-__all__ = ["foretell", "there"]
+__all__ = ["predict", "there"]
 
 pytestmark = pytest.mark.django_db
 
@@ -51,67 +51,65 @@ def rules(steps: Any, limit_seconds: float = 0.1) -> set[str]:
 
 @pytest.mark.parametrize(("steps", "rule"), REFUSED)
 def test_what_keeps_others_waiting_is_refused_on_a_large_table(
-    steps: list[Any], rule: str, foretell: Foretell, there: Inventory
+    steps: list[Any], rule: str, predict: Predict, there: Inventory
 ) -> None:
     there.tables["Child"].rows *= 10
-    assert rule in rules(foretell(*steps))
+    assert rule in rules(predict(*steps))
 
 
 @pytest.mark.parametrize(("steps", "rule"), REFUSED)
 def test_a_small_table_holds_nothing_up(
-    steps: list[Any], rule: str, foretell: Foretell, there: Inventory
+    steps: list[Any], rule: str, predict: Predict, there: Inventory
 ) -> None:
     there.tables["Child"].rows, there.tables["Child"].bytes = 300, 30_000
-    assert rules(foretell(*steps)) == set()
+    assert rules(predict(*steps)) == set()
 
 
 @pytest.mark.parametrize(("steps", "rule"), REFUSED)
 def test_a_table_of_the_same_run_holds_nothing_up(
-    steps: list[Any], rule: str, foretell: Foretell, there: Inventory
+    steps: list[Any], rule: str, predict: Predict, there: Inventory
 ) -> None:
     there.tables["Child"].is_in_use = there.tables["Parent"].is_in_use = False
-    assert rules(foretell(*steps)) == set()
+    assert rules(predict(*steps)) == set()
 
 
 @pytest.mark.parametrize(("steps", "rule"), REFUSED)
-def test_what_is_accepted_in_writing_goes_on(steps: list[Any], rule: str, foretell: Foretell) -> None:
+def test_what_is_accepted_in_writing_goes_on(steps: list[Any], rule: str, predict: Predict) -> None:
     accepts = dict.fromkeys(
         [rule, "scan-under-lock", "volatile-default", "rewrite", "rows-locked"], "A reason."
     )
-    assert rules(foretell(*steps, accepts=accepts)) == set()
+    assert rules(predict(*steps, accepts=accepts)) == set()
 
 
 @pytest.mark.parametrize(("steps", "attributes"), ALLOWED)
 def test_what_keeps_nobody_waiting_goes_on(
-    steps: list[Any], attributes: dict[str, Any], foretell: Foretell
+    steps: list[Any], attributes: dict[str, Any], predict: Predict
 ) -> None:
-    assert rules(foretell(*steps, **attributes)) == set()
+    assert rules(predict(*steps, **attributes)) == set()
 
 
-def test_who_waits_longer_for_a_lock_lets_others_wait_longer(foretell: Foretell) -> None:
-    steps = foretell(SCAN)
+def test_who_waits_longer_for_a_lock_lets_others_wait_longer(predict: Predict) -> None:
+    steps = predict(SCAN)
     assert rules(steps, limit_seconds=0.01)
     assert not rules(steps, limit_seconds=60.0)
 
 
-def test_python_behind_a_lock_says_which_locks_it_holds(foretell: Foretell) -> None:
-    *_, step = foretell(COLUMN, """ALTER TABLE "Parent" ADD COLUMN more integer""", PYTHON)
+def test_python_behind_a_lock_says_which_locks_it_holds(predict: Predict) -> None:
+    *_, step = predict(COLUMN, """ALTER TABLE "Parent" ADD COLUMN more integer""", PYTHON)
     [risk] = step.risks
     assert risk.fault.endswith(
         'Until it is through, "Child" (ACCESS EXCLUSIVE) and "Parent" (ACCESS EXCLUSIVE) stay locked: '
         "reads, writes and DDL wait."
     )
     assert risk.cure.startswith("Put it into a migration of its own.")
-    [alone] = foretell(PYTHON)
+    [alone] = predict(PYTHON)
     assert "stay" not in alone.risks[0].fault
 
 
-def test_the_summary_promises_nothing_of_what_it_does_not_know(foretell: Foretell) -> None:
-    unknown = plan_report.summary(foretell(COLUMN, PYTHON))
+def test_the_summary_promises_nothing_of_what_it_does_not_know(predict: Predict) -> None:
+    unknown = plan_report.summary(predict(COLUMN, PYTHON))
     assert "wait for an instant at most, but for 1 operation of which nobody can tell; 1 warning." in unknown
-    accepted = plan_report.summary(
-        foretell(COLUMN, PYTHON, accepts={"unknown-operation": "It does nothing."})
-    )
+    accepted = plan_report.summary(predict(COLUMN, PYTHON, accepts={"unknown-operation": "It does nothing."}))
     assert accepted.endswith("reads and writes wait for an instant at most; 0 warnings.")
 
 

@@ -86,12 +86,12 @@ def test_each_pair_of_types_is_changed_as_postgresql_does(database: Database) ->
         session.execute("SET timezone TO 'UTC'")
         for before, after in pairs:
             [(anew,)] = session.execute("SELECT attempt(%s, %s)", [before, after]).fetchall()
-            foretold = told(before, after)
+            predicted = told(before, after)
             kept += bool(anew) and anew[0] not in "t"
             is_of_a_domain = {before, after} & {"any_text", "short_text"}
-            if anew is not None and anew != foretold and not (is_of_a_domain and foretold == ["t"]):
+            if anew is not None and anew != predicted and not (is_of_a_domain and predicted == ["t"]):
                 faults.append(
-                    f"{before} to {after}: PostgreSQL makes anew {anew}, and foretold was {foretold}"
+                    f"{before} to {after}: PostgreSQL makes anew {anew}, and predicted was {predicted}"
                 )
     assert not faults, "\n".join(faults)
     assert kept > 60
