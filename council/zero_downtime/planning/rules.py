@@ -79,8 +79,8 @@ VOLATILE_DEFAULT = Risk(
 )
 NOT_NULL_WITHOUT_DEFAULT = Risk(
     "not-null-without-default",
-    'Column "{column}" of "{table}" has to have a value, and none by itself: rows that are there stop the migration, '
-    "and code before it cannot insert.",
+    'Column "{column}" of "{table}" is NOT NULL and has no default: the migration fails if the table has rows, and '
+    "older code cannot insert any.",
     "Give it a db_default, or allow NULL.",
 )
 PLAIN_INDEX = Risk(
@@ -108,8 +108,8 @@ VALIDATED_KEY = Risk(
 )
 UNCHECKED_ROWS = Risk(
     "unchecked-rows",
-    'Rows of "{table}" that break "{constraint}" can no longer be updated, until they are put right.',
-    "Put them right before. They are the rows WHERE NOT ({condition}).",
+    'Rows of "{table}" that break "{constraint}" can no longer be updated until they are repaired.',
+    "Repair them first. They are the rows WHERE NOT ({condition}).",
 )
 ENUM_VALUE_USED = Risk(
     "enum-value-used",
@@ -128,13 +128,11 @@ IN_TRANSACTION = Risk(
 )
 NOT_COMPARED = Risk(
     "not-compared",
-    "Somebody holds a table of the baseline locked whole, so that it could not be compared.",
-    "Plan again when they are gone. migrate compares it before it writes anything.",
+    "Another session holds an ACCESS EXCLUSIVE lock on a table of the baseline, so it could not be compared.",
+    "Plan again when that session has ended its transaction. migrate compares it before it writes anything.",
 )
 REFUSED = Risk("refused", "migrate refuses it: {error}", "Do as it says.")
-IRREVERSIBLE = Risk(
-    "irreversible", "It cannot be reversed.", "Go forward: write a migration that makes it good."
-)
+IRREVERSIBLE = Risk("irreversible", "It cannot be reversed.", "To undo it, write another migration.")
 ROWS_LOCKED = Risk(
     "rows-locked",
     '{rows:,} rows of "{table}" are changed by one statement, and stay locked until its transaction ends: whoever '
@@ -143,15 +141,15 @@ ROWS_LOCKED = Risk(
 )
 UNKNOWN_STATEMENT = Risk(
     "unknown-statement",
-    "{what} locks is not known.",
-    "Take it to wait for, and to block, everything; or write it as an operation of council.zero_downtime.",
+    "{what} locks is unknown.",
+    "Assume that it waits for everything and blocks everything, or write it as an operation of council.zero_downtime.",
 )
 UNREADABLE = Risk(
     "unknown-statement", "PostgreSQL's parser does not read it: {error}", "Correct the statement."
 )
 UNKNOWN_OPERATION = Risk(
     "unknown-operation",
-    "It is no SQL: what it locks, and for how long, is not known.",
+    "It is not SQL, so its locks and its duration are unknown.",
     "Write it as SQL, for rows by zero_downtime.UpdateInBatches.",
 )
 NOT_PLANNED = Risk(
@@ -161,6 +159,6 @@ NOT_PLANNED = Risk(
 )
 NOTHING_TO_ACCEPT = Risk(
     "nothing-to-accept",
-    "It accepts {rule}, and does nothing of the kind.",
+    "It accepts {rule}, but nothing that it does has this risk.",
     "Take {rule} out of `accepts`.",
 )
