@@ -55,7 +55,8 @@ def _compiled(vector: CombinedExpression | SearchVector) -> tuple[str, Sequence[
     """Compile a search vector to SQL once, as Django takes milliseconds for it."""
     resources = Resource.objects.all().query
     compiler = resources.get_compiler(connection=connection)
-    return compiler.compile(vector.resolve_expression(resources))
+    sql, parameters = compiler.compile(vector.resolve_expression(resources))
+    return sql, parameters
 
 
 def has_words(words: str) -> bool:

@@ -208,7 +208,7 @@ def test_types_of_the_sessions_own_mislead_no_trigger(writer: psycopg.Connection
         as_writer(session, worker_id)
         session.execute(OWN_TYPES)
         session.execute(
-            """INSERT INTO "PointTransaction" (id, "memberId", action, points) VALUES ('x', 'ann', 'x', 30)"""
+            """INSERT INTO "PointTransaction" (id, "memberId", action, points) VALUES ('y', 'ann', 'x', 30)"""
         )
         with pytest.raises(errors.CheckViolation, match="metadata of more than 16,384 bytes"):
             session.execute(WAYS["long metadata"].encode())

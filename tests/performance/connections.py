@@ -35,8 +35,8 @@ def main() -> None:
         sites = {}
         for name, age in AGES.items():
             environment = pages.environment(server, "connections", WEB_CONCURRENCY="2", CONN_MAX_AGE=age)
-            site = servers.enter_context(gunicorn(environment))
-            sites[name] = pages.Contestant(MEMBERS, site.port, keys)
+            served = servers.enter_context(gunicorn(environment))
+            sites[name] = pages.Contestant(MEMBERS, served.port, keys)
             sites[name].ask(pages.BASE, seconds=SECONDS, seed=-1)  # code and templates are loaded
         rates: dict[str, list[float]] = {name: [] for name in sites}
         for number in range(options.rounds):
