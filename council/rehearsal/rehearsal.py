@@ -201,7 +201,9 @@ def _migrate(request: Request, made: Target, outcome: Outcome, phases: Phases) -
             with migrating.migrate(url) as running:
                 for event in running.events():
                     if event.kind == migrating.BEGAN:
-                        outcome.steps.append(Step(event.words, event.moment, observation.size_bytes(session)))
+                        outcome.steps.append(
+                            Step(event.migration, event.moment, observation.size_bytes(session))
+                        )
                     elif event.kind == migrating.ENDED:
                         outcome.steps[-1].ended = event.moment
                         outcome.steps[-1].size_after_bytes = observation.size_bytes(session)
