@@ -4,10 +4,7 @@ import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TextIO
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from typing import Any, TextIO
 
 from council.zero_downtime.blockers import Blocker, duration
 
@@ -34,15 +31,20 @@ class Report:
 
     def __init__(self, stream: TextIO, *, verbosity: int) -> None:
         self.is_silent = verbosity == 0
-        self.console = Console(file=stream, soft_wrap=True, highlight=False, markup=False)
-        self.progress: Progress | None = None
+        self.stream = stream
+        self.progress: Any = None  # rich's, while a bar is drawn
         self.build_began = self.build_reported = 0.0
         self.building: str | None = None
         self.waiting_reported = 0.0
 
     def line(self, text: str) -> None:
-        if not self.is_silent:
-            (self.progress.console if self.progress else self.console).print(text)
+        if self.is_silent:
+            return
+        if self.progress:
+            self.progress.console.print(text)
+        else:
+            self.stream.write(f"{text}\n")
+            self.stream.flush()
 
     def waiting(self, blockers: Iterable[Blocker], *, seconds: float, queued: int | None = None) -> None:
         """Report the blocking transactions, at intervals."""
@@ -65,7 +67,7 @@ class Report:
             self.build_began = self.build_reported = now
         if build is None:
             return
-        if self.console.is_terminal:
+        if self.stream.isatty():
             self._draw_bar(build)
         elif now - self.build_reported >= LINE_SECONDS:
             self.build_reported = now
@@ -78,11 +80,15 @@ class Report:
             )
 
     def _draw_bar(self, build: Build) -> None:
+        from rich.console import Console  # noqa: PLC0415  # rich is large, and most runs draw no bar
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
         waits = f" (waits for pid {build.waits_for_pid})" if build.waits_for_pid else ""
         description = f"    {build.index}: {build.phase}{waits}"
         if self.progress is None:
             columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-            self.progress = Progress(*columns, TimeElapsedColumn(), console=self.console, transient=True)
+            console = Console(file=self.stream, soft_wrap=True, highlight=False, markup=False)
+            self.progress = Progress(*columns, TimeElapsedColumn(), console=console, transient=True)
             self.progress.add_task(description, total=100)
             self.progress.start()
         task = self.progress.task_ids[0]
