@@ -17,7 +17,11 @@ from collections.abc import Iterable
 from typing import Any, Self
 
 from django.db.migrations.state import ModelState, ProjectState
-from django.db.migrations.utils import FieldReference, get_references, resolve_relation
+from django.db.migrations.utils import (  # type: ignore[attr-defined]  # not in the stubs
+    FieldReference,
+    get_references,
+    resolve_relation,
+)
 
 Key = tuple[str, str]
 LISTS = ("indexes", "constraints", "triggers")

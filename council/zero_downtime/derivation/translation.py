@@ -139,9 +139,9 @@ class Translation:
         for table, old, new in self.changes.renamed_columns(app_label, operation.new_name):
             fault = f"{operation.old_name} names the column {old} of {table}, which would become {new}"
             self._refuse(app_label, *safety.renamed_many_to_many(fault, table=table))
-        if table := self.changes.table_given_with_name(app_label, operation.new_name):
+        if given := self.changes.table_given_with_name(app_label, operation.new_name):
             # Given first, as otherwise the table would be renamed like the model, and then back.
-            yield Stage.STATE, migrations.AlterModelTable(operation.old_name, table)
+            yield Stage.STATE, migrations.AlterModelTable(operation.old_name, given)
         yield Stage.STATE, operation
 
     def _altered_table(self, app_label: str, operation: Any) -> Iterator[Part]:
