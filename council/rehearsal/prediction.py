@@ -10,6 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 
 from council.rehearsal.place import Place
+from council.zero_downtime import safe_ways
 from council.zero_downtime.planning import plan
 
 ALIAS = "rehearsal"
@@ -28,10 +29,10 @@ def predict(place: Place) -> dict[str, Predicted]:
     """Return the prediction for each pending migration by name, in the order in which they will run."""
     with _django_connection(place) as connection:
         executor = MigrationExecutor(connection)
-        migrations = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        migrations = safe_ways.plan(executor, executor.loader.graph.leaf_nodes())
         found = {str(migration): Predicted() for migration, _ in migrations}
         try:
-            steps = plan.of(connection, migrations)
+            steps = plan.of(executor, migrations)
         except CommandError:  # migrate will refuse this database, and say why
             return found
         for step in steps:
