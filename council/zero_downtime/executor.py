@@ -19,6 +19,7 @@ from django.db.migrations.state import ProjectState
 from council.zero_downtime import failures, patience, progress
 from council.zero_downtime.baseline import AdoptBaseline
 from council.zero_downtime.editor import SchemaEditor
+from council.zero_downtime.events import Noted
 from council.zero_downtime.forward_state import ForwardState
 from council.zero_downtime.observer import Observer
 from council.zero_downtime.patience import Patience
@@ -109,9 +110,7 @@ class Executor(MigrationExecutor):
         return state
 
     def _editor(self, *, atomic: bool) -> SchemaEditor:
-        return SchemaEditor(
-            self.connection, atomic=atomic, tell=lambda text: self.observer.report.line(f"    {text}")
-        )
+        return SchemaEditor(self.connection, atomic=atomic, tell=lambda text: self.observer.tell(Noted(text)))
 
     def _apply_atomically(self, state: ProjectState, migration: Migration) -> ProjectState:
         with self._editor(atomic=True) as schema_editor:
@@ -131,7 +130,7 @@ class Executor(MigrationExecutor):
                 state = step.mutate_state(state, preserve=False)
                 continue
             if former := getattr(operation, "instead_of", ""):
-                self.observer.report.line(f"    {operation.describe()}, instead of: {former}")
+                self.observer.tell(Noted(f"{operation.describe()}, instead of: {former}"))
             is_last = number == len(migration.operations)
             note = functools.partial(progress.note, self.recorder, migration, number, backwards=False)
             ended = functools.partial(self._finish, migration) if is_last else note

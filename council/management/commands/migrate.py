@@ -28,9 +28,17 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.state import ModelState, ProjectState
 from django.utils.module_loading import module_has_submodule
 
-from council.zero_downtime import failures, interruption, locks, pooler, row_level_security, safe_ways, turns
+from council.zero_downtime import (
+    events,
+    failures,
+    interruption,
+    locks,
+    pooler,
+    row_level_security,
+    safe_ways,
+    turns,
+)
 from council.zero_downtime.baseline import AdoptBaseline
-from council.zero_downtime.blockers import duration
 from council.zero_downtime.derivation.autodetector import Autodetector
 from council.zero_downtime.executor import Executor
 from council.zero_downtime.lock_modes import ACCESS_EXCLUSIVE, Lock
@@ -83,6 +91,12 @@ class Command(migrate.Command):
             help="How --plan tells what each operation locks, for how long, and what is risky about it. Exit status 1 "
             "where something is.",
         )
+        parser.add_argument(
+            "--events-to",
+            type=events.JsonWriter,
+            metavar="DESCRIPTOR",
+            help="Write what happens to this open file descriptor, too: one line of JSON for each event.",
+        )
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         with directly_connected(options["database"]) as connection:
@@ -102,7 +116,8 @@ class Command(migrate.Command):
     @no_translations
     def handle(self, *args: Any, **options: Any) -> None:
         self.verbosity, self.interactive = options["verbosity"], options["interactive"]
-        self.report = Report(cast(TextIO, self.stdout._out), verbosity=self.verbosity)
+        report = Report(cast(TextIO, self.stdout._out), verbosity=self.verbosity)
+        self.emit = events.to_all(report, options["events_to"])
         connection = connections[options["database"]]
         if not (options["plan"] or options["check_unapplied"]):  # these change nothing
             refuse_what_cannot_be_migrated(connection)
@@ -140,16 +155,15 @@ class Command(migrate.Command):
 
     def run(self, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> None:
         """Migrate, in its turn and with short waits, and close other apps' tables to the data API."""
-        for (
-            app
-        ) in apps.get_app_configs():  # these modules connect handlers to the signals, as for Django's command
+        # As Django's command does: these modules connect handlers to its signals.
+        for app in apps.get_app_configs():
             if module_has_submodule(app.module, "management"):
                 import_module(".management", app.name)
         patience = Patience(lock_seconds=options["lock_timeout"], seconds=options["patience"])
         with (
             locks.long_life(connection),
-            turns.one_at_a_time(connection, patience_seconds=patience.seconds, report=self.report),
-            Observer(connection, self.report) as observer,
+            turns.one_at_a_time(connection, patience_seconds=patience.seconds, tell=self.emit),
+            Observer(connection, self.emit) as observer,
             locks.short_waits(connection, patience.lock_seconds),
         ):
             connection.prepare_database()
@@ -265,21 +279,19 @@ class Command(migrate.Command):
                 what=f"Row level security on {table}",
                 kept="All migrations are applied.",
             )
-            if self.verbosity >= 2:
-                self.report.line(f"  Enabled row level security on {table}.")
+            self.emit(events.RowLevelSecurityEnabled(table))
 
     def migration_progress_callback(self, action: str, migration: Any = None, fake: bool = False) -> None:  # noqa: FBT001, FBT002
-        """Write a line at the start and at the end of each migration."""
-        words = {"apply": ("Applying", "Applied"), "unapply": ("Reversing", "Reversed")}
+        """Tell when each migration begins and ends."""
         act, _, moment = action.partition("_")
-        if fake or act not in words:
+        if fake or act not in {"apply", "unapply"}:
             super().migration_progress_callback(action, migration, fake)
         elif moment == "start":
             self.migration_began = time.monotonic()
-            self.report.line(f"  {words[act][0]} {migration}")
+            self.emit(events.MigrationBegan(str(migration), is_reversal=act == "unapply"))
         else:
-            took = duration(time.monotonic() - self.migration_began)
-            self.report.line(f"  {words[act][1]} {migration} in {took}")
+            took = time.monotonic() - self.migration_began
+            self.emit(events.MigrationEnded(str(migration), is_reversal=act == "unapply", seconds=took))
 
 
 def targets(loader: MigrationLoader, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> Targets:
@@ -315,9 +327,8 @@ def targets(loader: MigrationLoader, connection: BaseDatabaseWrapper, options: d
     except KeyError as error:
         raise CommandError(f"Cannot find a migration matching '{name}' from app '{app}'.") from error
     if key not in loader.graph.nodes and key in loader.replacements:
-        key = loader.replacements[key].replaces[
-            -1
-        ]  # the graph holds no squashed migration that is half applied
+        # The graph holds no squashed migration that is half applied.
+        key = loader.replacements[key].replaces[-1]
     return [key]
 
 

@@ -5,7 +5,6 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from io import StringIO
 from typing import Any
 
 import pytest
@@ -22,7 +21,6 @@ from council.zero_downtime.executor import Executor
 from council.zero_downtime.lock_modes import BY_NAME
 from council.zero_downtime.observer import Observer
 from council.zero_downtime.patience import Patience
-from council.zero_downtime.report import Report
 from tests.council.zero_downtime.test_deploy import Deploy, deploy, open_transaction
 from tests.databases import SCRATCH, Database
 
@@ -88,7 +86,7 @@ def contents(database: Database) -> dict[str, Any]:
 
 @contextmanager
 def ours(connection: BaseDatabaseWrapper) -> Iterator[Executor]:
-    with Observer(connection, Report(StringIO(), verbosity=0)) as observer:
+    with Observer(connection, lambda event: None) as observer:
         executor = Executor(connection, observer=observer, patience=Patience())
         executor.planned, executor.finished, executor.wanted = 1, 0, {}
         yield executor
