@@ -12,9 +12,12 @@ from council.zero_downtime.planning.rules import Risk
 
 KEY_BY_HAND = (
     "Write on_delete=models.DO_NOTHING, db_constraint=False, db_index=False on the field, and put "
-    'ForeignKeyConstraint(name="{table}_{column}_fkey", field="{field}", on_delete=Action.…, on_update=Action.…) '
-    "into Meta.constraints."
+    'ForeignKeyConstraint(name="{table}_{column}_fkey", field="{field}", on_delete=Action.{action}, '
+    'on_update=Action.CASCADE) into Meta.constraints, and Index(name="{table}_{column}_idx", fields=["{field}"]) into '
+    "Meta.indexes."
 )
+# What the database does instead of Django's on_delete.
+ACTIONS = {"CASCADE": "CASCADE", "SET_NULL": "SET_NULL", "PROTECT": "RESTRICT", "RESTRICT": "RESTRICT"}
 INDEX_BY_HAND = 'Put Index(name="{table}_{column}_idx", fields=["{field}"]) into Meta.indexes instead.'
 UNIQUE_BY_HAND = (
     'Put UniqueIndex(name="{table}_{column}_key", fields=["{field}"]) into Meta.constraints instead.'
@@ -65,18 +68,6 @@ def added_field(field: Any) -> Iterator[Words]:
         )
 
 
-def new_key(field: Any) -> Iterator[Words]:
-    """Yield the reasons against a foreign key that Django creates with a new table."""
-    if field.many_to_one or field.one_to_one:
-        where, names = _names(field)
-        if field.remote_field and field.db_constraint:
-            yield Words(
-                f"{where} would get a foreign key from Django, deferrable and without actions, whose every row is "
-                f"checked under its lock.",
-                KEY_BY_HAND.format(**names),
-            )
-
-
 def altered_field(old: Any, new: Any) -> Iterator[Words]:
     """Yield the reasons against altering a column of a table in use. NOT NULL is not considered."""
     where, _ = _names(old)
@@ -123,6 +114,15 @@ def renamed(fault: str, *, what: str) -> Words:
     )
 
 
+def renamed_many_to_many(fault: str, *, table: str) -> Words:
+    return Words(
+        f"{fault} in the database, where code that runs knows it by its old name.",
+        f"Keep the model's name. For another one, write a model for {table} first, with db_table and with db_column "
+        f"for both keys, and name it as the field's `through`: by hand, with `makemigrations --empty` and "
+        f"SeparateDatabaseAndState(state_operations=[CreateModel(…), AlterField(…)]).",
+    )
+
+
 def recipe(risk: Risk, operation: Any, field: Any) -> str:
     """Return what to write instead of an operation that breaks a rule. `field` is None if it concerns no field."""
     constraint = getattr(operation, "constraint", None)
@@ -150,6 +150,11 @@ def is_in_database(old: Any, new: Any) -> bool:
     return bool(_schema_editor()._field_should_be_altered(old, new))
 
 
+def has_check(field: Any) -> bool:
+    """Return whether a field brings a check with it."""
+    return bool(field.db_check(connections[DEFAULT_DB_ALIAS]))
+
+
 def column_of(field: Any, name: str) -> str | None:
     """Return the column of a field from migration state; such a field does not know its own name."""
     named = field.clone()
@@ -169,4 +174,6 @@ def _target(field: Any) -> str:
 def _names(field: Any) -> tuple[str, dict[str, str]]:
     table, column = field.model._meta.db_table, field.column or field.name
     where = f"{field.model._meta.object_name}.{field.name}"
-    return where, {"table": table, "column": column, "field": field.name}
+    on_delete = getattr(field.remote_field, "on_delete", None)
+    action = ACTIONS.get(getattr(on_delete, "__name__", ""), "NO_ACTION")
+    return where, {"table": table, "column": column, "field": field.name, "action": action}

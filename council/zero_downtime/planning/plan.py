@@ -1,9 +1,10 @@
 """The plan: predicts what pending migrations will do to a database that is in use."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -61,6 +62,8 @@ class Step:
     locks: list[Held]
     # The worst case if its work is unknown: it changes each row of its app's tables, one by one.
     blind_seconds: float = 0.0
+    # The operation of the original migration that this is a step of, where a safe way is taken.
+    instead_of: str = ""
 
     @property
     def is_blind(self) -> bool:
@@ -76,26 +79,29 @@ class Step:
 MigrationPlan = Sequence[tuple[Migration, bool]]
 
 
-def of(connection: BaseDatabaseWrapper, migrations: MigrationPlan) -> list[Step]:
-    """Predict the steps of a migration plan on a connection's database. Takes no lock on a table."""
-    executor: Any = MigrationExecutor(connection)
-    state = executor._create_project_state(with_applied_migrations=True)
-    pace = durations.pace(connection) if migrations else 1.0
-    return steps(connection, migrations, state=state, there=inventory.read(connection), pace=pace)
+def of(executor: MigrationExecutor, migrations: MigrationPlan) -> list[Step]:
+    """Predict the steps of an executor's migration plan on its database. Takes no lock on a table."""
+    return [step for _, step in _of(executor, migrations, inventory.read(executor.connection))]
 
 
-def of_operations(connection: BaseDatabaseWrapper, migrations: MigrationPlan) -> list[tuple[Operation, Step]]:
-    """Predict the step of each operation of a migration plan.
+def of_operations(executor: MigrationExecutor, migrations: MigrationPlan) -> list[tuple[Operation, Step]]:
+    """Predict the step of each operation of an executor's migration plan.
 
     Returns nothing for a database without tables, where no other session can wait.
     """
-    there = inventory.read(connection)
+    there = inventory.read(executor.connection)
     if not migrations or there.tables.keys() <= {MigrationRecorder.Migration._meta.db_table}:
         return []
-    executor: Any = MigrationExecutor(connection)
+    return [(change.operation, step) for change, step in _of(executor, migrations, there)]
+
+
+def _of(executor: Any, migrations: MigrationPlan, there: Inventory) -> list[tuple["_Change", Step]]:
+    connection = executor.connection
     state = executor._create_project_state(with_applied_migrations=True)
-    found = with_changes(connection, migrations, state=state, there=there, pace=durations.pace(connection))
-    return [(change.operation, step) for change, step in found]
+    pace = durations.pace(connection) if migrations else 1.0
+    ways_back = [migration for migration, backwards in migrations if backwards]
+    before = _states_before(executor, ways_back) if ways_back else {}
+    return with_changes(connection, migrations, state=state, there=there, pace=pace, before=before)
 
 
 def steps(
@@ -117,9 +123,9 @@ def with_changes(
     state: ProjectState,
     there: Inventory,
     pace: float = 1.0,
+    before: Mapping[Migration, ProjectState] = MappingProxyType({}),
 ) -> list[tuple["_Change", Step]]:
-    ways_back = [migration for migration, backwards in migrations if backwards]
-    before = _states_before(connection, ways_back) if ways_back else {}
+    """Predict as `steps` does. `before` holds the model state before each migration that is reversed."""
     found: list[tuple[_Change, Step]] = []
     if migrations:
         state.apps  # noqa: B018  # rendered once, then updated by each operation
@@ -154,11 +160,8 @@ def _looking_on(connection: BaseDatabaseWrapper) -> Iterator[None]:
             transaction.set_rollback(True, using=connection.alias)
 
 
-def _states_before(
-    connection: BaseDatabaseWrapper, migrations: list[Migration]
-) -> dict[Migration, ProjectState]:
+def _states_before(executor: MigrationExecutor, migrations: list[Migration]) -> dict[Migration, ProjectState]:
     """Return the model state before each of some applied migrations."""
-    executor = MigrationExecutor(connection)
     state = ProjectState(real_apps=executor.loader.unmigrated_apps)
     found = {}
     for migration, _ in executor.migration_plan(executor.loader.graph.leaf_nodes(), clean_start=True):
@@ -261,6 +264,7 @@ class _Prediction:
                 if held.lock.table not in self.there.new_tables
             ],
             blind_seconds=self.blind_seconds(change, effects),
+            instead_of=getattr(operation, "instead_of", ""),
         )
 
     def held(self, effects: list[Effect], operation: Operation) -> list[Held]:
@@ -328,18 +332,30 @@ class _Prediction:
 
     @contextmanager
     def as_when_it_runs(self, operation: Operation) -> Iterator[None]:
-        """Make an operation see a transaction only if it will run in one. Roll back what it does."""
+        """Make an operation see a transaction only if it will run in one. Roll back what it does, if anything."""
+        connection, is_begun = self.connection, False
         in_transaction = self.migration.atomic or bool(operation.atomic)
-        if getattr(self.connection, "is_offline", False):
+        if getattr(connection, "is_offline", False):
             yield
             return
-        with transaction.atomic(using=self.connection.alias):
-            self.connection.in_atomic_block = in_transaction
+        with ExitStack() as savepoint:
+
+            def begin(execute: Callable[..., Any], *statement: Any) -> Any:
+                nonlocal is_begun
+                if not is_begun:
+                    is_begun = connection.in_atomic_block = True
+                    savepoint.enter_context(transaction.atomic(using=connection.alias))
+                    connection.in_atomic_block = in_transaction
+                return execute(*statement)
+
+            connection.in_atomic_block = in_transaction
             try:
-                yield
+                with connection.execute_wrapper(begin):
+                    yield
             finally:
-                self.connection.in_atomic_block = True
-            transaction.set_rollback(True, using=self.connection.alias)
+                connection.in_atomic_block = True
+            if is_begun:
+                transaction.set_rollback(True, using=connection.alias)
 
     def adopted(self, change: _Change) -> Adoption | None:
         """Return what a baseline adopts if its tables exist. Raises BaselineMismatch if they differ from it.

@@ -69,14 +69,6 @@ def another_index(state: ProjectState) -> None:
     state.add_index(*MEMBER, Index(name="Member_totalPoints_idx", fields=["total_points"]))
 
 
-def new_model(state: ProjectState) -> None:
-    fields: list[tuple[str, Any]] = [
-        ("id", models.BigAutoField(primary_key=True)),
-        ("member", models.ForeignKey("council.Member", models.CASCADE)),
-    ]
-    state.add_model(ModelState("resources", "Note", fields))
-
-
 def rename_table(state: ProjectState) -> None:
     state.alter_model_options(*MEMBER, {"db_table": "People"})
 
@@ -143,11 +135,6 @@ REFUSED = {
         'is checked against all rows of "Member" while nobody can write to it.',
         'ForeignKeyConstraint(name="Member_referrer_id_fkey", field="referrer", ',
     ),
-    "foreign key of Django's, in a new table": (
-        new_model,
-        "Note.member would get a foreign key from Django",
-        "Write on_delete=models.DO_NOTHING, db_constraint=False, db_index=False on the field",
-    ),
     "rewritten": (
         alter("total_points", type=models.BigIntegerField),
         'Alter field total_points on member: "totalPoints" from integer to bigint writes "Member" anew',
@@ -157,11 +144,6 @@ REFUSED = {
         alter("label", model=("gamification", "pointrule"), max_length=40),
         '"label" from character varying(80) to character varying(40) writes "PointRule" anew',
         "Add a new field beside it",
-    ),
-    "check of a field's own": (
-        add("age", models.PositiveIntegerField(null=True)),
-        '"Member_age_check" is checked against all rows of "Member" while nobody can read it.',
-        "Take a field without a check of its own, such as IntegerField, and put a CheckConstraint for age into",
     ),
     "primary key": (
         alter("id", type=models.CharField, max_length=30, primary_key=True),
