@@ -1,10 +1,14 @@
-"""What makemigrations refuses for a table in use, and recipes for doing it: rule violations and breaking changes."""
+"""Recipes for what makemigrations refuses, and what it refuses although no rule of the plan forbids it.
+
+The plan judges locks and what breaks earlier code, as for lint_migrations; see the autodetector's `_judge`.
+"""
 
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from django.db import DEFAULT_DB_ALIAS, connections, models
+from django.db.migrations import AddField
 from django.db.migrations.operations.models import AlterTogetherOptionOperation
 
 from council.zero_downtime.planning import rules
@@ -24,6 +28,10 @@ CHECK_BY_HAND = (
     "Meta.constraints."
 )
 BY_TRIGGER = "Add a plain column, keep it by a trigger, and fill it with UpdateInBatches."
+DEFAULT_OR_NULL = (
+    "Give it a db_default, or null=True. For a value of its own in each row: null=True now, fill it with "
+    "UpdateInBatches, then null=False, for which makemigrations writes the three steps."
+)
 DEFAULT_AFTERWARDS = (
     "Add it with null=True and without a db_default; then the db_default, which is for new rows only; then fill the "
     "others with UpdateInBatches."
@@ -53,26 +61,19 @@ class Words(NamedTuple):
 
 def added_field(field: Any) -> Iterator[Words]:
     """Yield the reasons against adding a column to a table in use. `field` must belong to its model."""
-    where, _ = _names(field)
     if field.primary_key:
-        yield Words(f"{where} would be a new primary key of a table with rows.", NEW_COLUMN)
-    elif not field.null and not field.has_db_default() and not field.generated:
-        default = " Its default is Python's own, which other applications do not know." * field.has_default()
-        yield Words(
-            f"{where} is NOT NULL and has no default in the database: an INSERT by the code before it fails.{default}",
-            "Give it a db_default, or null=True. For a value of its own in each row: null=True now, fill it with "
-            "UpdateInBatches, then null=False, for which makemigrations writes the three steps.",
-        )
+        yield Words(f"{_names(field)[0]} would be a new primary key of a table with rows.", NEW_COLUMN)
+    else:
+        yield from new_key(field)
 
 
 def new_key(field: Any) -> Iterator[Words]:
-    """Yield the reasons against a foreign key that Django creates with a new table."""
+    """Yield the reasons against a foreign key that Django creates with a new column."""
     if field.many_to_one or field.one_to_one:
         where, names = _names(field)
         if field.remote_field and field.db_constraint:
             yield Words(
-                f"{where} would get a foreign key from Django, deferrable and without actions, whose every row is "
-                f"checked under its lock.",
+                f"{where} would get a foreign key from Django, deferrable and without actions.",
                 KEY_BY_HAND.format(**names),
             )
 
@@ -86,7 +87,6 @@ def altered_field(old: Any, new: Any) -> Iterator[Words]:
     connection = connections[DEFAULT_DB_ALIAS]
     old_type, new_type = old.db_type(connection), new.db_type(connection)
     if old.column != new.column and new_type is not None:
-        yield renamed(f"{where} would become {new.column}", what=f'db_column="{old.column}"')
         return
     if old.primary_key != new.primary_key or (new.primary_key and old_type != new_type):
         yield Words(
@@ -96,11 +96,6 @@ def altered_field(old: Any, new: Any) -> Iterator[Words]:
         )
     elif old.generated or new.generated:
         yield Words(f"{where} is generated, which cannot be altered in place.", NEW_COLUMN)
-    if old.has_db_default() and not new.has_db_default() and not new.null:
-        yield Words(
-            f"{where} is NOT NULL and would lose its default: an INSERT by the code before it fails.",
-            "Keep the db_default, or say null=True.",
-        )
     if not old.primary_key and old.remote_field and new.remote_field and _target(old) != _target(new):
         yield Words(
             f"{where} points at {_target(old)} and would point at {_target(new)}: its rows and its key are the old "
@@ -116,13 +111,6 @@ def mentions(thing: Any, name: str) -> bool:
     return bool(re.search(rf"\b{re.escape(name)}(__|\b)", repr(thing)))
 
 
-def renamed(fault: str, *, what: str) -> Words:
-    return Words(
-        f"{fault} in the database, where code that runs knows it by its old name.",
-        f"Keep the name there: {what}. For another name there: {NEW_COLUMN[0].lower()}{NEW_COLUMN[1:]}",
-    )
-
-
 def recipe(risk: Risk, operation: Any, field: Any) -> str:
     """Return what to write instead of an operation that breaks a rule. `field` is None if it concerns no field."""
     constraint = getattr(operation, "constraint", None)
@@ -136,6 +124,7 @@ def recipe(risk: Risk, operation: Any, field: Any) -> str:
         "rewrite": BY_TRIGGER if getattr(field, "generated", False) else NEW_COLUMN,
         "plain-index": UNIQUE_BY_HAND if getattr(field, "unique", False) else INDEX_BY_HAND,
         "scan-under-lock": CHECK_BY_HAND,
+        "not-null-without-default": DEFAULT_OR_NULL if isinstance(operation, AddField) else risk.cure,
     }
     if field is None or risk.rule not in cures:
         return risk.cure
@@ -148,14 +137,6 @@ def is_in_database(old: Any, new: Any) -> bool:
     if old.many_to_many and new.many_to_many:
         return bool(_target(old) != _target(new) or old.m2m_db_table() != new.m2m_db_table())
     return bool(_schema_editor()._field_should_be_altered(old, new))
-
-
-def column_of(field: Any, name: str) -> str | None:
-    """Return the column of a field from migration state; such a field does not know its own name."""
-    named = field.clone()
-    named.set_attributes_from_name(name)
-    column: str | None = named.column
-    return column
 
 
 def _schema_editor() -> Any:

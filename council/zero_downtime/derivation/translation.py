@@ -14,15 +14,23 @@ from council.zero_downtime import check_operations, index_operations, operations
 from council.zero_downtime.derivation import safety
 from council.zero_downtime.derivation.changes import Changes, table_of
 from council.zero_downtime.derivation.history import Forgotten
-from council.zero_downtime.derivation.safety import Refusal, column_of
+from council.zero_downtime.derivation.safety import Refusal
 from council.zero_downtime.derivation.steps import Stage
+from council.zero_downtime.planning.earlier_code import column_of
 
 TWO_RELEASES = (
     "In two releases: `makemigrations --forget` has Django forget it and leaves it in the database; when no process "
     "runs that knows it, `makemigrations --drop` drops what was forgotten."
 )
 DROP_FIRST = "Drop it first, with `makemigrations --drop`, or remove the migration that forgot it if nobody has it yet."
-STATE_ONLY = migrations.AlterModelOptions | migrations.AlterModelManagers | migrations.AlterConstraint
+# What changes nothing in the database; a column or table with another name there is refused by the plan.
+STATE_ONLY = (
+    migrations.AlterModelOptions
+    | migrations.AlterModelManagers
+    | migrations.AlterConstraint
+    | migrations.AlterModelTable
+    | migrations.RenameField
+)
 
 Part = tuple[Stage, Operation]
 
@@ -67,11 +75,9 @@ class Translation:
             migrations.CreateModel: self._created_model,
             migrations.DeleteModel: self._deleted_model,
             migrations.RenameModel: self._renamed_model,
-            migrations.AlterModelTable: self._altered_table,
             migrations.AddField: self._added_field,
             migrations.AlterField: self._altered_field,
             migrations.RemoveField: self._removed_field,
-            migrations.RenameField: self._renamed_field,
             migrations.AddConstraint: self._added_constraint,
             migrations.RemoveConstraint: self._removed_constraint,
             migrations.AddIndex: self._added_index,
@@ -136,21 +142,11 @@ class Translation:
         yield Stage.FORGOTTEN, operation
 
     def _renamed_model(self, app_label: str, operation: Any) -> Iterator[Part]:
-        self._refuse_another_table(app_label, operation.new_name)
+        table = self.changes.meta_before(app_label, operation.new_name).db_table
+        if table == self.changes.meta_after(app_label, operation.new_name).db_table:
+            # Before the model gets another name, from which Django would derive another name for the table.
+            yield Stage.STATE, migrations.AlterModelTable(operation.old_name, table)
         yield Stage.STATE, operation
-
-    def _altered_table(self, app_label: str, operation: Any) -> Iterator[Part]:
-        self._refuse_another_table(app_label, operation.name)
-        yield Stage.STATE, operation
-
-    def _refuse_another_table(self, app_label: str, model_name: str) -> None:
-        old, new = (
-            self.changes.meta_before(app_label, model_name),
-            self.changes.meta_after(app_label, model_name),
-        )
-        if old.db_table != new.db_table:
-            where = f"The table of {old.object_name}, {old.db_table}, would become {new.db_table}"
-            self._refuse(app_label, *safety.renamed(where, what=f'db_table = "{old.db_table}"'))
 
     # Fields.
 
@@ -239,14 +235,6 @@ class Translation:
                 # From now on, Django's INSERTs leave this column out.
                 yield Stage.ALTERATIONS, migrations.AlterField(model_name, name, _nullable(field))
         yield Stage.FORGOTTEN, operation
-
-    def _renamed_field(self, app_label: str, operation: Any) -> Iterator[Part]:
-        old = self.changes.field_before(app_label, operation.model_name, operation.old_name)
-        new = self.changes.field_after(app_label, operation.model_name, operation.new_name)
-        if old.column != new.column:
-            where = f"The column of {old.model.__name__}.{old.name}, {old.column}, would become {new.column}"
-            self._refuse(app_label, *safety.renamed(where, what=f'db_column="{old.column}"'))
-        yield Stage.STATE, operation
 
     # Constraints and indexes.
 

@@ -104,13 +104,13 @@ def other_kind(state: ProjectState) -> None:
 REFUSED = {
     "not null": (
         add("nickname", models.TextField()),
-        "Member.nickname is NOT NULL and has no default in the database: an INSERT by the code before it fails.",
+        'Add field nickname to member: Column "nickname" of "Member" is NOT NULL and has no default',
         "Give it a db_default, or null=True. For a value of its own in each row: null=True now, fill it with "
         "UpdateInBatches, then null=False",
     ),
     "not null, with a default of Python's": (
         add("nickname", models.TextField(default="")),
-        "Its default is Python's own, which other applications do not know.",
+        'Add field nickname to member: Column "nickname" of "Member" is NOT NULL then: earlier code',
         "Give it a db_default, or null=True.",
     ),
     "volatile default": (
@@ -140,7 +140,7 @@ REFUSED = {
     ),
     "foreign key of Django's": (
         add("referrer", models.ForeignKey("council.Member", models.CASCADE, null=True, db_index=False)),
-        'is checked against all rows of "Member" while nobody can write to it.',
+        "Member.referrer would get a foreign key from Django",
         'ForeignKeyConstraint(name="Member_referrer_id_fkey", field="referrer", ',
     ),
     "foreign key of Django's, in a new table": (
@@ -175,8 +175,8 @@ REFUSED = {
     ),
     "default that goes": (
         alter("leaderboard_visible", db_default=...),
-        "Member.leaderboard_visible is NOT NULL and would lose its default: an INSERT by the code before it fails.",
-        "Keep the db_default, or say null=True.",
+        'Alter field leaderboard_visible on member: Column "leaderboardVisible" of "Member" is NOT NULL then',
+        "Keep a db_default, or have all code fill it in one release and forbid NULL in the next.",
     ),
     "made unique": (
         alter("company", unique=True),
@@ -200,13 +200,13 @@ REFUSED = {
     ),
     "column renamed": (
         lambda state: state.rename_field(*MEMBER, "company", "firm"),
-        "The column of Member.company, company, would become firm in the database",
-        'Keep the name there: db_column="company". For another name there: add a new field beside it',
+        'Rename field company on member to firm: Column "company" of "Member" gets another name',
+        "Rename only the field, and keep the column by db_column.",
     ),
     "column with another name": (
         alter("company", db_column="firm"),
-        "Member.company would become firm in the database",
-        'Keep the name there: db_column="company".',
+        'Alter field company on member: Column "company" of "Member" gets another name',
+        "Rename only the field, and keep the column by db_column.",
     ),
     "column of a field that is gone": (
         other_column,
@@ -215,13 +215,13 @@ REFUSED = {
     ),
     "table renamed": (
         rename_table,
-        "The table of Member, Member, would become People in the database",
-        'Keep the name there: db_table = "Member".',
+        'Rename table for member to People: Table "Member" gets another name',
+        "Rename only the model, and keep the table by db_table.",
     ),
     "model renamed, with its table": (
         rename_model,
-        "The table of LeaderboardCheckpoint, LeaderboardCheckpoint, would become Checkpoint in the database",
-        'Keep the name there: db_table = "LeaderboardCheckpoint".',
+        'Rename table for checkpoint to Checkpoint: Table "LeaderboardCheckpoint" gets another name',
+        "Rename only the model, and keep the table by db_table.",
     ),
     "many-to-many from a column": (
         other_kind,
