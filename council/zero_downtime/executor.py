@@ -19,6 +19,7 @@ from django.db.migrations.state import ProjectState
 from council.zero_downtime import failures, patience, progress
 from council.zero_downtime.baseline import AdoptBaseline
 from council.zero_downtime.editor import SchemaEditor
+from council.zero_downtime.events import Noted
 from council.zero_downtime.forward_state import ForwardState
 from council.zero_downtime.observer import Observer
 from council.zero_downtime.patience import Patience
@@ -109,9 +110,7 @@ class Executor(MigrationExecutor):
         return state
 
     def _editor(self, *, atomic: bool) -> SchemaEditor:
-        return SchemaEditor(
-            self.connection, atomic=atomic, tell=lambda text: self.observer.report.line(f"    {text}")
-        )
+        return SchemaEditor(self.connection, atomic=atomic, tell=lambda text: self.observer.tell(Noted(text)))
 
     def _apply_atomically(self, state: ProjectState, migration: Migration) -> ProjectState:
         with self._editor(atomic=True) as schema_editor:

@@ -21,9 +21,8 @@ from django.db import DEFAULT_DB_ALIAS, NotSupportedError, OperationalError, con
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.exceptions import InconsistentMigrationHistory
 
-from council.zero_downtime import failures, interruption, locks, pooler, row_level_security, turns
+from council.zero_downtime import events, failures, interruption, locks, pooler, row_level_security, turns
 from council.zero_downtime.baseline import AdoptBaseline
-from council.zero_downtime.blockers import duration
 from council.zero_downtime.derivation.autodetector import Autodetector
 from council.zero_downtime.executor import Executor
 from council.zero_downtime.lock_modes import ACCESS_EXCLUSIVE, Lock
@@ -75,6 +74,12 @@ class Command(migrate.Command):
             help="How --plan tells what each operation locks, for how long, and what is risky about it. Exit status 1 "
             "where something is.",
         )
+        parser.add_argument(
+            "--events-to",
+            type=events.JsonWriter,
+            metavar="DESCRIPTOR",
+            help="Write what happens to this open file descriptor, too: one line of JSON for each event.",
+        )
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         use_direct_connection(options["database"])
@@ -92,7 +97,8 @@ class Command(migrate.Command):
             ) from error
 
     def handle(self, *args: Any, **options: Any) -> None:
-        self.report = Report(cast(TextIO, self.stdout._out), verbosity=options["verbosity"])
+        report = Report(cast(TextIO, self.stdout._out), verbosity=options["verbosity"])
+        self.emit = events.to_all(report, options["events_to"])
         connection = connections[options["database"]]
         if not (options["plan"] or options["check_unapplied"]):  # these change nothing
             refuse_what_cannot_be_migrated(connection)
@@ -105,8 +111,8 @@ class Command(migrate.Command):
         patience = Patience(lock_seconds=options["lock_timeout"], seconds=options["patience"])
         with (
             locks.long_life(connection),
-            turns.one_at_a_time(connection, patience_seconds=patience.seconds, report=self.report),
-            Observer(connection, self.report) as observer,
+            turns.one_at_a_time(connection, patience_seconds=patience.seconds, tell=self.emit),
+            Observer(connection, self.emit) as observer,
             locks.short_waits(connection, patience.lock_seconds),
         ):
             executor = functools.partial(
@@ -190,21 +196,19 @@ class Command(migrate.Command):
                 what=f"Row level security on {table}",
                 kept="All migrations are applied.",
             )
-            if self.verbosity >= 2:
-                self.report.line(f"  Enabled row level security on {table}.")
+            self.emit(events.RowLevelSecurityEnabled(table))
 
     def migration_progress_callback(self, action: str, migration: Any = None, fake: bool = False) -> None:  # noqa: FBT001, FBT002
-        """Write a line at the start and at the end of each migration."""
-        words = {"apply": ("Applying", "Applied"), "unapply": ("Reversing", "Reversed")}
+        """Tell when each migration begins and ends."""
         act, _, moment = action.partition("_")
-        if fake or act not in words:
+        if fake or act not in {"apply", "unapply"}:
             super().migration_progress_callback(action, migration, fake)
         elif moment == "start":
             self.migration_began = time.monotonic()
-            self.report.line(f"  {words[act][0]} {migration}")
+            self.emit(events.MigrationBegan(str(migration), is_reversal=act == "unapply"))
         else:
-            took = duration(time.monotonic() - self.migration_began)
-            self.report.line(f"  {words[act][1]} {migration} in {took}")
+            took = time.monotonic() - self.migration_began
+            self.emit(events.MigrationEnded(str(migration), is_reversal=act == "unapply", seconds=took))
 
 
 class Planned(Exception):
