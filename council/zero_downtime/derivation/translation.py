@@ -142,8 +142,9 @@ class Translation:
         yield Stage.FORGOTTEN, operation
 
     def _renamed_model(self, app_label: str, operation: Any) -> Iterator[Part]:
-        table = self.changes.meta_before(app_label, operation.new_name).db_table
-        if table == self.changes.meta_after(app_label, operation.new_name).db_table:
+        table = self.changes.meta_after(app_label, operation.new_name).db_table
+        is_kept = self.changes.meta_before(app_label, operation.new_name).db_table == table
+        if is_kept and "db_table" not in self.changes.model_before(app_label, operation.new_name).options:
             # Before the model gets another name, from which Django would derive another name for the table.
             yield Stage.STATE, migrations.AlterModelTable(operation.old_name, table)
         yield Stage.STATE, operation

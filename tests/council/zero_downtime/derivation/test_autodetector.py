@@ -498,6 +498,20 @@ def test_a_model_with_another_name_and_its_old_table_is_the_same_model() -> None
     ]
 
 
+def test_a_renamed_model_keeps_the_table_that_django_had_named() -> None:
+    """Its table is not renamed there and back, for which everybody would wait."""
+    fields: list[tuple[str, Any]] = [("id", models.BigAutoField(primary_key=True))]
+    graph = with_migration(migrations.CreateModel("Note", fields), app_label="resources")
+    after = ProjectState.from_apps(apps)
+    after.add_model(ModelState("resources", "Memo", fields, {"db_table": "resources_note"}))
+    detector = Autodetector(graph.make_state(), after, MigrationQuestioner({"ask_rename_model": True}))
+
+    [step] = detector.changes(graph)["resources"]
+
+    assert detector.refusals == []
+    assert [type(one).__name__ for one in step.operations][:2] == ["AlterModelTable", "RenameModel"]
+
+
 def test_steps_have_the_name_that_was_asked_for() -> None:
     loader = MigrationLoader(None)
     after = ProjectState.from_apps(apps)
