@@ -13,6 +13,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.utils import load_backend
 
 from council.rehearsal.place import Place
+from council.zero_downtime import safe_ways
 from council.zero_downtime.planning import plan
 
 ALIAS = "rehearsal"
@@ -31,11 +32,11 @@ def predict(place: Place) -> dict[str, Predicted]:
     """Return the prediction for each pending migration by name, in the order in which they will run."""
     with _django_connection(place) as connection:
         executor = MigrationExecutor(connection)
-        migrations = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        migrations = safe_ways.plan(executor, executor.loader.graph.leaf_nodes())
         found = {str(migration): Predicted() for migration, _ in migrations}
         # Where the plan cannot be made, migrate will refuse this database, and say why.
         with suppress(CommandError):
-            steps = plan.of(connection, migrations)
+            steps = plan.of(executor, migrations)
             for migration, own in groupby(steps, key=attrgetter("migration")):
                 found[migration] = _sum_up(list(own))
         return found

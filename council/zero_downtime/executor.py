@@ -61,10 +61,10 @@ class Executor(MigrationExecutor):
         for migration, backwards in plan:
             for operation in migration.operations:
                 if isinstance(operation, AdoptBaseline) and not backwards and not fake:
-                    operation.look(self.connection, with_rows=True)
+                    operation.refuse_another_schema(self.connection)
         self._refuse_if_half_reversed(plan)
         self.planned, self.finished = len(plan), 0
-        predicted = [] if fake else planning.of_operations(self.connection, plan)
+        predicted = [] if fake else planning.of_operations(self, plan)
         if not self.accepts_risks:
             refusal.refuse([step for _, step in predicted], limit_seconds=self.patience.lock_seconds)
         self.wanted = {
@@ -129,6 +129,8 @@ class Executor(MigrationExecutor):
             if number <= done:
                 state = step.mutate_state(state, preserve=False)
                 continue
+            if former := getattr(operation, "instead_of", ""):
+                self.observer.tell(Noted(f"{operation.describe()}, instead of: {former}"))
             is_last = number == len(migration.operations)
             note = functools.partial(progress.note, self.recorder, migration, number, backwards=False)
             ended = functools.partial(self._finish, migration) if is_last else note

@@ -75,7 +75,7 @@ def migrate(targets: list[tuple[str, str]], *, members: int) -> list[Figure]:
     executor: Any = MigrationExecutor(connection)
     state = executor._create_project_state(with_applied_migrations=True)
     migrations = executor.migration_plan(targets)
-    predicted = iter(plan.of(connection, migrations))
+    predicted = iter(plan.of(executor, migrations))
     figures = []
     for migration, _ in migrations:
         editor: Any

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -62,6 +63,8 @@ class Step:
     locks: list[Held]
     # The worst case if its work is unknown: it changes each row of its app's tables, one by one.
     blind_seconds: float = 0.0
+    # The operation of the original migration that this is a step of, where a safe way is taken.
+    instead_of: str = ""
 
     @property
     def is_blind(self) -> bool:
@@ -77,26 +80,29 @@ class Step:
 MigrationPlan = Sequence[tuple[Migration, bool]]
 
 
-def of(connection: BaseDatabaseWrapper, migrations: MigrationPlan) -> list[Step]:
-    """Predict the steps of a migration plan on a connection's database. Takes no lock on a table."""
-    executor: Any = MigrationExecutor(connection)
-    state = executor._create_project_state(with_applied_migrations=True)
-    pace = durations.pace(connection) if migrations else 1.0
-    return steps(connection, migrations, state=state, there=inventory.read(connection), pace=pace)
+def of(executor: MigrationExecutor, migrations: MigrationPlan) -> list[Step]:
+    """Predict the steps of an executor's migration plan on its database. Takes no lock on a table."""
+    return [step for _, step in _of(executor, migrations, inventory.read(executor.connection))]
 
 
-def of_operations(connection: BaseDatabaseWrapper, migrations: MigrationPlan) -> list[tuple[Operation, Step]]:
-    """Predict the step of each operation of a migration plan.
+def of_operations(executor: MigrationExecutor, migrations: MigrationPlan) -> list[tuple[Operation, Step]]:
+    """Predict the step of each operation of an executor's migration plan.
 
     Returns nothing for a database without tables, where no other session can wait.
     """
-    there = inventory.read(connection)
+    there = inventory.read(executor.connection)
     if not migrations or there.tables.keys() <= {MigrationRecorder.Migration._meta.db_table}:
         return []
-    executor: Any = MigrationExecutor(connection)
+    return [(change.operation, step) for change, step in _of(executor, migrations, there)]
+
+
+def _of(executor: Any, migrations: MigrationPlan, there: Inventory) -> list[tuple["_Change", Step]]:
+    connection = executor.connection
     state = executor._create_project_state(with_applied_migrations=True)
-    found = with_changes(connection, migrations, state=state, there=there, pace=durations.pace(connection))
-    return [(change.operation, step) for change, step in found]
+    pace = durations.pace(connection) if migrations else 1.0
+    ways_back = [migration for migration, backwards in migrations if backwards]
+    before = _states_before(executor, ways_back) if ways_back else {}
+    return with_changes(connection, migrations, state=state, there=there, pace=pace, before=before)
 
 
 def steps(
@@ -108,7 +114,10 @@ def steps(
     pace: float = 1.0,
     is_one_release: bool = True,
 ) -> list[Step]:
-    """Predict the steps of a migration plan, starting from a model state and an inventory of the database."""
+    """Predict the steps of a migration plan, starting from a model state and an inventory of the database.
+
+    Earlier code has the models of that state; unless `is_one_release`, those before each migration.
+    """
     found = with_changes(
         connection, migrations, state=state, there=there, pace=pace, is_one_release=is_one_release
     )
@@ -122,15 +131,11 @@ def with_changes(
     state: ProjectState,
     there: Inventory,
     pace: float = 1.0,
+    before: Mapping[Migration, ProjectState] = MappingProxyType({}),
     is_one_release: bool = True,
 ) -> list[tuple["_Change", Step]]:
-    """Predict the step of each operation.
-
-    Earlier code has the models of the state that is given; unless `is_one_release`, those before each migration.
-    """
+    """Predict as `steps` does. `before` holds the model state before each migration that is reversed."""
     earlier = EarlierCode(state)
-    ways_back = [migration for migration, backwards in migrations if backwards]
-    before = _states_before(connection, ways_back) if ways_back else {}
     found: list[tuple[_Change, Step]] = []
     if migrations:
         state.apps  # noqa: B018  # rendered once, then updated by each operation
@@ -167,11 +172,8 @@ def _looking_on(connection: BaseDatabaseWrapper) -> Iterator[None]:
             transaction.set_rollback(True, using=connection.alias)
 
 
-def _states_before(
-    connection: BaseDatabaseWrapper, migrations: list[Migration]
-) -> dict[Migration, ProjectState]:
+def _states_before(executor: MigrationExecutor, migrations: list[Migration]) -> dict[Migration, ProjectState]:
     """Return the model state before each of some applied migrations."""
-    executor = MigrationExecutor(connection)
     state = ProjectState(real_apps=executor.loader.unmigrated_apps)
     found = {}
     for migration, _ in executor.migration_plan(executor.loader.graph.leaf_nodes(), clean_start=True):
@@ -280,6 +282,7 @@ class _Prediction:
                 if held.lock.table not in self.there.new_tables
             ],
             blind_seconds=self.blind_seconds(change, effects),
+            instead_of=getattr(operation, "instead_of", ""),
         )
 
     def held(self, effects: list[Effect], operation: Operation) -> list[Held]:

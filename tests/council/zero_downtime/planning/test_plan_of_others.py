@@ -253,7 +253,8 @@ def test_what_is_in_the_database_and_not_ours_stops_no_migrate(database: Databas
 
 def test_nothing_is_planned_for_a_database_without_tables(database: Database, scratch: Any) -> None:
     migration: Migration = type("Migration", (Migration,), {"operations": [PAGE]})("0001", "app")
-    assert plan.of_operations(scratch, [(migration, False)]) == []
+    assert plan.of_operations(MigrationExecutor(scratch), [(migration, False)]) == []
 
     database.execute("CREATE TABLE numbers (id integer)")
-    assert [operation for operation, _ in plan.of_operations(scratch, [(migration, False)])] == [PAGE]
+    predicted = plan.of_operations(MigrationExecutor(scratch), [(migration, False)])
+    assert [operation for operation, _ in predicted] == [PAGE]
