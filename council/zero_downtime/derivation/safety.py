@@ -1,7 +1,4 @@
-"""Recipes for what makemigrations refuses, and what it refuses although no rule of the plan forbids it.
-
-The plan judges locks and what breaks earlier code, as for lint_migrations; see the autodetector's `_judge`.
-"""
+"""What makemigrations refuses for a table in use, and recipes for doing it: rule violations and breaking changes."""
 
 import re
 from collections.abc import Iterator
@@ -16,9 +13,12 @@ from council.zero_downtime.planning.rules import Risk
 
 KEY_BY_HAND = (
     "Write on_delete=models.DO_NOTHING, db_constraint=False, db_index=False on the field, and put "
-    'ForeignKeyConstraint(name="{table}_{column}_fkey", field="{field}", on_delete=Action.…, on_update=Action.…) '
-    "into Meta.constraints."
+    'ForeignKeyConstraint(name="{table}_{column}_fkey", field="{field}", on_delete=Action.{action}, '
+    'on_update=Action.CASCADE) into Meta.constraints, and Index(name="{table}_{column}_idx", fields=["{field}"]) into '
+    "Meta.indexes."
 )
+# What the database does instead of Django's on_delete.
+ACTIONS = {"CASCADE": "CASCADE", "SET_NULL": "SET_NULL", "PROTECT": "RESTRICT", "RESTRICT": "RESTRICT"}
 INDEX_BY_HAND = 'Put Index(name="{table}_{column}_idx", fields=["{field}"]) into Meta.indexes instead.'
 UNIQUE_BY_HAND = (
     'Put UniqueIndex(name="{table}_{column}_key", fields=["{field}"]) into Meta.constraints instead.'
@@ -61,21 +61,14 @@ class Words(NamedTuple):
 
 def added_field(field: Any) -> Iterator[Words]:
     """Yield the reasons against adding a column to a table in use. `field` must belong to its model."""
+    where, names = _names(field)
     if field.primary_key:
-        yield Words(f"{_names(field)[0]} would be a new primary key of a table with rows.", NEW_COLUMN)
-    else:
-        yield from new_key(field)
-
-
-def new_key(field: Any) -> Iterator[Words]:
-    """Yield the reasons against a foreign key that Django creates with a new column."""
-    if field.many_to_one or field.one_to_one:
-        where, names = _names(field)
-        if field.remote_field and field.db_constraint:
-            yield Words(
-                f"{where} would get a foreign key from Django, deferrable and without actions.",
-                KEY_BY_HAND.format(**names),
-            )
+        yield Words(f"{where} would be a new primary key of a table with rows.", NEW_COLUMN)
+    elif (field.many_to_one or field.one_to_one) and getattr(field, "db_constraint", False):
+        yield Words(
+            f"{where} would get a foreign key from Django, deferrable and without actions.",
+            KEY_BY_HAND.format(**names),
+        )
 
 
 def altered_field(old: Any, new: Any) -> Iterator[Words]:
@@ -87,6 +80,7 @@ def altered_field(old: Any, new: Any) -> Iterator[Words]:
     connection = connections[DEFAULT_DB_ALIAS]
     old_type, new_type = old.db_type(connection), new.db_type(connection)
     if old.column != new.column and new_type is not None:
+        yield renamed(f"{where} would become {new.column}", what=f'db_column="{old.column}"')
         return
     if old.primary_key != new.primary_key or (new.primary_key and old_type != new_type):
         yield Words(
@@ -109,6 +103,22 @@ def mentions(thing: Any, name: str) -> bool:
     if hasattr(thing, "deconstruct"):
         thing = thing.deconstruct()
     return bool(re.search(rf"\b{re.escape(name)}(__|\b)", repr(thing)))
+
+
+def renamed(fault: str, *, what: str) -> Words:
+    return Words(
+        f"{fault} in the database, where code that runs knows it by its old name.",
+        f"Keep the name there: {what}. For another name there: {NEW_COLUMN[0].lower()}{NEW_COLUMN[1:]}",
+    )
+
+
+def renamed_many_to_many(fault: str, *, table: str) -> Words:
+    return Words(
+        f"{fault} in the database, where code that runs knows it by its old name.",
+        f"Keep the model's name. For another one, write a model for {table} first, with db_table and with db_column "
+        f"for both keys, and name it as the field's `through`: by hand, with `makemigrations --empty` and "
+        f"SeparateDatabaseAndState(state_operations=[CreateModel(…), AlterField(…)]).",
+    )
 
 
 def recipe(risk: Risk, operation: Any, field: Any) -> str:
@@ -139,6 +149,11 @@ def is_in_database(old: Any, new: Any) -> bool:
     return bool(_schema_editor()._field_should_be_altered(old, new))
 
 
+def has_check(field: Any) -> bool:
+    """Return whether a field brings a check with it."""
+    return bool(field.db_check(connections[DEFAULT_DB_ALIAS]))
+
+
 def _schema_editor() -> Any:
     return connections[DEFAULT_DB_ALIAS].schema_editor(collect_sql=True)  # not entered, so it runs nothing
 
@@ -150,4 +165,6 @@ def _target(field: Any) -> str:
 def _names(field: Any) -> tuple[str, dict[str, str]]:
     table, column = field.model._meta.db_table, field.column or field.name
     where = f"{field.model._meta.object_name}.{field.name}"
-    return where, {"table": table, "column": column, "field": field.name}
+    on_delete = getattr(field.remote_field, "on_delete", None)
+    action = ACTIONS.get(getattr(on_delete, "__name__", ""), "NO_ACTION")
+    return where, {"table": table, "column": column, "field": field.name, "action": action}

@@ -1,8 +1,8 @@
 """The plan: predicts what pending migrations will do to a database that is in use."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -352,18 +352,30 @@ class _Prediction:
 
     @contextmanager
     def as_when_it_runs(self, operation: Operation) -> Iterator[None]:
-        """Make an operation see a transaction only if it will run in one. Roll back what it does."""
+        """Make an operation see a transaction only if it will run in one. Roll back what it does, if anything."""
+        connection, is_begun = self.connection, False
         in_transaction = self.migration.atomic or bool(operation.atomic)
-        if getattr(self.connection, "is_offline", False):
+        if getattr(connection, "is_offline", False):
             yield
             return
-        with transaction.atomic(using=self.connection.alias):
-            self.connection.in_atomic_block = in_transaction
+        with ExitStack() as savepoint:
+
+            def begin(execute: Callable[..., Any], *statement: Any) -> Any:
+                nonlocal is_begun
+                if not is_begun:
+                    is_begun = connection.in_atomic_block = True
+                    savepoint.enter_context(transaction.atomic(using=connection.alias))
+                    connection.in_atomic_block = in_transaction
+                return execute(*statement)
+
+            connection.in_atomic_block = in_transaction
             try:
-                yield
+                with connection.execute_wrapper(begin):
+                    yield
             finally:
-                self.connection.in_atomic_block = True
-            transaction.set_rollback(True, using=self.connection.alias)
+                connection.in_atomic_block = True
+            if is_begun:
+                transaction.set_rollback(True, using=connection.alias)
 
     def adopted(self, change: _Change) -> Adoption | None:
         """Return what a baseline adopts if its tables exist. Raises BaselineMismatch if they differ from it.
