@@ -1,10 +1,7 @@
 """Prints the events of a migrate: as lines, and an index build as a progress bar."""
 
 import time
-from typing import TextIO
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from typing import Any, TextIO
 
 from council.zero_downtime import events
 from council.zero_downtime.blockers import duration
@@ -18,8 +15,8 @@ class Report:
 
     def __init__(self, stream: TextIO, *, verbosity: int) -> None:
         self.verbosity = verbosity
-        self.console = Console(file=stream, soft_wrap=True, highlight=False, markup=False)
-        self.progress: Progress | None = None
+        self.stream = stream
+        self.progress: Any = None  # rich's, while a bar is drawn
         self.build_began = self.build_reported = 0.0
         self.building: str | None = None
 
@@ -49,7 +46,11 @@ class Report:
                 self._line(f"    {event.text}")
 
     def _line(self, text: str) -> None:
-        (self.progress.console if self.progress else self.console).print(text)
+        if self.progress:
+            self.progress.console.print(text)
+        else:
+            self.stream.write(f"{text}\n")
+            self.stream.flush()
 
     def _build(self, build: IndexBuilding) -> None:
         now = time.monotonic()
@@ -58,7 +59,7 @@ class Report:
             self.building = build.index
             self.build_began = self.build_reported = now
         percent = 100 * build.done / build.total if build.total else 0.0
-        if self.console.is_terminal:
+        if self.stream.isatty():
             self._draw_bar(build, percent)
         elif now - self.build_reported >= LINE_SECONDS:
             self.build_reported = now
@@ -69,11 +70,15 @@ class Report:
             )
 
     def _draw_bar(self, build: IndexBuilding, percent: float) -> None:
+        from rich.console import Console  # noqa: PLC0415  # rich is large, and most runs draw no bar
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
         waits = f" (waits for pid {build.waits_for_pid})" if build.waits_for_pid else ""
         description = f"    {build.index}: {build.phase}{waits}"
         if self.progress is None:
             columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-            self.progress = Progress(*columns, TimeElapsedColumn(), console=self.console, transient=True)
+            console = Console(file=self.stream, soft_wrap=True, highlight=False, markup=False)
+            self.progress = Progress(*columns, TimeElapsedColumn(), console=console, transient=True)
             self.progress.add_task(description, total=100)
             self.progress.start()
         task = self.progress.task_ids[0]

@@ -127,7 +127,10 @@ def test_after_the_plan_of_all_migrations_of_this_project_the_inventory_is_the_c
 
 def described(table: inventory.Table) -> dict[str, dict[str, Any]]:
     return {
-        "column": {name: (column.type, column.is_nullable) for name, column in table.columns.items()},
+        "column": {
+            name: (column.type, column.is_nullable, column.has_default)
+            for name, column in table.columns.items()
+        },
         "index": {name: (one.columns, one.method, one.is_unique) for name, one in table.indexes.items()},
         # PostgreSQL 18 lists each NOT NULL as a constraint, too.
         "constraint": {
@@ -154,6 +157,16 @@ def test_an_index_is_renamed_that_the_plan_has_made(scratch: BaseDatabaseWrapper
 
     assert [risk.fault for step in steps for risk in step.risks] == []
     assert 'RENAME TO "by_site"' in sql(steps[-1])
+
+
+def test_the_key_of_a_table_that_the_operation_has_renamed_is_found(scratch: BaseDatabaseWrapper) -> None:
+    tag = [("id", models.AutoField(primary_key=True)), ("pages", models.ManyToManyField("app.Page"))]
+    steps = planned(scratch, PAGE, migrations.CreateModel("Tag", tag), migrations.RenameModel("Tag", "Label"))
+
+    dropped, renamed, added = steps[-1].sql[-3:]
+    assert 'ALTER TABLE "app_label_pages" DROP CONSTRAINT "app_tag_pages_tag_id_' in dropped
+    assert 'RENAME COLUMN "tag_id" TO "label_id"' in renamed
+    assert 'ALTER TABLE "app_label_pages" ADD CONSTRAINT "app_label_pages_label_id_' in added
 
 
 class Looks(Operation):
