@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.base.introspection import TableInfo
 from django.db.backends.postgresql.introspection import DatabaseIntrospection
 
 from council.postgres import statements
@@ -13,12 +14,16 @@ from council.zero_downtime.planning.inventory import Constraint, Index, Inventor
 
 
 class PlannedIntrospection(DatabaseIntrospection):
-    """Looks up constraints and indexes in an inventory, where Django searches for them by columns."""
+    """Looks up tables, and their constraints and indexes by columns, in an inventory."""
 
     def __init__(self, connection: BaseDatabaseWrapper, there: Inventory) -> None:
         super().__init__(connection)
         self.there = there
         self.written: Sequence[Any] = ()  # by the operation that looks
+
+    def get_table_list(self, cursor: Any) -> list[Any]:
+        # An inventory also has tables that were only asked for, without columns.
+        return [TableInfo(name, "t") for name, table in self.there.tables.items() if table.columns]
 
     def get_constraints(self, cursor: Any, table_name: str) -> dict[str, dict[str, Any]]:
         found = self.there.tables.get(self._name_before(table_name))
