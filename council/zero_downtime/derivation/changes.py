@@ -9,7 +9,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
 
 from council.zero_downtime.derivation import safety
-from council.zero_downtime.derivation.safety import column_of
+from council.zero_downtime.planning.earlier_code import column_of
 
 
 class Changes:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from django.db import DEFAULT_DB_ALIAS, connections, models
+from django.db.migrations import AddField
 from django.db.migrations.operations.models import AlterTogetherOptionOperation
 
 from council.zero_downtime.planning import rules
@@ -27,6 +28,10 @@ CHECK_BY_HAND = (
     "Meta.constraints."
 )
 BY_TRIGGER = "Add a plain column, keep it by a trigger, and fill it with UpdateInBatches."
+DEFAULT_OR_NULL = (
+    "Give it a db_default, or null=True. For a value of its own in each row: null=True now, fill it with "
+    "UpdateInBatches, then null=False, for which makemigrations writes the three steps."
+)
 DEFAULT_AFTERWARDS = (
     "Add it with null=True and without a db_default; then the db_default, which is for new rows only; then fill the "
     "others with UpdateInBatches."
@@ -56,15 +61,13 @@ class Words(NamedTuple):
 
 def added_field(field: Any) -> Iterator[Words]:
     """Yield the reasons against adding a column to a table in use. `field` must belong to its model."""
-    where, _ = _names(field)
+    where, names = _names(field)
     if field.primary_key:
         yield Words(f"{where} would be a new primary key of a table with rows.", NEW_COLUMN)
-    elif not field.null and not field.has_db_default() and not field.generated:
-        default = " Its default is Python's own, which other applications do not know." * field.has_default()
+    elif (field.many_to_one or field.one_to_one) and getattr(field, "db_constraint", False):
         yield Words(
-            f"{where} is NOT NULL and has no default in the database: an INSERT by the code before it fails.{default}",
-            "Give it a db_default, or null=True. For a value of its own in each row: null=True now, fill it with "
-            "UpdateInBatches, then null=False, for which makemigrations writes the three steps.",
+            f"{where} would get a foreign key from Django, deferrable and without actions.",
+            KEY_BY_HAND.format(**names),
         )
 
 
@@ -87,11 +90,6 @@ def altered_field(old: Any, new: Any) -> Iterator[Words]:
         )
     elif old.generated or new.generated:
         yield Words(f"{where} is generated, which cannot be altered in place.", NEW_COLUMN)
-    if old.has_db_default() and not new.has_db_default() and not new.null:
-        yield Words(
-            f"{where} is NOT NULL and would lose its default: an INSERT by the code before it fails.",
-            "Keep the db_default, or say null=True.",
-        )
     if not old.primary_key and old.remote_field and new.remote_field and _target(old) != _target(new):
         yield Words(
             f"{where} points at {_target(old)} and would point at {_target(new)}: its rows and its key are the old "
@@ -136,6 +134,7 @@ def recipe(risk: Risk, operation: Any, field: Any) -> str:
         "rewrite": BY_TRIGGER if getattr(field, "generated", False) else NEW_COLUMN,
         "plain-index": UNIQUE_BY_HAND if getattr(field, "unique", False) else INDEX_BY_HAND,
         "scan-under-lock": CHECK_BY_HAND,
+        "not-null-without-default": DEFAULT_OR_NULL if isinstance(operation, AddField) else risk.cure,
     }
     if field is None or risk.rule not in cures:
         return risk.cure
@@ -153,14 +152,6 @@ def is_in_database(old: Any, new: Any) -> bool:
 def has_check(field: Any) -> bool:
     """Return whether a field brings a check with it."""
     return bool(field.db_check(connections[DEFAULT_DB_ALIAS]))
-
-
-def column_of(field: Any, name: str) -> str | None:
-    """Return the column of a field from migration state; such a field does not know its own name."""
-    named = field.clone()
-    named.set_attributes_from_name(name)
-    column: str | None = named.column
-    return column
 
 
 def _schema_editor() -> Any:

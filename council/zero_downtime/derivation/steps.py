@@ -15,7 +15,7 @@ from django.db.migrations.state import ModelState, ProjectState
 
 from council.postgres.constraints import ForeignKeyConstraint
 from council.zero_downtime import check_operations, index_operations, operations, trigger_operations
-from council.zero_downtime.derivation.safety import column_of
+from council.zero_downtime.planning.earlier_code import column_of
 
 WIDTH = 108
 

@@ -14,8 +14,9 @@ from council.zero_downtime import check_operations, index_operations, operations
 from council.zero_downtime.derivation import safety
 from council.zero_downtime.derivation.changes import Changes, table_of
 from council.zero_downtime.derivation.history import Forgotten
-from council.zero_downtime.derivation.safety import Refusal, column_of
+from council.zero_downtime.derivation.safety import Refusal
 from council.zero_downtime.derivation.steps import Stage
+from council.zero_downtime.planning.earlier_code import column_of
 
 TWO_RELEASES = (
     "In two releases: `makemigrations --forget` has Django forget it and leaves it in the database; when no process "
@@ -53,11 +54,12 @@ class Translation:
         self.forgotten = forgotten
         self.refusals: list[Refusal] = []
         self.refused: set[Operation] = set()
+        self.is_refused = False  # the operation at hand
 
     def places(self, app_label: str, operation: Any) -> Iterator[Placed]:
-        before = len(self.refusals)
+        self.is_refused = False
         parts = list(self._translate(app_label, operation))
-        if len(self.refusals) > before:
+        if self.is_refused:
             self.refused |= {translated for _, translated in parts}
         for stage, translated in parts:
             yield Placed(stage, translated, operation._auto_deps)
@@ -92,6 +94,7 @@ class Translation:
             yield (Stage.TABLES if is_new else Stage.ALTERATIONS), operation
 
     def _refuse(self, app_label: str, fault: str, cure: str) -> None:
+        self.is_refused = True
         refusal = Refusal(app_label, fault, cure)
         if refusal not in self.refusals:  # Django may express one change as two operations
             self.refusals.append(refusal)

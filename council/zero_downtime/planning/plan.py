@@ -24,6 +24,7 @@ from council.zero_downtime.batch_operations import HELD_SECONDS, UpdateInBatches
 from council.zero_downtime.forward_state import ForwardState
 from council.zero_downtime.lock_modes import MODES, Lock
 from council.zero_downtime.planning import commands, durations, introspection, inventory, presence, rules
+from council.zero_downtime.planning.earlier_code import EarlierCode
 from council.zero_downtime.planning.effects import Break, Effect, Kind, Work
 from council.zero_downtime.planning.inventory import Inventory
 from council.zero_downtime.planning.rules import Risk
@@ -111,9 +112,16 @@ def steps(
     state: ProjectState,
     there: Inventory,
     pace: float = 1.0,
+    is_one_release: bool = True,
 ) -> list[Step]:
-    """Predict the steps of a migration plan, starting from a model state and an inventory of the database."""
-    return [step for _, step in with_changes(connection, migrations, state=state, there=there, pace=pace)]
+    """Predict the steps of a migration plan, starting from a model state and an inventory of the database.
+
+    Earlier code has the models of that state; unless `is_one_release`, those before each migration.
+    """
+    found = with_changes(
+        connection, migrations, state=state, there=there, pace=pace, is_one_release=is_one_release
+    )
+    return [step for _, step in found]
 
 
 def with_changes(
@@ -124,15 +132,19 @@ def with_changes(
     there: Inventory,
     pace: float = 1.0,
     before: Mapping[Migration, ProjectState] = MappingProxyType({}),
+    is_one_release: bool = True,
 ) -> list[tuple["_Change", Step]]:
     """Predict as `steps` does. `before` holds the model state before each migration that is reversed."""
+    earlier = EarlierCode(state)
     found: list[tuple[_Change, Step]] = []
     if migrations:
         state.apps  # noqa: B018  # rendered once, then updated by each operation
     with _looking_on(connection), introspection.planned(connection, there):
         for migration, backwards in migrations:
             there.begin_migration()
-            predicted = _Prediction(connection, migration, there, pace)
+            if not is_one_release:
+                earlier = EarlierCode(state)
+            predicted = _Prediction(connection, migration, there, earlier, pace)
             changes, made = [], []
             for change in (
                 _undone(migration, before.get(migration, state)) if backwards else _done(migration, state)
@@ -203,11 +215,17 @@ class _Prediction:
     """The prediction for one migration, made operation by operation."""
 
     def __init__(
-        self, connection: BaseDatabaseWrapper, migration: Migration, there: Inventory, pace: float = 1.0
+        self,
+        connection: BaseDatabaseWrapper,
+        migration: Migration,
+        there: Inventory,
+        earlier: EarlierCode,
+        pace: float = 1.0,
     ) -> None:
         self.connection = connection
         self.migration = migration
         self.there = there
+        self.earlier = earlier
         self.pace = pace
         self.accepted = {
             **settings.ACCEPTED_MIGRATION_RISKS.get(str(migration), {}),
@@ -316,6 +334,8 @@ class _Prediction:
         editor: Any = self.connection.schema_editor(collect_sql=True, atomic=False)
         try:
             with self.as_when_it_runs(operation), editor:
+                looked_up: Any = self.connection.introspection
+                looked_up.written = editor.collected_sql
                 run(self.migration.app_label, editor, *states)
                 editor.flush_deferred_sql()
         except NotSupportedError as error:
@@ -410,8 +430,15 @@ class _Prediction:
                 yield rules.UNKNOWN_STATEMENT.of(what=told)
                 continue
             yield from effects
+            yield from self.broken(effects)
             if self.migration.atomic:
                 yield from self.read_under_locks(effects)
+
+    def broken(self, effects: list[Effect]) -> Iterator[Risk]:
+        """Warn of what stops working in earlier code, if that knows it."""
+        for effect in effects:
+            if isinstance(effect, Break) and effect.risk and self.earlier.knows(effect.table, effect.column):
+                yield effect.risk
 
     def read_under_locks(self, effects: list[Effect]) -> Iterator[Risk]:
         """Warn if a statement reads a table while earlier locks block others. Then remember its own locks."""

@@ -96,13 +96,13 @@ def other_kind(state: ProjectState) -> None:
 REFUSED = {
     "not null": (
         add("nickname", models.TextField()),
-        "Member.nickname is NOT NULL and has no default in the database: an INSERT by the code before it fails.",
+        'Add field nickname to member: Column "nickname" of "Member" is NOT NULL and has no default',
         "Give it a db_default, or null=True. For a value of its own in each row: null=True now, fill it with "
         "UpdateInBatches, then null=False",
     ),
     "not null, with a default of Python's": (
         add("nickname", models.TextField(default="")),
-        "Its default is Python's own, which other applications do not know.",
+        'Add field nickname to member: Column "nickname" of "Member" is NOT NULL then: earlier code',
         "Give it a db_default, or null=True.",
     ),
     "volatile default": (
@@ -132,7 +132,7 @@ REFUSED = {
     ),
     "foreign key of Django's": (
         add("referrer", models.ForeignKey("council.Member", models.CASCADE, null=True, db_index=False)),
-        'is checked against all rows of "Member" while nobody can write to it.',
+        "Member.referrer would get a foreign key from Django",
         'ForeignKeyConstraint(name="Member_referrer_id_fkey", field="referrer", ',
     ),
     "rewritten": (
@@ -157,8 +157,8 @@ REFUSED = {
     ),
     "default that goes": (
         alter("leaderboard_visible", db_default=...),
-        "Member.leaderboard_visible is NOT NULL and would lose its default: an INSERT by the code before it fails.",
-        "Keep the db_default, or say null=True.",
+        'Alter field leaderboard_visible on member: Column "leaderboardVisible" of "Member" is NOT NULL then',
+        "Keep a db_default, or have all code fill it in one release and forbid NULL in the next.",
     ),
     "made unique": (
         alter("company", unique=True),
