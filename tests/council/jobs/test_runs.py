@@ -127,6 +127,8 @@ def test_reporting_renews_the_lease(db: None) -> None:
     def reporting(run: jobs.Run) -> jobs.Counts:
         JobRun.objects.filter(pk=run.id).update(lease_until=database_clock() - timedelta(seconds=1))
         run.report()
+        lasts = JobRun.objects.get(pk=run.id).lease_until - database_clock()
+        assert timedelta(minutes=9) < lasts <= timedelta(minutes=10)
         assert jobs.run(made(counting)) is None
         return {}
 
