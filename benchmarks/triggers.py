@@ -15,9 +15,9 @@ RECORD_VERSION = Trigger(
     operation=pgtrigger.Insert | pgtrigger.Update | pgtrigger.Delete,
     func="""
         DECLARE
-          member_id text;
+          member_id pg_catalog.text;
           answered @extschema@."BenchmarkCategory";
-          answers jsonb;
+          answers pg_catalog.jsonb;
           moved boolean := TG_OP = 'UPDATE'
                            AND (OLD."memberId", OLD.category) IS DISTINCT FROM (NEW."memberId", NEW.category);
         BEGIN
@@ -26,7 +26,7 @@ RECORD_VERSION = Trigger(
             moved := false;
           END IF;
           FOR member_id, answered, answers IN
-            SELECT OLD."memberId", OLD.category, NULL::jsonb WHERE TG_OP = 'DELETE' OR moved
+            SELECT OLD."memberId", OLD.category, NULL::pg_catalog.jsonb WHERE TG_OP = 'DELETE' OR moved
             UNION ALL
             SELECT NEW."memberId", NEW.category, @extschema@.benchmark_answers(NEW.data)
              WHERE TG_OP = 'INSERT' OR moved

@@ -1,7 +1,8 @@
-"""Closing the gateway's tables to Supabase's data API, and opening them again as they were.
+"""Closing the tables to Supabase's data API, and opening them again as they were.
 
-This fixes what the check "data API: tables" reports, for all nine tables at once. The audit log keeps the revoked
-grants, so that exactly these can be restored.
+This fixes what the check "data API: tables" reports, for the gateway's nine tables at once. It also revokes the grants
+on tables that row level security closes already: without them, GraphQL does not show even the tables' names. The audit
+log keeps the revoked grants, so that exactly these can be restored.
 """
 
 import random
@@ -65,17 +66,26 @@ GRANTS = """
 PRIVILEGES = {"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN"}
 
 
+CLOSED_TABLES = """
+    SELECT relname
+      FROM pg_class
+     WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p') AND relrowsecurity
+       AND NOT EXISTS (SELECT FROM pg_policy WHERE polrelid = pg_class.oid)
+"""
+
+
 def tables() -> list[str]:
-    return sorted(manifest.gateway_tables())
+    """List the gateway's tables, and those that row level security closes."""
+    return sorted({*manifest.gateway_tables(), *(name for (name,) in _rows(CLOSED_TABLES))})
 
 
 def grants() -> list[Grant]:
-    """List what the data API's roles and PUBLIC were granted on the gateway's tables."""
+    """List what the data API's roles and PUBLIC were granted on these tables."""
     return [Grant(*row) for row in _rows(GRANTS, tables=tables(), roles=ROLES)]
 
 
 def still_open() -> list[str]:
-    """List the gateway's tables that the data API can reach, by whatever grant or role."""
+    """List the tables that the data API can reach, by whatever grant or role."""
     return [row[0] for row in _rows(OPEN_TABLES, tables=tables(), roles=ROLES, schema=_schema())]
 
 

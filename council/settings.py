@@ -357,6 +357,10 @@ PGTRIGGER_INSTALL_ON_MIGRATE = False
 # with row level security, except the tables of the apps in this list.
 ROW_LEVEL_SECURITY_EXCEPT_APPS: list[str] = []
 
+# The apps whose migrations `migrate` runs in steps that lock no table in use for long, where it knows such steps; or
+# "all", or "none".
+MIGRATE_IN_STEPS = (text("MIGRATE_IN_STEPS") or "all").replace(" ", "").split(",")
+
 # Accepted risks of third-party migrations, so that `migrate --plan` does not warn about them. Our own use `accepts`.
 ACCEPTED_MIGRATION_RISKS = {
     "contenttypes.0002_remove_content_type_name": {

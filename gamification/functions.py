@@ -24,7 +24,7 @@ RETURNS TABLE (member_id text, total_points bigint, points_month date, month_poi
 LANGUAGE sql STABLE SET search_path TO '' AS $function$
 WITH days AS (
     SELECT "memberId" AS member_id,
-           CASE WHEN NOT "isMisdated" THEN "createdAt"::date END AS day,
+           CASE WHEN NOT "isMisdated" THEN "createdAt"::pg_catalog.date END AS day,
            sum(points) AS points,
            max("createdAt") FILTER (WHERE points > 0 AND action <> 'admin_adjustment' AND "reversesId" IS NULL
                                       AND NOT "isMisdated") AS active_at
@@ -33,9 +33,9 @@ WITH days AS (
      GROUP BY member_id, day
 ), preceded AS (
     SELECT member_id, day, points, active_at,
-           date_trunc('month', max(day) OVER (PARTITION BY member_id))::date AS newest_month,
+           date_trunc('month', max(day) OVER (PARTITION BY member_id))::pg_catalog.date AS newest_month,
            max(active_at) OVER (PARTITION BY member_id ORDER BY day
-                                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)::date AS active_before
+                                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)::pg_catalog.date AS active_before
       FROM days
 ), streaks AS (
     SELECT member_id, day, points, active_at, newest_month,

@@ -24,15 +24,15 @@ UPDATE_MEMBER_POINTS = Trigger(
     settings={"enable_seqscan": "off", "jit": "off"},
     func="""
         DECLARE
-          added record;
+          added pg_catalog.record;
           fills_gap boolean;
         BEGIN
           FOR added IN
             SELECT member_id,
-                   date_trunc('month', max(newest))::date AS month,
+                   date_trunc('month', max(newest))::pg_catalog.date AS month,
                    sum(points) AS points,
                    sum(points) FILTER (WHERE created_at >= date_trunc('month', newest)) AS month_points,
-                   min(active_at)::date AS first_day,
+                   min(active_at)::pg_catalog.date AS first_day,
                    max(active_at) AS last_active_at
               FROM (SELECT "memberId" AS member_id,
                            "createdAt" AS created_at,
@@ -53,14 +53,14 @@ UPDATE_MEMBER_POINTS = Trigger(
                                         ELSE added.month_points END,
                    "lastActiveAt" = greatest(member."lastActiveAt", added.last_active_at),
                    "currentStreak" =
-                     CASE WHEN added.first_day IS NULL OR added.first_day <= member."lastActiveAt"::date
+                     CASE WHEN added.first_day IS NULL OR added.first_day <= member."lastActiveAt"::pg_catalog.date
                           THEN member."currentStreak"
-                          WHEN added.first_day <= @extschema@.next_weekday(member."lastActiveAt"::date)
+                          WHEN added.first_day <= @extschema@.next_weekday(member."lastActiveAt"::pg_catalog.date)
                           THEN member."currentStreak" + 1
                           ELSE 1 END,
                    "updatedAt" = CURRENT_TIMESTAMP AT TIME ZONE 'UTC'
              WHERE member.id = added.member_id
-            RETURNING added.first_day < member."lastActiveAt"::date INTO fills_gap;
+            RETURNING added.first_day < member."lastActiveAt"::pg_catalog.date INTO fills_gap;
             IF NOT FOUND THEN
               RAISE EXCEPTION 'The points of member % cannot be added up: the row is not to be changed by %.',
                 added.member_id, current_user
@@ -135,7 +135,7 @@ LIMITS = Trigger(
     referencing=pgtrigger.Referencing(new="new_rows"),
     func="""
         DECLARE
-          refused record;
+          refused pg_catalog.record;
         BEGIN
           SELECT id, fault INTO refused
             FROM (SELECT id,
@@ -146,7 +146,7 @@ LIMITS = Trigger(
                               WHEN "isMisdated" THEN 'is marked as one that was dated in the future'
                               WHEN length(id) > 200 THEN 'has an id of more than 200 characters'
                               WHEN length(action) > 200 THEN 'has an action of more than 200 characters'
-                              WHEN pg_column_size(metadata) > 100 AND octet_length(metadata::text) > 16384
+                              WHEN pg_column_size(metadata) > 100 AND octet_length(metadata::pg_catalog.text) > 16384
                               THEN 'has metadata of more than 16,384 bytes'
                               WHEN pg_column_size(metadata) > 100 AND jsonb_path_exists(metadata, '$.**{17}')
                               THEN 'has metadata of more than 16 levels' END AS fault
@@ -178,8 +178,8 @@ KEYS = Trigger(
     settings={"enable_seqscan": "off", "jit": "off", "lock_timeout": "50ms"},
     func="""
         DECLARE
-          ids text[];
-          keys text[];
+          ids pg_catalog.text[];
+          keys pg_catalog.text[];
         BEGIN
           SELECT array_agg(id ORDER BY key), array_agg(key ORDER BY key) INTO ids, keys
             FROM (SELECT DISTINCT ON (key) id, key
@@ -371,7 +371,7 @@ PAY_INTRODUCTION = Trigger(
           END IF;
           BEGIN
             INSERT INTO @extschema@."PointTransaction" (id, "memberId", action, points, "idempotencyKey")
-            SELECT 'c' || left(replace(gen_random_uuid()::text, '-', ''), 24),
+            SELECT 'c' || left(replace(gen_random_uuid()::pg_catalog.text, '-', ''), 24),
                    NEW.id,
                    rule.action,
                    rule.points,

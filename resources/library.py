@@ -1,7 +1,7 @@
 """The library as members see it: which resources, in which order, and which they have downloaded."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -176,26 +176,28 @@ def _search(
 ) -> Page:
     ranked = search.ranked(resources, words)
     rest = [one for one in ranked.places if one < after] if after else ranked.places
-    by_id = Resource.objects.in_bulk([pk for _, pk in rest[:rows]])
-    shown = [by_id[pk] for _, pk in rest[:rows] if pk in by_id]  # one may just have been deleted
+    ids = [pk for _, pk in rest[:rows]]
+    marked = search.marked(ids, words) if ids else {}
+    shown = [marked[pk].resource for pk in ids if pk in marked]  # one may just have been deleted
     return Page(
-        items(shown, member=member, words=words),
+        items(shown, member=member, marked=marked),
         Place(*rest[rows - 1]) if len(rest) > rows else None,
         is_cut_off=ranked.is_cut_off,
     )
 
 
-def items(resources: Sequence[Resource], *, member: Member, words: str = "") -> list[Item]:
+def items(
+    resources: Sequence[Resource], *, member: Member, marked: Mapping[str, search.Marked] | None = None
+) -> list[Item]:
     """Collect what the member sees of each resource. The number of queries does not depend on the number of rows."""
     ids = [resource.pk for resource in resources]
     tags = _tags(ids)
     downloads = _downloaded_at(ids, member=member)
     versions = _version_times(resources, only=downloads)
-    marked = search.mark(resources, words) if words and resources else {}
     found = []
     for resource in resources:
         downloaded_at = downloads.get(resource.pk)
-        title, description = marked.get(resource.pk) or _shortened(resource)
+        title, description = marked[resource.pk][1:] if marked else _shortened(resource)
         state = _state(resource, downloaded_at=downloaded_at, version_at=versions.get(resource.pk))
         found.append(Item(resource, state, tags.get(resource.pk, []), title, description, downloaded_at))
     return found

@@ -5,7 +5,7 @@ from typing import Self
 from django.contrib.postgres.search import SearchVector
 from django.db import models
 from django.db.models.functions import Coalesce, Left, Now
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 
 from council.models import Member
 from council.postgres.constraints import Action, ForeignKeyConstraint
@@ -178,7 +178,10 @@ class Resource(models.Model):
     def thumbnail_address(self) -> str:
         """The picture's address on this site, or "". The content security policy allows no other pictures."""
         name = (self.thumbnail_path or "").rpartition("/")[2]
-        return reverse("resources:thumbnail", args=[name]) if name else ""
+        try:
+            return reverse("resources:thumbnail", args=[name])
+        except NoReverseMatch:  # no picture, or a name that is not ours
+            return ""
 
     @property
     def is_link(self) -> bool:

@@ -1,7 +1,7 @@
 """The search in the library: finding and ranking resources, marking words, counting searches without results."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, NamedTuple
@@ -9,12 +9,10 @@ from typing import Any, NamedTuple
 from django.contrib.postgres.search import (
     SearchHeadline,
     SearchQuery,
-    SearchRank,
     SearchVector,
-    SearchVectorField,
 )
 from django.db import connection
-from django.db.models.expressions import CombinedExpression, RawSQL
+from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Left
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
@@ -53,13 +51,12 @@ def query(words: str) -> SearchQuery:
 
 
 @cache
-def _compiled(vector: CombinedExpression | SearchVector) -> RawSQL:
-    """Compile a search vector to SQL once. Django takes milliseconds for it, and a search needs it several times."""
+def _compiled(vector: CombinedExpression | SearchVector) -> tuple[str, Sequence[Any]]:
+    """Compile a search vector to SQL once, as Django takes milliseconds for it."""
     resources = Resource.objects.all().query
-    sql, parameters = resources.get_compiler(connection=connection).compile(
-        vector.resolve_expression(resources)
-    )
-    return RawSQL(sql, parameters, output_field=SearchVectorField())  # noqa: S611  # Django made the SQL
+    compiler = resources.get_compiler(connection=connection)
+    sql, parameters = compiler.compile(vector.resolve_expression(resources))
+    return sql, parameters
 
 
 def has_words(words: str) -> bool:
@@ -70,6 +67,14 @@ def has_words(words: str) -> bool:
     return bool(row and row[0])
 
 
+class Marked(NamedTuple):
+    """A resource with its title and description as HTML. A long description is cut to excerpts."""
+
+    resource: Resource
+    title: SafeString
+    description: SafeString
+
+
 class Ranked(NamedTuple):
     """Ranks and ids, best first. If `is_cut_off`, more resources match than were ranked."""
 
@@ -77,37 +82,80 @@ class Ranked(NamedTuple):
     is_cut_off: bool
 
 
+# Each search needs one statement, as Django takes a millisecond or two for each.
+# `found`: the first matches in the order of the index. Only if there are too many, the others are looked for.
+RANKED = """
+    WITH found AS MATERIALIZED (
+        SELECT id FROM "Resource" WHERE {shown} AND {searched} @@ {asked} LIMIT {most} + 1
+    ), is_cut_off AS MATERIALIZED (
+        SELECT count(*) > {most} AS yes FROM found
+    ), promising AS (
+        (SELECT id, 1 AS place
+           FROM "Resource"
+          WHERE {shown} AND {titles_tell} AND (SELECT yes FROM is_cut_off) AND {searched_title} @@ {asked}
+          LIMIT {by_title})
+        UNION ALL
+        (SELECT id, 2
+           FROM "Resource"
+          WHERE id IN (SELECT id FROM "Resource"
+                        WHERE {shown} AND (SELECT yes FROM is_cut_off)
+                        ORDER BY "rankedDownloads" DESC, id DESC
+                        LIMIT {most_downloaded})
+            AND {searched} @@ {asked}
+          ORDER BY "rankedDownloads" DESC, id DESC
+          LIMIT {by_downloads})
+        UNION ALL
+        SELECT id, 3 FROM found
+    ), chosen AS (
+        SELECT id FROM promising GROUP BY id ORDER BY min(place) LIMIT {most}
+    )
+    SELECT ts_rank({weights}, {searched}, {asked}, 1), "Resource".id, (SELECT yes FROM is_cut_off)
+      FROM chosen
+      JOIN "Resource" USING (id)
+"""
+
+
 def ranked(resources: ResourceQuerySet, words: str) -> Ranked:
-    """Rank the resources that match. If there are too many, rank only the MAX_RANKED most promising ones."""
-    asked, searched = query(words), _compiled(SEARCHED)
-    matches = resources.annotate(searched=searched).filter(searched=asked).order_by()
-    found = list(matches.values_list("pk", flat=True)[: MAX_RANKED + 1])
-    is_cut_off = len(found) > MAX_RANKED
-    if is_cut_off:
-        found = _promising(resources, words, found)
-    rank = SearchRank(searched, asked, weights=WEIGHTS, normalization=1)
-    rows = Resource.objects.filter(pk__in=found).annotate(rank=rank).values_list("rank", "pk")
-    places = sorted(((round(rank * RANK_STEPS), pk) for rank, pk in rows), reverse=True)
-    return Ranked(places, is_cut_off)
+    """Rank the resources that match. If there are too many, rank only the MAX_RANKED most promising ones.
+
+    Then the work does not depend on how many match.
+    """
+    compiler = resources.query.get_compiler(connection=connection)
+    sql, parameters = _filled_in(
+        RANKED,
+        shown=compiler.compile(resources.query.where),
+        searched=_compiled(SEARCHED),
+        searched_title=_compiled(SEARCHED_TITLE),
+        asked=("websearch_to_tsquery('english', %s)", [words]),
+        # The title does not tell whether the description contains the word of a search such as "-word".
+        titles_tell=("%s", [not NEGATION.search(words)]),
+        weights=("%s::float4[]", [WEIGHTS]),
+        most=("%s", [MAX_RANKED]),
+        by_title=("%s", [BY_TITLE]),
+        by_downloads=("%s", [BY_DOWNLOADS]),
+        most_downloaded=("%s", [MOST_DOWNLOADED]),
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        rows = cursor.fetchall()
+    places = sorted(((round(rank * RANK_STEPS), pk) for rank, pk, _ in rows), reverse=True)
+    return Ranked(places, is_cut_off=any(is_cut_off for *_, is_cut_off in rows))
 
 
-def _promising(resources: ResourceQuerySet, words: str, found: list[str]) -> list[str]:
-    """Choose MAX_RANKED of many matching resources. The work does not depend on how many match."""
-    asked = query(words)
-    chosen: list[str] = []
-    # Not for a search such as "-word": the title does not tell whether the description contains the word.
-    if not NEGATION.search(words):
-        by_title = resources.annotate(searched=_compiled(SEARCHED_TITLE)).filter(searched=asked).order_by()
-        chosen += by_title.values_list("pk", flat=True)[:BY_TITLE]
-    head = resources.order_by("-ranked_downloads", "-pk").values("pk")[:MOST_DOWNLOADED]
-    popular = Resource.objects.filter(pk__in=head).annotate(searched=_compiled(SEARCHED))
-    popular = popular.filter(searched=asked).order_by("-ranked_downloads", "-pk")
-    chosen += popular.values_list("pk", flat=True)[:BY_DOWNLOADS]
-    return list(dict.fromkeys([*chosen, *found]))[:MAX_RANKED]
+def _filled_in(sql: str, **parts: tuple[str, Sequence[Any]]) -> tuple[str, list[Any]]:
+    """Fill in parts of SQL, each with its parameters, and list the parameters in the order of their places."""
+    parameters: list[Any] = []
+
+    def part(place: re.Match[str]) -> str:
+        text, given = parts[place[1]]
+        parameters.extend(given)
+        return text
+
+    return re.sub(r"{(\w+)}", part, sql), parameters
 
 
-def mark(resources: Sequence[Resource], words: str) -> dict[str, tuple[SafeString, SafeString]]:
-    """Return titles and descriptions as HTML with the words marked, by id. Long descriptions are cut to excerpts."""
+def marked(ids: Collection[str], words: str) -> dict[str, "Marked"]:
+    """Read resources by id, with the words marked in title and description."""
     asked = query(words)
     whole = SearchHeadline(
         "title", asked, config="english", start_sel=BEGIN, stop_sel=END, highlight_all=True
@@ -123,8 +171,8 @@ def mark(resources: Sequence[Resource], words: str) -> dict[str, tuple[SafeStrin
         max_fragments=2,
         fragment_delimiter=" … ",
     )
-    rows = Resource.objects.filter(pk__in=[one.pk for one in resources]).values_list("pk", whole, parts)
-    return {pk: (_as_html(title), _as_html(description)) for pk, title, description in rows}
+    rows: Any = Resource.objects.filter(pk__in=ids).annotate(marked_title=whole, marked_description=parts)
+    return {row.pk: Marked(row, _as_html(row.marked_title), _as_html(row.marked_description)) for row in rows}
 
 
 def _as_html(text: str) -> SafeString:

@@ -20,7 +20,7 @@ COUNT_DOWNLOADS = Trigger(
     settings=SETTINGS,
     func="""
         DECLARE
-          counted record;
+          counted pg_catalog.record;
         BEGIN
           FOR counted IN
             SELECT "resourceId" AS id, count(*) AS downloads FROM new_rows GROUP BY "resourceId" ORDER BY "resourceId"
@@ -45,7 +45,7 @@ UNCOUNT_DOWNLOADS = Trigger(
     settings=SETTINGS,
     func="""
         DECLARE
-          counted record;
+          counted pg_catalog.record;
         BEGIN
           FOR counted IN
             SELECT "resourceId" AS id, count(*) AS downloads FROM old_rows GROUP BY "resourceId" ORDER BY "resourceId"

@@ -1,1 +1,1 @@
-"""Code about the gateway: its cookie and its schema file."""
+"""Code about the gateway: its cookie, its schema file, its statements, and rows like those that it writes."""

@@ -1,5 +1,6 @@
 """SQL, parsed by PostgreSQL's own parser. Source: libpg_query, through pglast."""
 
+import functools
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -19,8 +20,9 @@ class Unreadable(ValueError):
     """PostgreSQL's parser does not accept the text."""
 
 
-def read(sql: str) -> list[Statement]:
-    """Split SQL text into statements. Raises Unreadable."""
+@functools.lru_cache(maxsize=8)
+def read(sql: str) -> tuple[Statement, ...]:
+    """Split SQL text into statements. Raises Unreadable. The trees are shared, so nobody may change them."""
     try:
         raw = pglast.parse_sql(sql)
     except pglast.parser.ParseError as error:
@@ -30,7 +32,7 @@ def read(sql: str) -> list[Statement]:
         begin, length = one.stmt_location or 0, one.stmt_len
         own = sql[begin : begin + length] if length else sql[begin:]
         found.append(Statement(own.strip().removesuffix(";"), one.stmt))
-    return found
+    return tuple(found)
 
 
 def written(node: Any) -> str:

@@ -19,13 +19,9 @@ from typing import TextIO
 
 import psycopg
 
-from council.rehearsal.statements import STATEMENTS, WRITE, Known, Statement, chance
+from council.gateway import statements
+from council.gateway.statements import STATEMENTS, WRITE, Known, Statement, chance
 
-MEMBERS = """
-    SELECT id, email, "discordId", "teamId" FROM "Member" TABLESAMPLE SYSTEM (%s) LIMIT 20000
-"""
-ESTIMATE = """SELECT greatest(reltuples, 1)::float FROM pg_class WHERE oid = to_regclass('"Member"')"""
-SAMPLE = 20_000
 LOOK_SECONDS = 0.5  # how often to check which tables exist
 NAP_SECONDS = 0.05
 UNANSWERED = "unanswered"
@@ -46,11 +42,7 @@ class Client:
 
     def prepare(self) -> None:
         """Load some members in advance, so that choosing one is not part of the measured time."""
-        found = self.session.execute(ESTIMATE).fetchone()
-        percent = min(100.0, 100 * 2 * SAMPLE / found[0]) if found else 100.0
-        members = self.session.execute(MEMBERS, [percent]).fetchall() if found else []
-        chance.shuffle(members)
-        self.members = [Known(*row) for row in members] or [Known("nobody", None, None, None)]
+        self.members = statements.known(self.session) or [Known("nobody", None, None, None)]
 
     def stop(self, number: int, frame: FrameType | None) -> None:
         self.is_stopped = True

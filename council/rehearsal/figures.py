@@ -1,13 +1,14 @@
 """An outcome as JSON, with keys that scripts may rely on."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from council.gateway.statements import READ, STATEMENTS, WRITE
 from council.rehearsal import outcome as outcomes
 from council.rehearsal.load import Sample
-from council.rehearsal.outcome import Outcome, Waits
-from council.rehearsal.statements import READ, STATEMENTS, WRITE
+from council.rehearsal.outcome import Migration, Outcome, Waits
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:
@@ -23,34 +24,35 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
                                     size_before_bytes, size_after_bytes, warnings
     statements                      the gateway's, while the migrations ran: name, kind, count, failed, longest_ms
     """
+    record = outcome.record
     during = {kind: outcomes.waits(outcome.during, kind=kind) for kind in (READ, WRITE)}
     return {
         "passed": outcome.is_passed,
         "faults": outcome.faults,
         "notes": outcome.notes,
-        "max_wait_ms": outcome.max_wait_ms,
+        "max_wait_ms": record.max_wait_ms,
         "longest_read_ms": _rounded(during[READ].longest_ms),
         "longest_write_ms": _rounded(during[WRITE].longest_ms),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "source": outcome.origin.source,
-        "target": outcome.origin.target,
-        "postgresql": outcome.origin.postgresql,
-        "left_out": outcome.origin.left_out,
-        "copy_ms": _rounded(outcome.origin.copy_seconds * 1000),
+        "source": record.origin.source,
+        "target": record.origin.target,
+        "postgresql": record.origin.postgresql,
+        "left_out": record.origin.left_out,
+        "copy_ms": _rounded(record.origin.copy_seconds * 1000),
         "machine": outcomes.machine(),
         "load": {
-            "clients": outcome.load.clients,
-            "statements_per_second": outcome.load.per_second,
-            "open_transaction_ms": outcome.load.held_seconds * 1000,
-            "open_transactions": len(outcome.open_transactions),
+            "clients": record.load.clients,
+            "statements_per_second": record.load.per_second,
+            "open_transaction_ms": record.load.held_seconds * 1000,
+            "open_transactions": len(record.open_transactions),
         },
-        "duration_ms": _rounded((outcome.ended - outcome.began) * 1000),
-        "exit_status": outcome.status,
-        "size_before_bytes": outcome.size_before_bytes,
-        "size_after_bytes": outcome.size_after_bytes,
+        "duration_ms": _rounded((record.ended - record.began) * 1000),
+        "exit_status": record.status,
+        "size_before_bytes": record.size_before_bytes,
+        "size_after_bytes": record.size_after_bytes,
         "before": _by_kind(outcome.before),
         "during": {kind: _as_dict(waits) for kind, waits in during.items()},
-        "migrations": [_migration(outcome, number) for number in range(len(outcome.steps))],
+        "migrations": [_migration(migration) for migration in outcome.migrations],
         "statements": [
             {
                 "name": statement.name,
@@ -65,24 +67,22 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _migration(outcome: Outcome, number: int) -> dict[str, Any]:
-    step = outcome.steps[number]
-    predicted = outcome.predicted.get(step.name)
-    seconds = predicted.seconds if predicted else None
+def _migration(migration: Migration) -> dict[str, Any]:
+    step, predicted = migration.step, migration.predicted
     return {
         "name": step.name,
         "is_finished": step.ended is not None,
-        "duration_ms": _rounded(outcome.seconds(number) * 1000),
-        "predicted_ms": None if seconds is None else _rounded(seconds * 1000),
-        **_by_kind(outcome.by_step[number]),
-        "locks": [asdict(lock) for lock in outcome.locks(number)],
+        "duration_ms": _rounded(migration.seconds * 1000),
+        "predicted_ms": None if predicted.seconds is None else _rounded(predicted.seconds * 1000),
+        **_by_kind(migration.samples),
+        "locks": [asdict(lock) for lock in migration.locks],
         "size_before_bytes": step.size_before_bytes,
         "size_after_bytes": step.size_after_bytes,
-        "warnings": predicted.warnings if predicted else [],
+        "warnings": predicted.warnings,
     }
 
 
-def _by_kind(samples: list[Sample]) -> dict[str, Any]:
+def _by_kind(samples: Sequence[Sample]) -> dict[str, Any]:
     return {kind: _as_dict(outcomes.waits(samples, kind=kind)) for kind in (READ, WRITE)}
 
 

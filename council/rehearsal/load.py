@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psycopg
-from psycopg import sql
 
+from council.gateway import statements
+from council.gateway.statements import BY_NAME
 from council.rehearsal.client import UNANSWERED
 from council.rehearsal.faults import NoRehearsal
 from council.rehearsal.place import Place
-from council.rehearsal.statements import BY_NAME
 from council.zero_downtime.interruption import undisturbed
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -152,12 +152,12 @@ def _read(output: Path) -> Iterator[Sample]:
 def _hold_now_and_then(
     place: Place, load: Load, schema: str, observed: Observed, ended: threading.Event
 ) -> None:
-    """Read Member in a transaction and keep it open, with a snapshot like a report's, again and again."""
+    """Read in a transaction and keep it open, with a snapshot like a report's, again and again."""
     with suppress(psycopg.OperationalError), place.connect(application=REPORT) as session:
         session.execute("SELECT set_config('search_path', %s, false)", [f'"{schema}"'])
         while not ended.wait(load.pause_seconds / 4):
             session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-            session.execute(sql.SQL('SELECT count(*) FROM "Member"'))
+            session.execute(statements.REPORT)
             began = time.monotonic()
             ended.wait(load.held_seconds)
             session.execute("COMMIT")

@@ -1,87 +1,70 @@
 """`manage.py migrate` on a copy, as a separate process, as in production, and timed from outside."""
 
+import json
 import os
-import queue
-import re
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 from urllib.parse import urlencode
 
+from council.zero_downtime.events import MigrationBegan, MigrationEnded
 from council.zero_downtime.interruption import undisturbed
 
 PROJECT = Path(__file__).resolve().parents[2]
 APPLICATION = "rehearsed migrate"
 END_SECONDS = 3.0
-
-Kind = str
-BEGAN, ENDED, SAID = "began", "ended", "said"
-LINES = ((r"  (?:Applying|Reversing) (\S+)", BEGAN), (r"  (?:Applied|Reversed) (\S+) in ", ENDED))
+BEGAN, ENDED = MigrationBegan.__name__, MigrationEnded.__name__
 
 
 class Event(NamedTuple):
-    """A line of migrate's output. `words` is the name of the migration that began or ended, or any other text."""
+    """A migration began or ended, at a time of the monotonic clock."""
 
     moment: float
-    kind: Kind
-    words: str
+    kind: str
+    migration: str
 
 
 class Migrate:
-    """A running migrate. When it ends, so does `events`, and `status` is set."""
+    """A running migrate. When it ends, so does `events`, and `status` is set. `output` is what it printed."""
 
     def __init__(self, url: str, *arguments: str) -> None:
         self.status: int | None = None
         self.output: list[str] = []
-        self._lines: queue.SimpleQueue[tuple[float, str] | None] = queue.SimpleQueue()
-        self.process = subprocess.Popen(  # noqa: S603
-            [
-                sys.executable,
-                "-u",
-                "manage.py",
-                "migrate",
-                "--no-input",
-                "--no-color",
-                "--accept-risks",
-                *arguments,
-            ],
-            cwd=PROJECT,
-            env=environment(url),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,  # so Ctrl-C reaches only the rehearsal
-        )
-        self._reader = threading.Thread(target=self._read, daemon=True)
+        told, telling = os.pipe()
+        self._told = os.fdopen(told)
+        command = [sys.executable, "-u", "manage.py", "migrate", "--no-input", "--no-color", "--accept-risks"]
+        with os.fdopen(telling, "w"):
+            self.process = subprocess.Popen(  # noqa: S603
+                [*command, f"--events-to={telling}", *arguments],
+                cwd=PROJECT,
+                env=environment(url),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=[telling],
+                text=True,
+                start_new_session=True,  # so Ctrl-C reaches only the rehearsal
+            )
+        assert self.process.stdout
+        self._reader = threading.Thread(target=self._read, args=[self.process.stdout], daemon=True)
         self._reader.start()
 
-    def _read(self) -> None:
-        assert self.process.stdout
-        with suppress(ValueError), self.process.stdout as lines:
-            for line in lines:
-                self._lines.put((time.monotonic(), line.rstrip("\n")))
-        self._lines.put(None)
+    def _read(self, lines: TextIO) -> None:
+        with suppress(ValueError), lines:
+            self.output.extend(line.rstrip("\n") for line in lines)
 
     def events(self) -> Iterator[Event]:
-        while (found := self._lines.get()) is not None:
-            moment, line = found
-            self.output.append(line)
-            yield next(
-                (
-                    Event(moment, kind, match[1])
-                    for pattern, kind in LINES
-                    if (match := re.match(pattern, line))
-                ),
-                Event(moment, SAID, line.strip()),
-            )
+        for line in self._told:
+            found = json.loads(line)
+            if found["event"] in {BEGAN, ENDED}:
+                yield Event(found["at"], found["event"], found["migration"])
         self.status = self.process.wait()
+        self._reader.join()
 
     def end(self) -> None:
         """Stop the process, by force if necessary, and wait."""
@@ -90,6 +73,7 @@ class Migrate:
                 self.process.send_signal(number)
                 with suppress(subprocess.TimeoutExpired):
                     self.process.wait(END_SECONDS)
+        self._told.close()
         self._reader.join(END_SECONDS)
 
 

@@ -6,11 +6,11 @@ from typing import Any
 from django.template import Context, Engine
 from django.utils.safestring import mark_safe
 
+from council.gateway.statements import READ, WRITE
 from council.rehearsal import figures, picture, words
 from council.rehearsal import outcome as outcomes
 from council.rehearsal.outcome import Outcome
 from council.rehearsal.picture import Panel
-from council.rehearsal.statements import READ, WRITE
 
 TEMPLATE = Path(__file__).with_name("page.html")
 TOP, BOTTOM = 14, 28
@@ -18,28 +18,29 @@ LAST_LINES = 15
 
 
 def render(outcome: Outcome) -> str:
+    record = outcome.record
     found = figures.as_json(outcome)
     memory = words.size(found["machine"]["memory_bytes"])
     context = found | {
         "date": found["date"].replace("T", " ").removesuffix("+00:00"),
         "source": found["source"][:1].upper() + found["source"][1:],
         "machine": f"{found['machine']['cores']} cores, {memory} of memory",
-        "budget": words.milliseconds(outcome.max_wait_ms),
+        "budget": words.milliseconds(record.max_wait_ms),
         "figures": _figures(found),
-        "migrations": [_migration(migration, outcome.max_wait_ms) for migration in found["migrations"]],
+        "migrations": [_migration(migration, record.max_wait_ms) for migration in found["migrations"]],
         "statements": [
             {
                 **statement,
                 "count": f"{statement['count']:,}",
                 "longest": words.milliseconds(statement["longest_ms"]),
-                "is_over": statement["longest_ms"] > outcome.max_wait_ms,
+                "is_over": statement["longest_ms"] > record.max_wait_ms,
             }
             for statement in found["statements"]
         ],
-        "output": "\n".join(outcome.output[-LAST_LINES:]) if outcome.status else "",
+        "output": "\n".join(record.output[-LAST_LINES:]) if record.status else "",
         "picture": "",
     }
-    if outcome.samples:
+    if record.samples:
         panel = _panel(outcome)
         context |= {
             "picture": mark_safe(picture.draw(panel)),  # noqa: S308  # it escapes its input
@@ -51,15 +52,16 @@ def render(outcome: Outcome) -> str:
 
 
 def _panel(outcome: Outcome) -> Panel:
+    record = outcome.record
     return Panel(
-        samples=[(sample.due, sample.waited, sample.kind) for sample in outcome.samples],
-        deploy=(outcome.began, outcome.ended),
+        samples=[(sample.due, sample.waited, sample.kind) for sample in record.samples],
+        deploy=(record.began, record.ended),
         bands=[
-            (step.began, step.began + outcome.seconds(number), step.name)
-            for number, step in enumerate(outcome.steps)
+            (migration.step.began, migration.step.began + migration.seconds, migration.step.name)
+            for migration in outcome.migrations
         ],
-        held=outcome.open_transactions,
-        budget_ms=outcome.max_wait_ms,
+        held=record.open_transactions,
+        budget_ms=record.max_wait_ms,
         top=TOP,
     )
 

@@ -1,45 +1,53 @@
 """Predictions about the pending migrations, made on the copy, to compare with what is observed."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 
 from django.core.management import CommandError
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
+from django.db.utils import load_backend
 
 from council.rehearsal.place import Place
+from council.zero_downtime import safe_ways
 from council.zero_downtime.planning import plan
 
 ALIAS = "rehearsal"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Predicted:
-    """What the plan predicts for one migration. Locks are (table, mode)."""
+    """What the plan predicts for one migration. Locks are (table, mode). None: nothing could be predicted."""
 
     seconds: float | None = None
-    locks: list[tuple[str, str]] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    locks: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def predict(place: Place) -> dict[str, Predicted]:
     """Return the prediction for each pending migration by name, in the order in which they will run."""
     with _django_connection(place) as connection:
         executor = MigrationExecutor(connection)
-        migrations = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        migrations = safe_ways.plan(executor, executor.loader.graph.leaf_nodes())
         found = {str(migration): Predicted() for migration, _ in migrations}
-        try:
-            steps = plan.of(connection, migrations)
-        except CommandError:  # migrate will refuse this database, and say why
-            return found
-        for step in steps:
-            known = found[step.migration]
-            known.seconds = (known.seconds or 0) + step.seconds
-            known.locks += [(held.lock.table, held.lock.mode) for held in step.locks]
-            known.warnings += [f"{risk.rule}: {risk.fault} {risk.cure}" for risk in step.warnings]
+        # Where the plan cannot be made, migrate will refuse this database, and say why.
+        with suppress(CommandError):
+            steps = plan.of(executor, migrations)
+            for migration, own in groupby(steps, key=attrgetter("migration")):
+                found[migration] = _sum_up(list(own))
         return found
+
+
+def _sum_up(steps: list[plan.Step]) -> Predicted:
+    return Predicted(
+        seconds=sum(step.seconds for step in steps),
+        locks=tuple((held.lock.table, held.lock.mode) for step in steps for held in step.locks),
+        warnings=tuple(f"{risk.rule}: {risk.fault} {risk.cure}" for step in steps for risk in step.warnings),
+    )
 
 
 @contextmanager
@@ -48,10 +56,10 @@ def _django_connection(place: Place) -> Iterator[BaseDatabaseWrapper]:
     defaults = {
         key: value for key, value in connections["default"].settings_dict.items() if key != "EMBEDDED_SERVER"
     }
-    connections.databases[ALIAS] = {**defaults, **place.settings}
+    settings = {**defaults, **place.settings}
+    connections[ALIAS] = load_backend(settings["ENGINE"]).DatabaseWrapper(settings, ALIAS)
     try:
         yield connections[ALIAS]
     finally:
         connections[ALIAS].close()
         del connections[ALIAS]
-        del connections.databases[ALIAS]

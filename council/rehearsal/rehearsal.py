@@ -5,19 +5,21 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psycopg
 from django.db import DatabaseError
 
+from council.gateway import made_up_rows
 from council.postgres import installation
 from council.rehearsal import (
     dumps,
-    generator,
+    filling,
     load,
     migrating,
     observation,
+    outcome,
     prediction,
     source,
     target,
@@ -26,9 +28,10 @@ from council.rehearsal import (
 from council.rehearsal.dumps import Dump
 from council.rehearsal.faults import NoRehearsal
 from council.rehearsal.load import Load, Observed
-from council.rehearsal.outcome import Origin, Outcome, Step
+from council.rehearsal.outcome import Outcome
 from council.rehearsal.place import Place
 from council.rehearsal.progress import Phases
+from council.rehearsal.record import Origin, Record, Step
 from council.rehearsal.source import Source
 from council.rehearsal.target import Target
 
@@ -71,10 +74,10 @@ def rehearse(request: Request, phases: Phases) -> Outcome:
             source_version=given.version if given else None,
             copy_seconds=time.monotonic() - began,
         )
-        outcome = Outcome(origin, request.load, request.max_wait_ms, prediction.predict(made.place))
-        if outcome.predicted:
-            _migrate(request, made, outcome, phases)
-    return outcome
+        record = Record(origin, request.load, request.max_wait_ms, prediction.predict(made.place))
+        if record.predicted:
+            record = _migrate(request, made, record, phases)
+    return outcome.conclude(record)
 
 
 @contextmanager
@@ -107,7 +110,7 @@ def _words(request: Request, given: Source | Dump | None) -> str:
 def _needed_bytes(request: Request, given: Source | Dump | None) -> int:
     """Estimate the space that a copy needs, including the migrations."""
     if given is None:
-        return int((request.members or 0) * generator.BYTES_A_MEMBER * GROWTH)
+        return int((request.members or 0) * made_up_rows.BYTES_A_MEMBER * GROWTH)
     dump_bytes = given.database_bytes / dumps.GROWTH[dumps.CUSTOM] if isinstance(given, Source) else 0
     return int(given.database_bytes * GROWTH + dump_bytes)
 
@@ -149,7 +152,7 @@ def _fill(request: Request, given: Source | Dump | None, made: Target, phases: P
     if given.file.parent == made.folder:
         given.file.unlink()
     with phases.phase("Analysing the copy"), made.place.connect(application=APPLICATION) as session:
-        generator.settle(session)
+        filling.settle(session)
     return left_out
 
 
@@ -165,7 +168,7 @@ def _generate(request: Request, made: Target, phases: Phases) -> None:
     ):
         _set_schema(session, request.schema)
         try:
-            generator.fill(session, members=request.members, advanced=advanced)
+            filling.fill(session, members=request.members, advanced=advanced)
         except psycopg.Error as error:
             raise NoRehearsal(
                 f"The members could not be made up: {str(error).strip()}",
@@ -185,33 +188,44 @@ def _migrate_to(place: Place, arguments: tuple[str, ...]) -> None:
         )
 
 
-def _migrate(request: Request, made: Target, outcome: Outcome, phases: Phases) -> None:
-    """Run the migrations while the gateway's load runs, and record waits, locks and sizes."""
-    url, planned = made.place.url, len(outcome.predicted)
+def _migrate(request: Request, made: Target, record: Record, phases: Phases) -> Record:
+    """Run the migrations while the gateway's load runs, and add waits, locks and sizes to the record."""
+    planned, steps = len(record.predicted), list[Step]()
     with (
         made.place.connect(application=APPLICATION) as session,
         load.at_work(made.place, request.load, schema=request.schema, folder=made.folder) as observed,
-        observation.watching(made.place) as outcome.held,
+        observation.watching(made.place) as held,
     ):
-        outcome.size_before_bytes = observation.size_bytes(session)
+        size_before_bytes = observation.size_bytes(session)
         with phases.phase("The gateway at work, no migration yet") as advanced:
             _pause(request.before_seconds, observed, advanced)
         with phases.phase(f"Migrating, {planned} to apply") as advanced:
-            outcome.began = time.monotonic()
-            with migrating.migrate(url) as running:
+            began = time.monotonic()
+            with migrating.migrate(made.place.url) as running:
                 for event in running.events():
+                    size_bytes = observation.size_bytes(session)
                     if event.kind == migrating.BEGAN:
-                        outcome.steps.append(Step(event.words, event.moment, observation.size_bytes(session)))
-                    elif event.kind == migrating.ENDED:
-                        outcome.steps[-1].ended = event.moment
-                        outcome.steps[-1].size_after_bytes = observation.size_bytes(session)
-                        advanced(len(outcome.steps) / planned)
-            outcome.ended = time.monotonic()
-            outcome.status, outcome.output = running.status or 0, running.output
-        outcome.size_after_bytes = observation.size_bytes(session)
+                        steps.append(Step(event.migration, event.moment, size_bytes))
+                    else:
+                        steps[-1] = replace(steps[-1], ended=event.moment, size_after_bytes=size_bytes)
+                        advanced(len(steps) / planned)
+            ended = time.monotonic()
+        size_after_bytes = observation.size_bytes(session)
         with phases.phase("The gateway at work, after them") as advanced:
             _pause(request.after_seconds, observed, advanced)
-    outcome.samples, outcome.open_transactions = observed.samples, observed.held
+    return replace(
+        record,
+        samples=tuple(observed.samples),
+        open_transactions=tuple(observed.held),
+        held=tuple(held),
+        steps=tuple(steps),
+        began=began,
+        ended=ended,
+        status=running.status or 0,
+        output=tuple(running.output),
+        size_before_bytes=size_before_bytes,
+        size_after_bytes=size_after_bytes,
+    )
 
 
 def _pause(seconds: float, observed: Observed, advanced: Callable[[float], object]) -> None:

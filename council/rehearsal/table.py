@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from council.gateway.statements import READ, WRITE
 from council.rehearsal import outcome as outcomes
 from council.rehearsal import words
 from council.rehearsal.outcome import Outcome
-from council.rehearsal.statements import READ, WRITE
 
 LOG_COLUMNS = 130
 
@@ -23,7 +23,7 @@ def write(outcome: Outcome, stream: TextIO) -> None:
         console = Console(file=stream, highlight=False, markup=False, width=LOG_COLUMNS)
     for line in _origin(outcome):
         console.print(line)
-    if not outcome.predicted:
+    if not outcome.record.predicted:
         console.print("No migration is pending: there is nothing to rehearse.", style="green")
         return
     console.print(_migrations(outcome))
@@ -31,19 +31,19 @@ def write(outcome: Outcome, stream: TextIO) -> None:
         console.print(line)
     for note in outcome.notes:
         console.print(f"Note: {note}.", style="yellow")
-    for warning in sorted({line for known in outcome.predicted.values() for line in known.warnings}):
+    for warning in sorted({line for known in outcome.record.predicted.values() for line in known.warnings}):
         console.print(f"Warned of beforehand: {warning}", style="yellow")
     console.print(verdict(outcome), style="bold green" if outcome.is_passed else "bold red")
 
 
 def verdict(outcome: Outcome) -> str:
     if outcome.is_passed:
-        return f"PASSED: nobody waited longer than {words.milliseconds(outcome.max_wait_ms)}."
+        return f"PASSED: nobody waited longer than {words.milliseconds(outcome.record.max_wait_ms)}."
     return "FAILED: " + ";\n        ".join(outcome.faults) + "."
 
 
 def _origin(outcome: Outcome) -> Iterator[str]:
-    origin = outcome.origin
+    origin = outcome.record.origin
     machine = outcomes.machine()
     yield (
         f"Copy of {origin.source} on {origin.target}, made in {words.seconds(origin.copy_seconds)}; "
@@ -56,18 +56,17 @@ def _migrations(outcome: Outcome) -> Table:
     table.add_column("migration, and its strongest lock on each table", overflow="fold")
     for heading in ("took", "predicted", "longest read", "longest write", "size"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for number, step in enumerate(outcome.steps):
-        samples = outcome.by_step[number]
-        known = outcome.predicted.get(step.name)
-        cells = [words.seconds(outcome.seconds(number)), words.predicted(known.seconds if known else None)]
+    for migration in outcome.migrations:
+        step = migration.step
         name = Text(step.name if step.ended else f"{step.name} (not finished)")
-        for lock in outcome.locks(number):
+        for lock in migration.locks:
             name.append(f"\n  {words.lock(lock)}", style="dim")
         table.add_row(
             name,
-            *cells,
+            words.seconds(migration.seconds),
+            words.predicted(migration.predicted.seconds),
             *(
-                _wait(outcomes.waits(samples, kind=kind).longest_ms, outcome.max_wait_ms)
+                _wait(outcomes.waits(migration.samples, kind=kind).longest_ms, outcome.record.max_wait_ms)
                 for kind in (READ, WRITE)
             ),
             words.growth(step.size_before_bytes, step.size_after_bytes),
@@ -91,11 +90,12 @@ def _waits(outcome: Outcome) -> Iterator[str]:
                 f"99 % within {words.milliseconds(waits.p99_ms)}, longest {words.milliseconds(waits.longest_ms)}"
             )
         yield f"Waits {when}: {'; '.join(told)}."
+    record = outcome.record
     held = sum(
-        1 for began, ended in outcome.open_transactions if ended > outcome.began and began < outcome.ended
+        1 for began, ended in record.open_transactions if ended > record.began and began < record.ended
     )
     yield (
-        f"The migrations took {words.seconds(outcome.ended - outcome.began)}, beside {held} long transaction"
-        f"{'' if held == 1 else 's'}; the database was {words.size(outcome.size_before_bytes)} before and "
-        f"{words.size(outcome.size_after_bytes)} after."
+        f"The migrations took {words.seconds(record.ended - record.began)}, beside {held} long transaction"
+        f"{'' if held == 1 else 's'}; the database was {words.size(record.size_before_bytes)} before and "
+        f"{words.size(record.size_after_bytes)} after."
     )

@@ -5,7 +5,12 @@ Migrations use `from council import zero_downtime` and `zero_downtime.AddIndexCo
 
 from council.zero_downtime.baseline import AdoptBaseline, RowRule
 from council.zero_downtime.batch_operations import UpdateInBatches
-from council.zero_downtime.check_operations import AddCheckNotValid, AddFilledCheck, SetNotNull
+from council.zero_downtime.check_operations import (
+    AddCheckNotValid,
+    AddFieldCheckNotValid,
+    AddFilledCheck,
+    SetNotNull,
+)
 from council.zero_downtime.index_operations import (
     AddIndexConcurrently,
     AddLikeIndexConcurrently,
@@ -31,6 +36,7 @@ from council.zero_downtime.trigger_operations import (
 __all__ = [
     "AddCheckNotValid",
     "AddEnumValue",
+    "AddFieldCheckNotValid",
     "AddFilledCheck",
     "AddForeignKeyNotValid",
     "AddIndexConcurrently",

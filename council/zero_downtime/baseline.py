@@ -140,6 +140,10 @@ class AdoptBaseline(Operation):
             )
         return found
 
+    def refuse_another_schema(self, connection: BaseDatabaseWrapper) -> None:
+        """Look at the rows, too, before anything is changed. Raises BaselineMismatch."""
+        self.look(connection, with_rows=True)
+
     def words(self, connection: BaseDatabaseWrapper) -> str:
         """Describe a database's state in one paragraph, and what migrate will do. Reads no rows."""
         try:

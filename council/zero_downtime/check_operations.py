@@ -45,6 +45,57 @@ class AddCheckNotValid(AddConstraint):
             _drop_check(schema_editor, model._meta.db_table, self.constraint.name)
 
 
+def without_check(field: Any) -> Any:
+    """Copy a field as the one it restricts: IntegerField for PositiveIntegerField. Returns None for other fields."""
+    unrestricted = getattr(type(field), "integer_field_class", None)
+    if unrestricted is None:
+        return None
+    _, _, args, kwargs = field.deconstruct()
+    return unrestricted(*args, **kwargs)
+
+
+def field_check_name(table: str, column: str) -> str:
+    """Return the name of the check that a field such as PositiveIntegerField brings with it."""
+    return f"{table}_{column}_check"[-indexes.MAX_NAME_LENGTH :]
+
+
+class AddFieldCheckNotValid(AlterField):
+    """Turn a field into one that brings a check with it, such as IntegerField into PositiveIntegerField.
+
+    The check applies to new and changed rows. ValidateConstraint checks the existing rows later.
+    Locks: ACCESS EXCLUSIVE on the table, for an instant.
+    """
+
+    model_name: str
+    name: str
+
+    def __init__(self, model_name: str, name: str, field: Any) -> None:
+        super().__init__(model_name, name, field)
+
+    def describe(self) -> str:
+        return f"Add the check of {self.name} to {self.model_name}, not valid yet"
+
+    @property
+    def migration_name_fragment(self) -> str:
+        return f"{self.model_name_lower}_{self.name_lower}_check_not_valid"
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        model = to_state.apps.get_model(app_label, self.model_name)
+        if self.allow_migrate_model(schema_editor.connection.alias, model):
+            field, table = model._meta.get_field(self.name), model._meta.db_table
+            name = field_check_name(table, field.column)
+            condition = field.db_check(schema_editor.connection)
+            quote = schema_editor.quote_name
+            create_sql = f"ALTER TABLE {quote(table)} ADD CONSTRAINT {quote(name)} CHECK ({condition})"
+            _add_check(schema_editor, table, name, create_sql)
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        model = from_state.apps.get_model(app_label, self.model_name)
+        if self.allow_migrate_model(schema_editor.connection.alias, model):
+            table, column = model._meta.db_table, model._meta.get_field(self.name).column
+            _drop_check(schema_editor, table, field_check_name(table, column))
+
+
 def filled_check_name(table: str, column: str) -> str:
     """Return the name of the check that enforces NOT NULL until NOT NULL itself is set."""
     return f"{table}_{column}_filled_check"[-indexes.MAX_NAME_LENGTH :]

@@ -41,7 +41,7 @@ class SchemaEditor(schema.DatabaseSchemaEditor):
         connection: BaseDatabaseWrapper,
         *,
         atomic: bool,
-        tell: Callable[[str], None] = lambda text: None,
+        tell: Callable[[str], object] = lambda text: None,
     ) -> None:
         super().__init__(connection, atomic=atomic)
         self._tell = tell

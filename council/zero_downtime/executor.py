@@ -19,6 +19,7 @@ from django.db.migrations.state import ProjectState
 from council.zero_downtime import failures, patience, progress
 from council.zero_downtime.baseline import AdoptBaseline
 from council.zero_downtime.editor import SchemaEditor
+from council.zero_downtime.events import Noted
 from council.zero_downtime.forward_state import ForwardState
 from council.zero_downtime.observer import Observer
 from council.zero_downtime.patience import Patience
@@ -60,10 +61,10 @@ class Executor(MigrationExecutor):
         for migration, backwards in plan:
             for operation in migration.operations:
                 if isinstance(operation, AdoptBaseline) and not backwards and not fake:
-                    operation.look(self.connection, with_rows=True)
+                    operation.refuse_another_schema(self.connection)
         self._refuse_if_half_reversed(plan)
         self.planned, self.finished = len(plan), 0
-        predicted = [] if fake else planning.of_operations(self.connection, plan)
+        predicted = [] if fake else planning.of_operations(self, plan)
         if not self.accepts_risks:
             refusal.refuse([step for _, step in predicted], limit_seconds=self.patience.lock_seconds)
         self.wanted = {
@@ -109,9 +110,7 @@ class Executor(MigrationExecutor):
         return state
 
     def _editor(self, *, atomic: bool) -> SchemaEditor:
-        return SchemaEditor(
-            self.connection, atomic=atomic, tell=lambda text: self.observer.report.line(f"    {text}")
-        )
+        return SchemaEditor(self.connection, atomic=atomic, tell=lambda text: self.observer.tell(Noted(text)))
 
     def _apply_atomically(self, state: ProjectState, migration: Migration) -> ProjectState:
         with self._editor(atomic=True) as schema_editor:
@@ -130,6 +129,8 @@ class Executor(MigrationExecutor):
             if number <= done:
                 state = step.mutate_state(state, preserve=False)
                 continue
+            if former := getattr(operation, "instead_of", ""):
+                self.observer.tell(Noted(f"{operation.describe()}, instead of: {former}"))
             is_last = number == len(migration.operations)
             note = functools.partial(progress.note, self.recorder, migration, number, backwards=False)
             ended = functools.partial(self._finish, migration) if is_last else note

@@ -13,12 +13,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from council.zero_downtime import blockers, pooler
 from council.zero_downtime.blockers import Blocker
-from council.zero_downtime.report import Build, Report
+from council.zero_downtime.events import Blocked, IndexBuildEnded, IndexBuilding, Listener, Noted
 
 # Sample several times within the shortest lock timeout that makes sense.
 SAMPLE_SECONDS = 0.02
 BUILD_SECONDS = 0.25
 WATCH_SECONDS = 0.1
+TELL_SECONDS = 5.0  # how often to tell who is in the way
 # The time limit for a query to the server; normally these take some milliseconds.
 ANSWER_SECONDS = 5.0
 
@@ -44,8 +45,8 @@ class Observer:
     If no second session can be opened, it sees nothing, and the migration continues without it.
     """
 
-    def __init__(self, connection: BaseDatabaseWrapper, report: Report) -> None:
-        self.report = report
+    def __init__(self, connection: BaseDatabaseWrapper, tell: Listener) -> None:
+        self.tell = tell
         self.params: dict[str, Any] = connection.get_connection_params()
         self.params["fallback_application_name"] = "council migrate observer"
         with connection.cursor() as cursor:
@@ -53,6 +54,8 @@ class Observer:
             self.pid: int = cursor.fetchone()[0]
         self.session: psycopg.Connection | None = None
         self._seen = NOBODY
+        self._told_blocked = 0.0
+        self._is_building = False
         self._asking = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="council-migrate-observer", daemon=True)
@@ -62,8 +65,8 @@ class Observer:
             self.session = pooler.second_session(self.params)
             self.session.execute(f"SET statement_timeout = '{ANSWER_SECONDS:.0f}s'".encode())
         except psycopg.Error as error:
-            self.report.line(
-                f"No second session to watch who blocks ({error}); waiting goes by the clock alone."
+            self.tell(
+                Noted(f"No second session to watch who blocks ({error}); waiting goes by the clock alone.")
             )
         else:
             self._thread.start()
@@ -83,7 +86,7 @@ class Observer:
                 self._thread.join()
         if self.session:
             self.session.close()
-        self.report.build(None)
+        self._tell_build(None)
 
     def forget(self) -> None:
         """Forget who blocked the last attempt, before a new one begins."""
@@ -113,7 +116,7 @@ class Observer:
             if now > deadline:
                 break
             if now - began > WATCH_SECONDS:
-                self.report.waiting(self.describe(left), seconds=now - began)
+                self._tell_blocked(left, seconds=now - began)
             time.sleep(WATCH_SECONDS)
         return left
 
@@ -137,8 +140,8 @@ class Observer:
     def _hang_up(self) -> None:
         """Shut down the socket from our side, so that a thread waiting for an answer gets an error at once."""
         if self.session and not self.session.closed:
-            self.report.line(
-                "    The second session, which watches who blocks, does not answer: on by the clock alone."
+            self.tell(
+                Noted("The second session, which watches who blocks, does not answer: on by the clock alone.")
             )
             with socket.socket(fileno=os.dup(self.session.fileno())) as line:
                 line.shutdown(socket.SHUT_RDWR)
@@ -153,11 +156,30 @@ class Observer:
                 self._seen = seen
                 waiting_since = waiting_since or now
                 if now - waiting_since > 1:
-                    queued = self._ask(lambda session: blockers.queued_behind(session, self.pid), otherwise=0)
-                    self.report.waiting(self.describe(seen), seconds=now - waiting_since, queued=queued)
+                    self._tell_blocked(seen, seconds=now - waiting_since, is_in_queue=True)
             else:
                 waiting_since = None
             if now - build_looked > BUILD_SECONDS:
                 build_looked = now
                 row = self._ask(lambda session: session.execute(BUILD, [self.pid]).fetchone(), otherwise=None)
-                self.report.build(Build(*row) if row else None)
+                self._tell_build(row)
+
+    def _tell_blocked(
+        self, transactions: Collection[str], *, seconds: float, is_in_queue: bool = False
+    ) -> None:
+        """Tell who is in the way, at intervals."""
+        now = time.monotonic()
+        if now - self._told_blocked < TELL_SECONDS:
+            return
+        self._told_blocked = now
+        queued = None
+        if is_in_queue:
+            queued = self._ask(lambda session: blockers.queued_behind(session, self.pid), otherwise=0)
+        self.tell(Blocked(self.describe(transactions), seconds, queued))
+
+    def _tell_build(self, row: tuple[Any, ...] | None) -> None:
+        if row:
+            self.tell(IndexBuilding(*row))
+        elif self._is_building:
+            self.tell(IndexBuildEnded())
+        self._is_building = row is not None

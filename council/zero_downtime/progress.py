@@ -6,7 +6,9 @@ it. Django ignores unknown names in django_migrations. A separate table would be
 """
 
 import re
+from collections.abc import Iterable
 
+from django.db import transaction
 from django.db.migrations.migration import Migration
 from django.db.migrations.recorder import MigrationRecorder
 
@@ -29,6 +31,15 @@ def being_reversed(recorder: MigrationRecorder) -> list[tuple[str, str, str]]:
     return found
 
 
+def begun(applied: Iterable[tuple[str, str]], migration: Migration) -> int | None:
+    """Return in how many operations a migration was being applied when it was interrupted; None if it was not."""
+    for app, note in applied:
+        match = ROW.fullmatch(note)
+        if match and (app, match["name"]) == (migration.app_label, migration.name[:NAME_LENGTH]):
+            return int(match["all"]) if match["what"] == "done" else None
+    return None
+
+
 def count(recorder: MigrationRecorder, migration: Migration, *, backwards: bool) -> int:
     """Return how many operations of a migration are done, or undone; 0 if no note fits the migration."""
     for app, note in recorder.applied_migrations():
@@ -40,13 +51,12 @@ def count(recorder: MigrationRecorder, migration: Migration, *, backwards: bool)
 
 
 def note(recorder: MigrationRecorder, migration: Migration, done: int, *, backwards: bool) -> None:
-    """Note how many operations are done, or undone. The next run skips them."""
-    forget(recorder, migration)
+    """Note how many operations are done, or undone, in place of the note before. The next run skips them."""
     what = "undone" if backwards else "done"
-    recorder.record_applied(
-        migration.app_label,
-        f"{migration.name[:NAME_LENGTH]} [{done} of {len(migration.operations)} operations {what}]",
-    )
+    text = f"{migration.name[:NAME_LENGTH]} [{done} of {len(migration.operations)} operations {what}]"
+    with transaction.atomic(using=recorder.connection.alias):
+        forget(recorder, migration)
+        recorder.record_applied(migration.app_label, text)
 
 
 def forget(recorder: MigrationRecorder, migration: Migration) -> None:

@@ -1,98 +1,91 @@
-"""Progress output while migrations run: lines, and a progress bar for an index build."""
+"""Prints the events of a migrate: as lines, and an index build as a progress bar."""
 
-import sys
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TextIO
+from typing import Any, TextIO
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-from council.zero_downtime.blockers import Blocker, duration
+from council.zero_downtime import events
+from council.zero_downtime.blockers import duration
+from council.zero_downtime.events import Event, IndexBuilding
 
 LINE_SECONDS = 5.0
 
 
-@dataclass(frozen=True)
-class Build:
-    """The progress of an index build, from pg_stat_progress_create_index."""
-
-    index: str
-    phase: str
-    done: int
-    total: int  # blocks, tuples or transactions, depending on the phase; 0: no count
-    waits_for_pid: int | None
-
-    @property
-    def percent(self) -> float:
-        return 100 * self.done / self.total if self.total else 0.0
-
-
 class Report:
-    """Writes to a terminal, a log, or nowhere (verbosity 0). The main thread and the observer's thread use it."""
+    """A listener that writes to a terminal, a log, or nowhere (verbosity 0). Two threads use it."""
 
     def __init__(self, stream: TextIO, *, verbosity: int) -> None:
-        self.is_silent = verbosity == 0
-        self.console = Console(file=stream, soft_wrap=True, highlight=False, markup=False)
-        self.progress: Progress | None = None
+        self.verbosity = verbosity
+        self.stream = stream
+        self.progress: Any = None  # rich's, while a bar is drawn
         self.build_began = self.build_reported = 0.0
         self.building: str | None = None
-        self.waiting_reported = 0.0
 
-    def line(self, text: str) -> None:
-        if not self.is_silent:
-            (self.progress.console if self.progress else self.console).print(text)
-
-    def waiting(self, blockers: Iterable[Blocker], *, seconds: float, queued: int | None = None) -> None:
-        """Report the blocking transactions, at intervals."""
-        now = time.monotonic()
-        if now - self.waiting_reported < LINE_SECONDS:
+    def __call__(self, event: Event) -> None:
+        if self.verbosity == 0:
             return
-        self.waiting_reported = now
-        behind = f"; {queued} waiting behind this migrate" if queued else ""
-        for blocker in blockers:
-            self.line(f"    waiting, {duration(seconds)} so far{behind}: {blocker}")
+        match event:
+            case events.MigrationBegan():
+                self._line(f"  {'Reversing' if event.is_reversal else 'Applying'} {event.migration}")
+            case events.MigrationEnded():
+                what = "Reversed" if event.is_reversal else "Applied"
+                self._line(f"  {what} {event.migration} in {duration(event.seconds)}")
+            case events.OtherMigrateAwaited():
+                waited = duration(event.seconds)
+                self._line(f"Waiting for another migrate, {waited} so far: {event.holder}")
+            case events.Blocked():
+                behind = f"; {event.queued} waiting behind this migrate" if event.queued else ""
+                for blocker in event.blockers:
+                    self._line(f"    waiting, {duration(event.seconds)} so far{behind}: {blocker}")
+            case events.IndexBuilding():
+                self._build(event)
+            case events.IndexBuildEnded():
+                self._end_bar()
+            case events.RowLevelSecurityEnabled() if self.verbosity >= 2:
+                self._line(f"  Enabled row level security on {event.table}.")
+            case events.Noted():
+                self._line(f"    {event.text}")
 
-    def build(self, build: Build | None) -> None:
-        """Show the progress of an index build. None: no build is running."""
-        if self.is_silent:
-            return
+    def _line(self, text: str) -> None:
+        if self.progress:
+            self.progress.console.print(text)
+        else:
+            self.stream.write(f"{text}\n")
+            self.stream.flush()
+
+    def _build(self, build: IndexBuilding) -> None:
         now = time.monotonic()
-        if build is None or build.index != self.building:
+        if build.index != self.building:
             self._end_bar()
-            self.building = build.index if build else None
+            self.building = build.index
             self.build_began = self.build_reported = now
-        if build is None:
-            return
-        if self.console.is_terminal:
-            self._draw_bar(build)
+        percent = 100 * build.done / build.total if build.total else 0.0
+        if self.stream.isatty():
+            self._draw_bar(build, percent)
         elif now - self.build_reported >= LINE_SECONDS:
             self.build_reported = now
-            amount = (
-                f"{build.done:,} of {build.total:,} ({build.percent:.0f} %)" if build.total else "no count"
-            )
+            amount = f"{build.done:,} of {build.total:,} ({percent:.0f} %)" if build.total else "no count"
             waits = f", waits for pid {build.waits_for_pid}" if build.waits_for_pid else ""
-            self.line(
+            self._line(
                 f"    {build.index}: {build.phase}, {amount}, {duration(now - self.build_began)}{waits}"
             )
 
-    def _draw_bar(self, build: Build) -> None:
+    def _draw_bar(self, build: IndexBuilding, percent: float) -> None:
+        from rich.console import Console  # noqa: PLC0415  # rich is large, and most runs draw no bar
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
         waits = f" (waits for pid {build.waits_for_pid})" if build.waits_for_pid else ""
         description = f"    {build.index}: {build.phase}{waits}"
         if self.progress is None:
             columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-            self.progress = Progress(*columns, TimeElapsedColumn(), console=self.console, transient=True)
+            console = Console(file=self.stream, soft_wrap=True, highlight=False, markup=False)
+            self.progress = Progress(*columns, TimeElapsedColumn(), console=console, transient=True)
             self.progress.add_task(description, total=100)
             self.progress.start()
         task = self.progress.task_ids[0]
-        self.progress.update(task, description=description, completed=build.percent)
+        self.progress.update(task, description=description, completed=percent)
 
     def _end_bar(self) -> None:
+        self.building = None
         if self.progress:
             self.progress.stop()
             self.progress = None
-
-
-def silent() -> Report:
-    return Report(sys.stdout, verbosity=0)

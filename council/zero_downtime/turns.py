@@ -8,7 +8,7 @@ from django.core.management import CommandError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from council.zero_downtime.blockers import duration
-from council.zero_downtime.report import Report
+from council.zero_downtime.events import Listener, OtherMigrateAwaited
 
 # An advisory lock is identified by two numbers within its database. These spell "coun" and "migr".
 CLASS, OBJECT = 0x636F756E, 0x6D696772
@@ -27,7 +27,7 @@ HOLDER = """
 
 @contextmanager
 def one_at_a_time(
-    connection: BaseDatabaseWrapper, *, patience_seconds: float, report: Report
+    connection: BaseDatabaseWrapper, *, patience_seconds: float, tell: Listener
 ) -> Iterator[None]:
     """Hold the migration lock during a block. If another migrate is running, wait for it.
 
@@ -47,7 +47,7 @@ def one_at_a_time(
                 f"this one. Wait for it and run migrate again; if it hangs, SELECT pg_terminate_backend(pid) ends it."
             )
         if not waited or now - reported > REPORT_SECONDS:
-            report.line(f"Waiting for another migrate, {duration(now - began)} so far: {holder}")
+            tell(OtherMigrateAwaited(holder, now - began))
             waited, reported = True, now
         time.sleep(POLL_SECONDS)
     try:

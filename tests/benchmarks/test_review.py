@@ -403,3 +403,65 @@ def test_decisions_submissions_and_first_states_at_once_keep_the_points_right(co
         assert points(member) == (0 if rejected else 50)
         firsts = BenchmarkReview.objects.filter(version__member=member, reviewed_by=None)
         assert firsts.count() == BenchmarkVersion.objects.filter(member=member).count()
+
+
+@pytest.fixture
+def sent(committing: Database) -> list[uuid.UUID]:
+    """The answers of two members, in the order of the members' ids."""
+    members = sorted([MemberFactory.create(), MemberFactory.create()], key=lambda member: member.pk)
+    return [submit(member) for member in members]
+
+
+def reject(numbers: list[uuid.UUID]) -> int:
+    try:
+        return review.reject(numbers=numbers, reason=REASON, reviewer=AccountFactory.create(is_staff=True))
+    finally:
+        connection.close()
+
+
+def test_a_decision_locks_members_by_their_ids_and_answers_after_them(
+    committing: Database, sent: list[uuid.UUID]
+) -> None:
+    with committing.connect() as first, ThreadPoolExecutor(1) as pool:
+        with first.transaction():
+            lock = 'SELECT FROM "Member" WHERE id = (SELECT {}(id) FROM "Member") FOR NO KEY UPDATE'
+            first.execute(lock.format("min").encode())
+            second = pool.submit(reject, sent)
+            committing.wait_for_waiting(1)
+            first.execute("SET LOCAL lock_timeout = '1s'")  # the second has none of these yet
+            first.execute(lock.format("max").encode())
+            first.execute('SELECT FROM "BenchmarkVersion" FOR UPDATE')
+        assert second.result(timeout=30) == 2
+
+
+def test_the_gateway_inserts_what_belongs_to_members_who_are_decided_about(
+    committing: Database, sent: list[uuid.UUID]
+) -> None:
+    reviewer = AccountFactory.create(is_staff=True)
+    with committing.connect() as gateway, gateway.transaction(force_rollback=True):
+        gateway.execute('SELECT FROM "Member" FOR KEY SHARE')  # as the foreign key of a row does
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '1s'")
+        assert review.reject(numbers=sent, reason=REASON, reviewer=reviewer) == 2
+
+
+def test_of_two_who_give_first_states_at_once_the_second_gives_none(committing: Database) -> None:
+    BenchmarkSubmissionFactory.create()
+
+    def receive() -> int:
+        try:
+            return review.receive_waiting()
+        finally:
+            connection.close()
+
+    with committing.connect() as first, ThreadPoolExecutor(1) as pool:
+        with first.transaction():
+            first.execute('SELECT FROM "BenchmarkVersion" FOR UPDATE')
+            second = pool.submit(receive)
+            committing.wait_for_waiting(1)
+            first.execute(
+                """INSERT INTO "BenchmarkReview" ("versionId", state, reason, "createdAt")
+                   SELECT id, 'RECEIVED', '', "recordedAt" FROM "BenchmarkVersion" """
+            )
+        assert second.result(timeout=30) == 0
+    assert BenchmarkReview.objects.count() == 1

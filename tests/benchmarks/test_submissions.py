@@ -296,3 +296,31 @@ def test_two_tabs_at_once_are_paid_once_and_the_second_is_told(committing: Datab
     assert sorted(results) == ["50 points", *["changed"] * 7]
     assert points(member) == 50
     assert BenchmarkVersion.objects.count() == BenchmarkReview.objects.count() == 1
+
+
+def test_who_loses_standing_while_answers_are_sent_sends_none(committing: Database) -> None:
+    """The submission waits for the change of the member, and reads it then."""
+    member = MemberFactory.create(subscription_status=SubscriptionStatus.ACTIVE)
+
+    def send() -> None:
+        try:
+            submit(member)
+        finally:
+            connection.close()
+
+    with committing.connect() as first, ThreadPoolExecutor(1) as pool:
+        with first.transaction():
+            first.execute("""UPDATE "Member" SET "subscriptionStatus" = 'CANCELLED'""")
+            second = pool.submit(send)
+            committing.wait_for_waiting(1)
+        with pytest.raises(NotInGoodStanding):
+            second.result(timeout=30)
+
+
+def test_the_gateway_inserts_what_belongs_to_a_member_who_sends_answers(committing: Database) -> None:
+    member = MemberFactory.create(subscription_status=SubscriptionStatus.ACTIVE)
+    with committing.connect() as gateway, gateway.transaction(force_rollback=True):
+        gateway.execute('SELECT FROM "Member" FOR KEY SHARE')  # as the foreign key of a row does
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '1s'")
+        assert submit(member).is_changed

@@ -19,7 +19,7 @@ def _roles(db: None) -> None:
             if not cursor.fetchone():
                 cursor.execute(f"CREATE ROLE {role}")
         cursor.execute(
-            """GRANT USAGE ON SCHEMA public TO anon, authenticated;
+            """GRANT USAGE ON SCHEMA public TO anon, authenticated; GRANT SELECT ON "PointRule", django_session TO anon;
             GRANT ALL ON "Member", "Team" TO anon; GRANT SELECT (email) ON "Admin" TO authenticated;
             GRANT SELECT ON "FeatureFlag" TO PUBLIC; GRANT UPDATE ON "Team" TO anon WITH GRANT OPTION"""
         )
@@ -37,7 +37,7 @@ def test_without_apply_it_says_what_it_would_do(capsys: pytest.CaptureFixture[st
 
 def test_it_closes_all_and_opens_them_again_as_they_were(capsys: pytest.CaptureFixture[str]) -> None:
     before = data_api.grants()
-    assert {grant.table for grant in before} == {"Admin", "FeatureFlag", "Member", "Team"}
+    assert {grant.table for grant in before} == {"Admin", "FeatureFlag", "Member", "PointRule", "Team"}
     call_command("close_data_api", apply=True)
     assert (data_api.grants(), data_api.still_open()) == ([], [])
     call_command("close_data_api", apply=True)

@@ -191,6 +191,30 @@ def test_rows_go_with_their_member_and_with_a_new_id(writer: psycopg.Connection)
     assert writer.execute(DRIFT).fetchall() == []
 
 
+# Types of the session's own, which a name without a schema would mean first: points in hundreds, text of five letters.
+OWN_TYPES = """
+CREATE DOMAIN pg_temp.text AS varchar(5);
+CREATE DOMAIN pg_temp.date AS timestamp(3);
+CREATE TYPE pg_temp.record AS (
+  member_id pg_catalog.text, month pg_catalog.date, points numeric(5,-2), month_points numeric(5,-2),
+  first_day pg_catalog.date, last_active_at timestamp(3)
+)
+"""
+
+
+def test_types_of_the_sessions_own_mislead_no_trigger(writer: psycopg.Connection, worker_id: str) -> None:
+    writer.execute('ALTER TABLE "PointTransaction" DISABLE ROW LEVEL SECURITY')
+    with psycopg.connect(writer.info.dsn, autocommit=True) as session:
+        as_writer(session, worker_id)
+        session.execute(OWN_TYPES)
+        session.execute(
+            """INSERT INTO "PointTransaction" (id, "memberId", action, points) VALUES ('y', 'ann', 'x', 30)"""
+        )
+        with pytest.raises(errors.CheckViolation, match="metadata of more than 16,384 bytes"):
+            session.execute(WAYS["long metadata"].encode())
+    assert writer.execute(DRIFT).fetchall() == []
+
+
 def test_a_team_takes_no_entry_along(writer: psycopg.Connection) -> None:
     writer.execute(
         """INSERT INTO "Team" (id, name, "stripeCustomerId", "updatedAt") VALUES ('t', 'Team', 'cus', now());

@@ -3,6 +3,7 @@
 The guards stand in the TOML files beside this one: where it is, a text in it, the text that breaks it, and the tests
 that notice. `file` is one of the project, broken in a copy of it with a server of its own; `function` or `trigger` is
 one of the database, which is replaced there. `--only WORD` tries those whose kind, place or text has the word.
+`--modules` tries all mutants that cosmic-ray makes of the modules in `modules.toml`, in the tests that come by there.
 
 One that no test notices needs a `reason`; a reason is out of date where a test notices. Both fail.
 """
@@ -15,7 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.mutants.lists import read
+from tests.mutants import lists, modules
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COPY = ROOT / "build" / "mutants"
@@ -39,17 +40,23 @@ def copy() -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("--only", default="", metavar="WORD")
-    only = parser.parse_args().only
+    parser.add_argument("--modules", action="store_true")
+    given = parser.parse_args()
+    only, source = given.only, modules if given.modules else lists
     copy()
     migrations = hashlib.sha256()
     for path in sorted(COPY.glob("*/**/migrations/*.py")):
         migrations.update(path.read_bytes())
-    tests = sorted({test for mutant in read(only) for test in mutant.tests})
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-n0", "-q", "-s", "--create-db", "--reuse-db", "-p", "no:randomly",
-         "-p", "tests.mutants.trials", *tests],
+         "-p", "tests.mutants.trials", *sorted(source.tests(only))],
         cwd=COPY,
-        env={**os.environ, "MUTANTS": only, "KEEP_TEMPLATES": migrations.hexdigest()[:16]},
+        env={
+            **os.environ,
+            **({"MUTANTS_OF_MODULES": "yes"} if given.modules else {}),
+            "MUTANTS": only,
+            "KEEP_TEMPLATES": migrations.hexdigest()[:16],
+        },
         check=False,
     ).returncode  # fmt: skip
 

@@ -1,5 +1,7 @@
 """What is broken, and how."""
 
+import itertools
+import os
 import shutil
 import sys
 import tomllib
@@ -14,8 +16,9 @@ from typing import Any
 from django.conf import settings
 from psycopg import connect
 
-LISTS = sorted(Path(__file__).parent.glob("*.toml"))
+LISTS = sorted(set(Path(__file__).parent.glob("*.toml")) - {Path(__file__).parent / "modules.toml"})
 PROJECT = Path(__file__).resolve().parent.parent.parent
+TIMES = itertools.count(1)
 # Whatever tests begin with is the first, or a copy of the second.
 DATABASES = ("test_council", "council_template_migrated")
 DEFINITIONS = {
@@ -30,7 +33,7 @@ class Unusable(Exception):
 
 @dataclass(frozen=True)
 class Mutant:
-    """A guard, and how it is broken."""
+    """A guard, and how it is broken. Where a tool broke it, `text` is the whole file, changed from `line` on."""
 
     kind: str
     before: str
@@ -40,10 +43,14 @@ class Mutant:
     function: str = ""
     trigger: str = ""
     reason: str = ""
+    text: str = ""
+    line: int = 0
+    statement: range = range(0)
+    runs_at_import: bool = False
 
     def __str__(self) -> str:
         place = self.file or self.function or self.trigger
-        return f"{place}: {self.kind}: {' '.join(self.before.split())[:70]}"
+        return f"{place}{f':{self.line}' if self.line else ''}: {self.kind}: {' '.join(self.before.split())[:70]}"
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -67,7 +74,8 @@ class Mutant:
         path, kept = PROJECT / self.file, PROJECT / "build" / "kept"
         kept.parent.mkdir(exist_ok=True)
         shutil.copy2(path, kept)
-        path.write_text(self._change(path.read_text()))
+        path.write_text(self.text or self._change(path.read_text()))
+        os.utime(path, (time := next(TIMES), time))  # two of one second would share their bytecode
         try:
             yield
         finally:
@@ -87,6 +95,10 @@ class Mutant:
         finally:
             for database, definition in kept:
                 execute(database, definition)
+
+
+def tests(only: str) -> set[str]:
+    return {test for mutant in read(only) for test in mutant.tests}
 
 
 def read(only: str) -> list[Mutant]:

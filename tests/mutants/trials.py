@@ -5,18 +5,27 @@ A fork has all modules and the test database, so that a trial costs what its tes
 
 import os
 import signal
+import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
 from django.db import connections
 
-from tests.mutants.lists import Mutant, Unusable, read
+from tests.mutants import lists, modules
+from tests.mutants.lists import PROJECT, Mutant, Unusable
 
 TIMEOUT_SECONDS = 900
-PASSED, FAILED, BROKEN = range(3)
+# A mutant of a module that makes its tests this many times as long hangs, and so is noticed.
+PATIENCE, LEAST_SECONDS = 8, 20
+PASSED, FAILED, BROKEN, NOT_INSTALLED = range(4)
 
 
 class AnotherModule:
@@ -48,27 +57,132 @@ def run(item: pytest.Item) -> int:
     return reports.outcome
 
 
-def of(mutant: Mutant, items: list[pytest.Item]) -> list[pytest.Item]:
-    return [item for item in items if item.nodeid.startswith(mutant.tests)]
+@dataclass
+class Unbroken:
+    """What a test does where nothing is broken: its outcome, its time, and which lines of which files it runs."""
+
+    outcome: int
+    seconds: float
+    lines: dict[str, set[int]]
 
 
-def trial(mutant: Mutant, items: list[pytest.Item]) -> int:
+@dataclass
+class Tracing:
+    """Notes which lines of some files run."""
+
+    files: set[str]
+    lines: dict[str, set[int]] = field(default_factory=dict)
+
+    @contextmanager
+    def on(self) -> Iterator[None]:
+        if self.files:
+            threading.settrace(self.called)
+            sys.settrace(self.called)
+        try:
+            yield
+        finally:
+            sys.settrace(None)
+            threading.settrace(None)
+
+    def called(self, frame: FrameType, event: str, argument: object) -> Any:
+        return self.went_on if frame.f_code.co_filename in self.files else None
+
+    def went_on(self, frame: FrameType, event: str, argument: object) -> Any:
+        self.lines.setdefault(frame.f_code.co_filename, set()).add(frame.f_lineno)
+        return self.went_on
+
+
+class Trials:
+    """The tests, and what is known of them."""
+
+    def __init__(self, items: list[pytest.Item], *, traced: set[str]) -> None:
+        self.items = items
+        self.traced = {str(PROJECT / file) for file in traced}
+        self.known: dict[str, Unbroken] = {}
+        self.can_be_swapped: dict[str, bool] = {}
+
+    def of(self, mutant: Mutant) -> list[pytest.Item]:
+        """The tests that should notice. Of a module's tests, those that come by, and the quick ones first."""
+        items = self.nearest(mutant)
+        for item in items:
+            if item.nodeid not in self.known:
+                self.known[item.nodeid] = self.unbroken(item)
+        if not mutant.text:
+            return items
+        changed, file = set(mutant.statement), str(PROJECT / mutant.file)
+        passing = [item for item in items if changed & self.known[item.nodeid].lines.get(file, set())]
+        return sorted(passing or items, key=lambda item: self.known[item.nodeid].seconds)
+
+    def nearest(self, mutant: Mutant) -> list[pytest.Item]:
+        return [item for item in self.items if item.nodeid.startswith(mutant.tests)]
+
+    def unbroken(self, item: pytest.Item) -> Unbroken:
+        began, tracing = time.monotonic(), Tracing(self.traced)
+        with tracing.on():
+            outcome = run(item)
+        return Unbroken(outcome, time.monotonic() - began, tracing.lines)
+
+    def attempt(self, mutant: Mutant) -> str:
+        """Break a guard and run its tests. Says what is wrong, or nothing."""
+        items = self.of(mutant)
+        if not items:
+            return "It names no test."
+        if failing := [item.nodeid for item in items if self.known[item.nodeid].outcome]:
+            return f"It fails without the mutant as well: {', '.join(failing)}"
+        if mutant.text and mutant.file not in self.can_be_swapped:
+            # A module may do more when it is imported than define things: then no mutant can be put in its place.
+            as_it_is = replace(mutant, text=(PROJECT / mutant.file).read_text())
+            outcome = trial(as_it_is, self.nearest(mutant), timeout_seconds=TIMEOUT_SECONDS)
+            self.can_be_swapped[mutant.file] = outcome == PASSED
+            if outcome:
+                log = Path("build/log").read_text()[-3000:]
+                print(
+                    f"{mutant.file} is tried in new processes, since its tests fail in a fork:\n{log}",
+                    flush=True,
+                )
+        try:
+            with mutant.installed():
+                outcome = self.outcome(mutant, items)
+        except Unusable as error:
+            return str(error)
+        if outcome == BROKEN and not mutant.text:
+            return f"Its tests cannot be run.\n{Path('build/log').read_text()[-3000:]}"
+        if mutant.reason and outcome:
+            return f"A test notices, so this reason is out of date: {mutant.reason}"
+        return "" if mutant.reason or outcome else "No test notices."
+
+    def outcome(self, mutant: Mutant, items: list[pytest.Item]) -> int:
+        if not mutant.text:
+            return trial(mutant, items, timeout_seconds=TIMEOUT_SECONDS)
+        patience = LEAST_SECONDS + PATIENCE * sum(self.known[item.nodeid].seconds for item in items)
+        outcome = NOT_INSTALLED
+        if self.can_be_swapped[mutant.file]:
+            outcome = trial(mutant, items, timeout_seconds=patience)
+        # What runs at import is put in place in part only, so it may pass for that reason.
+        if outcome == NOT_INSTALLED or (outcome == PASSED and mutant.runs_at_import):
+            return in_new_process(items, timeout_seconds=TIMEOUT_SECONDS)
+        return outcome
+
+
+def trial(mutant: Mutant, items: list[pytest.Item], *, timeout_seconds: float) -> int:
     """Run a mutant's tests in a fork until one fails."""
     connections.close_all()
+    Path("build").mkdir(exist_ok=True)
     sys.stdout.flush()
     child = os.fork()
     if not child:
-        outcome = BROKEN
+        outcome = NOT_INSTALLED
         try:
             log = os.open("build/log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(log, 1)
             os.dup2(log, 2)
             mutant.take_over()
+            outcome = BROKEN
             outcome = next((found for item in items if (found := run(item))), PASSED)
         finally:
             sys.stdout.flush()
             os._exit(outcome)
-    deadline = time.monotonic() + TIMEOUT_SECONDS
+    deadline = time.monotonic() + timeout_seconds
     while True:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
@@ -78,42 +192,36 @@ def trial(mutant: Mutant, items: list[pytest.Item]) -> int:
         time.sleep(0.02)
 
 
-def attempt(mutant: Mutant, items: list[pytest.Item]) -> str:
-    """Break a guard and run its tests. Says what is wrong, or nothing."""
-    if not items:
-        return "It names no test."
-    try:
-        with mutant.installed():
-            outcome = trial(mutant, items)
-    except Unusable as error:
-        return str(error)
-    if outcome == BROKEN:
-        return f"Its tests cannot be run.\n{Path('build/log').read_text()[-3000:]}"
-    if mutant.reason and outcome:
-        return f"A test notices, so this reason is out of date: {mutant.reason}"
-    return "" if mutant.reason or outcome else "No test notices."
+def in_new_process(items: list[pytest.Item], *, timeout_seconds: float) -> int:
+    """Run tests with a pytest of their own, which imports everything anew."""
+    names = [item.nodeid for item in items]
+    command = [sys.executable, "-m", "pytest", "-n0", "-x", "-q", "--reuse-db", "-p", "no:randomly", *names]
+    with Path("build/log").open("w") as log:
+        try:
+            ended = subprocess.run(
+                command, stdout=log, stderr=subprocess.STDOUT, check=False, timeout=timeout_seconds
+            )
+        except subprocess.TimeoutExpired:
+            return BROKEN
+    return ended.returncode
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool:
-    mutants = read(os.environ["MUTANTS"])
+    of_modules = "MUTANTS_OF_MODULES" in os.environ
+    mutants = (modules if of_modules else lists).read(os.environ["MUTANTS"])
+    trials = Trials(session.items, traced={mutant.file for mutant in mutants} if of_modules else set())
     began, faults = time.monotonic(), 0
-    unbroken: dict[str, int] = {}
     for mutant in mutants:
-        items = of(mutant, session.items)
-        for item in items:
-            if item.nodeid not in unbroken:
-                unbroken[item.nodeid] = run(item)
         moment = time.monotonic()
-        if failing := [item.nodeid for item in items if unbroken[item.nodeid]]:
-            fault = f"It fails without the mutant as well: {', '.join(failing)}"
-        else:
-            fault = attempt(mutant, items)
+        fault = trials.attempt(mutant)
         faults += bool(fault)
         word = "LOOK" if fault else "stays" if mutant.reason else "noticed"
         print(f"\n{word:7} {time.monotonic() - moment:4.0f} s  {mutant}", flush=True)
         if fault:
             print(f"        {fault}", flush=True)
+            if mutant.text:
+                print(f"before = {mutant.before!r}\nafter = {mutant.after!r}", flush=True)
     minutes = (time.monotonic() - began) / 60
     print(f"{len(mutants)} mutants in {minutes:.0f} minutes, {faults} to look into.")
     session.testsfailed = faults

@@ -26,7 +26,7 @@ def main(how: str, *arguments: str) -> None:
     if how == "plan":
         from council.zero_downtime.planning import plan  # noqa: PLC0415  # not where Django's own runs
 
-        steps = plan.of(connection, whole)
+        steps = plan.of(executor, whole)
         told["unplanned"] = [
             f"{step.migration}: {step.operation}: {risk.fault}"
             for step in steps

@@ -21,6 +21,7 @@ DATABASE_NAME = given["dbname"]
 DIRECT_DATABASE = None
 ACCEPTED_MIGRATION_RISKS: dict[str, dict[str, str]] = {}
 ROW_LEVEL_SECURITY_EXCEPT_APPS: list[str] = []
+MIGRATE_IN_STEPS = ["all"]
 INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",

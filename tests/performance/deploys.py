@@ -14,7 +14,7 @@ def ours(url: str, run: Run) -> None:
     """`manage.py migrate`."""
     with migrating.migrate(url) as running:
         run.steps += [
-            (event.moment, event.words) for event in running.events() if event.kind == migrating.ENDED
+            (event.moment, event.migration) for event in running.events() if event.kind == migrating.ENDED
         ]
     run.status = running.status or 0
 

@@ -2,8 +2,8 @@
 
 Each group is migrated by Django and by us in turn, from an empty database, and by us from where Django had come after a
 half of the migrations. `python -m tests.performance.groups` prints the table for docs/measured.md; arguments name
-groups, `--runs 3` the turns. The apps come from PyPI into build/others/. SERVER_URL names a server ("host=… user=…");
-else a private one serves.
+groups, `--runs 3` the turns. With `--plan`, each is only planned, on an empty database. The apps come from PyPI into
+build/others/. SERVER_URL names a server ("host=… user=…"); else a private one serves.
 """
 
 import argparse
@@ -29,6 +29,7 @@ HEADINGS = [
     "ratio",
     "plan",
 ]
+PLANNED = ["group", "migrations", "operations", "plan, seconds", "plan, seconds of the processor"]
 
 
 @contextmanager
@@ -73,20 +74,44 @@ def row(group: str, place: Place, *, runs: int) -> list[str]:
     ]
 
 
+def planned(group: str, place: Place, *, runs: int) -> list[str]:
+    """Plan a group on an empty database, and give the median of the seconds by the clock and of the processor."""
+    database = f"groups_{group}"
+    place.new(database)
+    try:
+        told = [place.run(group, "plan", database=database) for _ in range(runs)]
+    finally:
+        place.drop(database)
+    times = [statistics.median(one[what] for one in told) for what in ("seconds", "cpu_seconds")]
+    return [
+        group,
+        *(str(told[0][what]) for what in ("migrations", "operations")),
+        *(f"{one:.2f}" for one in times),
+    ]
+
+
+def table(headings: list[str], rows: list[list[str]]) -> str:
+    lines = [headings, ["---" for _ in headings], *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("groups", nargs="*", default=list(GROUPS))
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--plan", action="store_true")
     options = parser.parse_args()
     wanted = [package for group in GROUPS.values() for package in group.packages]
     folder = packages.installed("all-groups", wanted)
     with server() as address:
         place = Place(address, folder)
-        rows = [row(group, place, runs=options.runs) for group in options.groups]
-    sys.stdout.write("| " + " | ".join(HEADINGS) + " |" + "\n")
-    sys.stdout.write("|" + "---|" * len(HEADINGS) + "\n")
-    for cells in rows:
-        sys.stdout.write("| " + " | ".join(cells) + " |" + "\n")
+        one = planned if options.plan else row
+        rows = [one(group, place, runs=options.runs) for group in options.groups]
+    if options.plan:
+        total = [f"{sum(float(cells[column]) for cells in rows):.2f}" for column in (3, 4)]
+        counts = [str(sum(int(cells[column]) for cells in rows)) for column in (1, 2)]
+        rows.append(["all", *counts, *total])
+    sys.stdout.write(table(PLANNED if options.plan else HEADINGS, rows))
 
 
 if __name__ == "__main__":

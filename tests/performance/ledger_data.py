@@ -2,7 +2,8 @@
 
 import logging
 
-from council.rehearsal import generator
+from council.rehearsal import filling
+from gamification import rehearsal
 from tests.performance.measuring import Server
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ def member_id(number: int) -> str:
 def fill(server: Server, database: str, *, members: int) -> None:
     """Fill a migrated database with triggers and indexes off; members get their figures as they are written."""
     rows = members * ROWS_A_MEMBER
-    with server.connect(database) as session, generator.without_indexes(session, TABLES):
+    with server.connect(database) as session, filling.without_indexes(session, TABLES):
         session.execute("SET session_replication_role = replica; SET synchronous_commit = off")
         session.execute("SELECT setseed(0.5)")
         load = LOAD_LEDGER.format(key_column=', "idempotencyKey"', key=", 'award:' || n")
@@ -77,12 +78,12 @@ def fill_before_0006(server: Server, database: str, *, members: int) -> None:
 
 def fill_plan(server: Server, database: str, *, members: int, ledger_rows: int) -> None:
     """Fill a database that stands where the gateway's plan ends, or at gamification 0005."""
-    with server.connect(database) as session, generator.without_indexes(session, TABLES):
+    with server.connect(database) as session, filling.without_indexes(session, TABLES):
         session.execute(MEMBERS.format(columns="", values="").encode(), {"first": 0, "last": members - 1})
         session.execute("SET session_replication_role = replica; SET synchronous_commit = off")
         load = LOAD_LEDGER.format(key_column="", key="")
         session.execute(load.encode(), {"members": members, "rows": ledger_rows})
-        session.execute(generator.TOTALS)
+        session.execute(rehearsal.TOTALS)
     settle(server, database)
 
 

@@ -36,7 +36,7 @@ from django.urls import include, path
 
 from council.accounts.models import Account
 from council.models import Member
-from council.rehearsal import generator
+from council.rehearsal import filling
 from resources import library
 from resources.models import Resource
 from tests.performance.measuring import PROJECT, Server, private_server, table
@@ -105,7 +105,7 @@ def fill(server: Server, database: str, *, resources: int, downloads: int | None
     downloads = downloads or resources * DOWNLOADS_A_RESOURCE
     given = {"resources": resources, "members": members_of(resources)}
     with server.connect(database) as session:
-        with generator.without_indexes(session, TABLES):
+        with filling.without_indexes(session, TABLES):
             session.execute("SET session_replication_role = replica; SET synchronous_commit = off")
             session.execute("SELECT setseed(0.5)")
             session.execute(MEMBERS.encode(), given)

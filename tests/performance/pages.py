@@ -33,7 +33,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 if __name__ == "__main__":
     django.setup()
 
-from council.rehearsal import generator
+from council.rehearsal import filling
 from tests.performance import benchmarks, ledger_data, library
 from tests.performance.measuring import PROJECT, Server, gunicorn, private_server, table
 
@@ -95,7 +95,7 @@ def fill(server: Server, database: str, *, members: int) -> list[str]:
     server.migrate(database)
     ledger_data.fill(server, database, members=members)
     with server.connect(database) as session:
-        with generator.without_indexes(session, library.TABLES):
+        with filling.without_indexes(session, library.TABLES):
             session.execute("SET session_replication_role = replica; SET synchronous_commit = off")
             session.execute("SELECT setseed(0.5)")
             for statement in (

@@ -19,7 +19,8 @@ import django
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from council.rehearsal import generator
+from council.rehearsal import filling
+from gamification import rehearsal
 from tests.performance import ledger_data
 from tests.performance.measuring import Server, private_server, table
 
@@ -51,18 +52,18 @@ def measure(server: Server, *, members: int, ledger_rows: int) -> list[Figure]:
     connection.settings_dict["NAME"] = name
     migrate([("council", "0001_baseline")], members=0)
     log.info("%s: filling members", name)
-    with server.connect(name) as session, generator.without_indexes(session, ledger_data.TABLES):
+    with server.connect(name) as session, filling.without_indexes(session, ledger_data.TABLES):
         session.execute(
             ledger_data.MEMBERS.format(columns="", values="").encode(), {"first": 0, "last": members - 1}
         )
     ledger_data.settle(server, name)
     figures = migrate(LEDGER, members=members)
     log.info("%s: filling the ledger", name)
-    with server.connect(name) as session, generator.without_indexes(session, ledger_data.TABLES):
+    with server.connect(name) as session, filling.without_indexes(session, ledger_data.TABLES):
         session.execute("SET session_replication_role = replica")
         load = ledger_data.LOAD_LEDGER.format(key_column="", key="")
         session.execute(load.encode(), {"members": members, "rows": members * ledger_rows})
-        session.execute(generator.TOTALS)
+        session.execute(rehearsal.TOTALS)
     ledger_data.settle(server, name)
     return figures + migrate(MigrationExecutor(connection).loader.graph.leaf_nodes(), members=members)
 
@@ -74,7 +75,7 @@ def migrate(targets: list[tuple[str, str]], *, members: int) -> list[Figure]:
     executor: Any = MigrationExecutor(connection)
     state = executor._create_project_state(with_applied_migrations=True)
     migrations = executor.migration_plan(targets)
-    predicted = iter(plan.of(connection, migrations))
+    predicted = iter(plan.of(executor, migrations))
     figures = []
     for migration, _ in migrations:
         editor: Any

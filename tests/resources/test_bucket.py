@@ -1,16 +1,19 @@
-"""A bucket that never answers, breaks off, is full, or keeps half a file: words, soon, and nothing is left behind."""
+"""A bucket that never answers, drips, breaks off, is full, or keeps half a file: words, soon, and nothing is left."""
 
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 
-from resources import storage
+from resources import bucket, storage
 from tests.resources.storages import SilentServer, stand_in
 
 pytestmark = pytest.mark.any_server
@@ -69,6 +72,7 @@ class Answers(BaseHTTPRequestHandler):
     stop: threading.Event
     put_status = 200
     size, content = 7, b"content"
+    drips = False
 
     def do_HEAD(self) -> None:
         self._answer(200, self.size)
@@ -88,10 +92,21 @@ class Answers(BaseHTTPRequestHandler):
 
     def _answer(self, status: int, size: int, content: bytes = b"") -> None:
         self.asked.append(self.command)
+        if self.drips and self.command != "HEAD":
+            self._drip(b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n", whole=self.command == "GET")
+            return
         self.send_response(status)
         self.send_header("Content-Length", str(size))
         self.end_headers()
         self.wfile.write(content)
+
+    def _drip(self, head: bytes, *, whole: bool) -> None:
+        """Send a byte now and then, of the headers or after them, for as long as anybody listens."""
+        with suppress(OSError):
+            self.wfile.write(head if whole else head[:-2])
+            while not self.stop.wait(0.05):
+                self.wfile.write(b"x")
+        self.close_connection = True
 
     def log_message(self, *_: object) -> None:
         pass
@@ -128,6 +143,42 @@ def test_a_picture_that_breaks_off_is_asked_for_once(answering: Callable[..., An
     with answering(content=b"con") as asked, pytest.raises(storage.Unavailable, match=SLOW):
         read()
     assert asked.count("GET") == 1
+
+
+@pytest.mark.parametrize(
+    ("act", "asked_for"),
+    [
+        (save, {"PUT", "DELETE"}),
+        (read, {"HEAD", "GET"}),
+        (lambda: storage.delete(PATH), {"DELETE"}),
+        (lambda: list(storage.listing()), {"GET"}),
+    ],
+    ids=["save", "read", "delete", "list"],
+)
+def test_a_bucket_that_drips_is_given_up(
+    act: Callable[[], object], asked_for: set[str], answering: Callable[..., Any]
+) -> None:
+    began = time.monotonic()
+    with answering(drips=True) as asked, pytest.raises(storage.Unavailable, match=SLOW):
+        act()
+    assert time.monotonic() < began + 10
+    assert set(asked) == asked_for
+
+
+def test_a_connection_that_somebody_else_uses_by_now_is_left_alone() -> None:
+    first, second = bucket.Limit(), bucket.Limit()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        connection = SimpleNamespace(sock=ours)
+        first.use(connection)
+        second.use(connection)
+        first.end()
+        ours.sendall(b"a")
+        assert theirs.recv(1) == b"a"
+        second.end()
+        assert theirs.recv(1) == b""
+    with pytest.raises(TimeoutError, match="takes too long"):
+        second.use(connection)
 
 
 def test_a_full_bucket_is_said_in_words_and_asked_to_remove_what_it_kept(

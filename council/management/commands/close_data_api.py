@@ -1,4 +1,4 @@
-"""`manage.py close_data_api`: close the gateway's tables to Supabase's data API, or restore the earlier grants."""
+"""`manage.py close_data_api`: close the tables to Supabase's data API, or restore the earlier grants."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from council import data_api
 
 
 class Command(BaseCommand):
-    help = "Close the gateway's tables to Supabase's data API. Without --apply, only show what it would do."
+    help = "Close the tables to Supabase's data API. Without --apply, only show what it would do."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--apply", action="store_true", help="make the changes")
@@ -25,9 +25,7 @@ class Command(BaseCommand):
         given = data_api.last_closed() if undo else data_api.grants()
         statements = [grant.sql for grant in given] if undo else data_api.revokes(given)
         if not statements:
-            self.stdout.write(
-                "Nothing to do: anon, authenticated and PUBLIC have no rights on the gateway's tables."
-            )
+            self.stdout.write("Nothing to do: anon, authenticated and PUBLIC have no rights on the tables.")
             return
         for statement in statements:
             self.stdout.write(statement)

@@ -5,6 +5,7 @@ import sys
 from argparse import ArgumentParser
 from typing import Any
 
+from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, NotSupportedError, connection
 
@@ -15,25 +16,29 @@ from council.zero_downtime.planning.report import count
 
 class Command(BaseCommand):
     help = (
-        "Look through the migrations of the project's own apps for what should not be done to a database in use. "
-        "Reads no table. Exit status 1 where something is found."
+        "Look through the migrations of the project's own apps, or of any installed ones, for what should not be done "
+        "to a database in use. Reads no table. Exit status 1 where something is found."
     )
     requires_migrations_checks = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "app_labels", nargs="*", metavar="app_label", help="Only the migrations of these apps."
+            "app_labels",
+            nargs="*",
+            metavar="app_label",
+            help="Only the migrations of these apps, also of those installed as packages.",
         )
         parser.add_argument("--format", choices=["text", "json"], default="text")
 
     def handle(self, *args: Any, app_labels: list[str], format: str, **options: Any) -> None:  # noqa: A002
-        ours = lint.own_apps()
-        if unknown := set(app_labels) - ours:
+        installed = {config.label for config in apps.get_app_configs()}
+        if unknown := set(app_labels) - installed:
             raise CommandError(
-                f"{', '.join(sorted(unknown))} is no app of this project. They are {', '.join(sorted(ours))}."
+                f"No installed app has the label {', '.join(sorted(unknown))}. "
+                f"The labels are {', '.join(sorted(installed))}."
             )
         try:
-            found = lint.findings(connection, set(app_labels) or ours)
+            found = lint.findings(connection, set(app_labels) or lint.own_apps())
         except (DatabaseError, NotSupportedError) as error:
             raise failures.DatabaseUnusable(error, connection, command="lint_migrations") from error
         if format == "json":

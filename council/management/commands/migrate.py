@@ -12,18 +12,33 @@ import time
 from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn, TextIO, cast
+from importlib import import_module
+from typing import Any, TextIO, cast
 
+from django.apps import apps
 from django.conf import settings
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser, no_translations
 from django.core.management.commands import migrate
+from django.core.management.sql import emit_post_migrate_signal, emit_pre_migrate_signal
 from django.db import DEFAULT_DB_ALIAS, NotSupportedError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.migrations.exceptions import InconsistentMigrationHistory
+from django.db.migrations.exceptions import AmbiguityError, InconsistentMigrationHistory
+from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.state import ModelState, ProjectState
+from django.utils.module_loading import module_has_submodule
 
-from council.zero_downtime import failures, interruption, locks, pooler, row_level_security, turns
+from council.zero_downtime import (
+    events,
+    failures,
+    interruption,
+    locks,
+    pooler,
+    row_level_security,
+    safe_ways,
+    turns,
+)
 from council.zero_downtime.baseline import AdoptBaseline
-from council.zero_downtime.blockers import duration
 from council.zero_downtime.derivation.autodetector import Autodetector
 from council.zero_downtime.executor import Executor
 from council.zero_downtime.lock_modes import ACCESS_EXCLUSIVE, Lock
@@ -34,6 +49,7 @@ from council.zero_downtime.planning import report as plan_report
 from council.zero_downtime.report import Report
 
 OLDEST_POSTGRESQL = 15
+Targets = list[tuple[str, str | None]]
 UNITS = {"ms": 0.001, "": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0}
 
 
@@ -75,78 +91,149 @@ class Command(migrate.Command):
             help="How --plan tells what each operation locks, for how long, and what is risky about it. Exit status 1 "
             "where something is.",
         )
+        parser.add_argument(
+            "--events-to",
+            type=events.JsonWriter,
+            metavar="DESCRIPTOR",
+            help="Write what happens to this open file descriptor, too: one line of JSON for each event.",
+        )
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        use_direct_connection(options["database"])
-        try:
-            with interruption.interruptible():
-                return super().execute(*args, **options)
-        except KeyboardInterrupt as error:
-            raise failures.Interrupted(error) from error
-        except (OperationalError, NotSupportedError) as error:
-            raise failures.DatabaseUnusable(error, connections[options["database"]]) from error
-        except InconsistentMigrationHistory as error:
-            raise CommandError(
-                f"{error} Somebody changed django_migrations by hand, or merged migrations in another order. Nothing "
-                f"was changed. See what is there (manage.py overview), and put the record right."
-            ) from error
+        with directly_connected(options["database"]) as connection:
+            try:
+                with interruption.interruptible():
+                    return super().execute(*args, **options)
+            except KeyboardInterrupt as error:
+                raise failures.Interrupted(error) from error
+            except (OperationalError, NotSupportedError) as error:
+                raise failures.DatabaseUnusable(error, connection) from error
+            except InconsistentMigrationHistory as error:
+                raise CommandError(
+                    f"{error} Somebody changed django_migrations by hand, or merged migrations in another order. "
+                    f"Nothing was changed. See what is there (manage.py overview), and put the record right."
+                ) from error
 
+    @no_translations
     def handle(self, *args: Any, **options: Any) -> None:
-        self.report = Report(cast(TextIO, self.stdout._out), verbosity=options["verbosity"])
+        self.verbosity, self.interactive = options["verbosity"], options["interactive"]
+        report = Report(cast(TextIO, self.stdout._out), verbosity=self.verbosity)
+        self.emit = events.to_all(report, options["events_to"])
         connection = connections[options["database"]]
         if not (options["plan"] or options["check_unapplied"]):  # these change nothing
             refuse_what_cannot_be_migrated(connection)
         if options["plan"]:
-            self.tell_plan(connection, *args, **options)
-            return
-        if options["check_unapplied"] or options["fake"] or options["prune"]:
+            self.tell_plan(connection, options)
+        elif options["check_unapplied"] or options["fake"] or options["prune"]:
             super().handle(*args, **options)
-            return
-        patience = Patience(lock_seconds=options["lock_timeout"], seconds=options["patience"])
-        with (
-            locks.long_life(connection),
-            turns.one_at_a_time(connection, patience_seconds=patience.seconds, report=self.report),
-            Observer(connection, self.report) as observer,
-            locks.short_waits(connection, patience.lock_seconds),
-        ):
-            executor = functools.partial(
-                Executor, observer=observer, patience=patience, accepts_risks=options["accept_risks"]
-            )
-            with executed_by(executor):
-                super().handle(*args, **options)
-            self.secure(connection, observer, patience)
+        else:
+            self.run(connection, options)
 
-    def tell_plan(self, connection: BaseDatabaseWrapper, *args: Any, **options: Any) -> None:
+    def tell_plan(self, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> None:
         """Write the plan. The exit status is 1 if there is a warning, or with --check if anything is pending."""
+        executor = MigrationExecutor(connection)
+        migrations = safe_ways.plan(executor, targets(executor.loader, connection, options))
         # Session settings would not do: a pooler would pass them on to other clients.
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
             cursor.execute("SET LOCAL transaction_read_only = on")
             cursor.execute(f"SET LOCAL lock_timeout = '{options['lock_timeout'] * 1000:.0f}ms'")
-            steps = plan.of(connection, self.planned(*args, **options))
+            steps = plan.of(executor, migrations)
             shut = row_level_security.open_tables_after(
                 connection,
                 [sql for step in steps for sql in step.sql],
-                except_tables=baseline_tables(connection),
+                except_tables=baseline_tables(executor.loader),
             )
         if options["format"] == "json":
             told = {**plan_report.as_json(steps), "row_level_security": shut}
             self.stdout.write(json.dumps(told, indent=2, ensure_ascii=False))
         else:
-            self.write_plan(steps, shut, verbosity=options["verbosity"])
+            self.write_plan(steps, shut, verbosity=self.verbosity)
             if harms := list(refusal.harms(steps, limit_seconds=options["lock_timeout"])):
                 many = plan_report.count(len(harms), "operation")
                 self.stdout.write(self.style.WARNING(f"migrate refuses {many} of it without --accept-risks."))
         if any(step.warnings for step in steps) or (options["check_unapplied"] and steps):
             sys.exit(1)
 
-    def planned(self, *args: Any, **options: Any) -> plan.MigrationPlan:
-        """Let Django's command work out which migrations it would run."""
-        with executed_by(Planner):
-            try:
-                super().handle(*args, **{**options, "verbosity": 0})
-            except Planned as planned:
-                return planned.migrations
-        raise AssertionError("Django's migrate made no plan.")
+    def run(self, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> None:
+        """Migrate, in its turn and with short waits, and close other apps' tables to the data API."""
+        # As Django's command does: these modules connect handlers to its signals.
+        for app in apps.get_app_configs():
+            if module_has_submodule(app.module, "management"):
+                import_module(".management", app.name)
+        patience = Patience(lock_seconds=options["lock_timeout"], seconds=options["patience"])
+        with (
+            locks.long_life(connection),
+            turns.one_at_a_time(connection, patience_seconds=patience.seconds, tell=self.emit),
+            Observer(connection, self.emit) as observer,
+            locks.short_waits(connection, patience.lock_seconds),
+        ):
+            connection.prepare_database()
+            executor = Executor(
+                connection,
+                self.migration_progress_callback,
+                observer=observer,
+                patience=patience,
+                accepts_risks=options["accept_risks"],
+            )
+            self.migrate(executor, options)
+            self.secure(executor)
+
+    def migrate(self, executor: Executor, options: dict[str, Any]) -> None:
+        """Run the migrations between Django's signals, and create the tables of apps that have none."""
+        wanted = targets(executor.loader, executor.connection, options)
+        migrations = safe_ways.plan(executor, wanted)
+        without = [options["app_label"]] if options["app_label"] else sorted(executor.loader.unmigrated_apps)
+        synced = without if options["run_syncdb"] and executor.loader.unmigrated_apps else []
+        self.announce(wanted, synced, options)
+        before = executor._create_project_state(with_applied_migrations=True)  # type: ignore[attr-defined]
+        about = self.verbosity, self.interactive, executor.connection.alias
+        emit_pre_migrate_signal(*about, stdout=self.stdout, apps=before.apps, plan=migrations)
+        if synced:
+            self.tell(self.style.MIGRATE_HEADING("Synchronizing apps without migrations:"))
+            self.sync_apps(executor.connection, synced)
+        self.tell(self.style.MIGRATE_HEADING("Running migrations:"))
+        if not migrations:
+            self.tell("  No migrations to apply.")
+            self.tell_changes(executor.loader)
+        after = executor.migrate(
+            wanted, migrations, before.clone(), fake_initial=bool(migrations) and options["fake_initial"]
+        )
+        emit_post_migrate_signal(*about, stdout=self.stdout, apps=rendered(after), plan=migrations)
+
+    def tell(self, text: str) -> None:
+        if self.verbosity:
+            self.stdout.write(text)
+
+    def announce(self, wanted: Targets, synced: list[str], options: dict[str, Any]) -> None:
+        """Write what Django's command writes first."""
+        label = self.style.MIGRATE_LABEL
+        self.tell(self.style.MIGRATE_HEADING("Operations to perform:"))
+        if synced:
+            what = "app: " if options["app_label"] else "apps: "
+            self.tell(label(f"  Synchronize unmigrated {what}") + ", ".join(synced))
+        if not options["migration_name"]:
+            names = ", ".join(sorted({app for app, _ in wanted})) or "(none)"
+            self.tell(label("  Apply all migrations: ") + names)
+            return
+        [(app, name)] = wanted
+        if name is None:
+            self.tell(label("  Unapply all migrations: ") + app)
+        else:
+            self.tell(label("  Target specific migration: ") + f"{name}, from {app}")
+
+    def tell_changes(self, loader: MigrationLoader) -> None:
+        """Name the apps whose models have changes without a migration."""
+        if not self.verbosity:
+            return
+        found = self.autodetector(loader.project_state(), ProjectState.from_apps(apps))
+        if changes := found.changes(graph=loader.graph):
+            names = ", ".join(map(repr, sorted(changes)))
+            self.stdout.write(
+                self.style.NOTICE(
+                    f"  Your models in app(s): {names} have changes that are not yet reflected in a migration, and so "
+                    f"won't be applied.\n  Run 'manage.py makemigrations' to make new migrations, and then re-run "
+                    f"'manage.py migrate' to apply them."
+                )
+            )
 
     def write_plan(self, steps: list[plan.Step], shut: list[str], *, verbosity: int) -> None:
         shown = steps if verbosity else []
@@ -176,82 +263,113 @@ class Command(migrate.Command):
             (self.style.WARNING if is_risky else self.style.SUCCESS)(plan_report.summary(steps))
         )
 
-    def secure(self, connection: BaseDatabaseWrapper, observer: Observer, patience: Patience) -> None:
+    def secure(self, executor: Executor) -> None:
         """Close other apps' tables to the data API with row level security; leave the gateway's as they are."""
+        connection = executor.connection
         if not row_level_security.data_api_roles(connection):
             return
-        for table in row_level_security.open_tables(connection, except_tables=baseline_tables(connection)):
+        gateways = baseline_tables(executor.loader)
+        for table in row_level_security.open_tables(connection, except_tables=gateways):
             persist(
                 functools.partial(row_level_security.enable, connection, table),
                 connection=connection,
-                observer=observer,
-                patience=patience,
+                observer=executor.observer,
+                patience=executor.patience,
                 wanted=[Lock(table, ACCESS_EXCLUSIVE)],
                 what=f"Row level security on {table}",
                 kept="All migrations are applied.",
             )
-            if self.verbosity >= 2:
-                self.report.line(f"  Enabled row level security on {table}.")
+            self.emit(events.RowLevelSecurityEnabled(table))
 
     def migration_progress_callback(self, action: str, migration: Any = None, fake: bool = False) -> None:  # noqa: FBT001, FBT002
-        """Write a line at the start and at the end of each migration."""
-        words = {"apply": ("Applying", "Applied"), "unapply": ("Reversing", "Reversed")}
+        """Tell when each migration begins and ends."""
         act, _, moment = action.partition("_")
-        if fake or act not in words:
+        if fake or act not in {"apply", "unapply"}:
             super().migration_progress_callback(action, migration, fake)
         elif moment == "start":
             self.migration_began = time.monotonic()
-            self.report.line(f"  {words[act][0]} {migration}")
+            self.emit(events.MigrationBegan(str(migration), is_reversal=act == "unapply"))
         else:
-            took = duration(time.monotonic() - self.migration_began)
-            self.report.line(f"  {words[act][1]} {migration} in {took}")
+            took = time.monotonic() - self.migration_began
+            self.emit(events.MigrationEnded(str(migration), is_reversal=act == "unapply", seconds=took))
 
 
-class Planned(Exception):
-    """Raised when Django's command has made its plan, to stop it there."""
-
-    def __init__(self, migrations: plan.MigrationPlan) -> None:
-        super().__init__()
-        self.migrations = migrations
-
-
-class Planner(migrate.MigrationExecutor):  # type: ignore[name-defined,misc]
-    """An executor that stops Django's command as soon as it knows which migrations to run."""
-
-    def migration_plan(self, targets: Any, clean_start: bool = False) -> NoReturn:  # noqa: FBT001, FBT002
-        raise Planned(super().migration_plan(targets, clean_start))
-
-
-@contextmanager
-def executed_by(executor: Any) -> Iterator[None]:
-    """Make Django's command use another executor. It has no hook for that."""
-    stock = migrate.MigrationExecutor  # type: ignore[attr-defined]
-    migrate.MigrationExecutor = executor  # type: ignore[attr-defined]
+def targets(loader: MigrationLoader, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> Targets:
+    """Read the arguments as Django's command does: the migrations to go to. Raises CommandError."""
+    loader.check_consistent_history(connection)
+    if conflicts := loader.detect_conflicts():
+        names = "; ".join(f"{', '.join(names)} in {app}" for app, names in conflicts.items())
+        raise CommandError(
+            f"Conflicting migrations detected; multiple leaf nodes in the migration graph: ({names}).\n"
+            f"To fix them run 'python manage.py makemigrations --merge'"
+        )
+    app, name = options["app_label"], options["migration_name"]
+    if not app:
+        return list(loader.graph.leaf_nodes())
     try:
-        yield
-    finally:
-        migrate.MigrationExecutor = stock  # type: ignore[attr-defined]
+        apps.get_app_config(app)
+    except LookupError as error:
+        raise CommandError(str(error)) from error
+    if options["run_syncdb"] and app in loader.migrated_apps:
+        raise CommandError(f"Can't use run_syncdb with app '{app}' as it has migrations.")
+    if not options["run_syncdb"] and app not in loader.migrated_apps:
+        raise CommandError(f"App '{app}' does not have migrations.")
+    if not name:
+        return [key for key in loader.graph.leaf_nodes() if key[0] == app]
+    if name == "zero":
+        return [(app, None)]
+    try:
+        key = app, loader.get_migration_by_prefix(app, name).name
+    except AmbiguityError as error:
+        raise CommandError(
+            f"More than one migration matches '{name}' in app '{app}'. Please be more specific."
+        ) from error
+    except KeyError as error:
+        raise CommandError(f"Cannot find a migration matching '{name}' from app '{app}'.") from error
+    if key not in loader.graph.nodes and key in loader.replacements:
+        # The graph holds no squashed migration that is half applied.
+        key = loader.replacements[key].replaces[-1]
+    return [key]
 
 
-def baseline_tables(connection: BaseDatabaseWrapper) -> set[str]:
+def rendered(state: ProjectState) -> Any:
+    """Return the models of a state for post_migrate, with the relations to models of apps without migrations."""
+    state.clear_delayed_apps_cache()
+    made = state.apps
+    keys = [(model.app_label, model.name_lower) for model in made.real_models]
+    with made.bulk_update():
+        for key in keys:
+            made.unregister_model(*key)
+    made.render_multiple([ModelState.from_model(apps.get_model(*key)) for key in keys])
+    return made
+
+
+def baseline_tables(loader: MigrationLoader) -> set[str]:
     """Return the names of the gateway's tables."""
     return {
         table
-        for migration in migrate.MigrationExecutor(connection).loader.disk_migrations.values()  # type: ignore[attr-defined]
+        for migration in loader.disk_migrations.values()
         for operation in migration.operations
         if isinstance(operation, AdoptBaseline)
         for table in operation.tables
     }
 
 
-def use_direct_connection(alias: str) -> None:
-    """Connect to the server itself for migrations if the application uses a pooler, except for a test database."""
+@contextmanager
+def directly_connected(alias: str) -> Iterator[BaseDatabaseWrapper]:
+    """Connect a block to the server itself if the application uses a pooler, except for a test database."""
+    usual = connections[alias]
     direct = settings.DIRECT_DATABASE
-    connection = connections[alias]
-    is_ours = alias == DEFAULT_DB_ALIAS and connection.settings_dict["NAME"] == settings.DATABASE_NAME
-    if direct and is_ours and not direct.items() <= connection.settings_dict.items():
+    is_ours = alias == DEFAULT_DB_ALIAS and usual.settings_dict["NAME"] == settings.DATABASE_NAME
+    if not direct or not is_ours or direct.items() <= usual.settings_dict.items():
+        yield usual
+        return
+    connection = connections[alias] = type(usual)({**usual.settings_dict, **direct}, alias)
+    try:
+        yield connection
+    finally:
         connection.close()
-        connection.settings_dict.update(direct)
+        connections[alias] = usual
 
 
 def refuse_what_cannot_be_migrated(connection: BaseDatabaseWrapper) -> None:

@@ -114,9 +114,8 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
                 model = self.to_state.apps.all_models[app_label].get(
                     getattr(operation, "model_name_lower", "")
                 )
-                field = (
-                    model._meta.get_field(operation.name) if model and hasattr(operation, "field") else None
-                )
+                fields = model._meta.local_fields if model and hasattr(operation, "field") else []
+                field = next((field for field in fields if field.name == operation.name), None)
                 fault = f"{step.operation}: {risks[0].fault}"
                 self.refusals.append(Refusal(app_label, fault, safety.recipe(risks[0], operation, field)))
 

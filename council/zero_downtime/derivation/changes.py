@@ -1,5 +1,6 @@
 """The changes that one run of makemigrations has found: the models before and after, and Django's operations."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pgtrigger.migrations
@@ -8,7 +9,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
 
 from council.zero_downtime.derivation import safety
-from council.zero_downtime.derivation.safety import column_of
+from council.zero_downtime.planning.earlier_code import column_of
 
 
 class Changes:
@@ -80,6 +81,23 @@ class Changes:
 
     def meta_after(self, app_label: str, model_name: str) -> Any:
         return self.after.apps.get_model(app_label, model_name)._meta
+
+    def table_given_with_name(self, app_label: str, model_name: str) -> str | None:
+        """Return the db_table of a renamed model that had none before."""
+        if (app_label, model_name.lower()) not in self.renamed_models:
+            return None
+        after = self.model_after(app_label, model_name)
+        before = self.model_before(app_label, model_name)
+        return None if after is None or "db_table" in before.options else after.options.get("db_table")
+
+    def renamed_columns(self, app_label: str, model_name: str) -> Iterator[tuple[str, str, str]]:
+        """Yield columns of many-to-many tables that are named after a renamed model: table, old and new name."""
+        before = _columns_of_many_to_many(self.meta_before(app_label, model_name))
+        after = _columns_of_many_to_many(self.meta_after(app_label, model_name))
+        for table in before.keys() & after.keys():
+            for old, new in zip(before[table], after[table], strict=True):
+                if old != new:
+                    yield table, old, new
 
     def field_before(self, app_label: str, model_name: str, name: str) -> Any:
         """Return a field as it was before the change. `name` is its new or its old name."""
@@ -154,6 +172,18 @@ class Changes:
             return True
         fields = self.meta_after(app_label, model_name).local_concrete_fields
         return any(one.column == column_of(learn.field, learn.name) for one in fields)
+
+
+def _columns_of_many_to_many(meta: Any) -> dict[str, list[str]]:
+    """Return the columns of the tables that many-to-many fields of a model, or at it, have of their own."""
+    fields = [
+        one if one.concrete else one.field for one in meta.get_fields(include_hidden=True) if one.many_to_many
+    ]
+    return {
+        field.m2m_db_table(): [field.m2m_column_name(), field.m2m_reverse_name()]
+        for field in fields
+        if field.remote_field.through._meta.auto_created
+    }
 
 
 def table_of(app_label: str, operation: migrations.CreateModel) -> str:

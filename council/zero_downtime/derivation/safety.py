@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from django.db import DEFAULT_DB_ALIAS, connections, models
+from django.db.migrations import AddField
 from django.db.migrations.operations.models import AlterTogetherOptionOperation
 
 from council.zero_downtime.planning import rules
@@ -12,9 +13,12 @@ from council.zero_downtime.planning.rules import Risk
 
 KEY_BY_HAND = (
     "Write on_delete=models.DO_NOTHING, db_constraint=False, db_index=False on the field, and put "
-    'ForeignKeyConstraint(name="{table}_{column}_fkey", field="{field}", on_delete=Action.…, on_update=Action.…) '
-    "into Meta.constraints."
+    'ForeignKeyConstraint(name="{table}_{column}_fkey", field="{field}", on_delete=Action.{action}, '
+    'on_update=Action.CASCADE) into Meta.constraints, and Index(name="{table}_{column}_idx", fields=["{field}"]) into '
+    "Meta.indexes."
 )
+# What the database does instead of Django's on_delete.
+ACTIONS = {"CASCADE": "CASCADE", "SET_NULL": "SET_NULL", "PROTECT": "RESTRICT", "RESTRICT": "RESTRICT"}
 INDEX_BY_HAND = 'Put Index(name="{table}_{column}_idx", fields=["{field}"]) into Meta.indexes instead.'
 UNIQUE_BY_HAND = (
     'Put UniqueIndex(name="{table}_{column}_key", fields=["{field}"]) into Meta.constraints instead.'
@@ -24,6 +28,10 @@ CHECK_BY_HAND = (
     "Meta.constraints."
 )
 BY_TRIGGER = "Add a plain column, keep it by a trigger, and fill it with UpdateInBatches."
+DEFAULT_OR_NULL = (
+    "Give it a db_default, or null=True. For a value of its own in each row: null=True now, fill it with "
+    "UpdateInBatches, then null=False, for which makemigrations writes the three steps."
+)
 DEFAULT_AFTERWARDS = (
     "Add it with null=True and without a db_default; then the db_default, which is for new rows only; then fill the "
     "others with UpdateInBatches."
@@ -53,28 +61,14 @@ class Words(NamedTuple):
 
 def added_field(field: Any) -> Iterator[Words]:
     """Yield the reasons against adding a column to a table in use. `field` must belong to its model."""
-    where, _ = _names(field)
+    where, names = _names(field)
     if field.primary_key:
         yield Words(f"{where} would be a new primary key of a table with rows.", NEW_COLUMN)
-    elif not field.null and not field.has_db_default() and not field.generated:
-        default = " Its default is Python's own, which other applications do not know." * field.has_default()
+    elif (field.many_to_one or field.one_to_one) and getattr(field, "db_constraint", False):
         yield Words(
-            f"{where} is NOT NULL and has no default in the database: an INSERT by the code before it fails.{default}",
-            "Give it a db_default, or null=True. For a value of its own in each row: null=True now, fill it with "
-            "UpdateInBatches, then null=False, for which makemigrations writes the three steps.",
+            f"{where} would get a foreign key from Django, deferrable and without actions.",
+            KEY_BY_HAND.format(**names),
         )
-
-
-def new_key(field: Any) -> Iterator[Words]:
-    """Yield the reasons against a foreign key that Django creates with a new table."""
-    if field.many_to_one or field.one_to_one:
-        where, names = _names(field)
-        if field.remote_field and field.db_constraint:
-            yield Words(
-                f"{where} would get a foreign key from Django, deferrable and without actions, whose every row is "
-                f"checked under its lock.",
-                KEY_BY_HAND.format(**names),
-            )
 
 
 def altered_field(old: Any, new: Any) -> Iterator[Words]:
@@ -96,11 +90,6 @@ def altered_field(old: Any, new: Any) -> Iterator[Words]:
         )
     elif old.generated or new.generated:
         yield Words(f"{where} is generated, which cannot be altered in place.", NEW_COLUMN)
-    if old.has_db_default() and not new.has_db_default() and not new.null:
-        yield Words(
-            f"{where} is NOT NULL and would lose its default: an INSERT by the code before it fails.",
-            "Keep the db_default, or say null=True.",
-        )
     if not old.primary_key and old.remote_field and new.remote_field and _target(old) != _target(new):
         yield Words(
             f"{where} points at {_target(old)} and would point at {_target(new)}: its rows and its key are the old "
@@ -123,6 +112,15 @@ def renamed(fault: str, *, what: str) -> Words:
     )
 
 
+def renamed_many_to_many(fault: str, *, table: str) -> Words:
+    return Words(
+        f"{fault} in the database, where code that runs knows it by its old name.",
+        f"Keep the model's name. For another one, write a model for {table} first, with db_table and with db_column "
+        f"for both keys, and name it as the field's `through`: by hand, with `makemigrations --empty` and "
+        f"SeparateDatabaseAndState(state_operations=[CreateModel(…), AlterField(…)]).",
+    )
+
+
 def recipe(risk: Risk, operation: Any, field: Any) -> str:
     """Return what to write instead of an operation that breaks a rule. `field` is None if it concerns no field."""
     constraint = getattr(operation, "constraint", None)
@@ -136,6 +134,7 @@ def recipe(risk: Risk, operation: Any, field: Any) -> str:
         "rewrite": BY_TRIGGER if getattr(field, "generated", False) else NEW_COLUMN,
         "plain-index": UNIQUE_BY_HAND if getattr(field, "unique", False) else INDEX_BY_HAND,
         "scan-under-lock": CHECK_BY_HAND,
+        "not-null-without-default": DEFAULT_OR_NULL if isinstance(operation, AddField) else risk.cure,
     }
     if field is None or risk.rule not in cures:
         return risk.cure
@@ -150,12 +149,9 @@ def is_in_database(old: Any, new: Any) -> bool:
     return bool(_schema_editor()._field_should_be_altered(old, new))
 
 
-def column_of(field: Any, name: str) -> str | None:
-    """Return the column of a field from migration state; such a field does not know its own name."""
-    named = field.clone()
-    named.set_attributes_from_name(name)
-    column: str | None = named.column
-    return column
+def has_check(field: Any) -> bool:
+    """Return whether a field brings a check with it."""
+    return bool(field.db_check(connections[DEFAULT_DB_ALIAS]))
 
 
 def _schema_editor() -> Any:
@@ -169,4 +165,6 @@ def _target(field: Any) -> str:
 def _names(field: Any) -> tuple[str, dict[str, str]]:
     table, column = field.model._meta.db_table, field.column or field.name
     where = f"{field.model._meta.object_name}.{field.name}"
-    return where, {"table": table, "column": column, "field": field.name}
+    on_delete = getattr(field.remote_field, "on_delete", None)
+    action = ACTIONS.get(getattr(on_delete, "__name__", ""), "NO_ACTION")
+    return where, {"table": table, "column": column, "field": field.name, "action": action}

@@ -15,7 +15,7 @@ from django.db.migrations.state import ModelState, ProjectState
 
 from council.postgres.constraints import ForeignKeyConstraint
 from council.zero_downtime import check_operations, index_operations, operations, trigger_operations
-from council.zero_downtime.derivation.safety import column_of
+from council.zero_downtime.planning.earlier_code import column_of
 
 WIDTH = 108
 
@@ -35,6 +35,7 @@ class Stage(IntEnum):
     VALID_CHECKS = auto()
     NOT_NULL = auto()
     INDEXES = auto()
+    OLD_UNIQUES = auto()
     FUNCTIONS = auto()
     TRIGGERS = auto()
     OLD_INDEXES = auto()
@@ -57,6 +58,13 @@ class Words(NamedTuple):
     way_back: str
 
 
+OLD_CONSTRAINTS = Words(
+    "drop_{subject}_constraints",
+    "Constraints that go: {what}.",
+    "ACCESS EXCLUSIVE on {tables}, for an instant; reading and writing wait",
+    "yes, if it does without what they refused or took along",
+    "adds them again, and reads every row under the lock",
+)
 WORDS = {
     Stage.ENUM_LABELS: Words(
         "{subject}",
@@ -72,13 +80,8 @@ WORDS = {
         "yes, nothing changes in the database",
         "nothing to undo",
     ),
-    Stage.OLD_CONSTRAINTS: Words(
-        "drop_{subject}_constraints",
-        "Constraints that go: {what}.",
-        "ACCESS EXCLUSIVE on {tables}, for an instant; reading and writing wait",
-        "yes, if it does without what they refused or took along",
-        "adds them again, and reads every row under the lock",
-    ),
+    Stage.OLD_CONSTRAINTS: OLD_CONSTRAINTS,
+    Stage.OLD_UNIQUES: OLD_CONSTRAINTS,
     Stage.TABLES: Words(
         "{subject}",
         "New tables: {what}.",
@@ -314,18 +317,22 @@ class _View:
                     yield self._target(name, former.fields[one.field])
 
     def parents(self, operations: Iterable[Operation]) -> str:
-        """Describe the locks on tables that the foreign keys of many-to-many fields reference."""
+        """Describe the locks on tables that the foreign keys of new tables reference."""
         fields = [
             (operation, field)
             for operation in operations
             for field in (
                 [field for _, field in operation.fields]
-                if isinstance(operation, migrations.CreateModel)
+                if isinstance(operation, migrations.CreateModel) and not _has_no_table(operation.options)
                 else [getattr(operation, "field", None)]
             )
-            if getattr(field, "many_to_many", False)
+            if getattr(field, "many_to_many", False) or getattr(field, "db_constraint", False)
         ]
+        new = {
+            operation.name_lower for operation in operations if isinstance(operation, migrations.CreateModel)
+        }
         tables = [self._target(_model_name(operation), field) for operation, field in fields]
+        tables = [table for table in tables if table not in {self.table(name) for name in new}]
         if not tables:
             return ""
         return f"; SHARE ROW EXCLUSIVE on {_series(tables)}, for an instant, for their keys"

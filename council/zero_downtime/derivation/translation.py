@@ -14,8 +14,9 @@ from council.zero_downtime import check_operations, index_operations, operations
 from council.zero_downtime.derivation import safety
 from council.zero_downtime.derivation.changes import Changes, table_of
 from council.zero_downtime.derivation.history import Forgotten
-from council.zero_downtime.derivation.safety import Refusal, column_of
+from council.zero_downtime.derivation.safety import Refusal
 from council.zero_downtime.derivation.steps import Stage
+from council.zero_downtime.planning.earlier_code import column_of
 
 TWO_RELEASES = (
     "In two releases: `makemigrations --forget` has Django forget it and leaves it in the database; when no process "
@@ -53,11 +54,12 @@ class Translation:
         self.forgotten = forgotten
         self.refusals: list[Refusal] = []
         self.refused: set[Operation] = set()
+        self.is_refused = False  # the operation at hand
 
     def places(self, app_label: str, operation: Any) -> Iterator[Placed]:
-        before = len(self.refusals)
+        self.is_refused = False
         parts = list(self._translate(app_label, operation))
-        if len(self.refusals) > before:
+        if self.is_refused:
             self.refused |= {translated for _, translated in parts}
         for stage, translated in parts:
             yield Placed(stage, translated, operation._auto_deps)
@@ -68,6 +70,8 @@ class Translation:
             migrations.DeleteModel: self._deleted_model,
             migrations.RenameModel: self._renamed_model,
             migrations.AlterModelTable: self._altered_table,
+            migrations.AlterUniqueTogether: self._altered_unique_together,
+            migrations.AlterOrderWithRespectTo: self._altered_order,
             migrations.AddField: self._added_field,
             migrations.AlterField: self._altered_field,
             migrations.RemoveField: self._removed_field,
@@ -90,6 +94,7 @@ class Translation:
             yield (Stage.TABLES if is_new else Stage.ALTERATIONS), operation
 
     def _refuse(self, app_label: str, fault: str, cure: str) -> None:
+        self.is_refused = True
         refusal = Refusal(app_label, fault, cure)
         if refusal not in self.refusals:  # Django may express one change as two operations
             self.refusals.append(refusal)
@@ -119,9 +124,6 @@ class Translation:
                 f"The table {table} of {operation.name} was forgotten and is still there.",
                 DROP_FIRST,
             )
-        for field in self.changes.meta_after(app_label, operation.name).local_fields:
-            for words in safety.new_key(field):
-                self._refuse(app_label, *words)
 
     def _deleted_model(self, app_label: str, operation: Any) -> Iterator[Part]:
         if not self.changes.has_table(app_label, operation.name):
@@ -137,11 +139,38 @@ class Translation:
 
     def _renamed_model(self, app_label: str, operation: Any) -> Iterator[Part]:
         self._refuse_another_table(app_label, operation.new_name)
+        for table, old, new in self.changes.renamed_columns(app_label, operation.new_name):
+            fault = f"{operation.old_name} names the column {old} of {table}, which would become {new}"
+            self._refuse(app_label, *safety.renamed_many_to_many(fault, table=table))
+        if given := self.changes.table_given_with_name(app_label, operation.new_name):
+            # Given first, as otherwise the table would be renamed like the model, and then back.
+            yield Stage.STATE, migrations.AlterModelTable(operation.old_name, given)
         yield Stage.STATE, operation
 
     def _altered_table(self, app_label: str, operation: Any) -> Iterator[Part]:
         self._refuse_another_table(app_label, operation.name)
-        yield Stage.STATE, operation
+        if not self.changes.table_given_with_name(app_label, operation.name):
+            yield Stage.STATE, operation
+
+    def _altered_unique_together(self, app_label: str, operation: Any) -> Iterator[Part]:
+        """Drop what goes after the new unique indexes are built, so that no moment is without what replaces it."""
+        if self.changes.is_created(app_label, operation.name):
+            yield Stage.TABLES, operation
+            return
+        before = self.changes.model_before(app_label, operation.name).options.get("unique_together", ())
+        is_less = {*map(tuple, operation.unique_together or ())} <= {*map(tuple, before)}
+        yield (Stage.OLD_UNIQUES if is_less else Stage.ALTERATIONS), operation
+
+    def _altered_order(self, app_label: str, operation: Any) -> Iterator[Part]:
+        is_new = self.changes.is_created(app_label, operation.name)
+        yield (Stage.TABLES if is_new else Stage.ALTERATIONS), operation
+        if operation.order_with_respect_to and not is_new:
+            self._refuse(
+                app_label,
+                f"order_with_respect_to adds the column _order to {operation.name}, NOT NULL and without a default in "
+                f"the database: an INSERT by the code before it fails.",
+                "Add an IntegerField with db_default=0, and name it in Meta.ordering.",
+            )
 
     def _refuse_another_table(self, app_label: str, model_name: str) -> None:
         old, new = (
@@ -173,9 +202,23 @@ class Translation:
             yield Stage.COLUMNS, operation
             self._refuse(app_label, f"The column of {where} was forgotten and is still there.", DROP_FIRST)
         else:
-            yield Stage.COLUMNS, operation
             for words in safety.added_field(field):
                 self._refuse(app_label, *words)
+            if unchecked := check_operations.without_check(operation.field):
+                yield Stage.COLUMNS, migrations.AddField(operation.model_name, operation.name, unchecked)
+                yield from self._check_of_field(app_label, operation, operation.field)
+            else:
+                yield Stage.COLUMNS, operation
+
+    def _check_of_field(self, app_label: str, operation: Any, field: Any) -> Iterator[Part]:
+        """Add the check that a field brings with it, which Django would add valid at once."""
+        new = self.changes.field_after(app_label, operation.model_name, operation.name)
+        name = check_operations.field_check_name(new.model._meta.db_table, new.column)
+        yield (
+            Stage.CHECKS,
+            check_operations.AddFieldCheckNotValid(operation.model_name, operation.name, field),
+        )
+        yield Stage.VALID_CHECKS, operations.ValidateConstraint(operation.model_name, name)
 
     def _is_forgotten(self, app_label: str, field: Any) -> bool:
         of_model = app_label, field.model._meta.model_name
@@ -197,16 +240,21 @@ class Translation:
             return
         for words in safety.altered_field(old, new):
             self._refuse(app_label, *words)
-        if not old.null or new.null or new.primary_key:
+        is_filled = old.null and not new.null and not new.primary_key
+        field = _nullable(operation.field) if is_filled else operation.field
+        unchecked = None if safety.has_check(old) else check_operations.without_check(field)
+        if not (is_filled or unchecked):
             yield Stage.ALTERATIONS, operation
             return
-        nullable = _nullable(operation.field)
-        if safety.is_in_database(old, _of_model(nullable, new)):
-            yield Stage.ALTERATIONS, migrations.AlterField(operation.model_name, name, nullable)
-        check = check_operations.filled_check_name(new.model._meta.db_table, new.column)
-        yield Stage.CHECKS, check_operations.AddFilledCheck(model_name, name)
-        yield Stage.VALID_CHECKS, operations.ValidateConstraint(model_name, check)
-        yield Stage.NOT_NULL, check_operations.SetNotNull(model_name, name, operation.field)
+        if safety.is_in_database(old, _of_model(unchecked or field, new)):
+            yield Stage.ALTERATIONS, migrations.AlterField(operation.model_name, name, unchecked or field)
+        if unchecked:
+            yield from self._check_of_field(app_label, operation, field)
+        if is_filled:
+            check = check_operations.filled_check_name(new.model._meta.db_table, new.column)
+            yield Stage.CHECKS, check_operations.AddFilledCheck(model_name, name)
+            yield Stage.VALID_CHECKS, operations.ValidateConstraint(model_name, check)
+            yield Stage.NOT_NULL, check_operations.SetNotNull(model_name, name, operation.field)
 
     def _removed_field(self, app_label: str, operation: Any) -> Iterator[Part]:
         model_name, name = operation.model_name, operation.name

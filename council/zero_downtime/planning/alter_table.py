@@ -60,6 +60,7 @@ REWRITING = {
     Part.AT_SetTableSpace: "SET TABLESPACE",
 }
 SERIAL = {"serial", "bigserial", "smallserial", "serial4", "serial8", "serial2"}
+FILLED = {Type.CONSTR_DEFAULT, Type.CONSTR_GENERATED, Type.CONSTR_IDENTITY}
 NOT_NULL = {Type.CONSTR_NOTNULL, Type.CONSTR_PRIMARY, Type.CONSTR_IDENTITY}
 
 
@@ -67,6 +68,13 @@ def is_not_null(column: Any) -> bool:
     """Return whether a column's definition forbids NULL."""
     return statements.written(column.typeName) in SERIAL or any(
         constraint.contype in NOT_NULL for constraint in column.constraints or ()
+    )
+
+
+def has_default(column: Any) -> bool:
+    """Return whether a column's definition fills it in rows that leave it out."""
+    return statements.written(column.typeName) in SERIAL or any(
+        constraint.contype in FILLED for constraint in column.constraints or ()
     )
 
 
@@ -95,12 +103,12 @@ def _add_column(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
     kind = statements.written(column.typeName)
     default = constraints.get(Type.CONSTR_DEFAULT)
     generated = constraints.get(Type.CONSTR_GENERATED)
-    has_default = default is not None or kind in SERIAL
     is_new = name in inventory.new_tables
     found.columns[column.colname] = Column(
         statements.type_name(column.typeName),
         is_nullable=not is_not_null(column),
-        null_share=0.0 if has_default else 1.0,
+        has_default=has_default(column),
+        null_share=0.0 if default or kind in SERIAL else 1.0,
         is_sorted=True,
         only_number=statements.number(default.raw_expr) if default else None,
     )
@@ -118,13 +126,11 @@ def _add_column(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
         or (generated and getattr(generated, "generated_kind", "s") != "v")
     ):
         yield from rewrite(name, inventory, f'Column "{column.colname}"')
-    if Type.CONSTR_NOTNULL in constraints and not (
-        has_default or generated or Type.CONSTR_IDENTITY in constraints
-    ):
+    if Type.CONSTR_NOTNULL in constraints and not has_default(column):
         yield from _needs_value(column.colname, name, inventory)
     for constraint in constraints.values():
         if KINDS.get(constraint.contype):
-            yield from _add(constraint, name, inventory, column=column.colname)
+            yield from _add(constraint, name, inventory, column=column.colname, is_filled=has_default(column))
 
 
 def _needs_value(column: str, name: str, inventory: Inventory) -> Iterator[Effect]:
@@ -142,26 +148,46 @@ def _drop_column(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]
     for own_name, constraint in list(inventory[name].constraints.items()):
         if part.name in constraint.columns:
             del inventory[name].constraints[own_name]
-    yield Break(f'column "{part.name}" of "{name}" is gone')
+    risk = rules.COLUMN_GONE.of(column=part.name, table=name)
+    yield Break(f'column "{part.name}" of "{name}" is gone', risk, name, part.name)
 
 
 def _column_default(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
+    if part.def_ is None:
+        yield from _lose_default(part, name, inventory)
+    elif column := inventory[name].columns.get(part.name):
+        column.has_default = True
+
+
+def _add_identity(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
+    if column := inventory[name].columns.get(part.name):
+        column.has_default = True
+    yield from ()
+
+
+def _lose_default(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
     column = inventory[name].columns.get(part.name)
-    if part.def_ is None and column and not column.is_nullable:
-        yield Break(f'INSERTs into "{name}" that do not name "{part.name}" are refused')
+    if column and column.has_default:
+        column.has_default = False
+        if not column.is_nullable:
+            risk = rules.NULL_REFUSED.of(column=part.name, table=name)
+            yield Break(f'INSERTs into "{name}" that do not name "{part.name}" are refused', risk, name)
 
 
 def _set_not_null(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
     found = inventory[name]
-    if part.name in found.columns:
-        found.columns[part.name].is_nullable = False
-    if name in inventory.new_tables:
+    column = found.columns.setdefault(part.name, Column("?"))
+    was_nullable, column.is_nullable = column.is_nullable, False
+    if name in inventory.new_tables or not was_nullable:
         return
-    yield Break(f'NULL in "{part.name}" of "{name}" is refused')
-    if any(check.not_null == part.name and check.is_validated for check in found.constraints.values()):
-        return
-    yield scan(name, inventory)
-    yield rules.SET_NOT_NULL.of(table=name, column=part.name)
+    checks = [check for check in found.constraints.values() if check.not_null == part.name]
+    risk = None if checks else rules.NULL_REFUSED.of(column=part.name, table=name)
+    # Code that does not know the column leaves it out.
+    known = part.name if column.has_default else ""
+    yield Break(f'NULL in "{part.name}" of "{name}" is refused', risk, name, known)
+    if not any(check.is_validated for check in checks):
+        yield scan(name, inventory)
+        yield rules.SET_NOT_NULL.of(table=name, column=part.name)
 
 
 def _drop_not_null(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
@@ -178,7 +204,9 @@ def _alter_type(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
     keeps_rows = type_changes.keeps_rows(before, after, is_utc=inventory.is_utc)
     keeps_indexes = type_changes.keeps_indexes(before, after) and not part.def_.collClause
     if not (keeps_rows and keeps_indexes) and name not in inventory.new_tables:
-        yield Break(f'"{part.name}" of "{name}" has another type')
+        risk = rules.VALUES_REFUSED.of(column=part.name, table=name, before=before, after=after)
+        is_told = not type_changes.takes_all_values(before, after)
+        yield Break(f'"{part.name}" of "{name}" has another type', risk if is_told else None, name, part.name)
     if not (keeps_rows and _is_plain_cast(part, after)):
         yield from rewrite(name, inventory, f'"{part.name}" from {before} to {after}')
     elif name not in inventory.new_tables:
@@ -215,8 +243,10 @@ def _add_constraint(part: Any, name: str, inventory: Inventory) -> Iterator[Effe
     yield from _add(part.def_, name, inventory)
 
 
-def _add(constraint: Any, name: str, inventory: Inventory, column: str = "") -> Iterator[Effect]:
-    """Add a constraint of a table, or of a column that the same statement adds."""
+def _add(
+    constraint: Any, name: str, inventory: Inventory, column: str = "", *, is_filled: bool = True
+) -> Iterator[Effect]:
+    """Add a constraint of a table, or of a column that the same statement adds, filled by a default or not."""
     found = constraint_of(constraint, name, inventory, column=column)
     if found is None:
         return
@@ -229,7 +259,10 @@ def _add(constraint: Any, name: str, inventory: Inventory, column: str = "") -> 
         if kind in "pu" and not constraint.indexname:
             inventory[name].indexes[own_name] = Index(added.columns, is_unique=True)
         return
-    yield Break(f'rows that break "{own_name}" are refused')
+    if not column:
+        yield Break(f'rows that break "{own_name}" are refused')
+    if kind == "f" and not is_filled:
+        return  # PostgreSQL checks no key of an empty column
     if kind in "fc" and is_valid:
         yield _validation(name, added, inventory)
         risk = rules.VALIDATED_KEY if parent else rules.CHECKED_WHEN_ADDED
@@ -288,6 +321,8 @@ ACTS: dict[Part, Callable[[Any, str, Inventory], Iterator[Effect]]] = {
     Part.AT_AddColumn: _add_column,
     Part.AT_DropColumn: _drop_column,
     Part.AT_ColumnDefault: _column_default,
+    Part.AT_AddIdentity: _add_identity,
+    Part.AT_DropIdentity: _lose_default,
     Part.AT_SetNotNull: _set_not_null,
     Part.AT_DropNotNull: _drop_not_null,
     Part.AT_AlterColumnType: _alter_type,

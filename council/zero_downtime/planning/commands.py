@@ -86,7 +86,9 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
     for part in node.tableElts or ():
         if statements.kind(part) == "ColumnDef":
             found.columns[part.colname] = Column(
-                statements.type_name(part.typeName), is_nullable=not alter_table.is_not_null(part)
+                statements.type_name(part.typeName),
+                is_nullable=not alter_table.is_not_null(part),
+                has_default=alter_table.has_default(part),
             )
             constraints += [(part.colname, constraint) for constraint in part.constraints or ()]
     for column, part in constraints:
@@ -151,7 +153,7 @@ def _drop_table(node: Any, names: Any, inventory: Inventory) -> Iterator[Effect]
         for child, found in inventory.tables.items():
             if any(constraint.parent == name for constraint in found.constraints.values()):
                 yield Lock(child, ACCESS_EXCLUSIVE)
-    yield Break(f'table "{name}" is gone')
+    yield Break(f'table "{name}" is gone', rules.TABLE_GONE.of(table=name), name)
     inventory.tables.pop(name, None)
 
 
@@ -216,10 +218,11 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
         return  # it locks only the index; reads and writes do not wait for that
     yield Lock(name, ACCESS_EXCLUSIVE)
     if kind == enums.ObjectType.OBJECT_TABLE:
-        yield Break(f'table "{name}" has another name')
+        yield Break(f'table "{name}" has another name', rules.TABLE_RENAMED.of(table=name), name)
         inventory.rename_table(name, node.newname)
     elif kind == enums.ObjectType.OBJECT_COLUMN:
-        yield Break(f'column "{node.subname}" of "{name}" has another name')
+        risk = rules.COLUMN_RENAMED.of(column=node.subname, table=name)
+        yield Break(f'column "{node.subname}" of "{name}" has another name', risk, name, node.subname)
         inventory.rename_column(name, node.subname, node.newname)
     elif kind == enums.ObjectType.OBJECT_TABCONSTRAINT:
         inventory[name].rename_constraint(node.subname, node.newname)

@@ -46,9 +46,15 @@ class Work(NamedTuple):
 
 
 class Break(NamedTuple):
-    """Something that stops working in code that was deployed before."""
+    """Something that stops working in code that was deployed before.
+
+    `risk`: what it is a risk of, where that code knows the table and the column, if one is given.
+    """
 
     words: str
+    risk: Risk | None = None
+    table: str = ""
+    column: str = ""
 
 
 Effect = Lock | Work | Break | Risk

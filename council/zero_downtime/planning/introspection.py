@@ -1,29 +1,47 @@
 """Introspection during a plan: operations see the database as it will be when they run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.base.introspection import TableInfo
 from django.db.backends.postgresql.introspection import DatabaseIntrospection
 
+from council.postgres import statements
 from council.zero_downtime.planning.inventory import Constraint, Index, Inventory
 
 
 class PlannedIntrospection(DatabaseIntrospection):
-    """Looks up constraints and indexes in an inventory, where Django searches for them by columns."""
+    """Looks up tables, and their constraints and indexes by columns, in an inventory."""
 
     def __init__(self, connection: BaseDatabaseWrapper, there: Inventory) -> None:
         super().__init__(connection)
         self.there = there
+        self.written: Sequence[Any] = ()  # by the operation that looks
+
+    def get_table_list(self, cursor: Any) -> list[Any]:
+        # An inventory also has tables that were only asked for, without columns.
+        return [TableInfo(name, "t") for name, table in self.there.tables.items() if table.columns]
 
     def get_constraints(self, cursor: Any, table_name: str) -> dict[str, dict[str, Any]]:
-        found = self.there.tables.get(table_name)
+        found = self.there.tables.get(self._name_before(table_name))
         if found is None:
             return {}
         indexes = {name: _as_index(name, index) for name, index in found.indexes.items()}
         return indexes | {name: _as_constraint(constraint) for name, constraint in found.constraints.items()}
+
+    def _name_before(self, table: str) -> str:
+        """Return the name of a table before the operation that looks, which may have renamed it already."""
+        if table in self.there.tables:
+            return table
+        for sql in self.written:
+            for statement in statements.read(str(sql)):
+                node = statement.node
+                if statements.kind(node) == "RenameStmt" and node.newname == table and node.relation:
+                    return str(node.relation.relname)
+        return table
 
 
 def _as_constraint(constraint: Constraint) -> dict[str, Any]:

@@ -22,6 +22,7 @@ class Column:
     elements: float = 1.0  # in an array, on average
     is_sorted: bool = False  # also True if all rows have the same value
     only_number: int | None = None  # the value, if all rows have the same number
+    has_default: bool = False  # in the database, also an identity
 
 
 @dataclass
@@ -136,7 +137,8 @@ COLUMNS = """
            coalesce(s.elem_count_histogram[array_upper(s.elem_count_histogram, 1)], 1),
            coalesce(abs(s.correlation) > 0.99 OR s.n_distinct = 1 OR s.null_frac = 1, false),
            CASE WHEN s.n_distinct = 1 AND s.null_frac = 0 AND format_type(a.atttypid, NULL) ~ '^(small|big)?int(eger)?$'
-                THEN (s.most_common_vals::text::bigint[])[1] END
+                THEN (s.most_common_vals::text::bigint[])[1] END,
+           a.atthasdef OR a.attidentity <> ''
       FROM pg_attribute a
       JOIN pg_class c ON c.oid = a.attrelid
       JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -44,7 +44,7 @@ def findings(connection: BaseDatabaseWrapper, app_labels: set[str]) -> list[Find
     ours = {str(migration) for migration, _ in whole if migration.app_label in app_labels}
     steps = [
         step
-        for step in plan.steps(connection, whole, state=ProjectState(), there=there)
+        for step in plan.steps(connection, whole, state=ProjectState(), there=there, is_one_release=False)
         if step.migration in ours
     ]
     found = [Finding(step.migration, step.operation, risk) for step in steps for risk in step.warnings]

@@ -1,9 +1,10 @@
 """The plan: predicts what pending migrations will do to a database that is in use."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -23,6 +24,7 @@ from council.zero_downtime.batch_operations import HELD_SECONDS, UpdateInBatches
 from council.zero_downtime.forward_state import ForwardState
 from council.zero_downtime.lock_modes import MODES, Lock
 from council.zero_downtime.planning import commands, durations, introspection, inventory, presence, rules
+from council.zero_downtime.planning.earlier_code import EarlierCode
 from council.zero_downtime.planning.effects import Break, Effect, Kind, Work
 from council.zero_downtime.planning.inventory import Inventory
 from council.zero_downtime.planning.rules import Risk
@@ -61,6 +63,8 @@ class Step:
     locks: list[Held]
     # The worst case if its work is unknown: it changes each row of its app's tables, one by one.
     blind_seconds: float = 0.0
+    # The operation of the original migration that this is a step of, where a safe way is taken.
+    instead_of: str = ""
 
     @property
     def is_blind(self) -> bool:
@@ -76,26 +80,29 @@ class Step:
 MigrationPlan = Sequence[tuple[Migration, bool]]
 
 
-def of(connection: BaseDatabaseWrapper, migrations: MigrationPlan) -> list[Step]:
-    """Predict the steps of a migration plan on a connection's database. Takes no lock on a table."""
-    executor: Any = MigrationExecutor(connection)
-    state = executor._create_project_state(with_applied_migrations=True)
-    pace = durations.pace(connection) if migrations else 1.0
-    return steps(connection, migrations, state=state, there=inventory.read(connection), pace=pace)
+def of(executor: MigrationExecutor, migrations: MigrationPlan) -> list[Step]:
+    """Predict the steps of an executor's migration plan on its database. Takes no lock on a table."""
+    return [step for _, step in _of(executor, migrations, inventory.read(executor.connection))]
 
 
-def of_operations(connection: BaseDatabaseWrapper, migrations: MigrationPlan) -> list[tuple[Operation, Step]]:
-    """Predict the step of each operation of a migration plan.
+def of_operations(executor: MigrationExecutor, migrations: MigrationPlan) -> list[tuple[Operation, Step]]:
+    """Predict the step of each operation of an executor's migration plan.
 
     Returns nothing for a database without tables, where no other session can wait.
     """
-    there = inventory.read(connection)
+    there = inventory.read(executor.connection)
     if not migrations or there.tables.keys() <= {MigrationRecorder.Migration._meta.db_table}:
         return []
-    executor: Any = MigrationExecutor(connection)
+    return [(change.operation, step) for change, step in _of(executor, migrations, there)]
+
+
+def _of(executor: Any, migrations: MigrationPlan, there: Inventory) -> list[tuple["_Change", Step]]:
+    connection = executor.connection
     state = executor._create_project_state(with_applied_migrations=True)
-    found = with_changes(connection, migrations, state=state, there=there, pace=durations.pace(connection))
-    return [(change.operation, step) for change, step in found]
+    pace = durations.pace(connection) if migrations else 1.0
+    ways_back = [migration for migration, backwards in migrations if backwards]
+    before = _states_before(executor, ways_back) if ways_back else {}
+    return with_changes(connection, migrations, state=state, there=there, pace=pace, before=before)
 
 
 def steps(
@@ -105,9 +112,16 @@ def steps(
     state: ProjectState,
     there: Inventory,
     pace: float = 1.0,
+    is_one_release: bool = True,
 ) -> list[Step]:
-    """Predict the steps of a migration plan, starting from a model state and an inventory of the database."""
-    return [step for _, step in with_changes(connection, migrations, state=state, there=there, pace=pace)]
+    """Predict the steps of a migration plan, starting from a model state and an inventory of the database.
+
+    Earlier code has the models of that state; unless `is_one_release`, those before each migration.
+    """
+    found = with_changes(
+        connection, migrations, state=state, there=there, pace=pace, is_one_release=is_one_release
+    )
+    return [step for _, step in found]
 
 
 def with_changes(
@@ -117,16 +131,20 @@ def with_changes(
     state: ProjectState,
     there: Inventory,
     pace: float = 1.0,
+    before: Mapping[Migration, ProjectState] = MappingProxyType({}),
+    is_one_release: bool = True,
 ) -> list[tuple["_Change", Step]]:
-    ways_back = [migration for migration, backwards in migrations if backwards]
-    before = _states_before(connection, ways_back) if ways_back else {}
+    """Predict as `steps` does. `before` holds the model state before each migration that is reversed."""
+    earlier = EarlierCode(state)
     found: list[tuple[_Change, Step]] = []
     if migrations:
         state.apps  # noqa: B018  # rendered once, then updated by each operation
     with _looking_on(connection), introspection.planned(connection, there):
         for migration, backwards in migrations:
             there.begin_migration()
-            predicted = _Prediction(connection, migration, there, pace)
+            if not is_one_release:
+                earlier = EarlierCode(state)
+            predicted = _Prediction(connection, migration, there, earlier, pace)
             changes, made = [], []
             for change in (
                 _undone(migration, before.get(migration, state)) if backwards else _done(migration, state)
@@ -154,11 +172,8 @@ def _looking_on(connection: BaseDatabaseWrapper) -> Iterator[None]:
             transaction.set_rollback(True, using=connection.alias)
 
 
-def _states_before(
-    connection: BaseDatabaseWrapper, migrations: list[Migration]
-) -> dict[Migration, ProjectState]:
+def _states_before(executor: MigrationExecutor, migrations: list[Migration]) -> dict[Migration, ProjectState]:
     """Return the model state before each of some applied migrations."""
-    executor = MigrationExecutor(connection)
     state = ProjectState(real_apps=executor.loader.unmigrated_apps)
     found = {}
     for migration, _ in executor.migration_plan(executor.loader.graph.leaf_nodes(), clean_start=True):
@@ -200,11 +215,17 @@ class _Prediction:
     """The prediction for one migration, made operation by operation."""
 
     def __init__(
-        self, connection: BaseDatabaseWrapper, migration: Migration, there: Inventory, pace: float = 1.0
+        self,
+        connection: BaseDatabaseWrapper,
+        migration: Migration,
+        there: Inventory,
+        earlier: EarlierCode,
+        pace: float = 1.0,
     ) -> None:
         self.connection = connection
         self.migration = migration
         self.there = there
+        self.earlier = earlier
         self.pace = pace
         self.accepted = {
             **settings.ACCEPTED_MIGRATION_RISKS.get(str(migration), {}),
@@ -261,6 +282,7 @@ class _Prediction:
                 if held.lock.table not in self.there.new_tables
             ],
             blind_seconds=self.blind_seconds(change, effects),
+            instead_of=getattr(operation, "instead_of", ""),
         )
 
     def held(self, effects: list[Effect], operation: Operation) -> list[Held]:
@@ -312,6 +334,8 @@ class _Prediction:
         editor: Any = self.connection.schema_editor(collect_sql=True, atomic=False)
         try:
             with self.as_when_it_runs(operation), editor:
+                looked_up: Any = self.connection.introspection
+                looked_up.written = editor.collected_sql
                 run(self.migration.app_label, editor, *states)
                 editor.flush_deferred_sql()
         except NotSupportedError as error:
@@ -328,18 +352,30 @@ class _Prediction:
 
     @contextmanager
     def as_when_it_runs(self, operation: Operation) -> Iterator[None]:
-        """Make an operation see a transaction only if it will run in one. Roll back what it does."""
+        """Make an operation see a transaction only if it will run in one. Roll back what it does, if anything."""
+        connection, is_begun = self.connection, False
         in_transaction = self.migration.atomic or bool(operation.atomic)
-        if getattr(self.connection, "is_offline", False):
+        if getattr(connection, "is_offline", False):
             yield
             return
-        with transaction.atomic(using=self.connection.alias):
-            self.connection.in_atomic_block = in_transaction
+        with ExitStack() as savepoint:
+
+            def begin(execute: Callable[..., Any], *statement: Any) -> Any:
+                nonlocal is_begun
+                if not is_begun:
+                    is_begun = connection.in_atomic_block = True
+                    savepoint.enter_context(transaction.atomic(using=connection.alias))
+                    connection.in_atomic_block = in_transaction
+                return execute(*statement)
+
+            connection.in_atomic_block = in_transaction
             try:
-                yield
+                with connection.execute_wrapper(begin):
+                    yield
             finally:
-                self.connection.in_atomic_block = True
-            transaction.set_rollback(True, using=self.connection.alias)
+                connection.in_atomic_block = True
+            if is_begun:
+                transaction.set_rollback(True, using=connection.alias)
 
     def adopted(self, change: _Change) -> Adoption | None:
         """Return what a baseline adopts if its tables exist. Raises BaselineMismatch if they differ from it.
@@ -394,8 +430,15 @@ class _Prediction:
                 yield rules.UNKNOWN_STATEMENT.of(what=told)
                 continue
             yield from effects
+            yield from self.broken(effects)
             if self.migration.atomic:
                 yield from self.read_under_locks(effects)
+
+    def broken(self, effects: list[Effect]) -> Iterator[Risk]:
+        """Warn of what stops working in earlier code, if that knows it."""
+        for effect in effects:
+            if isinstance(effect, Break) and effect.risk and self.earlier.knows(effect.table, effect.column):
+                yield effect.risk
 
     def read_under_locks(self, effects: list[Effect]) -> Iterator[Risk]:
         """Warn if a statement reads a table while earlier locks block others. Then remember its own locks."""

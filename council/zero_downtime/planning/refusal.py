@@ -77,5 +77,7 @@ def lines(harms: Sequence[Harm]) -> Iterator[str]:
         yield migration
         for harm in own:
             yield f"  {harm.step.operation}"
+            if harm.step.instead_of:
+                yield f"    instead of: {harm.step.instead_of}"
             yield from (f"    {report.lock(held)}" for held in harm.locks)
             yield from (f"    {risk.rule}: {risk.fault} {risk.cure}" for risk in harm.risks)

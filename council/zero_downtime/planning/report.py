@@ -57,6 +57,8 @@ def summary(steps: list[Step]) -> str:
 
 def lines(step: Step) -> Iterator[str]:
     """Yield the lines about one step, without its migration's name and its warnings."""
+    if step.instead_of:
+        yield f"instead of: {step.instead_of}"
     yield from step.found
     for held in step.locks:
         yield lock(held)
@@ -94,6 +96,7 @@ def as_json(steps: list[Step]) -> dict[str, Any]:
             {
                 "migration": step.migration,
                 "operation": step.operation,
+                "instead_of": step.instead_of,
                 "found": step.found,
                 "sql": step.sql,
                 "seconds": round(step.seconds, 3),

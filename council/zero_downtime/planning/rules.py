@@ -23,7 +23,10 @@ RULES = {
     "SET NOT NULL, and a CHECK that is valid at once",
     "rewrite": "a table that is rewritten",
     "volatile-default": "a new column whose default has another value for each row, so that the table is rewritten",
-    "not-null-without-default": "a column that older code cannot leave out",
+    "breaks-earlier-code": "a column or a table that earlier code uses, dropped or under another name; a type that "
+    "refuses what earlier code writes; an enum value or a type under another name",
+    "not-null-without-default": "a column that earlier code leaves out or sets to NULL, NOT NULL without a default "
+    "that stays",
     "plain-index": "an index not built concurrently, on a table that the migration did not create",
     "validated-key": "a key not added NOT VALID, on a table that the migration did not create",
     "unchecked-rows": "a CHECK added NOT VALID: rows that break it can no longer be updated",
@@ -80,8 +83,43 @@ VOLATILE_DEFAULT = Risk(
 NOT_NULL_WITHOUT_DEFAULT = Risk(
     "not-null-without-default",
     'Column "{column}" of "{table}" is NOT NULL and has no default: the migration fails if the table has rows, and '
-    "older code cannot insert any.",
+    "earlier code cannot insert any.",
     "Give it a db_default, or allow NULL.",
+)
+NULL_REFUSED = Risk(
+    "not-null-without-default",
+    'Column "{column}" of "{table}" is NOT NULL then: earlier code that sets it to NULL, or leaves it out where no '
+    "default stays, cannot write rows.",
+    "Keep a db_default, or have all code fill it in one release and forbid NULL in the next.",
+)
+COLUMN_GONE = Risk(
+    "breaks-earlier-code",
+    'Column "{column}" of "{table}" is dropped: earlier code, which reads and writes it, fails.',
+    "Take the field out of the models in one release, and drop the column in the next: `makemigrations --forget`, then "
+    "`--drop`.",
+)
+COLUMN_RENAMED = Risk(
+    "breaks-earlier-code",
+    'Column "{column}" of "{table}" gets another name: earlier code, which uses the old one, fails.',
+    "Rename only the field, and keep the column by db_column. For another name in the database, add a column beside "
+    "it, write both, and drop the old one in the next release.",
+)
+TABLE_GONE = Risk(
+    "breaks-earlier-code",
+    'Table "{table}" is dropped: earlier code, which reads and writes it, fails.',
+    "Take the model away in one release, and drop the table in the next: `makemigrations --forget`, then `--drop`.",
+)
+TABLE_RENAMED = Risk(
+    "breaks-earlier-code",
+    'Table "{table}" gets another name: earlier code, which uses the old one, fails.',
+    "Rename only the model, and keep the table by db_table. For another name in the database, put a view with the old "
+    "name in its place in the same migration, and drop that in the next release.",
+)
+VALUES_REFUSED = Risk(
+    "breaks-earlier-code",
+    '"{column}" of "{table}" goes from {before} to {after}, which refuses values that earlier code writes or compares '
+    "it with.",
+    "Add a column of the new type beside it, write both, and drop the old one in the next release.",
 )
 PLAIN_INDEX = Risk(
     "plain-index",

@@ -1,4 +1,4 @@
-"""Decides whether PostgreSQL keeps a column's rows and plain indexes as they are when its type changes.
+"""Decides what a column's change of type does: whether rows and plain indexes stay, and earlier code's values fit.
 
 Every change of type rebuilds indexes with an expression or a condition, and checks every CHECK again. A change that
 involves a type not known here is never considered free. A test tries all pairs of common types on the server.
@@ -18,6 +18,22 @@ STORED_ALIKE = {
     *(("xml", "text"), ("xml", "varchar"), ("xml", "bpchar")),
     *(("bit", "varbit"), ("int4", "oid"), ("oid", "int4")),
 }
+# The types in which each value of another can be written, found again, and read as it was.
+TAKEN_BY = {
+    "int2": {"int4", "int8", "numeric", "float4", "float8"},
+    "int4": {"int8", "numeric", "float8"},
+    "int8": {"numeric"},
+    "float4": {"float8"},
+    "varchar": {"text", "citext"},
+    "bpchar": {"varchar", "text", "citext"},
+    "text": {"varchar", "citext"},
+    "date": {"timestamp", "timestamptz"},
+    "timestamp": {"timestamptz"},
+    "timestamptz": {"timestamp"},
+    "json": {"jsonb"},
+    "cidr": {"inet"},
+}
+DIGITS = {"int2": 5, "int4": 10, "int8": 19}
 MOMENTS = {"timestamp", "timestamptz"}
 MOST_DIGITS = 6  # after the decimal point of a second
 # The bits of an interval's mask, from second to year.
@@ -54,6 +70,24 @@ def keeps_indexes(before: str, after: str) -> bool:
     if old is None or new is None:
         return before == after
     return old.name == new.name or (old.name, new.name) in COMPARED_ALIKE
+
+
+def takes_all_values(before: str, after: str) -> bool:
+    """Return whether code that knows a column by its type of before can write and find all its values after it."""
+    old, new = _read(before), _read(after)
+    if old is None or new is None or bool(old.dimensions) != bool(new.dimensions):
+        return before == after
+    old, new = old._replace(dimensions=0), new._replace(dimensions=0)
+    if not new.modifiers:
+        return old.name == new.name or new.name in TAKEN_BY.get(old.name, ())
+    precision, scale = (*new.modifiers, 0)[:2]
+    if old.name in DIGITS:
+        return new.name == "numeric" and precision - scale >= DIGITS[old.name]
+    if old.name == new.name == "numeric" and old.modifiers:
+        old_precision, old_scale = (*old.modifiers, 0)[:2]
+        return precision - scale >= old_precision - old_scale and scale >= old_scale
+    is_same = old.name == new.name or new.name in TAKEN_BY.get(old.name, ())
+    return is_same and (old.modifiers == new.modifiers or _is_wider(old._replace(name=new.name), new))
 
 
 def _read(text: str) -> Type | None:

@@ -7,14 +7,28 @@ from typing import Any
 
 import pytest
 
-from tests.council.rehearsal.rehearsing import ROWS, V1_SQL
-from tests.databases import Database
+from tests.council.rehearsal.rehearsing import BEFORE_PENDING, ROWS, V1_SQL, fill
+from tests.databases import Database, Templates, migrate
 
 
 @pytest.fixture
 def gateway(database: Database) -> Database:
     """The gateway's database, version 1, with some rows."""
     database.execute(V1_SQL + ROWS)
+    return database
+
+
+@pytest.fixture
+def late(database: Database, templates: Templates, migrated_template: str) -> Database:
+    """A database with rows, where a single migration is pending: for what is the same however many are."""
+
+    def go_back(database: Database) -> None:
+        database.become(migrated_template)
+        with database.as_django_connection():
+            migrate(*BEFORE_PENDING)
+        fill(database, 300)
+
+    database.become(templates.get("late", go_back))
     return database
 
 

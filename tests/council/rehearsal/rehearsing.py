@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from council.rehearsal import tools
+from council.rehearsal import filling, tools
 from tests.databases import ROOT, Database
 
 V1_SQL = (ROOT / "tests/schema/v1.sql").read_text()
@@ -24,6 +24,8 @@ SELECT (SELECT count(*) FROM "Member"), (SELECT max("updatedAt") FROM "Member"),
        (SELECT count(*) FROM "StripeEvent"), (SELECT count(*) FROM pg_class)
 """
 THINGS = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+# The newest migration of an app that no other needs, and the one before it.
+PENDING, BEFORE_PENDING = "resources.0014_title_search_index", ("resources", "0013")
 # As little load as shows something.
 QUICK = ("--before", "300ms", "--long-transaction", "0", "--rate", "100", "--clients", "2")
 # What is too long for the machine, never for the test.
@@ -55,6 +57,14 @@ def figures(*arguments: str | Path, status: int = 0, **more: str) -> dict[str, A
     assert result.returncode == status, result.stdout + result.stderr
     found: dict[str, Any] = json.loads(result.stdout)
     return found
+
+
+def fill(database: Database, members: int) -> list[float]:
+    """Fill a database with made-up rows, and give the shares that were told meanwhile."""
+    told: list[float] = []
+    with database.connect() as session:
+        filling.fill(session, members=members, advanced=told.append)
+    return told
 
 
 def dump(database: Database, file: Path, *arguments: str) -> Path:

@@ -66,34 +66,40 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Rehearsal]]:
         rehearsal.process.wait()
 
 
-@pytest.mark.parametrize(
-    ("words", "members", "number", "status"),
-    [
-        ("Building the schema", 1000, signal.SIGINT, 130),
-        ("Making up ", 1_000_000, signal.SIGTERM, 143),
-        ("The gateway at work, no migration yet", 1000, signal.SIGHUP, 129),
-        ("Migrating, ", 20_000, signal.SIGINT, 130),
-    ],
-    ids=["schema", "copy", "load", "migrations"],
-)
-def test_a_rehearsal_on_a_private_server_that_is_broken_off_leaves_nothing(
-    start: Callable[..., Rehearsal],
-    folder: Path,
-    words: str,
-    members: int,
-    number: signal.Signals,
-    status: int,
-) -> None:
-    with nothing_left(folder):
-        rehearsal = start("--members", str(members), "--folder", folder, "--before", "1s")
-        rehearsal.wait_for(words)
-        time.sleep(0.3)
+def break_off(rehearsal: Rehearsal, words: str, number: signal.Signals) -> None:
+    """Break a rehearsal off, some time after it has said these words, and see that it says so."""
+    rehearsal.wait_for(words)
+    time.sleep(0.3)
 
-        assert rehearsal.interrupt(number) == status
+    assert rehearsal.interrupt(number) == 128 + number
 
     name = "Ctrl-C" if number == signal.SIGINT else number.name
     assert f"{name}: the rehearsal was broken off, and its copy removed." in rehearsal.said
     assert "Traceback" not in rehearsal.said
+
+
+@pytest.mark.parametrize(
+    ("words", "members", "number"),
+    [("Building the schema", "1000", signal.SIGINT), ("Making up ", "1000000", signal.SIGTERM)],
+    ids=["schema", "rows"],
+)
+def test_a_rehearsal_of_made_up_members_that_is_broken_off_leaves_nothing(
+    start: Callable[..., Rehearsal], folder: Path, words: str, members: str, number: signal.Signals
+) -> None:
+    with nothing_left(folder):
+        break_off(start("--members", members, "--folder", folder), words, number)
+
+
+@pytest.mark.parametrize(
+    ("words", "number"),
+    [("The gateway at work, no migration yet", signal.SIGHUP), ("Migrating, ", signal.SIGINT)],
+    ids=["load", "migrations"],
+)
+def test_a_rehearsal_on_a_private_server_that_is_broken_off_leaves_nothing(
+    start: Callable[..., Rehearsal], late: Database, folder: Path, words: str, number: signal.Signals
+) -> None:
+    with nothing_left(folder):
+        break_off(start("--from-url", late.url, "--folder", folder, "--before", "1s"), words, number)
 
 
 def test_one_that_is_broken_off_while_the_server_is_being_made_leaves_nothing(
@@ -117,10 +123,10 @@ def test_one_that_is_broken_off_while_the_server_is_being_made_leaves_nothing(
 
 
 def test_a_server_that_dies_is_told_and_nothing_is_left(
-    start: Callable[..., Rehearsal], folder: Path
+    start: Callable[..., Rehearsal], late: Database, folder: Path
 ) -> None:
     with nothing_left(folder):
-        rehearsal = start("--members", "1000", "--folder", folder, "--before", "600s")
+        rehearsal = start("--from-url", late.url, "--folder", folder, "--before", "600s")
         rehearsal.wait_for("The gateway at work, no migration yet")
         (pid_file,) = folder.glob(f"{target.PREFIX}*/postgres/*/data/postmaster.pid")
         os.kill(int(pid_file.read_text().split()[0]), signal.SIGKILL)
@@ -132,10 +138,10 @@ def test_a_server_that_dies_is_told_and_nothing_is_left(
 
 
 def test_a_given_database_is_empty_again_and_nobody_works_on_it(
-    start: Callable[..., Rehearsal], gateway: Database, place: Database, folder: Path
+    start: Callable[..., Rehearsal], late: Database, place: Database, folder: Path
 ) -> None:
     with nothing_left(folder):
-        rehearsal = start("--from-url", gateway.url, "--on", place.url, "--folder", folder)
+        rehearsal = start("--from-url", late.url, "--on", place.url, "--folder", folder)
         rehearsal.wait_for("Migrating, ")
         time.sleep(1)
 
@@ -153,10 +159,10 @@ def test_a_given_database_is_empty_again_and_nobody_works_on_it(
 
 
 def test_what_a_killed_rehearsal_has_left_is_removed_by_the_next_one(
-    start: Callable[..., Rehearsal], gateway: Database, place: Database, folder: Path
+    start: Callable[..., Rehearsal], late: Database, place: Database, folder: Path
 ) -> None:
     with nothing_left(folder):
-        rehearsal = start("--members", "1000", "--folder", folder, "--before", "600s")
+        rehearsal = start("--from-url", late.url, "--folder", folder, "--before", "600s")
         rehearsal.wait_for("The gateway at work, no migration yet")
         assert rehearsal.interrupt(signal.SIGKILL) == -signal.SIGKILL
         assert processes(str(folder)) != []
@@ -166,8 +172,6 @@ def test_what_a_killed_rehearsal_has_left_is_removed_by_the_next_one(
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
-        following = start(
-            "--from-url", gateway.url, "--on", place.url, "--folder", folder, "--before", "600s"
-        )
+        following = start("--from-url", late.url, "--on", place.url, "--folder", folder, "--before", "600s")
         following.wait_for("Restoring the copy")
         assert following.interrupt(signal.SIGINT) == 130

@@ -13,8 +13,9 @@ from playwright.sync_api import Browser
 from council.rehearsal import figures, page, picture, table, words
 from council.rehearsal.load import Load, Sample
 from council.rehearsal.observation import Held
-from council.rehearsal.outcome import Lock, Origin, Outcome, Step, waits
+from council.rehearsal.outcome import Lock, Outcome, conclude, waits
 from council.rehearsal.prediction import Predicted
+from council.rehearsal.record import Origin, Record, Step
 from tests.browser import Visitor
 
 pytestmark = pytest.mark.any_server
@@ -32,34 +33,35 @@ def outcome(
     """Two migrations, from 10 to 12 and from 12 to 13, of a migrate that ran from 9 to 13.5."""
     predicted = {
         "council.0005_first": Predicted(
-            1.5, [("Member", "ACCESS EXCLUSIVE"), ("Team", "SHARE")], ["rule: <fault>."]
+            1.5, (("Member", "ACCESS EXCLUSIVE"), ("Team", "SHARE")), ("rule: <fault>.",)
         ),
         "council.0006_second": Predicted(0.01),
     }
-    return Outcome(
+    record = Record(
         Origin("a database", "a server", "18.4", left_out or [], source_version=15, copy_seconds=3),
         Load(),
         max_wait_ms,
         predicted,
-        samples=list(samples),
-        open_transactions=[(8.0, 11.0)],
-        held=[
+        samples=samples,
+        open_transactions=((8.0, 11.0),),
+        held=(
             Held(11.0, "Member", "SHARE", True),
             Held(11.5, "Member", "ACCESS EXCLUSIVE", True),
             Held(11.5, "django_migrations", "ROW EXCLUSIVE", True),
             Held(12.5, "Team", "SHARE UPDATE EXCLUSIVE", True),
-        ],
-        steps=[
+        ),
+        steps=(
             Step("council.0005_first", 10, 1000, 12, 2_500_000),
             Step("council.0006_second", 12, 2_500_000, 13, 900),
-        ],
+        ),
         began=9,
         ended=13.5,
         status=status,
-        output=["  Applying", "CommandError: it <failed>", ""] if status else [],
+        output=("  Applying", "CommandError: it <failed>", "") if status else (),
         size_before_bytes=1000,
         size_after_bytes=900,
     )
+    return conclude(record)
 
 
 SOUND = (sample(5, 0.002), sample(5, 0.003, WRITE), sample(10.5, 0.01), sample(10.6, 0.02, WRITE))
@@ -77,27 +79,27 @@ def test_a_wait_belongs_to_the_migration_in_which_it_lasted_longest() -> None:
         sample(14, 0.1),
     )
 
-    assert {number: set(samples) for number, samples in found.by_step.items()} == {
-        0: {in_first, more_in_first, through_all},
-        1: {more_in_second},
-    }
+    assert [set(migration.samples) for migration in found.migrations] == [
+        {in_first, more_in_first, through_all},
+        {more_in_second},
+    ]
     assert in_none in found.during
     assert len(found.during) == 6
     assert len(found.before) == 1
 
 
 def test_the_strongest_lock_of_a_migration_is_held_beside_the_predicted_one() -> None:
-    found = outcome()
+    first, second = outcome().migrations
 
-    assert found.locks(0) == [
+    assert first.locks == (
         Lock("Member", "ACCESS EXCLUSIVE", "ACCESS EXCLUSIVE"),
         Lock("Team", "SHARE", None),
-    ]
-    assert found.locks(1) == [Lock("Team", None, "SHARE UPDATE EXCLUSIVE")]
+    )
+    assert second.locks == (Lock("Team", None, "SHARE UPDATE EXCLUSIVE"),)
 
 
 def test_who_waits_no_longer_than_allowed_passes() -> None:
-    assert outcome(*SOUND).faults == []
+    assert outcome(*SOUND).faults == ()
     assert outcome(*SOUND).is_passed
 
 
@@ -128,22 +130,22 @@ def test_a_wait_or_a_failure_fails_the_rehearsal(samples: list[Sample], fault: s
 def test_a_wait_or_a_failure_from_before_the_migrations_is_told_and_not_judged() -> None:
     found = outcome(*SOUND, sample(6, 0.4), sample(7, 0.1, error="broken"), sample(11, 0.1, error="broken"))
 
-    assert found.faults == []
+    assert found.faults == ()
     assert found.notes[0].startswith("before the migrations a statement waited 400 ms already")
     assert "'member by id' failed before the migrations began, and was not judged" in found.notes
     assert any("the source is PostgreSQL 15, the copy 18" in note for note in found.notes)
 
 
 def test_what_was_not_tried_is_not_proven() -> None:
-    assert outcome(SOUND[0], SOUND[2]).faults == [
-        "no write was due while the migrations ran, so nothing is proven: raise --rate"
-    ]
+    assert outcome(SOUND[0], SOUND[2]).faults == (
+        "no write was due while the migrations ran, so nothing is proven: raise --rate",
+    )
 
 
 def test_a_migrate_that_fails_fails_the_rehearsal_with_its_words() -> None:
-    assert outcome(*SOUND, status=1).faults == [
-        "migrate ended with the exit status 1: CommandError: it <failed>"
-    ]
+    assert outcome(*SOUND, status=1).faults == (
+        "migrate ended with the exit status 1: CommandError: it <failed>",
+    )
 
 
 def test_waits_are_summed_up() -> None:

@@ -1,9 +1,9 @@
-"""A state that exchanges lists of options instead of making models anew holds what Django's holds."""
+"""A state that renders as few models as possible holds what Django's state holds."""
 
 from typing import Any
 
 import pytest
-from django.db import migrations, models
+from django.db import connection, migrations, models
 from django.db.migrations.state import ProjectState
 
 from council.zero_downtime.forward_state import LISTS, ForwardState
@@ -53,6 +53,51 @@ MORE: list[Any] = [
 ]
 
 
+RELATED: list[Any] = [
+    migrations.CreateModel(
+        "Person",
+        [("id", models.AutoField(primary_key=True)), ("code", models.CharField(max_length=9, unique=True))],
+    ),
+    migrations.CreateModel(
+        "Worker",
+        [
+            (
+                "person_ptr",
+                models.OneToOneField("shop.person", models.CASCADE, primary_key=True, parent_link=True),
+            )
+        ],
+        bases=("shop.person",),
+    ),
+    migrations.CreateModel("Helper", [], {"proxy": True}, bases=("shop.worker",)),
+    migrations.CreateModel(
+        "Team",
+        [
+            ("id", models.AutoField(primary_key=True)),
+            ("lead", models.ForeignKey("shop.person", models.CASCADE, to_field="code")),
+            ("people", models.ManyToManyField("shop.person")),
+            ("parent", models.ForeignKey("self", models.CASCADE, null=True)),
+        ],
+    ),
+    migrations.AddField("Person", "age", models.IntegerField(null=True)),
+    migrations.AddField("Worker", "wage", models.IntegerField(null=True)),
+    migrations.AlterField("Person", "code", models.CharField(max_length=20, unique=True)),
+    migrations.AlterField("Team", "lead", models.OneToOneField("shop.worker", models.CASCADE)),
+    migrations.AddField("Person", "team", models.ForeignKey("shop.team", models.CASCADE, null=True)),
+    migrations.AddField("Worker", "teams", models.ManyToManyField("shop.team", related_name="crew")),
+    migrations.AlterField("Person", "id", models.BigAutoField(primary_key=True)),
+    migrations.RenameField("Person", "code", "number"),
+    migrations.AlterField("Person", "age", models.SmallIntegerField(null=True)),
+    migrations.AlterModelTable("Person", "people"),
+    migrations.RenameModel("Team", "Crew"),
+    migrations.AddField("Crew", "size", models.IntegerField(null=True)),
+    migrations.AlterUniqueTogether("Crew", {("size", "parent")}),
+    migrations.RemoveField("Person", "team"),
+    migrations.RemoveField("Worker", "teams"),
+    migrations.DeleteModel("Crew"),
+    migrations.DeleteModel("Helper"),
+]
+
+
 @pytest.fixture
 def state() -> ForwardState:
     return ForwardState.of(stock())
@@ -69,16 +114,33 @@ def apply(operations: list[Any], state: ProjectState) -> None:
         operation.state_forwards("shop", state)
 
 
+def referenced(field: Any) -> list[Any]:
+    """Say what a field sees of another model: its table, the columns, and their types."""
+    if not field.remote_field:
+        return []
+    targets = [target for _, target in getattr(field, "related_fields", ())]
+    through = getattr(field.remote_field, "through", None)
+    return [
+        field.related_model._meta.db_table,
+        [(target.column, target.db_type(connection)) for target in targets],
+        through and (through._meta.db_table, field.m2m_column_name(), field.m2m_reverse_name()),
+    ]
+
+
 def described(state: ProjectState) -> dict[tuple[str, str], Any]:
     found = {}
     for key in state.models:
         meta: Any = state.apps.get_model(*key)._meta
         found[key] = (
-            [field.deconstruct() for field in meta.local_fields],
+            meta.db_table,
+            [(field.deconstruct(), field.column, referenced(field)) for field in meta.local_fields],
+            [(field.deconstruct(), referenced(field)) for field in meta.local_many_to_many],
+            [field.name for field in meta.fields],
             [[getattr(each, "name", each) for each in getattr(meta, name, ())] for name in LISTS],
             meta.total_unique_constraints,
             meta.ordering,
-            [related.name for related in meta.related_objects],
+            sorted((related.name, related.related_model._meta.label) for related in meta.related_objects),
+            sorted(referenced(related.field) for related in meta.related_objects),
         )
     return found
 
@@ -89,6 +151,30 @@ def test_it_holds_what_django_s_state_holds_after_each_operation(state: ForwardS
         apply([operation], expected)
         apply([operation], state)
         assert described(state) == described(expected), operation
+
+
+def test_it_does_so_where_models_are_related_and_inherit_and_each_operation_gets_a_copy() -> None:
+    whole, state = ProjectState(), stock()
+    for operation in [*RELATED, *MODELS]:
+        apply([operation], whole)  # of which each copy renders all models
+        before, state = state, ForwardState.of(state)
+        was = described(before)
+        apply([operation], state)
+        assert described(state) == described(whole.clone()), operation
+        assert {key: one[:5] for key, one in described(before).items()} == {
+            key: one[:5] for key, one in was.items()
+        }, operation
+
+
+def test_a_column_that_no_other_model_sees_renders_its_model_and_its_heirs_alone(state: ForwardState) -> None:
+    apply(RELATED[:4], state)
+    before = {key: state.apps.get_model(*key) for key in state.models}
+
+    apply(RELATED[4:5], state)
+
+    same = {name for (app, name), model in before.items() if state.apps.get_model(app, name) is model}
+    assert same == {"team"}
+    assert state.is_delayed  # RunPython gets models that are all rendered anew
 
 
 def test_a_model_is_made_anew_for_a_column_and_not_for_a_list(state: ForwardState) -> None:

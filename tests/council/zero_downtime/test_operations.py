@@ -247,6 +247,16 @@ CASES = {
         conflict=r'found: +CHECK \(\("Number" > 0\)\)\n +expected: CHECK \(\("Number" >= 0\)\)',
         half_done='ALTER TABLE "Child" ADD CONSTRAINT "Child_number_check" CHECK ("Number" >= 0)',
     ),
+    "AddFieldCheckNotValid": Case(
+        operation=zero_downtime.AddFieldCheckNotValid(
+            "child", "number", models.PositiveIntegerField(db_column="Number")
+        ),
+        is_done=lambda connection: catalog.constraint(connection, "Child", "Child_Number_check") is not None,
+        sql='ALTER TABLE "Child" ADD CONSTRAINT "Child_Number_check" CHECK ("Number" >= 0) NOT VALID',
+        obstacle='ALTER TABLE "Child" ADD CONSTRAINT "Child_Number_check" CHECK ("Number" > 0)',
+        conflict=r'found: +CHECK \(\("Number" > 0\)\)\n +expected: CHECK \(\("Number" >= 0\)\)',
+        half_done='ALTER TABLE "Child" ADD CONSTRAINT "Child_Number_check" CHECK ("Number" >= 0)',
+    ),
     "AddFilledCheck": Case(
         operation=zero_downtime.AddFilledCheck("child", "parent"),
         before=(nullable_parent(),),

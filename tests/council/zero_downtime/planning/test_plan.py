@@ -30,7 +30,7 @@ Predict = Callable[..., list[plan.Step]]
 def there() -> Inventory:
     """Two tables in use."""
     columns = {
-        "id": Column("text", is_nullable=False),
+        "id": Column("text", is_nullable=False, has_default=True),
         "Number": Column("integer"),
         "parentId": Column("character varying(20)"),
     }
@@ -67,7 +67,6 @@ def rules(steps: list[plan.Step]) -> list[str]:
 RISKY = {
     "rewrite": [
         """ALTER TABLE "Child" ALTER "Number" TYPE bigint""",
-        """ALTER TABLE "Child" ALTER "parentId" TYPE varchar(10)""",
         """ALTER TABLE "Child" ALTER "parentId" TYPE text USING "id"::text""",
         """ALTER TABLE "Child" ALTER "parentId" TYPE text USING "parentId"::varchar(10)""",
         """ALTER TABLE "Child" ADD COLUMN extra bigserial""",
@@ -85,7 +84,6 @@ RISKY = {
     "validated-key": ["""ALTER TABLE "Child" ADD FOREIGN KEY ("parentId") REFERENCES "Parent" (id)"""],
     "scan-under-lock": [
         """ALTER TABLE "Child" ADD CHECK ("Number" > 0)""",
-        """ALTER TABLE "Child" ALTER "Number" SET NOT NULL""",
         """ALTER TABLE "Child" DISABLE TRIGGER ALL; UPDATE "Child" SET "Number" = 1""",
         """LOCK TABLE "Parent" IN SHARE MODE; ALTER TABLE "Child" VALIDATE CONSTRAINT known""",
     ],
@@ -106,11 +104,86 @@ def test_what_is_risky_is_warned_of(predict: Predict, rule: str, sql: str) -> No
     assert rules(predict(sql)) == [rule]
 
 
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("""ALTER TABLE "Child" DROP COLUMN "Number" """, ["breaks-earlier-code"]),
+        ("""ALTER TABLE "Child" RENAME "Number" TO number""", ["breaks-earlier-code"]),
+        ("""ALTER TABLE "Child" RENAME TO kid""", ["breaks-earlier-code"]),
+        ("""DROP TABLE "Child" """, ["breaks-earlier-code"]),
+        ("""ALTER TABLE "Child" ALTER "parentId" TYPE varchar(10)""", ["rewrite", "breaks-earlier-code"]),
+        (
+            """ALTER TABLE "Child" ALTER "Number" SET NOT NULL""",
+            ["scan-under-lock", "not-null-without-default"],
+        ),
+        ("""ALTER TABLE "Child" ALTER id DROP DEFAULT""", ["not-null-without-default"]),
+        ("""ALTER TABLE "Child" ALTER id DROP IDENTITY""", ["not-null-without-default"]),
+        (
+            """ALTER TABLE "Child" ADD COLUMN a int DEFAULT 1 NOT NULL; ALTER TABLE "Child" ALTER a DROP DEFAULT""",
+            ["not-null-without-default"],
+        ),
+        # What no earlier code knows.
+        ("""ALTER TABLE "Child" ALTER extra DROP DEFAULT""", []),
+        ("""ALTER TABLE "Child" DROP COLUMN forgotten""", []),
+        ("""DROP TABLE forgotten""", []),
+        ("""ALTER TABLE "Child" ADD COLUMN extra int; ALTER TABLE "Child" RENAME extra TO more""", []),
+        ("""ALTER TABLE "Child" ADD COLUMN extra int; ALTER TABLE "Child" DROP COLUMN extra""", []),
+        ("""CREATE TABLE other (id int); ALTER TABLE other RENAME TO others; DROP TABLE others""", []),
+        ("""ALTER TABLE "Child" RENAME CONSTRAINT known TO better_known""", []),
+    ],
+)
+def test_what_earlier_code_relies_on_is_warned_of(predict: Predict, sql: str, expected: list[str]) -> None:
+    assert rules(predict(sql)) == expected
+
+
+@pytest.mark.parametrize(("is_one_release", "expected"), [(False, []), (True, ["breaks-earlier-code"])])
+def test_a_column_may_go_a_release_after_the_models_lost_it(
+    there: Inventory, is_one_release: bool, expected: list[str]
+) -> None:
+    forget, learn = migrations.RemoveField("child", "number"), TABLES[1].fields[1][1]
+    forgotten = migrations.SeparateDatabaseAndState(state_operations=[forget])
+    again = migrations.SeparateDatabaseAndState(
+        state_operations=[migrations.AddField("child", "number", learn)]
+    )
+    made = [("0001", TABLES), ("0002", [forgotten]), ("0003", [again, forget])]
+    whole: list[Any] = [
+        (type("Migration", (Migration,), {"operations": operations})(name, "app"), False)
+        for name, operations in made
+    ]
+    state = ProjectState()
+    if is_one_release:
+        state = whole.pop(0)[0].mutate_state(state)
+    steps = plan.steps(connection, whole, state=state, there=there, is_one_release=is_one_release)
+    assert rules(steps) == expected
+
+
 def test_a_volatile_default_is_warned_of_and_rewrites(predict: Predict) -> None:
     assert rules(predict("""ALTER TABLE "Child" ADD COLUMN extra float DEFAULT 10 * random()""")) == [
         "volatile-default",
         "rewrite",
     ]
+
+
+@pytest.mark.parametrize(
+    ("columns", "is_read"),
+    [
+        ("ADD COLUMN p text REFERENCES parents", False),
+        ("ADD COLUMN n int, ADD COLUMN p text REFERENCES parents", False),
+        ("ADD COLUMN n int DEFAULT 1, ADD COLUMN p text REFERENCES parents", False),
+        ("ADD COLUMN p text DEFAULT 'p' REFERENCES parents", True),
+        ("ADD COLUMN p text, ADD FOREIGN KEY (p) REFERENCES parents", True),
+    ],
+)
+def test_the_key_of_an_empty_column_is_checked_where_postgresql_does(
+    predict: Predict, *, columns: str, is_read: bool
+) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE parents (id text PRIMARY KEY); INSERT INTO parents VALUES ('p')")
+        cursor.execute("CREATE TABLE children (id int); INSERT INTO children VALUES (1)")
+        cursor.execute(f"ALTER TABLE children {columns}")
+        cursor.execute("SELECT seq_scan > 0 FROM pg_stat_xact_user_tables WHERE relname = 'children'")
+        assert cursor.fetchall() == [(is_read,)]
+    assert rules(predict(f'ALTER TABLE "Child" {columns}')) == ["validated-key"] * is_read
 
 
 def test_a_function_is_as_volatile_as_it_was_declared(predict: Predict) -> None:

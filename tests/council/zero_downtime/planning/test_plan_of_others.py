@@ -52,6 +52,9 @@ PAGE = migrations.CreateModel(
 )
 
 
+PAGE_OF_STATE = migrations.SeparateDatabaseAndState(state_operations=[PAGE])
+
+
 def test_what_an_operation_looks_up_is_what_the_plan_has_made_by_then(scratch: BaseDatabaseWrapper) -> None:
     steps = planned(
         scratch,
@@ -127,7 +130,10 @@ def test_after_the_plan_of_all_migrations_of_this_project_the_inventory_is_the_c
 
 def described(table: inventory.Table) -> dict[str, dict[str, Any]]:
     return {
-        "column": {name: (column.type, column.is_nullable) for name, column in table.columns.items()},
+        "column": {
+            name: (column.type, column.is_nullable, column.has_default)
+            for name, column in table.columns.items()
+        },
         "index": {name: (one.columns, one.method, one.is_unique) for name, one in table.indexes.items()},
         # PostgreSQL 18 lists each NOT NULL as a constraint, too.
         "constraint": {
@@ -154,6 +160,32 @@ def test_an_index_is_renamed_that_the_plan_has_made(scratch: BaseDatabaseWrapper
 
     assert [risk.fault for step in steps for risk in step.risks] == []
     assert 'RENAME TO "by_site"' in sql(steps[-1])
+
+
+def test_the_key_of_a_table_that_the_operation_has_renamed_is_found(scratch: BaseDatabaseWrapper) -> None:
+    tag = [("id", models.AutoField(primary_key=True)), ("pages", models.ManyToManyField("app.Page"))]
+    steps = planned(scratch, PAGE, migrations.CreateModel("Tag", tag), migrations.RenameModel("Tag", "Label"))
+
+    dropped, renamed, added = steps[-1].sql[-3:]
+    assert 'ALTER TABLE "app_label_pages" DROP CONSTRAINT "app_tag_pages_tag_id_' in dropped
+    assert 'RENAME COLUMN "tag_id" TO "label_id"' in renamed
+    assert 'ALTER TABLE "app_label_pages" ADD CONSTRAINT "app_label_pages_label_id_' in added
+
+
+class DropIfThere(migrations.DeleteModel):
+    """Looks for the table before it drops it, as an operation of Wagtail's does."""
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        if "pages" in schema_editor.connection.introspection.table_names():
+            super().database_forwards(app_label, schema_editor, from_state, to_state)
+
+
+def test_a_table_that_an_operation_looks_for_is_found_once_the_plan_has_made_it(
+    scratch: BaseDatabaseWrapper,
+) -> None:
+    _, drop, _, again = planned(scratch, PAGE, DropIfThere("Page"), PAGE_OF_STATE, DropIfThere("Page"))
+
+    assert (len(drop.sql), again.sql) == (1, [])
 
 
 class Looks(Operation):
@@ -240,7 +272,8 @@ def test_what_is_in_the_database_and_not_ours_stops_no_migrate(database: Databas
 
 def test_nothing_is_planned_for_a_database_without_tables(database: Database, scratch: Any) -> None:
     migration: Migration = type("Migration", (Migration,), {"operations": [PAGE]})("0001", "app")
-    assert plan.of_operations(scratch, [(migration, False)]) == []
+    assert plan.of_operations(MigrationExecutor(scratch), [(migration, False)]) == []
 
     database.execute("CREATE TABLE numbers (id integer)")
-    assert [operation for operation, _ in plan.of_operations(scratch, [(migration, False)])] == [PAGE]
+    predicted = plan.of_operations(MigrationExecutor(scratch), [(migration, False)])
+    assert [operation for operation, _ in predicted] == [PAGE]

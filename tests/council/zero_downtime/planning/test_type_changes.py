@@ -73,6 +73,36 @@ ATTEMPT = """
         WHEN cannot_coerce OR undefined_object THEN RETURN NULL;
     END $$;
 """
+# Of each type a value that is as large or as long as the type takes.
+EXTREMES = {
+    "smallint": "32767",
+    "integer": "2147483647",
+    "bigint": "9223372036854775807",
+    "numeric(10,2)": "99999999.99",
+    "numeric(10)": "9999999999",
+    "numeric(12,2)": "9999999999.99",
+    "numeric(12,4)": "99999999.9999",
+    "numeric(19)": "9999999999999999999",
+    "numeric": "1e30",
+    "real": "0.1",
+    "float8": "0.1",
+    "varchar(10)": f"'{'x' * 10}'",
+    "varchar(20)": f"'{'x' * 20}'",
+    "varchar": f"'{'x' * 30}'",
+    "char(5)": "'xxxxx'",
+    "text": f"'{'x' * 30}'",
+    "date": "'9999-12-31'",
+    "timestamp": "'2026-11-30 12:34:56.789012'",
+    "timestamp(3)": "'2026-11-30 12:34:56.789'",
+    "timestamptz": "'2026-11-30 12:34:56.789012+02'",
+    "boolean": "true",
+    "uuid": "'00000000-0000-0000-0000-000000000000'",
+    "jsonb": "'{}'",
+    "cidr": "'10.0.0.0/8'",
+    "inet": "'10.0.0.1/8'",
+    "varchar(10)[]": "'{xxxxxxxxxx}'",
+    "varchar(20)[]": f"'{{{'x' * 20}}}'",
+}
 CITEXT = "SELECT FROM pg_available_extensions WHERE name = 'citext'"
 
 
@@ -95,6 +125,22 @@ def test_each_pair_of_types_is_changed_as_postgresql_does(database: Database) ->
                 )
     assert not faults, "\n".join(faults)
     assert kept > 60
+
+
+def test_a_type_that_takes_all_values_stores_them_and_finds_them_again(database: Database) -> None:
+    taken = 0
+    with database.connect() as session:
+        for (before, value), after in itertools.product(EXTREMES.items(), EXTREMES):
+            if type_changes.takes_all_values(before, after):
+                session.execute(f"CREATE TEMPORARY TABLE t (c {after})")
+                session.execute(f"INSERT INTO t VALUES ({value}::{before})")
+                found = session.execute(f"SELECT FROM t WHERE c = {value}::{before}").fetchall()
+                assert len(found) == 1, (before, after)
+                session.execute("DROP TABLE t")
+                taken += before != after
+    assert taken == 47
+    assert not type_changes.takes_all_values("varchar(20)", "varchar(10)")
+    assert not type_changes.takes_all_values("integer", "numeric(10,2)")
 
 
 def told(before: str, after: str) -> list[str]:

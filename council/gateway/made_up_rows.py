@@ -5,8 +5,9 @@ with a counter, as cuids begin with the time, so that indexes grow at one end. T
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 STATUSES = ["ACTIVE"] * 46 + ["CANCELLED"] * 28 + ["NONE"] * 17 + ["PAST_DUE"] * 5 + ["TRIALING"] * 4
 FIRST = (
@@ -48,11 +49,36 @@ HISTORY_DAYS = 1100
 VARIANTS = 4096
 NULL = r"\N"
 
+# Measured: the bytes of a member's row and related rows, with their indexes.
+BYTES_A_MEMBER = 1100
 MEMBERS_A_TEAM = 12
+EVENTS_A_MEMBER = AUDITS_A_MEMBER = 0.5
+POINTS_A_MEMBER = 3
 HASH = "$argon2id$v=19$m=19456,t=2,p=1$"
 
 
-class People:
+MEMBER = (
+    "id", "discordId", "discordUsername", "discordAvatar", "stripeCustomerId", "email", "firstName", "lastName",
+    "company", "jobTitle", "linkedInUrl", "referralSource", "subscriptionStatus", "seatTier", "currentPeriodEnd",
+    "introCompleted", "introCompletedAt", "introMessageId", "teamId", "isTeamAdmin", "createdAt", "updatedAt",
+    "passwordHash", "lastGuidanceDmAt", "isPrimaryOwner", "paymentFailedAt",
+)  # fmt: skip
+TEAM = (
+    "id", "name", "stripeCustomerId", "stripeSubscriptionId", "subscriptionStatus", "ownerSeatCount", "teamSeatCount",
+    "createdAt", "updatedAt",
+)  # fmt: skip
+
+
+class Batch(NamedTuple):
+    """Rows of one table, as lines for COPY. `rows` is about how many, for showing progress."""
+
+    table: str
+    columns: tuple[str, ...]
+    lines: Iterable[str]
+    rows: int
+
+
+class MadeUpRows:
     """The lines of each table, for a number of members. The same seed and `now` give the same rows."""
 
     def __init__(self, members: int, *, now: datetime, seed: int = 5) -> None:
@@ -66,6 +92,49 @@ class People:
         self.coming = [self._moment(now + timedelta(days=30 * step / VARIANTS)) for step in range(VARIANTS)]
         self.hashes = [f"{HASH}{self._hex(22)}${self._hex(43)}" for _ in range(VARIANTS)]
         self.avatars = [self._hex(32) for _ in range(VARIANTS)]
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the tables in an order that suits their foreign keys."""
+        events = max(int(self.members * EVENTS_A_MEMBER), 1)
+        audits = max(int(self.members * AUDITS_A_MEMBER), 1)
+        points = self.members * POINTS_A_MEMBER
+        yield Batch("Team", TEAM, self._team(), self.teams)
+        yield Batch("Member", MEMBER, self._member(), self.members)
+        yield Batch(
+            "PendingInvite",
+            ("id", "teamId", "seatTier", "token", "createdAt", "createdBy", "inviteeEmail"),
+            self._pending_invite(),
+            self.teams,
+        )
+        yield Batch(
+            "StripeEvent",
+            ("id", "eventId", "type", "processedAt", "payload"),
+            self._stripe_event(events),
+            events,
+        )
+        yield Batch(
+            "AuditLog",
+            ("id", "action", "entityType", "entityId", "details", "createdAt"),
+            self._audit_log(audits),
+            audits,
+        )
+        yield Batch(
+            "PointTransaction",
+            ("id", "memberId", "action", "points", "createdAt"),
+            self._point_transaction(points),
+            points,
+        )
+        yield Batch("Admin", ("id", "email", "passwordHash", "role", "updatedAt"), self._few("Admin"), 0)
+        yield Batch("FeatureFlag", ("id", "key", "enabled", "updatedAt"), self._few("FeatureFlag"), 0)
+        yield Batch(
+            "EmailTemplate", ("id", "name", "subject", "body", "updatedAt"), self._few("EmailTemplate"), 0
+        )
+        yield Batch(
+            "ReconciliationRun",
+            ("id", "triggeredBy", "membersChecked", "teamsChecked", "startedAt"),
+            self._few("ReconciliationRun"),
+            0,
+        )
 
     @staticmethod
     def _moment(moment: datetime) -> str:
@@ -86,7 +155,7 @@ class People:
         """Draw a random time that is not before `values[beginning]`."""
         return values[beginning + int((len(values) - beginning) * self.random.random())]
 
-    def team(self) -> Iterator[str]:
+    def _team(self) -> Iterator[str]:
         for number in range(self.teams):
             moment = self.moments[int(number / self.teams * VARIANTS)]
             status = STATUSES[int(self.random.random() * len(STATUSES))]
@@ -97,7 +166,7 @@ class People:
                 f"{moment}\t{moment}\n"
             )
 
-    def member(self) -> Iterator[str]:
+    def _member(self) -> Iterator[str]:
         draw, null, count, last = self.random.random, NULL, self.members, VARIANTS - 1
         for number in range(count):
             lot = draw()
@@ -132,7 +201,7 @@ class People:
                 f"{updated if lot < 0.3 else null}\t{is_owner}\t{updated if status == 'PAST_DUE' else null}\n"
             )
 
-    def pending_invite(self) -> Iterator[str]:
+    def _pending_invite(self) -> Iterator[str]:
         for number in range(self.teams):
             moment = self.moments[int(number / self.teams * VARIANTS)]
             yield (
@@ -141,7 +210,7 @@ class People:
                 f"invited{number}@example.com\n"
             )
 
-    def stripe_event(self, count: int) -> Iterator[str]:
+    def _stripe_event(self, count: int) -> Iterator[str]:
         for number in range(count):
             variant = int(self.random.random() * VARIANTS)
             member = self._some(self.members)
@@ -152,7 +221,7 @@ class People:
                 f'"currency": "usd", "status": "paid", "lines": ["{self.avatars[variant]}"]}}}}}}\n'
             )
 
-    def audit_log(self, count: int) -> Iterator[str]:
+    def _audit_log(self, count: int) -> Iterator[str]:
         for number in range(count):
             variant = int(self.random.random() * VARIANTS)
             yield (
@@ -161,7 +230,7 @@ class People:
                 f"{self.moments[int(number / count * VARIANTS)]}\n"
             )
 
-    def point_transaction(self, count: int) -> Iterator[str]:
+    def _point_transaction(self, count: int) -> Iterator[str]:
         for number in range(count):
             action, points = POINTS[int(4 * self.random.random() ** 2)]
             moment = self.moments[int((number / count) ** 0.7 * (VARIANTS - 1))]
@@ -169,7 +238,7 @@ class People:
                 f"{self._id('p', number)}\t{self._id('m', self._some(self.members))}\t{action}\t{points}\t{moment}\n"
             )
 
-    def few(self, table: str) -> Iterator[str]:
+    def _few(self, table: str) -> Iterator[str]:
         """Yield the lines of a table whose size does not depend on the number of members."""
         moment = self.moments[-1]
         match table:

@@ -1,0 +1,50 @@
+"""What is recorded of a rehearsal. All times are from the monotonic clock."""
+
+from dataclasses import dataclass
+
+from council.rehearsal.load import Load, Sample
+from council.rehearsal.observation import Held
+from council.rehearsal.prediction import Predicted
+
+
+@dataclass(frozen=True)
+class Step:
+    """The run of one migration. If it did not end, what is known only afterwards is None."""
+
+    name: str
+    began: float
+    size_before_bytes: int
+    ended: float | None = None
+    size_after_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What was copied, where to, and what was left out."""
+
+    source: str
+    target: str
+    postgresql: str
+    left_out: list[str]
+    source_version: int | None = None
+    copy_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Record:
+    """Everything that was recorded. If nothing was pending, nothing was predicted, and nothing ran."""
+
+    origin: Origin
+    load: Load
+    max_wait_ms: float
+    predicted: dict[str, Predicted]
+    samples: tuple[Sample, ...] = ()
+    open_transactions: tuple[tuple[float, float], ...] = ()
+    held: tuple[Held, ...] = ()
+    steps: tuple[Step, ...] = ()
+    began: float = 0.0  # of the migrate command, including its startup
+    ended: float = 0.0
+    status: int = 0
+    output: tuple[str, ...] = ()
+    size_before_bytes: int = 0
+    size_after_bytes: int = 0

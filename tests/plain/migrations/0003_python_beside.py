@@ -1,0 +1,15 @@
+from django.db import migrations, models
+
+
+def nothing(apps: object, schema_editor: object) -> None:
+    """Do nothing, which nobody can tell beforehand."""
+
+
+class Migration(migrations.Migration):
+    """It is one transaction, so that its index cannot be built concurrently."""
+
+    dependencies = [("plain", "0002_everything")]
+    operations = [
+        migrations.AddIndex("author", models.Index(fields=["score"], name="plain_author_score")),
+        migrations.RunPython(nothing, migrations.RunPython.noop),
+    ]
