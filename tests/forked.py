@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from django.conf import settings
+from django.conf import Settings, settings
 from django.db import connections
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -58,7 +58,7 @@ def _manage(arguments: tuple[str, ...], environment: dict[str, str], output: Pat
     os.environ.update(environment)
     for module in ("council.settings", os.environ["DJANGO_SETTINGS_MODULE"]):
         importlib.reload(sys.modules[module])
-    settings._setup()
+    settings._wrapped = Settings(os.environ["DJANGO_SETTINGS_MODULE"])
     vars(connections).pop("settings", None)  # which it keeps
     connections.__init__()  # type: ignore[misc]
     sys.argv = ["manage.py", *arguments]
