@@ -146,7 +146,8 @@ def _submission(version: BenchmarkVersion, looked_at: datetime) -> Submission:
 
 def counts_from(member: Member) -> datetime | None:
     """Return the time from which a member's answers count, or None if they count already."""
-    moment = member.created_at + COUNTS_AFTER
+    # The gateway may have written a time so late that no later one exists.
+    moment = min(member.created_at, datetime.max.replace(tzinfo=UTC) - COUNTS_AFTER) + COUNTS_AFTER
     return moment if moment > datetime.now(UTC) else None
 
 

@@ -12,7 +12,8 @@ FRIDAY, SATURDAY = 5, 6
 
 def next_weekday(day: date) -> date:
     """Return the last day on which activity continues the streak. The SQL function of this name does the same."""
-    return day + timedelta(days={FRIDAY: 3, SATURDAY: 2}.get(day.isoweekday(), 1))
+    step = timedelta(days={FRIDAY: 3, SATURDAY: 2}.get(day.isoweekday(), 1))
+    return min(day, date.max - step) + step
 
 
 def current(*, member: Member, now: datetime | None = None) -> int:

@@ -117,6 +117,9 @@ def test_a_member_who_is_gone_is_told(mia: Member) -> None:
 
 def test_a_member_who_joined_yesterday_is_told_when_answers_count(mia: Member) -> None:
     assert submissions.counts_from(mia) == mia.created_at + timedelta(days=30)
+    joined, mia.created_at = mia.created_at, datetime.max.replace(tzinfo=UTC)
+    assert submissions.counts_from(mia) == mia.created_at
+    mia.created_at = joined
     mia.created_at -= timedelta(days=31)
     assert submissions.counts_from(mia) is None
 

@@ -9,7 +9,7 @@ from gamification import functions
 # By the function, the newest migration that installs it.
 INSTALLED = {
     "NEXT_WEEKDAY": import_module("gamification.migrations.0022_replace_function_next_weekday"),
-    "POINTS_BY_LEDGER": import_module("gamification.migrations.0030_replace_function_points_by_ledger"),
+    "POINTS_BY_LEDGER": import_module("gamification.migrations.0034_replace_function_points_by_ledger"),
 }
 
 

@@ -43,3 +43,8 @@ def test_the_database_names_the_same_weekdays() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT next_weekday(day) FROM unnest(%s::date[]) AS day", [days])
         assert [row[0] for row in cursor.fetchall()] == [streaks.next_weekday(day) for day in days]
+
+
+def test_a_streak_of_the_last_day_that_there_is() -> None:
+    member = Member(current_streak=7, last_active_at=datetime.max.replace(tzinfo=UTC))
+    assert streaks.active_by(member=member) == date.max

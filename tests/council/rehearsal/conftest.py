@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.council.rehearsal.rehearsing import BEFORE_PENDING, ROWS, V1_SQL, fill
+from tests.council.rehearsal.rehearsing import ROWS, V1_SQL, fill, newest_two
 from tests.databases import Database, Templates, migrate
 
 
@@ -25,7 +25,7 @@ def late(database: Database, templates: Templates, migrated_template: str) -> Da
     def go_back(database: Database) -> None:
         database.become(migrated_template)
         with database.as_django_connection():
-            migrate(*BEFORE_PENDING)
+            migrate("resources", newest_two()[1])
         fill(database, 300)
 
     database.become(templates.get("late", go_back))

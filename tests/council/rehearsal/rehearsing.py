@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from django.db.migrations.loader import MigrationLoader
+
 from council.rehearsal import filling, tools
 from tests.databases import ROOT, Database
 
@@ -24,8 +26,6 @@ SELECT (SELECT count(*) FROM "Member"), (SELECT max("updatedAt") FROM "Member"),
        (SELECT count(*) FROM "StripeEvent"), (SELECT count(*) FROM pg_class)
 """
 THINGS = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
-# The newest migration of an app that no other needs, and the one before it.
-PENDING, BEFORE_PENDING = "resources.0014_title_search_index", ("resources", "0013")
 # As little load as shows something.
 QUICK = ("--before", "300ms", "--long-transaction", "0", "--rate", "100", "--clients", "2")
 # What is too long for the machine, never for the test.
@@ -57,6 +57,14 @@ def figures(*arguments: str | Path, status: int = 0, **more: str) -> dict[str, A
     assert result.returncode == status, result.stdout + result.stderr
     found: dict[str, Any] = json.loads(result.stdout)
     return found
+
+
+def newest_two() -> tuple[str, str]:
+    """Name the newest migration of an app that no other app needs, and the one before it."""
+    graph = MigrationLoader(None).graph
+    [(app, newest)] = graph.leaf_nodes("resources")
+    [before] = [parent.key[1] for parent in graph.node_map[app, newest].parents if parent.key[0] == app]
+    return newest, before
 
 
 def fill(database: Database, members: int) -> list[float]:
