@@ -24,6 +24,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import sql
 
 from council.postgres import embedded
+from tests import forked
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRATCH = "scratch"
@@ -40,6 +41,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "any_server: costs time, and is the same on every version of PostgreSQL, so one is enough"
     )
+
+
+def pytest_sessionstart() -> None:
+    forked.common()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -131,7 +136,7 @@ class Database:
     def catalog(self) -> list[str]:
         """Describe the schema by the contract's own query, without column order."""
         with self.connect() as session:
-            session.execute("SET search_path TO pg_catalog")
+            session.execute("SET search_path TO pg_catalog; SET jit TO off")  # compiling it takes seconds
             lines = [row[0] for row in session.execute(catalog_query()).fetchall()]
         # PostgreSQL 18 lists each NOT NULL as a constraint, too.
         return [line for line in lines if not line.startswith("CONSTRAINT-n|")]
@@ -144,14 +149,20 @@ class Database:
         self, *arguments: str, check: bool = True, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """Run manage.py in a process of its own, as a deploy does."""
-        return subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
-            env=self.environment(**environment),
-            check=check,
-            capture_output=True,
-            text=True,
-        )
+        if forked.can_have(surroundings := self.environment(**environment)):
+            result = forked.manage(arguments, surroundings)
+        else:
+            result = subprocess.run(
+                [sys.executable, "manage.py", *arguments],
+                cwd=ROOT,
+                env=surroundings,
+                check=False,
+                capture_output=True,
+                text=True,
+            )
+        if check:
+            result.check_returncode()
+        return result
 
     @contextmanager
     def as_django_connection(self) -> Iterator[BaseDatabaseWrapper]:

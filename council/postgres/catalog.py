@@ -66,13 +66,15 @@ NAMES = """
            coalesce(%(schema)s, current_schema()),
            quote_ident(regexp_replace(coalesce(%(schema)s, current_schema()), '^pg_temp_[0-9]+$', 'pg_temp')) || '.',
            quote_ident(current_schema()) || '.',
-           current_setting('search_path')
+           current_setting('search_path'),
+           current_setting('jit')
 """
-# The three statements are sent together: one transaction and one round trip.
+# The three statements are sent together: one transaction and one round trip. Compiling such a query takes PostgreSQL
+# seconds, and running it milliseconds.
 WITH_QUALIFIED_NAMES = """
-    SELECT set_config('search_path', 'pg_catalog, pg_temp', true);
+    SELECT set_config('search_path', 'pg_catalog, pg_temp', true), set_config('jit', 'off', true);
     {query};
-    SELECT set_config('search_path', %(search_path)s, true)
+    SELECT set_config('search_path', %(search_path)s, true), set_config('jit', %(jit)s, true)
 """
 
 
@@ -84,7 +86,7 @@ def ask(connection: BaseDatabaseWrapper, query: str, params: dict[str, Any]) -> 
     """
     with connection.cursor() as cursor:
         cursor.execute(NAMES, {"schema": params.get("schema")})
-        current, schema, prefix, current_prefix, search_path = cursor.fetchone()
+        current, schema, prefix, current_prefix, search_path, jit = cursor.fetchone()
         if current is None:
             current_schema(connection)  # raises LookupError
         names = {
@@ -92,6 +94,7 @@ def ask(connection: BaseDatabaseWrapper, query: str, params: dict[str, Any]) -> 
             "prefix": prefix,
             "current_prefix": current_prefix,
             "search_path": search_path,
+            "jit": jit,
         }
         statements = WITH_QUALIFIED_NAMES.format(query=query)
         sql = connection.ops.compose_sql(statements, {**params, **names})  # type: ignore[attr-defined]  # only on PostgreSQL

@@ -35,7 +35,8 @@ class Database:
             if read_only:
                 cursor.execute("SET TRANSACTION READ ONLY")
             cursor.execute(
-                "SELECT set_config('lock_timeout', %s, true), set_config('statement_timeout', %s, true)",
+                "SELECT set_config('lock_timeout', %s, true), set_config('statement_timeout', %s, true), "
+                "set_config('jit', 'off', true)",  # compiling its queries would take longer than running them
                 [LOCK_TIMEOUT, STATEMENT_TIMEOUT],
             )
             yield

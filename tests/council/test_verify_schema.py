@@ -158,6 +158,15 @@ def test_a_check_that_would_write_is_not_let() -> None:
     assert finding.words == "could not be looked at: cannot execute INSERT in a read-only transaction"
 
 
+@pytest.mark.django_db
+def test_the_queries_of_checks_are_not_compiled() -> None:
+    database = verification.Database(connection)
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL jit = on")
+    with database.transaction():
+        assert database.rows("SELECT current_setting('jit')") == [("off",)]
+
+
 def as_one_transaction(cure: str) -> str:
     """Leave out of a cure what only works outside of the test's transaction."""
     return re.sub(r"CONCURRENTLY |BEGIN; |COMMIT;", "", cure)

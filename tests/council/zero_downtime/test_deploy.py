@@ -125,7 +125,7 @@ def test_a_reader_in_the_way_is_waited_for_outside_of_the_queue(
     v1: Database, deploy: Callable[..., Deploy]
 ) -> None:
     with open_transaction(v1, READ, application_name="nightly report"), v1.connect() as gateway:
-        run = deploy(v1)
+        run = deploy(v1, "council", "0005")
         run.wait_for("waiting, .*nightly report")
         gateway.execute("SET lock_timeout = '50ms'")
         for _ in range(20):
@@ -183,14 +183,15 @@ def test_what_the_role_may_not_see_is_hidden_and_no_reason_to_crash(
         for name in ("AdminRole", "SeatTier", "SubscriptionStatus"):
             v1.execute(f'ALTER TYPE "{name}" OWNER TO plain')
         with open_transaction(v1, READ, application_name="nightly report") as session:
-            run = deploy(v1, "--patience", "2s", DATABASE_URL=v1.url.replace("//postgres@", "//plain@"))
+            as_plain = v1.url.replace("//postgres@", "//plain@")
+            run = deploy(v1, "council", "0005", "--patience", "2s", DATABASE_URL=as_plain)
             assert run.finish() == 1
             pid = session.info.backend_pid
 
         assert f"pid {pid} (postgres, nightly report), state: hidden, open since: hidden" in run.output
         assert 'holds ACCESS SHARE on "Member"; query: hidden' in run.output
         assert "Traceback" not in run.output
-        run = deploy(v1, DATABASE_URL=v1.url.replace("//postgres@", "//plain@"))
+        run = deploy(v1, "council", "0005", DATABASE_URL=as_plain)
         assert run.finish() == 0, run.output
     finally:
         v1.execute("DROP OWNED BY plain CASCADE")
@@ -356,7 +357,7 @@ def test_every_migration_has_a_line_at_its_beginning_and_its_end(v1: Database) -
 
 
 def test_verbosity_0_is_silent(v1: Database) -> None:
-    result = v1.manage("migrate", "--verbosity", "0")
+    result = v1.manage("migrate", "council", "0006", "--verbosity", "0")
 
     assert (result.stdout, result.stderr) == ("", "")
 

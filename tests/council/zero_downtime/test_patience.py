@@ -174,7 +174,7 @@ def test_a_session_is_not_ended_for_being_idle_while_it_waits(
 
 def test_fake_initial_is_as_patient(v1: Database, deploy: Callable[..., Deploy]) -> None:
     with open_transaction(v1, READ):
-        run = deploy(v1, "--fake-initial")
+        run = deploy(v1, "council", "0005", "--fake-initial")
         run.wait_for("waiting, ")
     assert run.finish() == 0, run.output
 

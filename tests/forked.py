@@ -1,0 +1,65 @@
+"""`manage.py` in a process that is forked from one in which everything is imported, as importing takes a second.
+
+The process is as real as any other: it has its own environment and reads the settings anew. But what they have decided
+about at import is as it was, so this is for environments that differ in the database's address only.
+"""
+
+import importlib
+import multiprocessing
+import os
+import runpy
+import subprocess
+import sys
+from contextlib import chdir
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from django.conf import Settings, settings
+from django.db import connections
+
+ROOT = Path(__file__).resolve().parent.parent
+ADDRESSES = {"DATABASE_URL", "DIRECT_URL"}
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["tests.preloaded"])
+
+
+@cache
+def common() -> dict[str, str]:
+    """The environment as it is before the first test may change it."""
+    return {**os.environ, "SECRET_KEY": "for tests only"}
+
+
+def can_have(environment: dict[str, str]) -> bool:
+    """Tell whether a command in this environment differs from others in its database's address only."""
+    different = {name for name, _ in environment.items() ^ common().items()}
+    return all(name in ADDRESSES or name.startswith("PYTEST_") for name in different)
+
+
+def manage(arguments: tuple[str, ...], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run manage.py to its end."""
+    with TemporaryDirectory() as folder, chdir(ROOT):
+        output, errors = Path(folder, "output"), Path(folder, "errors")
+        process = SERVER.Process(target=_manage, args=(arguments, environment, output, errors))
+        process.start()
+        process.join()
+        status = process.exitcode
+        process.close()
+        assert status is not None
+        return subprocess.CompletedProcess(
+            ["manage.py", *arguments], status, output.read_text(), errors.read_text()
+        )
+
+
+def _manage(arguments: tuple[str, ...], environment: dict[str, str], output: Path, errors: Path) -> None:
+    for descriptor, file in ((1, output), (2, errors)):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), descriptor)
+    os.environ.clear()
+    os.environ.update(environment)
+    for module in ("council.settings", os.environ["DJANGO_SETTINGS_MODULE"]):
+        importlib.reload(sys.modules[module])
+    settings._wrapped = Settings(os.environ["DJANGO_SETTINGS_MODULE"])
+    vars(connections).pop("settings", None)  # which it keeps
+    connections.__init__()  # type: ignore[misc]
+    sys.argv = ["manage.py", *arguments]
+    runpy.run_path("manage.py", run_name="__main__")
