@@ -25,7 +25,7 @@ from council.zero_downtime.derivation import declared, safety
 from council.zero_downtime.derivation.changes import Changes
 from council.zero_downtime.derivation.history import Forgotten, History
 from council.zero_downtime.derivation.safety import Refusal
-from council.zero_downtime.derivation.steps import Stage, Step
+from council.zero_downtime.derivation.steps import Stage, Step, View
 from council.zero_downtime.derivation.translation import Placed, Translation
 from council.zero_downtime.planning import offline, rules
 
@@ -168,25 +168,49 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
         """Add the migrations built for one stage. For an app not in this stage, depend on its newest migration."""
         newest = {leaf[0]: leaf for leaf in (graph.leaf_nodes() if graph else ())}
         newest |= {app_label: (app_label, steps[-1].name) for app_label, steps in built.items()}
-        names = {
-            (app_label, migration.name): (app_label, f"{stage.name.lower()}_{number}")
+        parts = {
+            (app_label, migration.name): self._parts(stage, app_label, migration.operations)
             for app_label, found in self.migrations.items()
-            for number, migration in enumerate(found)
+            for migration in found
+        }
+        names = {
+            key: [(key[0], f"{stage.name.lower()}_{key[1]}_{number}") for number in range(len(parts[key]))]
+            for key in parts
         }
         for app_label, found in self.migrations.items():
             for migration in found:
-                step = Step(stage, names[app_label, migration.name][1], app_label)
-                step.initial = bool(migration.initial) and app_label not in built
-                step.operations = list(migration.operations)
-                needed = {app for operation in step.operations for app in self.from_before[operation]}
-                step.dependencies = [
-                    newest.get(app, (app, "__first__")) for app in sorted(needed - {app_label})
-                ]
+                key = app_label, migration.name
+                dependencies = []
                 for app, name in migration.dependencies:
                     if app == "__setting__":
                         app, name = self._migration_of_user_model()  # noqa: PLW2901
-                    step.dependencies.append(names.get((app, name)) or newest.get(app) or (app, name))
-                built[app_label].append(step)
+                    dependencies.append(
+                        names[app, name][-1] if (app, name) in names else newest.get(app) or (app, name)
+                    )
+                for own, (_, step_name) in zip(parts[key], names[key], strict=True):
+                    step = Step(stage, step_name, app_label)
+                    step.initial = bool(migration.initial) and app_label not in built
+                    step.operations = own
+                    needed = {app for operation in own for app in self.from_before[operation]}
+                    step.dependencies = [
+                        newest.get(app, (app, "__first__")) for app in sorted(needed - {app_label})
+                    ]
+                    step.dependencies += dependencies
+                    built[app_label].append(step)
+                    dependencies = [(app_label, step_name)]
+
+    def _parts(self, stage: Stage, app_label: str, operations: list[Any]) -> list[list[Any]]:
+        """Give the triggers of each table a migration of its own.
+
+        A transaction that locks one table and then waits for another is in a deadlock with those who write both.
+        """
+        if stage is not Stage.TRIGGERS:
+            return [list(operations)]
+        view = View(app_label, self.from_state, self.to_state)
+        found: dict[tuple[str, ...], list[Any]] = {}
+        for operation in operations:
+            found.setdefault(tuple(view.tables(operation)), []).append(operation)
+        return list(found.values())
 
     def _migration_of_user_model(self) -> tuple[str, str]:
         """Return the migration just built that creates the user model; without one, `__first__` of its app."""

@@ -463,6 +463,25 @@ def test_a_trigger_comes_after_the_columns_that_it_may_speak_of() -> None:
     ]
 
 
+def test_the_triggers_of_two_tables_are_two_migrations() -> None:
+    """In one transaction they would lock one table and wait for the other, in a deadlock with who writes both."""
+
+    def change(state: ProjectState) -> None:
+        for name in ("introduction", "pointtransaction"):
+            options = state.models["gamification", name].options
+            options["triggers"] = options["triggers"][:-1]
+
+    _, changes = detect(change)
+
+    assert steps(changes) == {
+        "gamification.+1_introduction_triggers": ["council.newest", "gamification.newest"],
+        "gamification.+2_point_transaction_triggers": [
+            "council.newest",
+            "gamification.+1_introduction_triggers",
+        ],
+    }
+
+
 def test_a_model_with_another_name_and_its_old_table_is_the_same_model() -> None:
     def change(state: ProjectState) -> None:
         rule = "gamification", "award"

@@ -1,6 +1,6 @@
 """Write the types in the ledger's triggers with their schema: a session's temporary types came first.
 
-Locks: SHARE ROW EXCLUSIVE on Member and PointTransaction, for an instant; writing waits.
+Locks: SHARE ROW EXCLUSIVE on PointTransaction, for an instant; writing waits.
 Safe with the code before it: yes.
 Way back: puts back what was there before (ACCESS EXCLUSIVE for an instant where a trigger goes).
 """
@@ -9,37 +9,6 @@ from django.db import migrations
 
 from council import zero_downtime
 from council.postgres import triggers
-
-MEMBER_INTRODUCTION = """\
-BEGIN
-  IF TG_OP = 'UPDATE' THEN
-    IF OLD."introCompleted" THEN
-      RETURN NULL;
-    END IF;
-  END IF;
-  BEGIN
-    INSERT INTO @extschema@."PointTransaction" (id, "memberId", action, points, "idempotencyKey")
-    SELECT 'c' || left(replace(gen_random_uuid()::pg_catalog.text, '-', ''), 24),
-           NEW.id,
-           rule.action,
-           rule.points,
-           'intro_completed:' || NEW.id
-      FROM @extschema@."PointRule" AS rule
-     WHERE rule.action = 'intro_completed'
-       AND rule.enabled
-       AND rule.points > 0
-       AND NOT EXISTS (
-             SELECT
-               FROM @extschema@."PointTransaction" AS paid
-              WHERE paid."memberId" = NEW.id
-                AND paid.action = 'intro_completed'
-           )
-        ON CONFLICT ("idempotencyKey") WHERE "idempotencyKey" IS NOT NULL DO NOTHING;
-  EXCEPTION WHEN numeric_value_out_of_range THEN
-    RAISE WARNING 'The introduction of member % was not paid: the total would leave its range.', NEW.id;
-  END;
-  RETURN NULL;
-END"""
 
 UPDATE_MEMBER_POINTS = """\
 DECLARE
@@ -177,24 +146,6 @@ class Migration(migrations.Migration):
         ("gamification", "0034_replace_function_points_by_ledger"),
     ]
     operations = [
-        zero_downtime.ReplaceTrigger(
-            model_name="introduction",
-            trigger=triggers.CompiledTrigger(
-                name="trg_member_introduction",
-                sql=triggers.TriggerSqlV2(
-                    body=MEMBER_INTRODUCTION,
-                    condition='WHEN (NEW."introCompleted")',
-                    function="pay_member_introduction",
-                    hash="4e9a00a74a83b87033fef31be8ac0924d4b6dbac",
-                    level="ROW",
-                    name="trg_member_introduction",
-                    operation='INSERT OR UPDATE OF "introCompleted"',
-                    settings={"search_path": ""},
-                    table="Member",
-                    when="AFTER",
-                ),
-            ),
-        ),
         zero_downtime.ReplaceTrigger(
             model_name="pointtransaction",
             trigger=triggers.CompiledTrigger(
