@@ -134,8 +134,12 @@ def with_changes(
     before: Mapping[Migration, ProjectState] = MappingProxyType({}),
     is_one_release: bool = True,
 ) -> list[tuple["_Change", Step]]:
-    """Predict as `steps` does. `before` holds the model state before each migration that is reversed."""
-    earlier = EarlierCode(state)
+    """Predict as `steps` does. `before` holds the model state before each migration that is reversed.
+
+    The code that is deployed during a reversal has the models to which it goes back.
+    """
+    last, is_reversal = migrations[-1] if migrations else (None, False)
+    earlier = EarlierCode(before[last] if is_reversal else state)
     found: list[tuple[_Change, Step]] = []
     if migrations:
         state.apps  # noqa: B018  # rendered once, then updated by each operation
