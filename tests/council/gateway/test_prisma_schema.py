@@ -1,9 +1,11 @@
 """The gateway's schema file, as the models write it, read by Prisma itself."""
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,7 @@ from django.core.management import CommandError, call_command
 from council.gateway import prisma_schema
 from tests.databases import ROOT, Database
 
-# .ci/run installs the same.
-PACKAGES = ["prisma@7.10.1", "@prisma/client@7.10.1", "@prisma/adapter-pg@7.10.1"]
+PACKAGES = ["prisma@7.10.0", "@prisma/client@7.10.0", "@prisma/adapter-pg@7.10.0"]
 FOLDER = ROOT / "build" / "prisma"
 HEAD = """\
 generator client {
@@ -31,12 +32,19 @@ INSTALL = "npm install --ignore-scripts --no-package-lock --no-audit --no-fund -
 
 
 @pytest.fixture
-def prisma() -> Path:
-    """A folder with Prisma, the schema file and the client that is generated from it."""
+def prisma() -> Iterator[Path]:
+    """A folder with Prisma, the schema file and the client that is generated from it, for one test at a time."""
     if not (shutil.which("node") and shutil.which("npm")):
         pytest.skip("node and npm are not installed")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with (FOLDER / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _prepare()
+        yield FOLDER
+
+
+def _prepare() -> None:
     if not (FOLDER / "node_modules" / "prisma").exists():
-        FOLDER.mkdir(parents=True, exist_ok=True)
         (FOLDER / "package.json").write_text('{"private": true}\n')
         install = subprocess.run(
             [*INSTALL.split(), str(FOLDER), *PACKAGES], capture_output=True, text=True, check=False
@@ -46,7 +54,6 @@ def prisma() -> Path:
     (FOLDER / "schema.prisma").write_text(HEAD + prisma_schema.write())
     for act in ("validate", "generate"):
         run(FOLDER, str(FOLDER / "node_modules" / ".bin" / "prisma"), act, "--schema", "schema.prisma")
-    return FOLDER
 
 
 def run(folder: Path, *command: str, **environment: str) -> str:

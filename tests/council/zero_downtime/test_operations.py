@@ -658,14 +658,18 @@ def test_batches_leave_rows_that_others_have_locked_for_later_and_wait_for_nobod
 
 
 @pytest.mark.parametrize(
-    ("seconds_a_row", "seconds_a_batch", "fewest", "most"),
-    [(0.002, 0.0, 2, 6), (0.02, 0.0, 1, 1), (0.0, 0.0, 80, 500), (0.0, 0.015, 80, 500)],
+    ("rows", "seconds_a_row", "seconds_a_batch", "fewest", "most"),
+    [
+        (300, 0.002, 0.0, 2, 6),
+        (30, 0.02, 0.0, 1, 1),
+        (3_000, 0.0, 0.0, 80, 500),
+        (3_000, 0.0, 0.015, 80, 500),
+    ],
 )
 def test_batches_are_sized_so_that_each_holds_its_rows_for_about_10_ms(
-    runner: Runner, seconds_a_row: float, seconds_a_batch: float, fewest: int, most: int
+    runner: Runner, rows: int, seconds_a_row: float, seconds_a_batch: float, fewest: int, most: int
 ) -> None:
     """Rows of a batch have the same transaction's number. What it takes without rows is no reason to have fewer."""
-    rows = 3_000 if seconds_a_row == 0 else 30
     runner.execute(
         f"""INSERT INTO "Child" SELECT 'c' || lpad(n::text, 5, '0'), 0, 'x' FROM generate_series(1, {rows}) AS n"""
     )
