@@ -138,8 +138,10 @@ def with_changes(
 
     The code that is deployed during a reversal has the models to which it goes back.
     """
-    last, is_reversal = migrations[-1] if migrations else (None, False)
-    earlier = EarlierCode(before[last] if is_reversal else state)
+    earlier = EarlierCode(state)
+    for last, is_reversal in migrations[-1:]:
+        if is_reversal:
+            earlier = EarlierCode(before[last])
     found: list[tuple[_Change, Step]] = []
     if migrations:
         state.apps  # noqa: B018  # rendered once, then updated by each operation
