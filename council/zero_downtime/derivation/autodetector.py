@@ -25,7 +25,7 @@ from council.zero_downtime.derivation import declared, safety
 from council.zero_downtime.derivation.changes import Changes
 from council.zero_downtime.derivation.history import Forgotten, History
 from council.zero_downtime.derivation.safety import Refusal
-from council.zero_downtime.derivation.steps import Stage, Step, View
+from council.zero_downtime.derivation.steps import Stage, Step
 from council.zero_downtime.derivation.translation import Placed, Translation
 from council.zero_downtime.planning import offline, rules
 
@@ -200,16 +200,17 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
                     dependencies = [(app_label, step_name)]
 
     def _parts(self, stage: Stage, app_label: str, operations: list[Any]) -> list[list[Any]]:
-        """Give the triggers of each table a migration of its own.
+        """Give the triggers of each table that is there a migration of its own.
 
         A transaction that locks one table and then waits for another is in a deadlock with those who write both.
         """
         if stage is not Stage.TRIGGERS:
             return [list(operations)]
-        view = View(app_label, self.from_state, self.to_state)
-        found: dict[tuple[str, ...], list[Any]] = {}
+        found: dict[str, list[Any]] = {}
         for operation in operations:
-            found.setdefault(tuple(view.tables(operation)), []).append(operation)
+            name = operation.model_name.lower()
+            is_there = (app_label, name) in self.from_state.models
+            found.setdefault(name if is_there else "", []).append(operation)
         return list(found.values())
 
     def _migration_of_user_model(self) -> tuple[str, str]:

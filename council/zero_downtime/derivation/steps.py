@@ -210,7 +210,7 @@ class Step(Migration):
             for operation in self.operations:
                 if isinstance(operation, migrations.SeparateDatabaseAndState):
                     operation.state_forwards(self.app_label, before)
-        view = View(self.app_label, before, after)
+        view = _View(self.app_label, before, after)
         subject = self._subject(view)
         if is_first_of_app and self.stage in OF_ALL_TABLES:
             subject = ""
@@ -249,7 +249,7 @@ class Step(Migration):
             if not isinstance(operation, migrations.RemoveIndex | migrations.RemoveConstraint)
         ]
 
-    def _subject(self, view: "View") -> str:
+    def _subject(self, view: "_View") -> str:
         about = self._about()
         names = list(dict.fromkeys(name for operation in about for name in view.subjects(operation)))
         if len(names) == 1:
@@ -263,7 +263,7 @@ class Step(Migration):
         return f"{subject}_columns" if self.stage is Stage.COLUMNS else subject
 
 
-class View:
+class _View:
     """Finds the names of models, tables and other things in an app's operations."""
 
     def __init__(self, app_label: str, before: ProjectState, after: ProjectState) -> None:
@@ -339,7 +339,7 @@ class View:
 
     def _target(self, model_name: str, field: Any) -> str:
         app_label, _, parent = str(field.remote_field.model).lower().rpartition(".")
-        view = View(app_label or self.app_label, self.before, self.after)
+        view = _View(app_label or self.app_label, self.before, self.after)
         return view.table(model_name if parent == "self" else parent)
 
     def things(self, operation: Operation) -> Iterator[str]:
