@@ -11,7 +11,7 @@ from council.models import Member
 from gamification.models import PointTransaction
 
 LOOKED_BACK_DAYS = 7
-# A transaction that holds a key waits for the member, who is locked here. So this must not wait for the key.
+# This locks the member, for whom a transaction with the same key may be waiting. To avoid a deadlock, wait only shortly.
 LOCK_TIMEOUT = "SET LOCAL lock_timeout TO '50ms'"
 UNKEYED = """
     SELECT DISTINCT ON (key) id, "memberId", key
