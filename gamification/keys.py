@@ -11,7 +11,7 @@ from council.models import Member
 from gamification.models import PointTransaction
 
 LOOKED_BACK_DAYS = 7
-# This locks the member, for whom a transaction with the same key may be waiting. To avoid a deadlock, wait only shortly.
+# The member is locked here, and a transaction that holds the key may wait for that lock. So do not wait for the key.
 LOCK_TIMEOUT = "SET LOCAL lock_timeout TO '50ms'"
 UNKEYED = """
     SELECT DISTINCT ON (key) id, "memberId", key

@@ -70,7 +70,7 @@ class PointTransaction(models.Model):
         db_column="isMisdated",
         db_default=False,
         editable=False,
-        help_text="Added before the database refused such rows. It counts in the total, but in no month, streak or activity.",
+        help_text="From before the database refused such rows. It counts in the total, but in no month or streak.",
     )
 
     class Meta:
