@@ -25,41 +25,26 @@ class Category(models.TextChoices):
     OPERATIONAL = "OPERATIONAL", "Operations"
 
 
+def _number(
+    name: str, label: str, section: str, plausible: tuple[int, int], hint: str = "", **limits: Any
+) -> NumberField:
+    return NumberField(name=name, label=label, section=section, plausible=plausible, help=hint, **limits)
+
+
 def _salary(name: str, label: str, section: str, plausible: tuple[int, int], hint: str = "") -> NumberField:
-    return NumberField(
-        name=name,
-        label=label,
-        section=section,
-        help=hint,
-        unit=Unit.DOLLARS_A_YEAR,
-        maximum=2_000_000,
-        plausible=plausible,
-        is_pay_or_fee=True,
+    return _number(
+        name, label, section, plausible, hint, unit=Unit.DOLLARS_A_YEAR, maximum=2_000_000, is_pay_or_fee=True
     )
 
 
 def _hourly(name: str, label: str, plausible: tuple[int, int]) -> NumberField:
-    return NumberField(
-        name=name,
-        label=label,
-        section="Freelancers",
-        unit=Unit.DOLLARS_AN_HOUR,
-        maximum=2_000,
-        plausible=plausible,
-        is_pay_or_fee=True,
+    return _number(
+        name, label, "Freelancers", plausible, unit=Unit.DOLLARS_AN_HOUR, maximum=2_000, is_pay_or_fee=True
     )
 
 
 def _monthly_cost(name: str, label: str, hint: str, maximum: int, plausible: tuple[int, int]) -> NumberField:
-    return NumberField(
-        name=name,
-        label=label,
-        section="Costs",
-        help=hint,
-        unit=Unit.DOLLARS_A_MONTH,
-        maximum=maximum,
-        plausible=plausible,
-    )
+    return _number(name, label, "Costs", plausible, hint, unit=Unit.DOLLARS_A_MONTH, maximum=maximum)
 
 
 def _vendor(name: str, label: str, choices: tuple[tuple[str, str], ...]) -> ChoiceField:
@@ -69,16 +54,7 @@ def _vendor(name: str, label: str, choices: tuple[tuple[str, str], ...]) -> Choi
 def _rate(
     name: str, label: str, section: str, plausible: tuple[int, int], hint: str = "", minimum: int = 0
 ) -> NumberField:
-    return NumberField(
-        name=name,
-        label=label,
-        section=section,
-        help=hint,
-        unit=Unit.PERCENT,
-        minimum=minimum,
-        maximum=100,
-        plausible=plausible,
-    )
+    return _number(name, label, section, plausible, hint, unit=Unit.PERCENT, minimum=minimum, maximum=100)
 
 
 def _count(
@@ -90,15 +66,7 @@ def _count(
     unit: Unit = Unit.COUNT,
     is_required: bool = False,
 ) -> NumberField:
-    return NumberField(
-        name=name,
-        label=label,
-        section="Sending",
-        unit=unit,
-        maximum=maximum,
-        plausible=plausible,
-        is_required=is_required,
-    )
+    return _number(name, label, "Sending", plausible, unit=unit, maximum=maximum, is_required=is_required)
 
 
 _COMPENSATION: tuple[Field, ...] = (
