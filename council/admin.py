@@ -9,14 +9,7 @@ from django.http import HttpRequest
 from council import account_admin, figure_admin  # noqa: F401  # they register their pages
 from council.accounts.models import Account
 from council.forms import StaffSignInForm
-from council.model_admin import (
-    MULTILINE,
-    LogAdmin,
-    ModelAdmin,
-    ReadOnlyAdmin,
-    presence,
-    pretty,
-)
+from council.model_admin import MULTILINE, LogAdmin, ModelAdmin, ReadOnlyAdmin, presence, pretty
 from council.models import (
     Admin,
     AuditLog,
