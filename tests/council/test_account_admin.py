@@ -11,7 +11,7 @@ from django.urls import reverse
 from council import roles
 from council.accounts.models import Account
 from council.models import Admin, AdminRole, Member
-from tests.council.test_admin import SECRET, page
+from tests.council.test_admin import SECRET, every_model, page
 from tests.factories import AccountFactory
 
 FillIn = Callable[..., dict[str, Any]]
@@ -171,3 +171,16 @@ def test_a_superuser_cannot_make_a_member_s_account_staff(
     for right in ("is_staff", "is_superuser"):
         response = sams_browser.post(address, fill_in(sams_browser.get(address), **{right: "on"}))
         assert "A member&#x27;s account is never staff." in response.content.decode()
+
+
+@pytest.mark.parametrize("role", AdminRole)
+@every_model
+def test_each_role_sees_the_pages_of_its_permissions(
+    model: type[Any], role: AdminRole, ada: Account, adas_browser: Client
+) -> None:
+    roles.assign(ada, role)
+    row = ROWS[model]()
+    name = f"{model._meta.app_label}.view_{model._meta.model_name}"
+    status = 200 if name in roles.PERMISSIONS[role] else 403
+    assert adas_browser.get(page(model, "changelist")).status_code == status
+    assert adas_browser.get(page(model, "change", row.pk)).status_code == status
