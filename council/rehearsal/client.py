@@ -92,9 +92,9 @@ class Client:
         except psycopg.OperationalError as failure:
             if self.session.closed:
                 raise
-            error = words(failure)
+            error = one_line(failure)
         except psycopg.Error as failure:
-            error = words(failure)
+            error = one_line(failure)
         self.note(due, time.monotonic(), statement, error)
 
     def ask(self, statement: Statement, member: Known) -> None:
@@ -107,7 +107,7 @@ class Client:
         self.output.write(f"{due}\t{answered}\t{statement.name}\t{error}\n")
 
 
-def words(error: psycopg.Error) -> str:
+def one_line(error: psycopg.Error) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from council.rehearsal.load import Load, Sample
-from council.rehearsal.observation import Held
+from council.rehearsal.load import Load, TimedStatement
+from council.rehearsal.lock_samples import LockSample
 from council.rehearsal.prediction import Predicted
 
 
 @dataclass(frozen=True)
-class Step:
+class MigrationRun:
     """The run of one migration. If it did not end, what is known only afterwards is None."""
 
     name: str
@@ -38,10 +38,10 @@ class Record:
     load: Load
     max_wait_ms: float
     predicted: dict[str, Predicted]
-    samples: tuple[Sample, ...] = ()
+    samples: tuple[TimedStatement, ...] = ()
     open_transactions: tuple[tuple[float, float], ...] = ()
-    held: tuple[Held, ...] = ()
-    steps: tuple[Step, ...] = ()
+    held: tuple[LockSample, ...] = ()
+    runs: tuple[MigrationRun, ...] = ()
     began: float = 0.0  # of the migrate command, including its startup
     ended: float = 0.0
     status: int = 0

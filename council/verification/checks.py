@@ -25,23 +25,23 @@ class Finding:
     """What was found and what was expected. `cure` is a command, or complete SQL, that can be pasted."""
 
     level: Level
-    words: str
+    message: str
     cure: str = ""
 
 
-def note(words: str) -> Finding:
+def note(message: str) -> Finding:
     """Report what a check has looked at, or a fact that is not a fault."""
-    return Finding(Level.OK, words)
+    return Finding(Level.OK, message)
 
 
-def warning(words: str, cure: str) -> Finding:
+def warning(message: str, cure: str) -> Finding:
     """Report something that may be intentional."""
-    return Finding(Level.WARNING, words, cure)
+    return Finding(Level.WARNING, message, cure)
 
 
-def failed(words: str, cure: str) -> Finding:
+def failed(message: str, cure: str) -> Finding:
     """Report something that is broken or will break."""
-    return Finding(Level.FAILED, words, cure)
+    return Finding(Level.FAILED, message, cure)
 
 
 Look = Callable[[Database], Iterable[Finding]]

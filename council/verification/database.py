@@ -111,7 +111,7 @@ class Database:
             for operation in migration.operations:
                 if key not in applied and isinstance(operation, AdoptBaseline):
                     with self.transaction():
-                        return operation.words(self.connection)
+                        return operation.describe_database(self.connection)
         return None
 
     @cached_property

@@ -13,7 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from council.postgres import catalog, facts
 from council.postgres.facts import Difference, Fact
-from council.zero_downtime import rows, variants
+from council.zero_downtime import offending_rows, variants
 from council.zero_downtime.variants import INVALID, NOT_VALID
 
 
@@ -184,11 +184,11 @@ class _Look:
             or ("index", name) in self.first
         ):
             return False
-        columns = variants.Index.read(want).columns
+        columns = variants.IndexShape.read(want).columns
         if not re.fullmatch(r"UNIQUE \([^()]*\)", have):
             return False
         own = self.found.get(("index", name))
-        if own is None or set(variants.Index.read(own).columns) != set(columns):
+        if own is None or set(variants.IndexShape.read(own).columns) != set(columns):
             return False
         index = name.partition(".")[2]
         self.result.replacements.append(Replacement("constraint", index, have, want))
@@ -209,7 +209,7 @@ class _Look:
                 return True
             case "index":
                 is_same, is_unfinished = (
-                    variants.Index.read(have).means_the_same_as(variants.Index.read(want)),
+                    variants.IndexShape.read(have).means_the_same_as(variants.IndexShape.read(want)),
                     have.endswith(INVALID),
                 )
             case "trigger":
@@ -308,9 +308,9 @@ class _Look:
             if table not in self.tables or (kind, name) in self.first:
                 continue
             if kind == "constraint" and "FOREIGN KEY" in want and (have is None or have.endswith(NOT_VALID)):
-                key = rows.Key.read(table, want)
+                key = offending_rows.ForeignKey.read(table, want)
                 parent_is_there = key.to_table in self.tables
-                for line in rows.orphans(self.connection, key, parent_is_there=parent_is_there):
+                for line in offending_rows.orphans(self.connection, key, parent_is_there=parent_is_there):
                     self.result.faults.append(f"orphans    constraint {name}: {line}")
             if ("constraint", name) in self.second:
                 continue
@@ -321,7 +321,9 @@ class _Look:
             ):
                 if ("index", f"{table}.{variants.successor(thing)}") in self.found:
                     continue
-                for line in rows.duplicates(self.connection, table, variants.Index.read(want).columns):
+                for line in offending_rows.duplicates(
+                    self.connection, table, variants.IndexShape.read(want).columns
+                ):
                     self.result.faults.append(f"duplicates index {name}: {line}")
 
 

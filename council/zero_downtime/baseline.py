@@ -12,9 +12,9 @@ from django.db.migrations.operations.base import Operation, OperationCategory
 from django.db.migrations.state import ProjectState
 from django.utils.deconstruct import deconstructible
 
-from council.postgres import statements
+from council.postgres import sql_parser, units
 from council.postgres.facts import Difference, Fact
-from council.zero_downtime import adoption, index_builds, locks
+from council.zero_downtime import adoption, index_builds, session_settings
 from council.zero_downtime.adoption import Adoption
 
 SHOWN = 5  # the number of differences listed in a paragraph
@@ -132,8 +132,8 @@ class AdoptBaseline(Operation):
             lines += self._broken_rules(connection, found)
         if lines:
             raise BaselineMismatch(
-                f"This database is not the one that these migrations begin with: {len(lines)} "
-                f"difference{'s' if len(lines) > 1 else ''}. Nothing was changed.\n  "
+                f"This database is not the one that these migrations begin with: "
+                f"{units.count(len(lines), 'difference')}. Nothing was changed.\n  "
                 + "\n  ".join(lines)
                 + "\nAsk who changed it, and make each line true (manage.py verify_schema writes the SQL); then run "
                 "migrate again. Never use --fake here."
@@ -144,7 +144,7 @@ class AdoptBaseline(Operation):
         """Look at the rows, too, before anything is changed. Raises BaselineMismatch."""
         self.look(connection, with_rows=True)
 
-    def words(self, connection: BaseDatabaseWrapper) -> str:
+    def describe_database(self, connection: BaseDatabaseWrapper) -> str:
         """Describe a database's state in one paragraph, and what migrate will do. Reads no rows."""
         try:
             found = self.look(connection, with_rows=False)
@@ -175,7 +175,10 @@ class AdoptBaseline(Operation):
         lines = []
         for rule in self.row_rules:
             if tables.issuperset(rule.tables):
-                with locks.session_settings(connection, statement_timeout="0"), connection.cursor() as cursor:
+                with (
+                    session_settings.changed(connection, statement_timeout="0"),
+                    connection.cursor() as cursor,
+                ):
                     cursor.execute(rule.query)
                     lines += [rule.line.format(*row) for row in cursor.fetchall()]
         return lines
@@ -214,7 +217,7 @@ class AdoptBaseline(Operation):
         if not step.startswith("CREATE "):
             schema_editor.execute(step, params=None)
             return
-        [statement] = statements.read(step)
+        [statement] = sql_parser.read(step)
         index_builds.build(
             connection,
             functools.partial(schema_editor.execute, params=None),

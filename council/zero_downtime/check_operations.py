@@ -8,7 +8,7 @@ from django.db import models
 from django.db.migrations.operations import AddConstraint, AlterField
 from django.db.migrations.operations.base import Operation, OperationCategory
 
-from council.postgres import catalog, indexes
+from council.postgres import catalog, definitions, indexes
 from council.zero_downtime.failures import DefinitionConflict
 
 
@@ -172,7 +172,7 @@ class SetNotNull(AlterField):
         if not schema_editor.collect_sql:
             if catalog.is_not_null(schema_editor.connection, table, column):
                 return
-            found = catalog.constraint(schema_editor.connection, table, check)
+            found = definitions.constraint(schema_editor.connection, table, check)
             if found is None:
                 raise CommandError(
                     f'"{table}" has no constraint "{check}", without which "{column}" would be searched for NULL '
@@ -213,8 +213,10 @@ def _add_filled_check(schema_editor: Any, table: str, column: str) -> None:
 def _add_check(schema_editor: Any, table: str, name: str, create_sql: str) -> None:
     """Add a check NOT VALID unless it exists. Raises DefinitionConflict if its definition differs."""
     connection = schema_editor.connection
-    if not schema_editor.collect_sql and (found := catalog.constraint(connection, table, name)):
-        expected = catalog.constraint_as_created(connection, table=table, name=name, create_sql=create_sql)
+    if not schema_editor.collect_sql and (found := definitions.constraint(connection, table, name)):
+        expected = definitions.constraint_as_created(
+            connection, table=table, name=name, create_sql=create_sql
+        )
         if found.definition != expected:
             raise DefinitionConflict(
                 f'Constraint "{name}" of "{table}"', found=found.definition, expected=expected
@@ -224,7 +226,7 @@ def _add_check(schema_editor: Any, table: str, name: str, create_sql: str) -> No
 
 
 def _drop_check(schema_editor: Any, table: str, name: str) -> None:
-    if schema_editor.collect_sql or catalog.constraint(schema_editor.connection, table, name):
+    if schema_editor.collect_sql or definitions.constraint(schema_editor.connection, table, name):
         quote = schema_editor.quote_name
         schema_editor.execute(
             f"ALTER TABLE {quote(table)} DROP CONSTRAINT IF EXISTS {quote(name)}", params=None

@@ -9,8 +9,9 @@ from django.db import DatabaseError, InterfaceError, NotSupportedError, Operatio
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.migration import Migration
 
+from council.postgres import units
 from council.zero_downtime import interruption
-from council.zero_downtime.blockers import Blocker, duration
+from council.zero_downtime.blockers import Blocker
 
 # Keys are SQLSTATEs, or their first two characters, the class.
 CURES = {
@@ -169,7 +170,7 @@ class PatienceExhausted(CommandError):
             if blocker.kind == "prepared transaction"
         ]
         super().__init__(
-            f"{what} got no lock within {duration(seconds)}. In its way:\n  {who}\n"
+            f"{what} got no lock within {units.duration(seconds)}. In its way:\n  {who}\n"
             f"{kept}\n"
             f"End what is in the way ({'; '.join(ways_out) or 'see pg_locks'}) or wait for it, then run "
             f"`manage.py migrate` again; --patience gives it longer."

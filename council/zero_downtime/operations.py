@@ -15,8 +15,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.operations import AddConstraint
 from django.db.migrations.operations.base import Operation, OperationCategory
 
-from council.postgres import catalog, constraints
-from council.zero_downtime import locks, rows
+from council.postgres import catalog, constraints, definitions
+from council.zero_downtime import offending_rows, session_settings
 from council.zero_downtime.failures import DefinitionConflict
 
 
@@ -51,7 +51,7 @@ class AddForeignKeyNotValid(AddConstraint):
             return
         if not schema_editor.collect_sql and (found := self._look_up(connection, model)):
             field = model._meta.get_field(self.constraint.field)
-            expected = catalog.foreign_key_definition(
+            expected = definitions.foreign_key_definition(
                 connection,
                 column=field.column,
                 to_table=field.remote_field.model._meta.db_table,
@@ -76,8 +76,8 @@ class AddForeignKeyNotValid(AddConstraint):
         if schema_editor.collect_sql or self._look_up(connection, model):
             schema_editor.execute(self.constraint.remove_sql(model, schema_editor), params=None)
 
-    def _look_up(self, connection: BaseDatabaseWrapper, model: Any) -> catalog.Constraint | None:
-        return catalog.constraint(connection, model._meta.db_table, self.constraint.name)
+    def _look_up(self, connection: BaseDatabaseWrapper, model: Any) -> definitions.FoundConstraint | None:
+        return definitions.constraint(connection, model._meta.db_table, self.constraint.name)
 
 
 class OrphanRows(CommandError):
@@ -85,7 +85,7 @@ class OrphanRows(CommandError):
 
     def __init__(self, connection: BaseDatabaseWrapper, table: str, name: str, definition: str) -> None:
         try:
-            lines = rows.orphans(connection, rows.Key.read(table, definition))
+            lines = offending_rows.orphans(connection, offending_rows.ForeignKey.read(table, definition))
         except ValueError:  # a key of several columns
             lines = [f"rows without a parent by {definition}"]
         super().__init__(
@@ -130,7 +130,7 @@ class ValidateConstraint(Operation):
             return
         table = model._meta.db_table
         if not schema_editor.collect_sql:
-            found = catalog.constraint(schema_editor.connection, table, self.name)
+            found = definitions.constraint(schema_editor.connection, table, self.name)
             if found is None:
                 raise CommandError(
                     f'"{table}" has no constraint "{self.name}" to validate. Someone dropped it after the '
@@ -145,7 +145,7 @@ class ValidateConstraint(Operation):
             return
         connection = schema_editor.connection
         # It reads the whole table; a role's statement_timeout is not meant for that.
-        with locks.session_settings(connection, statement_timeout="0"):
+        with session_settings.changed(connection, statement_timeout="0"):
             try:
                 with transaction.atomic(using=connection.alias):
                     schema_editor.execute(sql, params=None)

@@ -21,7 +21,7 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
 
-from council.zero_downtime import progress
+from council.zero_downtime import partial_progress
 from council.zero_downtime.check_operations import (
     AddCheckNotValid,
     AddFilledCheck,
@@ -117,7 +117,7 @@ def plan(executor: MigrationExecutor, targets: Any) -> Plan:
     state = executor._create_project_state(with_applied_migrations=True)  # type: ignore[attr-defined]
     for migration, _ in found:
         way = _Way(executor.connection, migration, state)
-        begun = progress.begun(executor.loader.applied_migrations, migration)
+        begun = partial_progress.begun(executor.loader.applied_migrations, migration)
         if begun is None:
             is_taken = is_chosen(migration.app_label) and not in_use.isdisjoint(way.tables)
         else:

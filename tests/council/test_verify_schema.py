@@ -13,9 +13,9 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from council import verification
-from council.verification import checks, leftovers, manifest
+from council.verification import checks, leftover_checks, manifest
 from council.verification.checks import Level, Result
-from council.zero_downtime import turns
+from council.zero_downtime import migration_lock
 from gamification import verification as points
 from tests.council.damages import DAMAGES, HARMLESS
 from tests.databases import ROOT, Database, Templates, fill_to
@@ -114,7 +114,7 @@ def test_every_damage_is_found_by_its_check_and_cured_by_its_cure(capsys: pytest
             cursor.execute(damage.sql)
             found = found_by(damage.check)
             try:
-                assert any(damage.words in finding.words for finding in found)
+                assert any(damage.words in finding.message for finding in found)
                 assert all(finding.cure for finding in found)
                 for finding in found if damage.is_curable else []:
                     with transaction.atomic():
@@ -155,7 +155,7 @@ def test_a_check_that_would_write_is_not_let() -> None:
     check = checks.Check("writes", look, own_transactions=False)
     [finding] = checks.run_check(check, verification.Database(connection)).findings
 
-    assert finding.words == "could not be looked at: cannot execute INSERT in a read-only transaction"
+    assert finding.message == "could not be looked at: cannot execute INSERT in a read-only transaction"
 
 
 @pytest.mark.django_db
@@ -210,7 +210,7 @@ def test_what_the_first_migration_compares_is_mended_by_sql_before_it(database: 
     report = json.loads(database.manage("verify_schema", "--format", "json", check=False).stdout)
 
     cures = {
-        finding["words"].partition(" ")[0]: finding["cure"]
+        finding["message"].partition(" ")[0]: finding["cure"]
         for check in report["checks"]
         for finding in check["findings"]
     }
@@ -251,7 +251,7 @@ def test_json_for_machines(migrated: Database) -> None:
     assert columns["level"] == "failed"
     assert columns["findings"][0] == {
         "level": "failed",
-        "words": "Member.monthPoints is missing: expected integer NOT NULL DEFAULT 0",
+        "message": "Member.monthPoints is missing: expected integer NOT NULL DEFAULT 0",
         "cure": "SET lock_timeout TO '100ms'; "
         'ALTER TABLE "Member" ADD COLUMN "monthPoints" integer NOT NULL DEFAULT 0;',
     }
@@ -378,32 +378,32 @@ def test_a_prepared_transaction_that_was_forgotten(
     with database.as_django_connection() as scratch, database.connect() as session:
         session.execute("BEGIN; CREATE TABLE t (); PREPARE TRANSACTION 'the gateway''s'")
         try:
-            found = list(leftovers.prepared_transactions(verification.Database(scratch)))
+            found = list(leftover_checks.prepared_transactions(verification.Database(scratch)))
             assert found == [verification.note("1 under way")]
-            monkeypatch.setattr(leftovers, "OLD_SECONDS", 0.0)
-            [old, _] = leftovers.prepared_transactions(verification.Database(scratch))
+            monkeypatch.setattr(leftover_checks, "OLD_SECONDS", 0.0)
+            [old, _] = leftover_checks.prepared_transactions(verification.Database(scratch))
             assert old.level is Level.FAILED
-            assert "was prepared" in old.words
+            assert "was prepared" in old.message
             assert old.cure == "ROLLBACK PREPARED 'the gateway''s';"
         finally:
             session.execute("ROLLBACK PREPARED 'the gateway''s'")
-        assert list(leftovers.prepared_transactions(verification.Database(scratch))) == [
+        assert list(leftover_checks.prepared_transactions(verification.Database(scratch))) == [
             verification.note("none")
         ]
 
 
 def test_the_lock_of_a_migrate(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     with database.as_django_connection() as scratch, database.connect() as session:
-        session.execute("SELECT pg_advisory_lock(%s, %s)", [turns.CLASS, turns.OBJECT])
-        [running] = leftovers.advisory_lock(verification.Database(scratch))
+        session.execute("SELECT pg_advisory_lock(%s, %s)", [migration_lock.CLASS, migration_lock.OBJECT])
+        [running] = leftover_checks.advisory_lock(verification.Database(scratch))
         assert running.level is Level.WARNING
-        assert "a migrate is at work" in running.words
-        monkeypatch.setattr(leftovers, "ORPHANED_SECONDS", 0.0)
-        [orphaned] = leftovers.advisory_lock(verification.Database(scratch))
+        assert "a migrate is at work" in running.message
+        monkeypatch.setattr(leftover_checks, "ORPHANED_SECONDS", 0.0)
+        [orphaned] = leftover_checks.advisory_lock(verification.Database(scratch))
         assert orphaned.level is Level.FAILED
         assert orphaned.cure == f"SELECT pg_terminate_backend({session.info.backend_pid});"
         session.execute("SELECT pg_advisory_unlock_all()")
-        assert list(leftovers.advisory_lock(verification.Database(scratch))) == [
+        assert list(leftover_checks.advisory_lock(verification.Database(scratch))) == [
             verification.note("not held")
         ]
 
@@ -437,7 +437,7 @@ def test_a_sample_is_compared_unless_all_are_asked_for(migrated: Database) -> No
     )
     told = json.loads(migrated.manage("verify_schema", "--format", "json").stdout)
     [figures] = [check for check in told["checks"] if check["name"] == "ledger figures"]
-    words = figures["findings"][-1]["words"]
+    words = figures["findings"][-1]["message"]
     match = re.fullmatch(r"of ([\d,]+) members, a sample; --full compares all", words)
     assert match
     assert points.BATCH_MEMBERS <= int(match[1].replace(",", "")) <= points.SAMPLE_MEMBERS

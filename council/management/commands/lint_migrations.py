@@ -9,9 +9,9 @@ from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, NotSupportedError, connection
 
+from council.postgres import units
 from council.zero_downtime import failures
 from council.zero_downtime.planning import lint
-from council.zero_downtime.planning.report import count
 
 
 class Command(BaseCommand):
@@ -54,7 +54,7 @@ class Command(BaseCommand):
                     f"  {self.style.WARNING(one.risk.rule)}: {one.risk.fault}\n  {one.risk.cure}"
                 )
             self.stdout.write(
-                f"{count(len(found), 'finding')}." if found else self.style.SUCCESS("Nothing found.")
+                f"{units.count(len(found), 'finding')}." if found else self.style.SUCCESS("Nothing found.")
             )
         if found:
             sys.exit(1)

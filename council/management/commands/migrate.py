@@ -5,11 +5,9 @@ import itertools
 import json
 import operator
 import os
-import re
 import sys
 import textwrap
 import time
-from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -28,37 +26,29 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.state import ModelState, ProjectState
 from django.utils.module_loading import module_has_submodule
 
+from council.postgres import units
 from council.zero_downtime import (
     events,
     failures,
     interruption,
-    locks,
+    migration_lock,
     pooler,
     row_level_security,
     safe_ways,
-    turns,
+    session_settings,
 )
 from council.zero_downtime.baseline import AdoptBaseline
 from council.zero_downtime.derivation.autodetector import Autodetector
+from council.zero_downtime.event_report import Report
 from council.zero_downtime.executor import Executor
 from council.zero_downtime.lock_modes import ACCESS_EXCLUSIVE, Lock
 from council.zero_downtime.observer import Observer
-from council.zero_downtime.patience import Patience, persist
-from council.zero_downtime.planning import plan, refusal
-from council.zero_downtime.planning import report as plan_report
-from council.zero_downtime.report import Report
+from council.zero_downtime.planning import plan, plan_report, refusal
+from council.zero_downtime.planning.steps import Step
+from council.zero_downtime.retries import Patience, retry
 
 OLDEST_POSTGRESQL = 15
 Targets = list[tuple[str, str | None]]
-UNITS = {"ms": 0.001, "": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0}
-
-
-def seconds(text: str) -> float:
-    """Read a duration: 100ms, 2s, 10min; a number alone is seconds."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|min|h|)", text.strip())
-    if not match:
-        raise ArgumentTypeError(f"{text!r} is not a duration. Write it as 100ms, 2s or 10min.")
-    return float(match[1]) * UNITS[match[2]]
 
 
 class Command(migrate.Command):
@@ -69,13 +59,13 @@ class Command(migrate.Command):
         super().add_arguments(parser)
         parser.add_argument(
             "--lock-timeout",
-            type=seconds,
+            type=units.seconds,
             default=os.environ.get("MIGRATE_LOCK_TIMEOUT", "100ms"),
             help="How long a statement waits for a lock, holding up whoever comes behind (default: 100ms).",
         )
         parser.add_argument(
             "--patience",
-            type=seconds,
+            type=units.seconds,
             default=os.environ.get("MIGRATE_PATIENCE", "10min"),
             help="How long a migration tries to get its locks, and another migrate is waited for (default: 10min).",
         )
@@ -148,7 +138,7 @@ class Command(migrate.Command):
         else:
             self.write_plan(steps, shut, verbosity=self.verbosity)
             if harms := list(refusal.harms(steps, limit_seconds=options["lock_timeout"])):
-                many = plan_report.count(len(harms), "operation")
+                many = units.count(len(harms), "operation")
                 self.stdout.write(self.style.WARNING(f"migrate refuses {many} of it without --accept-risks."))
         if any(step.warnings for step in steps) or (options["check_unapplied"] and steps):
             sys.exit(1)
@@ -161,10 +151,10 @@ class Command(migrate.Command):
                 import_module(".management", app.name)
         patience = Patience(lock_seconds=options["lock_timeout"], seconds=options["patience"])
         with (
-            locks.long_life(connection),
-            turns.one_at_a_time(connection, patience_seconds=patience.seconds, tell=self.emit),
+            session_settings.without_timeouts(connection),
+            migration_lock.held(connection, patience_seconds=patience.seconds, tell=self.emit),
             Observer(connection, self.emit) as observer,
-            locks.short_waits(connection, patience.lock_seconds),
+            session_settings.short_lock_waits(connection, patience.lock_seconds),
         ):
             connection.prepare_database()
             executor = Executor(
@@ -235,7 +225,7 @@ class Command(migrate.Command):
                 )
             )
 
-    def write_plan(self, steps: list[plan.Step], shut: list[str], *, verbosity: int) -> None:
+    def write_plan(self, steps: list[Step], shut: list[str], *, verbosity: int) -> None:
         shown = steps if verbosity else []
         for migration, own in itertools.groupby(shown, key=operator.attrgetter("migration")):
             self.stdout.write(self.style.MIGRATE_HEADING(migration))
@@ -270,7 +260,7 @@ class Command(migrate.Command):
             return
         gateways = baseline_tables(executor.loader)
         for table in row_level_security.open_tables(connection, except_tables=gateways):
-            persist(
+            retry(
                 functools.partial(row_level_security.enable, connection, table),
                 connection=connection,
                 observer=executor.observer,

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand
 from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
-from council.postgres import catalog
+from council.postgres import catalog, units
 from council.zero_downtime import failures
 
 OUR_APPS = ("council", "accounts", "gamification", "resources", "benchmarks")
@@ -77,7 +77,7 @@ class Command(BaseCommand):
                 return f"about {estimate:,} rows"
             cursor.execute(f"SELECT count(*) FROM {name}")  # noqa: S608
             (count,) = cursor.fetchone()
-            return f"{count:,} row{'' if count == 1 else 's'}"
+            return units.count(count, "row")
 
     def next_steps(self, pending: int) -> list[str]:
         steps = []

@@ -12,13 +12,13 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db.migrations.exceptions import AmbiguityError
 from django.db.migrations.loader import MigrationLoader
 
-from council.management.commands.migrate import seconds
-from council.rehearsal import figures, page, table
-from council.rehearsal.faults import NoRehearsal
+from council.postgres import units
+from council.rehearsal import json_report, page, table
+from council.rehearsal.database_url import DatabaseUrl
+from council.rehearsal.errors import CannotRehearse
 from council.rehearsal.load import Load
 from council.rehearsal.outcome import Outcome
-from council.rehearsal.place import Place
-from council.rehearsal.progress import Phases
+from council.rehearsal.phases import Phases
 from council.rehearsal.rehearsal import Request, rehearse
 from council.zero_downtime import interruption
 
@@ -96,7 +96,7 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--max-wait",
-            type=seconds,
+            type=units.seconds,
             default="350ms",
             metavar="TIME",
             help="How long a reader or a writer may wait at most (default: 350ms).",
@@ -117,14 +117,14 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--long-transaction",
-            type=seconds,
+            type=units.seconds,
             default="3s",
             metavar="TIME",
             help="How long a transaction stays open now and then (default: 3s; 0: never).",
         )
         parser.add_argument(
             "--before",
-            type=seconds,
+            type=units.seconds,
             default="5s",
             metavar="TIME",
             help="How long to look on first (default: 5s).",
@@ -156,16 +156,16 @@ class Command(BaseCommand):
             sys.exit(1)
 
     def request(self, options: dict[str, Any]) -> Request:
-        """Build the request from the options. Raises NoRehearsal if they contradict each other."""
+        """Build the request from the options. Raises CannotRehearse if they contradict each other."""
         members, scale, state = options["members"], options["scale"], options["from_state"]
         if members is None and scale is not None:
-            raise NoRehearsal(
+            raise CannotRehearse(
                 "--scale is for --members. A part of a real database cannot be had rightly: rows belong together "
                 "across tables, and a sample of each has other keys, other skew and other sizes of indexes.",
                 cure="Copy the whole, or give --members as many as there are, and --scale.",
             )
         if members is None and state is not None:
-            raise NoRehearsal(
+            raise CannotRehearse(
                 "--from-state is for --members: a copy begins with what its source has applied.",
                 cure="Leave it out.",
             )
@@ -188,7 +188,7 @@ class Command(BaseCommand):
         )
 
     def write(self, outcome: Outcome, options: dict[str, Any]) -> None:
-        found = figures.as_json(outcome)
+        found = json_report.as_json(outcome)
         if options["format"] == "json":
             self.stdout.write(json.dumps(found, indent=2, ensure_ascii=False))
         else:
@@ -200,12 +200,14 @@ class Command(BaseCommand):
 
 
 def schema(source: str | None, on: str | None) -> str:
-    """Return the application's schema. Raises NoRehearsal if the two URLs name different ones."""
+    """Return the application's schema. Raises CannotRehearse if the two URLs name different ones."""
     named = {
-        option: Place(url, option).schema for url, option in ((source, "--from-url"), (on, "--on")) if url
+        option: DatabaseUrl(url, option).schema
+        for url, option in ((source, "--from-url"), (on, "--on"))
+        if url
     }
     if len(set(named.values())) > 1:
-        raise NoRehearsal(
+        raise CannotRehearse(
             f"The URLs name different schemas: {', '.join(f'{option} {name}' for option, name in named.items())}.",
             cure="Give both the same: …?schema=NAME.",
         )
@@ -213,7 +215,7 @@ def schema(source: str | None, on: str | None) -> str:
 
 
 def migrations(state: str) -> list[tuple[str, str]]:
-    """Convert --from-state to targets of migrate. Raises NoRehearsal."""
+    """Convert --from-state to targets of migrate. Raises CannotRehearse."""
     if state in STATES:
         return STATES[state]
     loader = MigrationLoader(None)
@@ -224,7 +226,7 @@ def migrations(state: str) -> list[tuple[str, str]]:
             found = loader.get_migration_by_prefix(app_label, name)
         except (AmbiguityError, KeyError):
             known = ", ".join(sorted({node[1] for node in loader.graph.nodes if node[0] == app_label})[:20])
-            raise NoRehearsal(
+            raise CannotRehearse(
                 f"--from-state is {text.strip()!r}, which is no migration.",
                 cure=f"Write v1, or one as gamification.0005{f'; {app_label} has {known}' if known else ''}.",
             ) from None
@@ -233,9 +235,9 @@ def migrations(state: str) -> list[tuple[str, str]]:
 
 
 def refuse_unwritable(file: Path | None) -> None:
-    """Check at the start that a report can be written, because a rehearsal takes long. Raises NoRehearsal."""
+    """Check at the start that a report can be written, because a rehearsal takes long. Raises CannotRehearse."""
     if file is not None and (file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK)):
-        raise NoRehearsal(
+        raise CannotRehearse(
             f"{file} cannot be written.",
             cure="Name a file in a folder that is there and that you may write to.",
         )

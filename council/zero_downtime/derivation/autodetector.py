@@ -25,7 +25,7 @@ from council.zero_downtime.derivation import declared, safety
 from council.zero_downtime.derivation.changes import Changes
 from council.zero_downtime.derivation.history import Forgotten, History
 from council.zero_downtime.derivation.safety import Refusal
-from council.zero_downtime.derivation.steps import Stage, Step
+from council.zero_downtime.derivation.stages import Stage, StageMigration
 from council.zero_downtime.derivation.translation import Placed, Translation
 from council.zero_downtime.planning import offline, rules
 
@@ -125,7 +125,7 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
         """Number the migrations. If there are several, the requested name becomes a prefix of each name."""
         if migration_name and any(len(steps) > 1 for steps in changes.values()):
             for step in (step for steps in changes.values() for step in steps):
-                assert isinstance(step, Step)
+                assert isinstance(step, StageMigration)
                 step.fragment = f"{migration_name}_{step.fragment}"
             migration_name = None
         return super().arrange_for_graph(changes, graph, migration_name)
@@ -141,7 +141,7 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
     def _build_migration_list(self, graph: MigrationGraph | None = None) -> None:
         """Build each stage's migrations with Django's code, one stage after the other."""
         placed = self._placed()
-        built: dict[str, list[Step]] = defaultdict(list)
+        built: dict[str, list[StageMigration]] = defaultdict(list)
         for stage in Stage:
             of_stage = {
                 app_label: sorted((one for one in found if one.stage is stage), key=_order_in_step)
@@ -164,7 +164,9 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
         resolved, _ = self._resolve_dependency(dependency)  # type: ignore[attr-defined]  # not in the stubs
         return str(resolved.app_label)
 
-    def _take_over(self, stage: Stage, built: dict[str, list[Step]], graph: MigrationGraph | None) -> None:
+    def _take_over(
+        self, stage: Stage, built: dict[str, list[StageMigration]], graph: MigrationGraph | None
+    ) -> None:
         """Add the migrations built for one stage. For an app not in this stage, depend on its newest migration."""
         newest = {leaf[0]: leaf for leaf in (graph.leaf_nodes() if graph else ())}
         newest |= {app_label: (app_label, steps[-1].name) for app_label, steps in built.items()}
@@ -188,7 +190,7 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
                         names[app, name][-1] if (app, name) in names else newest.get(app) or (app, name)
                     )
                 for own, (_, step_name) in zip(parts[key], names[key], strict=True):
-                    step = Step(stage, step_name, app_label)
+                    step = StageMigration(stage, step_name, app_label)
                     step.initial = bool(migration.initial) and app_label not in built
                     step.operations = own
                     needed = {app for operation in own for app in self.from_before[operation]}

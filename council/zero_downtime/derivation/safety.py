@@ -54,28 +54,28 @@ class Refusal(NamedTuple):
     cure: str
 
 
-class Words(NamedTuple):
+class Reason(NamedTuple):
     fault: str
     cure: str
 
 
-def added_field(field: Any) -> Iterator[Words]:
+def added_field(field: Any) -> Iterator[Reason]:
     """Yield the reasons against adding a column to a table in use. `field` must belong to its model."""
     where, names = _names(field)
     if field.primary_key:
-        yield Words(f"{where} would be a new primary key of a table with rows.", NEW_COLUMN)
+        yield Reason(f"{where} would be a new primary key of a table with rows.", NEW_COLUMN)
     elif (field.many_to_one or field.one_to_one) and getattr(field, "db_constraint", False):
-        yield Words(
+        yield Reason(
             f"{where} would get a foreign key from Django, deferrable and without actions.",
             KEY_BY_HAND.format(**names),
         )
 
 
-def altered_field(old: Any, new: Any) -> Iterator[Words]:
+def altered_field(old: Any, new: Any) -> Iterator[Reason]:
     """Yield the reasons against altering a column of a table in use. NOT NULL is not considered."""
     where, _ = _names(old)
     if old.many_to_many or new.many_to_many:
-        yield Words(f"{where} is many-to-many, and its table would become another.", NEW_COLUMN)
+        yield Reason(f"{where} is many-to-many, and its table would become another.", NEW_COLUMN)
         return
     connection = connections[DEFAULT_DB_ALIAS]
     old_type, new_type = old.db_type(connection), new.db_type(connection)
@@ -83,15 +83,15 @@ def altered_field(old: Any, new: Any) -> Iterator[Words]:
         yield renamed(f"{where} would become {new.column}", what=f'db_column="{old.column}"')
         return
     if old.primary_key != new.primary_key or (new.primary_key and old_type != new_type):
-        yield Words(
+        yield Reason(
             f"{where} is a primary key, {old_type} now and {new_type} then: keys point at it, and all indexes would be "
             f"built anew.",
             "Leave it. For another type add a column beside it, copy in batches, and move the keys one by one.",
         )
     elif old.generated or new.generated:
-        yield Words(f"{where} is generated, which cannot be altered in place.", NEW_COLUMN)
+        yield Reason(f"{where} is generated, which cannot be altered in place.", NEW_COLUMN)
     if not old.primary_key and old.remote_field and new.remote_field and _target(old) != _target(new):
-        yield Words(
+        yield Reason(
             f"{where} points at {_target(old)} and would point at {_target(new)}: its rows and its key are the old "
             f"one's.",
             NEW_COLUMN,
@@ -105,15 +105,15 @@ def mentions(thing: Any, name: str) -> bool:
     return bool(re.search(rf"\b{re.escape(name)}(__|\b)", repr(thing)))
 
 
-def renamed(fault: str, *, what: str) -> Words:
-    return Words(
+def renamed(fault: str, *, what: str) -> Reason:
+    return Reason(
         f"{fault} in the database, where code that runs knows it by its old name.",
         f"Keep the name there: {what}. For another name there: {NEW_COLUMN[0].lower()}{NEW_COLUMN[1:]}",
     )
 
 
-def renamed_many_to_many(fault: str, *, table: str) -> Words:
-    return Words(
+def renamed_many_to_many(fault: str, *, table: str) -> Reason:
+    return Reason(
         f"{fault} in the database, where code that runs knows it by its old name.",
         f"Keep the model's name. For another one, write a model for {table} first, with db_table and with db_column "
         f"for both keys, and name it as the field's `through`: by hand, with `makemigrations --empty` and "

@@ -15,7 +15,7 @@ from council.zero_downtime.derivation import safety
 from council.zero_downtime.derivation.changes import Changes, table_of
 from council.zero_downtime.derivation.history import Forgotten
 from council.zero_downtime.derivation.safety import Refusal
-from council.zero_downtime.derivation.steps import Stage
+from council.zero_downtime.derivation.stages import Stage
 from council.zero_downtime.planning.earlier_code import column_of
 
 TWO_RELEASES = (
@@ -202,8 +202,8 @@ class Translation:
             yield Stage.COLUMNS, operation
             self._refuse(app_label, f"The column of {where} was forgotten and is still there.", DROP_FIRST)
         else:
-            for words in safety.added_field(field):
-                self._refuse(app_label, *words)
+            for reason in safety.added_field(field):
+                self._refuse(app_label, *reason)
             if unchecked := check_operations.without_check(operation.field):
                 yield Stage.COLUMNS, migrations.AddField(operation.model_name, operation.name, unchecked)
                 yield from self._check_of_field(app_label, operation, operation.field)
@@ -238,8 +238,8 @@ class Translation:
         if not (self.changes.has_table(app_label, model_name) and safety.is_in_database(old, new)):
             yield Stage.STATE, operation
             return
-        for words in safety.altered_field(old, new):
-            self._refuse(app_label, *words)
+        for reason in safety.altered_field(old, new):
+            self._refuse(app_label, *reason)
         is_filled = old.null and not new.null and not new.primary_key
         field = _nullable(operation.field) if is_filled else operation.field
         unchecked = None if safety.has_check(old) else check_operations.without_check(field)

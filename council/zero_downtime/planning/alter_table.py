@@ -7,7 +7,7 @@ from typing import Any
 from pglast import enums
 from pglast.enums import AlterTableType as Part
 
-from council.postgres import statements, volatility
+from council.postgres import sql_parser, volatility
 from council.zero_downtime.lock_modes import (
     ACCESS_EXCLUSIVE,
     MODES,
@@ -30,7 +30,7 @@ from council.zero_downtime.planning.effects import (
     scan,
     table,
 )
-from council.zero_downtime.planning.inventory import Column, Constraint, Index, Inventory
+from council.zero_downtime.planning.inventory import Column, Inventory, TableConstraint, TableIndex
 
 Type = enums.ConstrType
 # All others take ACCESS EXCLUSIVE. Source: AlterTableGetLockLevel.
@@ -66,14 +66,14 @@ NOT_NULL = {Type.CONSTR_NOTNULL, Type.CONSTR_PRIMARY, Type.CONSTR_IDENTITY}
 
 def is_not_null(column: Any) -> bool:
     """Return whether a column's definition forbids NULL."""
-    return statements.written(column.typeName) in SERIAL or any(
+    return sql_parser.written(column.typeName) in SERIAL or any(
         constraint.contype in NOT_NULL for constraint in column.constraints or ()
     )
 
 
 def has_default(column: Any) -> bool:
     """Return whether a column's definition fills it in rows that leave it out."""
-    return statements.written(column.typeName) in SERIAL or any(
+    return sql_parser.written(column.typeName) in SERIAL or any(
         constraint.contype in FILLED for constraint in column.constraints or ()
     )
 
@@ -100,22 +100,22 @@ def _add_column(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
     column = part.def_
     found = inventory[name]
     constraints = {constraint.contype: constraint for constraint in column.constraints or ()}
-    kind = statements.written(column.typeName)
+    kind = sql_parser.written(column.typeName)
     default = constraints.get(Type.CONSTR_DEFAULT)
     generated = constraints.get(Type.CONSTR_GENERATED)
     is_new = name in inventory.new_tables
     found.columns[column.colname] = Column(
-        statements.type_name(column.typeName),
+        sql_parser.type_name(column.typeName),
         is_nullable=not is_not_null(column),
         has_default=has_default(column),
         null_share=0.0 if default or kind in SERIAL else 1.0,
         is_sorted=True,
-        only_number=statements.number(default.raw_expr) if default else None,
+        only_number=sql_parser.number(default.raw_expr) if default else None,
     )
     volatile = [
         function
-        for call in (statements.nodes(default.raw_expr, "FuncCall") if default else ())
-        if volatility.is_volatile(function := statements.name(call.funcname), inventory.functions)
+        for call in (sql_parser.nodes(default.raw_expr, "FuncCall") if default else ())
+        if volatility.is_volatile(function := sql_parser.name(call.funcname), inventory.functions)
     ]
     if volatile and not is_new:
         yield rules.VOLATILE_DEFAULT.of(function=volatile[0], table=name)
@@ -199,7 +199,7 @@ def _drop_not_null(part: Any, name: str, inventory: Inventory) -> Iterator[Effec
 def _alter_type(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
     found = inventory[name]
     column = found.columns.get(part.name, Column("?"))
-    before, after = column.type, statements.type_name(part.def_.typeName)
+    before, after = column.type, sql_parser.type_name(part.def_.typeName)
     column.type = after
     keeps_rows = type_changes.keeps_rows(before, after, is_utc=inventory.is_utc)
     keeps_indexes = type_changes.keeps_indexes(before, after) and not part.def_.collClause
@@ -232,9 +232,9 @@ def _is_plain_cast(part: Any, after: str) -> bool:
     Source: ATColumnChangeRequiresRewrite, which ignores a cast that changes no bytes.
     """
     node = part.def_.raw_default
-    if statements.kind(node) == "TypeCast" and statements.type_name(node.typeName) == after:
+    if sql_parser.kind(node) == "TypeCast" and sql_parser.type_name(node.typeName) == after:
         node = node.arg
-    if statements.kind(node) == "ColumnRef":
+    if sql_parser.kind(node) == "ColumnRef":
         return [field.sval for field in node.fields if hasattr(field, "sval")] == [part.name]
     return node is None
 
@@ -257,7 +257,7 @@ def _add(
         yield Lock(parent, SHARE_ROW_EXCLUSIVE)
     if name in inventory.new_tables:
         if kind in "pu" and not constraint.indexname:
-            inventory[name].indexes[own_name] = Index(added.columns, is_unique=True)
+            inventory[name].indexes[own_name] = TableIndex(added.columns, is_unique=True)
         return
     if not column:
         yield Break(f'rows that break "{own_name}" are refused')
@@ -268,7 +268,7 @@ def _add(
         risk = rules.VALIDATED_KEY if parent else rules.CHECKED_WHEN_ADDED
         yield risk.of(constraint=own_name, table=name)
     elif kind == "c":
-        condition = statements.written(constraint.raw_expr) if constraint.raw_expr else ""
+        condition = sql_parser.written(constraint.raw_expr) if constraint.raw_expr else ""
         yield rules.UNCHECKED_ROWS.of(table=name, constraint=own_name, condition=condition)
     elif kind == "f":
         yield from partitioned(name, inventory, "key that is not valid yet, before version 18")
@@ -284,13 +284,13 @@ def _add_index(
         if constraint.indexname in indexes:
             indexes[own_name] = indexes.pop(constraint.indexname)
         return
-    index = Index(columns, is_unique=True)
+    index = TableIndex(columns, is_unique=True)
     yield build(name, index, inventory, entries=inventory[name].rows)
     yield rules.INDEX_OF_CONSTRAINT.of(constraint=own_name, table=name)
     indexes[own_name] = index
 
 
-def _validation(name: str, constraint: Constraint, inventory: Inventory) -> Work:
+def _validation(name: str, constraint: TableConstraint, inventory: Inventory) -> Work:
     work = scan(name, inventory)
     if not constraint.parent:
         return work

@@ -9,8 +9,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.introspection import TableInfo
 from django.db.backends.postgresql.introspection import DatabaseIntrospection
 
-from council.postgres import statements
-from council.zero_downtime.planning.inventory import Constraint, Index, Inventory
+from council.postgres import sql_parser
+from council.zero_downtime.planning.inventory import Inventory, TableConstraint, TableIndex
 
 
 class PlannedIntrospection(DatabaseIntrospection):
@@ -37,14 +37,14 @@ class PlannedIntrospection(DatabaseIntrospection):
         if table in self.there.tables:
             return table
         for sql in self.written:
-            for statement in statements.read(str(sql)):
+            for statement in sql_parser.read(str(sql)):
                 node = statement.node
-                if statements.kind(node) == "RenameStmt" and node.newname == table and node.relation:
+                if sql_parser.kind(node) == "RenameStmt" and node.newname == table and node.relation:
                     return str(node.relation.relname)
         return table
 
 
-def _as_constraint(constraint: Constraint) -> dict[str, Any]:
+def _as_constraint(constraint: TableConstraint) -> dict[str, Any]:
     return {
         "columns": constraint.columns,
         "primary_key": constraint.kind == "p",
@@ -57,7 +57,7 @@ def _as_constraint(constraint: Constraint) -> dict[str, Any]:
     }
 
 
-def _as_index(name: str, index: Index) -> dict[str, Any]:
+def _as_index(name: str, index: TableIndex) -> dict[str, Any]:
     is_plain = index.method == "btree" and not name.endswith("_btree")
     return {
         "columns": [column or None for column in index.columns] if any(index.columns) else [],

@@ -7,7 +7,7 @@ Source: ATColumnChangeRequiresRewrite, the support functions of casts that short
 
 from typing import Any, NamedTuple
 
-from council.postgres import statements
+from council.postgres import sql_parser
 
 # Casts without a function, between types that are stored in the same way.
 COMPARED_ALIKE = {("varchar", "text"), ("text", "varchar"), ("cidr", "inet")}
@@ -92,12 +92,12 @@ def takes_all_values(before: str, after: str) -> bool:
 
 def _read(text: str) -> Type | None:
     try:
-        [found] = statements.read(f"SELECT NULL::{text}")
-    except (statements.Unreadable, ValueError):
+        [found] = sql_parser.read(f"SELECT NULL::{text}")
+    except (sql_parser.Unreadable, ValueError):
         return None
     node: Any = found.node.targetList[0].val.typeName
-    modifiers = tuple(statements.number(part) or 0 for part in node.typmods or ())
-    return Type(statements.name(node.names), modifiers, len(node.arrayBounds or ()))
+    modifiers = tuple(sql_parser.number(part) or 0 for part in node.typmods or ())
+    return Type(sql_parser.name(node.names), modifiers, len(node.arrayBounds or ()))
 
 
 def _is_wider(old: Type, new: Type) -> bool:

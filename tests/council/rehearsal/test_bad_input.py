@@ -9,7 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from psycopg import sql
 
-from council.rehearsal.faults import NoRehearsal
+from council.rehearsal.errors import CannotRehearse
 from tests.council.rehearsal.rehearsing import THINGS, dump, nothing_left, rehearse, unchanged
 from tests.databases import Database, execute_on_server
 from tests.pgbouncer import PROGRAM, pgbouncer
@@ -27,7 +27,7 @@ def refused(*arguments: str | Path, words: str) -> str:
     with pytest.raises(CommandError) as refusal:
         call_command("rehearse", *map(str, arguments), stderr=io.StringIO())
     assert words in str(refusal.value)
-    if isinstance(refusal.value, NoRehearsal):
+    if isinstance(refusal.value, CannotRehearse):
         assert refusal.value.returncode == 2
         assert len(str(refusal.value).splitlines()) >= 2, "a fault, and a cure"
     return str(refusal.value)

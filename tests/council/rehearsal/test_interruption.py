@@ -133,7 +133,7 @@ def test_a_server_that_dies_is_told_and_nothing_is_left(
 
         assert rehearsal.process.wait(DEADLINE_SECONDS) == 2
 
-    assert "NoRehearsal: " in rehearsal.said
+    assert "CannotRehearse: " in rehearsal.said
     assert "Traceback" not in rehearsal.said
 
 

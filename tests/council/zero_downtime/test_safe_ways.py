@@ -16,11 +16,11 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
-from council.zero_downtime import progress, safe_ways
+from council.zero_downtime import partial_progress, safe_ways
 from council.zero_downtime.executor import Executor
 from council.zero_downtime.lock_modes import BY_NAME
 from council.zero_downtime.observer import Observer
-from council.zero_downtime.patience import Patience
+from council.zero_downtime.retries import Patience
 from tests.council.zero_downtime.test_deploy import Deploy, deploy, open_transaction
 from tests.databases import SCRATCH, Database
 
@@ -300,7 +300,7 @@ def test_only_the_apps_of_the_setting_take_safe_ways(
     assert is_changed()
     settings.MIGRATE_IN_STEPS = ["sessions"]
     assert not is_changed()
-    steps = progress.NAME_LENGTH  # any number that does not fit
+    steps = partial_progress.NAME_LENGTH  # any number that does not fit
     recorder.record_applied(target[0], f"{target[1]} [1 of {steps} operations done]")
     assert not is_changed()
     recorder.record_applied(target[0], f"{target[1]} [1 of 2 operations done]")

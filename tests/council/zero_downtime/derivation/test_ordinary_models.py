@@ -20,7 +20,7 @@ from django.db.migrations.state import ModelState, ProjectState
 from council.postgres.constraints import Action, ForeignKeyConstraint
 from council.postgres.indexes import Index, UniqueIndex
 from council.zero_downtime.derivation.autodetector import Autodetector
-from council.zero_downtime.derivation.steps import Step
+from council.zero_downtime.derivation.stages import StageMigration
 from council.zero_downtime.lock_modes import MODES
 from tests.council.zero_downtime.planning.test_plan_locks import run, watch
 from tests.databases import Database
@@ -226,7 +226,7 @@ def make(connection: BaseDatabaseWrapper, before: ProjectState) -> None:
             cursor.execute("UPDATE shop_order SET count = 1")
 
 
-def header(step: Step) -> dict[str, str]:
+def header(step: StageMigration) -> dict[str, str]:
     """Read from a docstring which mode it names for each table."""
     [line] = re.findall(r"Locks: (.*?)\. Safe with the code", " ".join(step.docstring.split()))
     found: dict[str, str] = {}

@@ -13,17 +13,17 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 from council import zero_downtime
-from council.zero_downtime.planning import durations, inventory, plan
-from council.zero_downtime.planning import report as plan_report
+from council.zero_downtime.planning import estimates, inventory, plan, plan_report
 from council.zero_downtime.planning.effects import Kind, Work
-from council.zero_downtime.planning.inventory import Column, Constraint, Index, Inventory, Table
+from council.zero_downtime.planning.inventory import Column, Inventory, Table, TableConstraint, TableIndex
+from council.zero_downtime.planning.steps import Step
 from tests.council.zero_downtime.test_operations import CASES, INDEX, KEY, TABLES
 from tests.databases import Database
 
 pytestmark = pytest.mark.django_db
 
 ROWS = 1_000_000
-Predict = Callable[..., list[plan.Step]]
+Predict = Callable[..., list[Step]]
 
 
 @pytest.fixture
@@ -35,11 +35,11 @@ def there() -> Inventory:
         "parentId": Column("character varying(20)"),
     }
     keys = {
-        "known": Constraint("f", "Parent", is_validated=False),
-        "no_null": Constraint("c", not_null="parentId"),
+        "known": TableConstraint("f", "Parent", is_validated=False),
+        "no_null": TableConstraint("c", not_null="parentId"),
     }
     child = Table(
-        ROWS, ROWS * 100, columns=columns, constraints=keys, indexes={"known_idx": Index(["Number"])}
+        ROWS, ROWS * 100, columns=columns, constraints=keys, indexes={"known_idx": TableIndex(["Number"])}
     )
     return Inventory(tables={"Parent": Table(10, 8192), "Child": child})
 
@@ -51,7 +51,7 @@ def predict(there: Inventory) -> Predict:
     for table in TABLES:
         table.state_forwards("app", state)
 
-    def predict(*steps: Operation | str, atomic: bool = True, **attributes: Any) -> list[plan.Step]:
+    def predict(*steps: Operation | str, atomic: bool = True, **attributes: Any) -> list[Step]:
         operations = [migrations.RunSQL(step) if isinstance(step, str) else step for step in steps]
         made = {"operations": operations, "atomic": atomic, **attributes}
         migration: Migration = type("Migration", (Migration,), made)("0002_more", "app")
@@ -60,7 +60,7 @@ def predict(there: Inventory) -> Predict:
     return predict
 
 
-def rules(steps: list[plan.Step]) -> list[str]:
+def rules(steps: list[Step]) -> list[str]:
     return [risk.rule for step in steps for risk in step.warnings]
 
 
@@ -217,7 +217,7 @@ def test_what_is_safe_is_not_warned_of(predict: Predict, sql: str) -> None:
 
 def test_a_check_that_nobody_has_validated_spares_no_scan(predict: Predict, there: Inventory) -> None:
     not_null = """ALTER TABLE "Child" ALTER "Number" SET NOT NULL"""
-    there.tables["Child"].constraints["unsure"] = Constraint("c", not_null="Number", is_validated=False)
+    there.tables["Child"].constraints["unsure"] = TableConstraint("c", not_null="Number", is_validated=False)
     [step] = predict(not_null)
     assert ([work.kind for work in step.work], rules([step])) == ([Kind.SCAN], ["scan-under-lock"])
     [validated, step] = predict("""ALTER TABLE "Child" VALIDATE CONSTRAINT unsure""", not_null)
@@ -243,20 +243,20 @@ def test_a_type_that_keeps_the_rows_is_warned_of_for_what_is_made_anew(
     wider = """ALTER TABLE "Child" ALTER "parentId" TYPE varchar(30)"""
     child = there.tables["Child"]
     child.indexes = {
-        "plain": Index(["parentId"]),
-        "half": Index(["Number"], computed_from=["Number", "parentId"]),
+        "plain": TableIndex(["parentId"]),
+        "half": TableIndex(["Number"], computed_from=["Number", "parentId"]),
     }
     assert [risk.fault.split(",")[0] for step in predict(wider) for risk in step.warnings] == [
         'Index "half" is built anew'
     ]
-    child.indexes = {"plain": Index(["parentId"])}
+    child.indexes = {"plain": TableIndex(["parentId"])}
     assert rules(predict("""ALTER TABLE "Child" ALTER "parentId" TYPE citext""")) == ["plain-index"]
     child.columns["parentId"].type = "character varying(20)"
     assert rules(predict("""ALTER TABLE "Child" ALTER "parentId" TYPE varchar(20) COLLATE "C" """)) == [
         "plain-index"
     ]
 
-    child.constraints = {"filled": Constraint("c", columns=["parentId"])}
+    child.constraints = {"filled": TableConstraint("c", columns=["parentId"])}
     assert rules(predict(wider)) == ["scan-under-lock"]
     child.constraints["filled"].is_validated = False
     assert rules(predict(wider)) == []
@@ -435,8 +435,8 @@ def test_the_locks_of_a_batch_are_held_for_a_batch(predict: Predict) -> None:
 
 def test_an_estimate_grows_with_rows_and_is_slower_on_a_slower_server() -> None:
     small, large = (Work(Kind.BUILD, "t", rows, rows * 100, rows, 8) for rows in (1_000, 1_000_000))
-    assert durations.seconds(large) > 500 * durations.seconds(small)
-    assert durations.seconds(large, pace=3) == pytest.approx(3 * durations.seconds(large))
+    assert estimates.seconds(large) > 500 * estimates.seconds(small)
+    assert estimates.seconds(large, pace=3) == pytest.approx(3 * estimates.seconds(large))
 
 
 @contextmanager

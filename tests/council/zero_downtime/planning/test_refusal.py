@@ -7,8 +7,7 @@ import pytest
 from django.db import migrations
 
 from council import zero_downtime
-from council.zero_downtime.planning import refusal
-from council.zero_downtime.planning import report as plan_report
+from council.zero_downtime.planning import plan_report, refusal
 from council.zero_downtime.planning.inventory import Inventory
 from tests.council.zero_downtime.planning.test_plan import Predict, predict, there
 from tests.databases import Database
@@ -130,7 +129,7 @@ def test_migrate_refuses_in_the_plan_s_words_and_writes_nothing(large: Database)
 
     assert run.returncode == 1
     words = run.stderr
-    assert "2 operations would keep those who use the database waiting for longer than 100 ms." in words
+    assert "2 operations would make other users of the database wait for longer than 100 ms." in words
     assert "Nothing was changed.\nheavy.0001_plain_index\n  Raw SQL operation\n" in words
     assert '    SHARE on "Member" for about ' in words
     assert (

@@ -10,7 +10,7 @@ from typing import Any
 
 from pglast import ast, enums
 
-from council.postgres import statements
+from council.postgres import sql_parser
 from council.zero_downtime.lock_modes import (
     ACCESS_EXCLUSIVE,
     ACCESS_SHARE,
@@ -36,14 +36,14 @@ from council.zero_downtime.planning.effects import (
     scan,
     table,
 )
-from council.zero_downtime.planning.inventory import Column, Index, Inventory
+from council.zero_downtime.planning.inventory import Column, Inventory, TableIndex
 from council.zero_downtime.planning.rules import Risk
 
 
 @singledispatch
 def effects(node: Any, inventory: Inventory) -> Iterator[Effect]:
     """Yield the effects of a statement, and apply the statement to the inventory."""
-    if lock := LOCKING.get(kind := statements.kind(node)):
+    if lock := LOCKING.get(kind := sql_parser.kind(node)):
         yield Lock(table(getattr(node, lock[0]), inventory), lock[1])
     elif kind not in WITHOUT_EFFECT:
         yield rules.UNKNOWN_STATEMENT.of(what=f"What {kind.removesuffix('Stmt')}")
@@ -82,11 +82,11 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
     inventory.new_tables.add(name)
     found = inventory[name]
     found.is_in_use = False
-    constraints = [("", part) for part in node.tableElts or () if statements.kind(part) == "Constraint"]
+    constraints = [("", part) for part in node.tableElts or () if sql_parser.kind(part) == "Constraint"]
     for part in node.tableElts or ():
-        if statements.kind(part) == "ColumnDef":
+        if sql_parser.kind(part) == "ColumnDef":
             found.columns[part.colname] = Column(
-                statements.type_name(part.typeName),
+                sql_parser.type_name(part.typeName),
                 is_nullable=not alter_table.is_not_null(part),
                 has_default=alter_table.has_default(part),
             )
@@ -98,7 +98,7 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
             if constraint.parent:
                 yield Lock(constraint.parent, SHARE_ROW_EXCLUSIVE)
             if constraint.kind in "pu":
-                found.indexes[own_name] = Index(constraint.columns, is_unique=True)
+                found.indexes[own_name] = TableIndex(constraint.columns, is_unique=True)
             for key in constraint.columns if constraint.kind == "p" else ():
                 found.columns[key].is_nullable = False
 
@@ -108,9 +108,9 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
     name = table(node.relation, inventory)
     columns = [part.name or "" for part in node.indexParams]
     is_computed = node.whereClause is not None or any(part.expr for part in node.indexParams)
-    mentioned = [ref.fields[-1].sval for ref in statements.nodes(node, "ColumnRef")] if is_computed else []
+    mentioned = [ref.fields[-1].sval for ref in sql_parser.nodes(node, "ColumnRef")] if is_computed else []
     depends_on = [column for column in dict.fromkeys([*columns, *mentioned]) if column and is_computed]
-    index = Index(columns, node.accessMethod or "btree", bool(node.unique), computed_from=depends_on)
+    index = TableIndex(columns, node.accessMethod or "btree", bool(node.unique), computed_from=depends_on)
     if node.concurrent and node.idxname in inventory[name].indexes:
         return  # our operations skip an index that exists
     yield Lock(name, SHARE_UPDATE_EXCLUSIVE if node.concurrent else SHARE)
@@ -188,13 +188,13 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
 
 @effects.register(ast.CreateEnumStmt)
 def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
-    inventory.new_enums.add(statements.name(node.typeName))
+    inventory.new_enums.add(sql_parser.name(node.typeName))
     yield from ()
 
 
 @effects.register(ast.AlterEnumStmt)
 def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
-    name = statements.name(node.typeName)
+    name = sql_parser.name(node.typeName)
     if node.oldVal:
         yield Break(f'value {node.oldVal} of "{name}" is gone')
     elif name not in inventory.new_enums:
@@ -207,7 +207,7 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
     kind = node.renameType
     if node.relation is None:
         if kind == enums.ObjectType.OBJECT_TYPE:
-            yield Break(f'type "{statements.name(node.object)}" has another name')
+            yield Break(f'type "{sql_parser.name(node.object)}" has another name')
         return
     name = table(node.relation, inventory)
     if kind == enums.ObjectType.OBJECT_INDEX:
@@ -287,7 +287,7 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
     yield Lock(name, ROW_EXCLUSIVE)
     yield from _reads(node, inventory, but=name)
     found = inventory[name]
-    if statements.kind(node) == "InsertStmt":
+    if sql_parser.kind(node) == "InsertStmt":
         for constraint in found.constraints.values():
             if constraint.parent:
                 yield Lock(constraint.parent, ROW_SHARE)
@@ -301,20 +301,20 @@ def _source_rows(node: Any, inventory: Inventory) -> int:
     sources = list(getattr(node, "fromClause", None) or ())
     if not sources:
         return inventory[table(node.relation, inventory)].rows
-    read = [table(part, inventory) for source in sources for part in statements.nodes(source, "RangeVar")]
+    read = [table(part, inventory) for source in sources for part in sql_parser.nodes(source, "RangeVar")]
     for source in sources:
-        for call in statements.nodes(source, "FuncCall"):
-            read += inventory.function_tables.get(statements.name(call.funcname), ())
+        for call in sql_parser.nodes(source, "FuncCall"):
+            read += inventory.function_tables.get(sql_parser.name(call.funcname), ())
     return max((inventory[name].rows for name in read if name in inventory.tables), default=0)
 
 
 @effects.register(ast.CreateFunctionStmt)
 def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
-    name = statements.name(node.funcname)
+    name = sql_parser.name(node.funcname)
     inventory.functions[name] = "v"
     for option in node.options or ():
         if option.defname == "as":
-            inventory.function_tables[name] = statements.tables(option.arg[0].sval)
+            inventory.function_tables[name] = sql_parser.tables(option.arg[0].sval)
         elif option.defname == "volatility":
             inventory.functions[name] = option.arg.sval[0]
     yield from ()
@@ -328,7 +328,7 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
 @effects.register(ast.ViewStmt)
 @effects.register(ast.CreateTableAsStmt)
 def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
-    into = node.into.rel if statements.kind(node) == "CreateTableAsStmt" else node.view
+    into = node.into.rel if sql_parser.kind(node) == "CreateTableAsStmt" else node.view
     name = table(into, inventory)
     inventory.new_tables.add(name)
     inventory[name].is_in_use = False
@@ -337,9 +337,9 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
 
 def _reads(node: Any, inventory: Inventory, but: str | None = None) -> Iterator[Effect]:
     """Yield the locks of a query on the tables it reads, ignoring the names that WITH defines."""
-    ours = {part.ctename for part in statements.nodes(node, "CommonTableExpr")}
-    mode = ROW_SHARE if any(statements.nodes(node, "LockingClause")) else ACCESS_SHARE
-    for relation in statements.nodes(node, "RangeVar"):
+    ours = {part.ctename for part in sql_parser.nodes(node, "CommonTableExpr")}
+    mode = ROW_SHARE if any(sql_parser.nodes(node, "LockingClause")) else ACCESS_SHARE
+    for relation in sql_parser.nodes(node, "RangeVar"):
         name = table(relation, inventory)
         if name != but and not (relation.schemaname is None and name in ours):
             yield Lock(name, mode)
@@ -347,10 +347,10 @@ def _reads(node: Any, inventory: Inventory, but: str | None = None) -> Iterator[
 
 def new_labels(node: Any, inventory: Inventory) -> Iterator[Risk]:
     """Find the enum values that a statement uses in the same migration that adds them."""
-    if not inventory.new_labels or statements.kind(node) == "AlterEnumStmt":
+    if not inventory.new_labels or sql_parser.kind(node) == "AlterEnumStmt":
         return
     literals = {
-        part.val.sval for part in statements.nodes(node, "A_Const") if statements.kind(part.val) == "String"
+        part.val.sval for part in sql_parser.nodes(node, "A_Const") if sql_parser.kind(part.val) == "String"
     }
     for enum, labels in inventory.new_labels.items():
         for label in literals.intersection(labels):

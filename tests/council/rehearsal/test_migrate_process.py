@@ -2,24 +2,24 @@
 
 import pytest
 
-from council.rehearsal import migrating
+from council.rehearsal import migrate_process
 from tests.databases import Database
 
 pytestmark = pytest.mark.any_server
 
 
 def test_a_migrate_is_followed_though_it_prints_nothing(gateway: Database) -> None:
-    with migrating.migrate(gateway.url, "council", "0001", "--verbosity", "0") as running:
+    with migrate_process.migrate(gateway.url, "council", "0001", "--verbosity", "0") as running:
         began, ended = running.events()
 
-    assert (began.kind, ended.kind) == (migrating.BEGAN, migrating.ENDED)
+    assert (began.kind, ended.kind) == (migrate_process.BEGAN, migrate_process.ENDED)
     assert began.migration == ended.migration == "council.0001_baseline"
     assert began.moment < ended.moment
     assert (running.status, running.output) == (0, [])
 
 
 def test_what_a_migrate_printed_is_kept_and_so_is_its_status(database: Database) -> None:
-    with migrating.migrate(database.url, "council", "9999") as running:
+    with migrate_process.migrate(database.url, "council", "9999") as running:
         assert list(running.events()) == []
 
     assert running.status == 1

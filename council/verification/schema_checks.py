@@ -8,14 +8,14 @@ from council.postgres.facts import Difference, Fact
 from council.verification import cures, manifest
 from council.verification.checks import Finding, failed, note, register, warning
 from council.verification.database import Database
-from council.zero_downtime import progress, row_level_security
+from council.zero_downtime import partial_progress, row_level_security
 
 SHOWN = 5  # how many unapplied migrations are listed
 NOT_VALID, INVALID = " NOT VALID", " INVALID"  # each has its own check in leftovers
 WITH_KIND = {"rule", "key state", "comment"}  # kinds to name, because the name alone is not clear
 
 
-def words(difference: Difference) -> str:
+def describe(difference: Difference) -> str:
     """Describe a difference. For a definition of several lines, describe the first line that differs."""
     name = f"{difference.kind} {difference.name}" if difference.kind in WITH_KIND else difference.name
     expected, found = difference.expected, difference.found
@@ -55,12 +55,12 @@ def _is_gateways(database: Database, difference: Difference) -> bool:
 
 
 def fault(database: Database, difference: Difference) -> Finding:
-    return failed(words(difference), cure(database, difference))
+    return failed(describe(difference), cure(database, difference))
 
 
 def surplus(database: Database, difference: Difference) -> Finding:
     """Report something that is not expected but does no harm."""
-    return warning(words(difference), cure(database, difference))
+    return warning(describe(difference), cure(database, difference))
 
 
 def count(database: Database, kind: str, *, more: str = "") -> Finding:
@@ -97,7 +97,7 @@ def migrations(database: Database) -> Iterator[Finding]:
     replaced = {key for migration in loader.disk_migrations.values() for key in migration.replaces}
     unknown = sorted(loader.applied_migrations.keys() - loader.disk_migrations.keys() - replaced)
     for app, name in unknown:
-        if progress.is_row(name):
+        if partial_progress.is_row(name):
             yield failed(f"half-way through {app}.{name}", cures.MIGRATE)
             continue
         yield failed(

@@ -48,7 +48,7 @@ OF_ALL_TABLES = {Stage.KEYS, Stage.VALID_KEYS, Stage.INDEXES, Stage.TRIGGERS}
 NOT_ATOMIC = {Stage.ENUM_LABELS, Stage.INDEXES, Stage.OLD_INDEXES}
 
 
-class Words(NamedTuple):
+class StageTexts(NamedTuple):
     """Templates for a stage's file names and docstrings, filled with {subject}, {what}, {tables} and others."""
 
     name: str
@@ -58,22 +58,22 @@ class Words(NamedTuple):
     way_back: str
 
 
-OLD_CONSTRAINTS = Words(
+OLD_CONSTRAINTS = StageTexts(
     "drop_{subject}_constraints",
     "Constraints that go: {what}.",
     "ACCESS EXCLUSIVE on {tables}, for an instant; reading and writing wait",
     "yes, if it does without what they refused or took along",
     "adds them again, and reads every row under the lock",
 )
-WORDS = {
-    Stage.ENUM_LABELS: Words(
+TEXTS = {
+    Stage.ENUM_LABELS: StageTexts(
         "{subject}",
         "More labels of enums: {what}.",
         "none",
         "yes, as long as nobody writes them; it fails on rows that hold them",
         "leaves the labels, which PostgreSQL cannot take away",
     ),
-    Stage.STATE: Words(
+    Stage.STATE: StageTexts(
         "{subject}_state",
         "What Django knows of {what}.",
         "none",
@@ -82,98 +82,98 @@ WORDS = {
     ),
     Stage.OLD_CONSTRAINTS: OLD_CONSTRAINTS,
     Stage.OLD_UNIQUES: OLD_CONSTRAINTS,
-    Stage.TABLES: Words(
+    Stage.TABLES: StageTexts(
         "{subject}",
         "New tables: {what}.",
         "none, the tables are new{parents}",
         "yes, nothing else knows them",
         "drops the tables, rows and all",
     ),
-    Stage.COLUMNS: Words(
+    Stage.COLUMNS: StageTexts(
         "{subject}",
         "New columns: {what}.",
         "ACCESS EXCLUSIVE on {tables}, for an instant: no rewrite; reading and writing wait",
         "yes, they are nullable or have a default in the database",
         "drops them, values and all",
     ),
-    Stage.ALTERATIONS: Words(
+    Stage.ALTERATIONS: StageTexts(
         "alter_{subject}",
         "Altered: {what}.",
         "ACCESS EXCLUSIVE on {tables}, for an instant: no row is read or written; reading and writing wait",
         "yes, if it can read what the new definition lets in, such as NULL or a longer text",
         "puts the former definition back, for which PostgreSQL may read every row",
     ),
-    Stage.KEYS: Words(
+    Stage.KEYS: StageTexts(
         "{subject}_fks_not_valid",
         "Foreign keys, for new and changed rows: {what}.",
         "{mode} on {tables}, for an instant; {waits}",
         "yes, unless it writes rows whose parent is not there",
         "puts back what was there before, an instant of ACCESS EXCLUSIVE on both sides",
     ),
-    Stage.VALID_KEYS: Words(
+    Stage.VALID_KEYS: StageTexts(
         "validate_{subject}_fks",
         "The rows that were there before the keys obey them, too: {what}.",
         "SHARE UPDATE EXCLUSIVE on {tables}, ROW SHARE on the keys' parents; nothing waits",
         "yes",
         "nothing to undo",
     ),
-    Stage.CHECKS: Words(
+    Stage.CHECKS: StageTexts(
         "{subject}_checks_not_valid",
         "Checks, for new and changed rows: {what}.",
         "ACCESS EXCLUSIVE on {tables}, for an instant; reading and writing wait",
         "yes, unless it writes rows that break them",
         "puts back what was there before",
     ),
-    Stage.VALID_CHECKS: Words(
+    Stage.VALID_CHECKS: StageTexts(
         "validate_{subject}_checks",
         "The rows that were there before the checks obey them, too: {what}.",
         "SHARE UPDATE EXCLUSIVE on {tables} while the rows are read; nothing waits",
         "yes",
         "nothing to undo",
     ),
-    Stage.NOT_NULL: Words(
+    Stage.NOT_NULL: StageTexts(
         "{subject}_not_null",
         "NOT NULL, where a check has made sure of it: {what}.",
         "ACCESS EXCLUSIVE on {tables}, for an instant: no row is read; reading and writing wait",
         "yes, the check refuses NULL already",
         "puts the check back",
     ),
-    Stage.INDEXES: Words(
+    Stage.INDEXES: StageTexts(
         "{subject}_indexes",
         "Indexes: {what}.",
         "SHARE UPDATE EXCLUSIVE on each table while its index is built; nothing waits",
         "yes{unless}",
         "drops the indexes concurrently",
     ),
-    Stage.FUNCTIONS: Words(
+    Stage.FUNCTIONS: StageTexts(
         "{subject}",
         "Functions: {what}.",
         "none",
         "yes, if it gets by with what they give now",
         "puts back what was there before",
     ),
-    Stage.TRIGGERS: Words(
+    Stage.TRIGGERS: StageTexts(
         "{subject}_triggers",
         "Triggers: {what}.",
         "{mode} on {tables}, for an instant; {waits}",
         "yes, unless it writes what they refuse",
         "puts back what was there before (ACCESS EXCLUSIVE for an instant where a trigger goes)",
     ),
-    Stage.OLD_INDEXES: Words(
+    Stage.OLD_INDEXES: StageTexts(
         "drop_{subject}_indexes",
         "Indexes that go: {what}.",
         "SHARE UPDATE EXCLUSIVE on {tables}; nothing waits",
         "yes, if its queries do without",
         "builds them again, concurrently",
     ),
-    Stage.FORGOTTEN: Words(
+    Stage.FORGOTTEN: StageTexts(
         "forget_{subject}",
         "Django forgets, and the database keeps for code that still uses it: {what}.",
         "none",
         "yes, nothing changes in the database",
         "Django knows it again",
     ),
-    Stage.DROPPED: Words(
+    Stage.DROPPED: StageTexts(
         "drop_{subject}",
         "What no code uses any more goes: {what}.",
         "ACCESS EXCLUSIVE on {tables}, for an instant; reading and writing wait",
@@ -183,7 +183,7 @@ WORDS = {
 }
 
 
-class Step(Migration):
+class StageMigration(Migration):
     """A migration of one stage, which writes its own name and docstring."""
 
     # The types that instances have; Django's classes declare others.
@@ -204,7 +204,7 @@ class Step(Migration):
 
     def describe(self, before: ProjectState, after: ProjectState, *, is_first_of_app: bool) -> None:
         """Set the name and the docstring for the operations, which lead from state `before` to `after`."""
-        words = WORDS[self.stage]
+        texts = TEXTS[self.stage]
         if self.stage is Stage.DROPPED:  # use the state that its operations restore
             before = before.clone()
             for operation in self.operations:
@@ -214,7 +214,7 @@ class Step(Migration):
         subject = self._subject(view)
         if is_first_of_app and self.stage in OF_ALL_TABLES:
             subject = ""
-        fragment = re.sub("_+", "_", words.name.format(subject=subject)).strip("_")
+        fragment = re.sub("_+", "_", texts.name.format(subject=subject)).strip("_")
         self.fragment = fragment or self.stage.name.lower()
         kinds = {type(operation) for operation in self.operations}
         takes_more = bool(kinds & {pgtrigger.migrations.RemoveTrigger, migrations.RemoveConstraint})
@@ -228,11 +228,11 @@ class Step(Migration):
             "unless": ", unless it writes what a unique one refuses" if has_unique else "",
         }
         paragraphs = (
-            words.summary,
+            texts.summary,
             "",
-            f"Locks: {words.locks}.",
-            f"Safe with the code before it: {words.is_safe}.",
-            f"Way back: {words.way_back}.",
+            f"Locks: {texts.locks}.",
+            f"Safe with the code before it: {texts.is_safe}.",
+            f"Way back: {texts.way_back}.",
         )
         self.docstring = "".join(
             textwrap.fill(line.format(**given), WIDTH, break_long_words=False, break_on_hyphens=False) + "\n"

@@ -1,14 +1,13 @@
 """Checks of the server, its settings, and the rights of the application's role."""
 
 from collections.abc import Iterator
-from datetime import timedelta
 
 from django.conf import settings as django_settings
 
+from council.postgres import units
 from council.verification import cures
 from council.verification.checks import Finding, failed, note, register, warning
 from council.verification.database import Database
-from council.zero_downtime.blockers import duration
 
 VERSIONS = range(15, 19)
 # The longest that one statement of our migrations needs, if it has no time limit of its own.
@@ -135,22 +134,14 @@ def time_limits(database: Database) -> Iterator[Finding]:
         if not limits:
             limits = [(f"ALTER ROLE {cures.quote(role)}", f"{database.settings(name)[name]}ms")]
         for where, value in limits:
-            seconds = _seconds(value)
+            seconds = units.seconds(value, default_unit="ms")
             if 0 < seconds < least:
                 yield warning(
-                    f"{name} is {duration(seconds)} ({where.removeprefix('ALTER ')}), expected none, or "
-                    f"{duration(least)} at least: longer statements of migrations and of the gateway are ended",
-                    f"{where} SET {name} TO '{timedelta(seconds=least).seconds}s';",
+                    f"{name} is {units.duration(seconds)} ({where.removeprefix('ALTER ')}), expected none, or "
+                    f"{units.duration(least)} at least: longer statements of migrations and of the gateway are ended",
+                    f"{where} SET {name} TO '{least:.0f}s';",
                 )
     yield note(f"none too short for {', '.join(roles)}")
-
-
-def _seconds(value: str) -> float:
-    """Read a duration in PostgreSQL's syntax, where a number without a unit is in milliseconds."""
-    unit = value.strip().lstrip("-0123456789.").strip()
-    number = value.strip()[: len(value.strip()) - len(unit)].strip()
-    factors = {"": 0.001, "us": 1e-6, "ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-    return float(number or 0) * factors.get(unit, 1.0)
 
 
 # If row_security_active is true, the role sees no rows, because there is no policy.

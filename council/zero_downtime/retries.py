@@ -9,7 +9,7 @@ from typing import TypeVar
 from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from council.zero_downtime import failures, locks
+from council.zero_downtime import failures, session_settings
 from council.zero_downtime.lock_modes import Lock
 from council.zero_downtime.observer import NOBODY, Observer
 
@@ -29,7 +29,7 @@ class Patience:
     seconds: float = 600.0
 
 
-def persist(
+def retry(
     act: Callable[[], Result],
     *,
     connection: BaseDatabaseWrapper,
@@ -60,7 +60,7 @@ def persist(
         observer.forget()
         try:
             # Set again each time: a rollback undoes what was SET in the transaction.
-            with locks.short_waits(connection, patience.lock_seconds):
+            with session_settings.short_lock_waits(connection, patience.lock_seconds):
                 return act()
         except Error as error:
             if failures.sqlstate(error) not in RETRIED:

@@ -92,13 +92,13 @@ def policies(database: Database) -> Iterator[Finding]:
     others = []
     for table, policy, _, command, who, using, check in database.rows(POLICIES, roles=roles):
         drop = f"{cures.NOT_IN_THE_QUEUE}DROP POLICY {cures.quote(policy)} ON {cures.quote(table)};"
-        words = (
+        message = (
             f"{policy!r} opens {table} to {who}: {command} where {check if command == 'INSERT' else using}"
         )
         if table not in manifest.gateway_tables():
-            yield failed(words, drop)
+            yield failed(message, drop)
         elif "true" in {using, check}:
-            yield warning(words, drop)
+            yield warning(message, drop)
         else:
             others.append(f"{policy!r} on {table}")
     yield note(

@@ -10,9 +10,8 @@ import pytest
 from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from council.zero_downtime import failures
-from council.zero_downtime import patience as patience_module
-from council.zero_downtime.patience import Patience
+from council.zero_downtime import failures, retries
+from council.zero_downtime.retries import Patience
 from tests.council.zero_downtime.test_deploy import (
     ACCEPTED,
     MEMBERS,
@@ -52,8 +51,8 @@ class Nobody:
         return []
 
 
-def persist(connection: BaseDatabaseWrapper, act: Callable[[], str], **patience: float) -> str:
-    return patience_module.persist(
+def retry(connection: BaseDatabaseWrapper, act: Callable[[], str], **patience: float) -> str:
+    return retries.retry(
         act,
         connection=connection,
         observer=Nobody(),  # type: ignore[arg-type]
@@ -78,17 +77,17 @@ def failing(*errors: type[psycopg.Error]) -> Callable[[], str]:
 
 def test_what_got_no_lock_or_lost_a_deadlock_is_tried_again(scratch: BaseDatabaseWrapper) -> None:
     lost = [psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected]
-    assert persist(scratch, failing(*lost)) == "done"
+    assert retry(scratch, failing(*lost)) == "done"
 
 
 def test_what_failed_otherwise_is_not_tried_again(scratch: BaseDatabaseWrapper) -> None:
     with pytest.raises(OperationalError):
-        persist(scratch, failing(psycopg.errors.QueryCanceled))
+        retry(scratch, failing(psycopg.errors.QueryCanceled))
 
 
 def test_patience_has_an_end(scratch: BaseDatabaseWrapper) -> None:
     with pytest.raises(failures.PatienceExhausted, match="It got no lock within"):
-        persist(scratch, failing(*[psycopg.errors.LockNotAvailable] * 3), seconds=0.0)
+        retry(scratch, failing(*[psycopg.errors.LockNotAvailable] * 3), seconds=0.0)
 
 
 def test_a_superuser_s_migration_gets_past_an_autovacuum(deploy: Callable[..., Deploy]) -> None:
