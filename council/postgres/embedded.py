@@ -224,8 +224,8 @@ def _make_private(folder: Path, account: installation.Account) -> None:
         os.chown(folder, *account)
     if not _is_private(folder, account):
         raise installation.EmbeddedServerError(
-            f"{folder} is not a folder of mode 0700 that belongs to uid {account.uid}, so no place for a "
-            "socket. Find out who has made it, and remove it."
+            f"{folder} is not a folder of mode 0700 that belongs to uid {account.uid}, so it is not safe "
+            "for a socket. Find out who created it, and remove it."
         )
 
 
@@ -249,7 +249,7 @@ def _create(data: Path, *, binaries: Path, account: installation.Account) -> Non
     if initdb.returncode:
         shutil.rmtree(aside, ignore_errors=True)
         raise installation.EmbeddedServerError(
-            f"initdb could not make {data} (exit code {initdb.returncode}). Repair what its last lines name, or set "
+            f"initdb could not create {data} (exit code {initdb.returncode}). Fix what its last lines name, or set "
             f"DATABASE_URL:\n{_end_of(initdb.stdout)}"
         )
     aside.rename(data)
@@ -333,7 +333,7 @@ def _end(home: Path) -> None:
             # Repeat the signal: a process that has only just started ignores it.
             time.sleep(0.05)
     raise installation.EmbeddedServerError(
-        f"PostgreSQL in {home} does not end. Kill its processes {_processes(home)}."
+        f"PostgreSQL in {home} does not stop. Kill its processes {_processes(home)}."
     )
 
 
@@ -347,8 +347,8 @@ def _wait_until_ready(home: Path) -> Address:
         time.sleep(0.01)
     log = home / "server.log"
     raise installation.EmbeddedServerError(
-        f"PostgreSQL in {home} is not up after {seconds:.0f} s. Repair what the last lines of {log} name, or start "
-        f"again after `manage.py embedded remove`:\n{_end_of(log.read_bytes())}"
+        f"PostgreSQL in {home} did not start within {seconds:.0f} s. Fix what the last lines of {log} name, or "
+        f"start again after `manage.py embedded remove`:\n{_end_of(log.read_bytes())}"
     )
 
 
@@ -385,7 +385,7 @@ def _explained() -> Iterator[None]:
     except OSError as error:
         cure = "Free some space, or set DATABASE_URL."
         if error.errno in {errno.EACCES, errno.EPERM}:
-            cure = "Run it as the user who has made that folder, or set DATABASE_URL."
+            cure = "Run it as the user who created that folder, or set DATABASE_URL."
         raise installation.EmbeddedServerError(
             f"The embedded PostgreSQL cannot run: {error}. {cure}"
         ) from error

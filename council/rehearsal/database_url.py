@@ -62,7 +62,7 @@ class DatabaseUrl:
         try:
             return urls.parse(self.url, variable=self.option)
         except ImproperlyConfigured as error:
-            raise CannotRehearse(str(error), cure="Nothing was touched.") from None
+            raise CannotRehearse(str(error), cure="Nothing was changed.") from None
 
     @cached_property
     def schema(self) -> str:
@@ -98,7 +98,8 @@ class DatabaseUrl:
             message = str(error).strip()
             cures = (cure for pattern, cure in CONNECTION_CURES if re.search(pattern, message))
             raise CannotRehearse(
-                f"{self.option} ({self}) cannot be reached: {message}", cure=next(cures, "See that it is up.")
+                f"{self.option} ({self}) cannot be reached: {message}",
+                cure=next(cures, "Check that the server is running."),
             ) from error
 
     def refuse_transaction_pooler(self, session: psycopg.Connection) -> None:

@@ -58,7 +58,7 @@ def read(file: Path) -> Dump:
         kind = _format(file)
     except OSError as error:
         raise CannotRehearse(
-            f"{file} cannot be read: {error.strerror}.", cure="Name a file of pg_dump's."
+            f"{file} cannot be read: {error.strerror}.", cure="Give a file that pg_dump wrote."
         ) from error
     if kind == PLAIN:
         version, extensions = plain_dump.describe(file)
@@ -66,14 +66,14 @@ def read(file: Path) -> Dump:
     listing = tools.run(tools.binaries("pg_restore") / "pg_restore", "--list", str(file))
     found = VERSION.search(listing.text)
     if listing.status or not found:
-        message = " ".join(listing.errors).strip() or "no version in it"
+        message = " ".join(listing.errors).strip() or "it names no version"
         if "unsupported version" in message:
             raise CannotRehearse(
-                f"{file} was made by a later pg_dump than the pg_restore here: {message}.",
-                cure="Set COUNCIL_POSTGRES_BIN to the binaries of a PostgreSQL at least as new.",
+                f"{file} was made by a newer pg_dump than the pg_restore on this machine: {message}.",
+                cure="Set COUNCIL_POSTGRES_BIN to the binaries of a PostgreSQL that is as new as that pg_dump.",
             )
         raise CannotRehearse(
-            f"{file} is damaged or cut short: {message}.", cure="Dump again, or copy the file again."
+            f"{file} is damaged or incomplete: {message}.", cure="Dump again, or copy the file again."
         )
     entries = tuple(line for line in listing.text.splitlines() if ENTRY.match(line))
     return Dump(file, kind, int(found[1]), tuple(_extensions(file, entries)), entries)
@@ -83,7 +83,8 @@ def _format(file: Path) -> str:
     if file.is_dir():
         if not (file / "toc.dat").exists():
             raise CannotRehearse(
-                f"{file} is a folder without toc.dat, so no dump.", cure="Name a file of pg_dump's."
+                f"{file} is a folder without toc.dat, so it is not a dump.",
+                cure="Give a file that pg_dump wrote.",
             )
         return DIRECTORY
     with file.open("rb") as opened:
@@ -96,12 +97,13 @@ def _format(file: Path) -> str:
         return PLAIN
     if b"PostgreSQL database cluster dump" in beginning:
         raise CannotRehearse(
-            f"{file} is a dump of a whole cluster, by pg_dumpall.",
-            cure="Dump the one database, with pg_dump.",
+            f"{file} is a dump of a whole cluster, made by pg_dumpall.",
+            cure="Dump only the one database, with pg_dump.",
         )
-    what = "is empty" if not beginning else "is no dump of pg_dump's"
+    what = "is empty" if not beginning else "was not written by pg_dump"
     raise CannotRehearse(
-        f"{file} {what}.", cure="Name one in custom, directory, tar or plain format, not packed."
+        f"{file} {what}.",
+        cure="Give a dump in custom, directory, tar or plain format, which no other program has compressed.",
     )
 
 
@@ -122,8 +124,8 @@ def refuse_later_version(dump: Dump, server: int) -> None:
     """Raise CannotRehearse if a dump is of a later PostgreSQL than the server, which may not understand it."""
     if dump.version > server:
         raise CannotRehearse(
-            f"{dump.file} was made from PostgreSQL {dump.version}, and the copy would be on {server}.",
-            cure=f"Set COUNCIL_POSTGRES_BIN to the binaries of PostgreSQL {dump.version}, or give --on such a server.",
+            f"{dump.file} was made from PostgreSQL {dump.version}, but the copy would run on {server}.",
+            cure=f"Set COUNCIL_POSTGRES_BIN to the binaries of PostgreSQL {dump.version}, or use such a server (--on).",
         )
 
 
@@ -171,8 +173,8 @@ def _restore_archive(
     ]
     if not any(" TABLE " in entry for entry in wanted):
         raise CannotRehearse(
-            f"{dump.file} holds no table in the schema {schema}.",
-            cure="Dump that schema. Another one is named by --on …?schema=NAME.",
+            f"{dump.file} contains no table in the schema {schema}.",
+            cure="Dump that schema, or name another one with --on …?schema=NAME.",
         )
     contents = folder / "contents"
     contents.write_text("\n".join([*wanted, ""]))
@@ -198,7 +200,7 @@ def _restore_archive(
         heard=heard,
     )
     failed = list(_failed(output.errors))
-    fatal = next((words for kind, words in failed if kind in ESSENTIAL), "")
+    fatal = next((message for kind, message in failed if kind in ESSENTIAL), "")
     # pg_restore continues when the server refuses a statement, and counts these errors in its last line.
     if output.status and not any("errors ignored on restore" in line for line in output.errors):
         passed_over = ("could not execute query", "worker process")
@@ -207,13 +209,13 @@ def _restore_archive(
             for line in output.errors
             if "error:" in line and not any(text in line for text in passed_over)
         )
-        fatal = next(said, "it ended without words")
+        fatal = next(said, "pg_restore gave no error message")
     if fatal:
         raise CannotRehearse(
             f"{dump.file} cannot be restored: {fatal.partition('error: ')[2] or fatal}",
-            cure="Cut short? Copy or dump it again. Something missing on the server? Give --on one that has it.",
+            cure="If the file is incomplete, copy or dump it again. If something is missing on the server, use --on.",
         )
-    return [words for _, words in failed]
+    return [message for _, message in failed]
 
 
 def _failed(lines: list[str]) -> Iterator[tuple[str, str]]:

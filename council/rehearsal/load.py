@@ -62,11 +62,11 @@ class Observed:
     held: list[tuple[float, float]] = field(default_factory=list)
     clients: list[subprocess.Popen[str]] = field(default_factory=list)
 
-    def see_that_all_are_at_work(self) -> None:
+    def refuse_stopped_clients(self) -> None:
         """Raise CannotRehearse if a client has stopped."""
         for client in self.clients:
             if client.poll() is not None:
-                raise _fell_out(client)
+                raise _stopped(client)
 
 
 @contextmanager
@@ -119,7 +119,7 @@ def _start(database: DatabaseUrl, load: Load, schema: str, output: Path) -> subp
 def _wait_until_ready(client: subprocess.Popen[str]) -> None:
     assert client.stdout
     if client.stdout.readline() != "ready\n":
-        raise _fell_out(client)
+        raise _stopped(client)
 
 
 def _end(client: subprocess.Popen[str]) -> None:
@@ -129,15 +129,15 @@ def _end(client: subprocess.Popen[str]) -> None:
     except subprocess.TimeoutExpired:
         status = -1
     if status != 0:
-        raise _fell_out(client)
+        raise _stopped(client)
 
 
-def _fell_out(client: subprocess.Popen[str]) -> CannotRehearse:
+def _stopped(client: subprocess.Popen[str]) -> CannotRehearse:
     client.kill()
     _, errors = client.communicate()
     return CannotRehearse(
-        f"A client that stands in for the gateway has fallen out: {(errors.strip() or 'no answer').splitlines()[-1]}",
-        cure="See that the copy's server stays up and lets --clients + 5 sessions in.",
+        f"A client that simulates the gateway has stopped: {(errors.strip() or 'no answer').splitlines()[-1]}",
+        cure="Check that the copy's server is running and accepts --clients + 5 sessions.",
     )
 
 

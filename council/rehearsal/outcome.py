@@ -139,11 +139,11 @@ def _faults(
         waits = [sample for sample in during if sample.kind == kind]
         longest = max(waits, key=lambda sample: sample.waited, default=None)
         if record.runs and longest is None:
-            yield f"no {kind} was due while the migrations ran, so nothing is proven: raise --rate"
+            yield f"no {kind} was due while the migrations ran, so nothing was measured: raise --rate"
         if longest and longest.waited * 1000 > record.max_wait_ms:
             where = (migration.run.name for migration in migrations if longest in migration.samples)
             yield (
-                f"a {kind} waited {longest.waited * 1000:,.0f} ms, {record.max_wait_ms:,.0f} ms are allowed"
+                f"a {kind} waited {longest.waited * 1000:,.0f} ms, but only {record.max_wait_ms:,.0f} ms are allowed"
                 f" ({longest.statement}, in {next(where, 'none of the migrations')})"
             )
     # Statements that failed already before the migrations prove nothing.
@@ -160,12 +160,12 @@ def _faults(
 def _notes(record: Record, before: Iterable[TimedStatement]) -> Iterator[str]:
     longest = waits(before, kind=None).longest_ms
     if longest is not None and longest > record.max_wait_ms:
-        yield f"before the migrations a statement waited {longest:,.0f} ms already: this machine is too busy to judge"
+        yield f"a statement already waited {longest:,.0f} ms before the migrations: this machine is too busy to judge"
     source, ours = record.origin.source_version, int(record.origin.postgresql.split(".")[0])
     if source is not None and source != ours:
         yield f"the source is PostgreSQL {source}, the copy {ours}: times and locks may differ"
     for name in sorted({sample.statement for sample in before if sample.error}):
-        yield f"{name!r} failed before the migrations began, and was not judged"
+        yield f"{name!r} already failed before the migrations began, so it was ignored"
     for part in record.origin.left_out:
         yield f"not in the copy: {part}"
 

@@ -93,14 +93,14 @@ def _figures(found: dict[str, Any]) -> list[dict[str, Any]]:
         {
             "name": "Migrations took",
             "value": units.duration(found["duration_ms"] / 1000),
-            "words": f"beside {units.count(held, 'transaction')} that stayed open for "
+            "words": f"during {units.count(held, 'transaction')} that stayed open for "
             f"{units.duration(found['load']['open_transaction_ms'] / 1000)}",
         }
     )
     count = sum(found["during"][kind]["count"] for kind in (READ, WRITE))
     told.append(
         {
-            "name": "Statements meanwhile",
+            "name": "Statements sent",
             "value": f"{count:,}",
             "words": f"{found['load']['statements_per_second']:,.0f} a second from {found['load']['clients']} clients",
         }

@@ -19,7 +19,7 @@ EXTENSION = re.compile(rb'CREATE EXTENSION (?:IF NOT EXISTS )?"?([\w-]+)"?(?: WI
 COPY = re.compile(rb"COPY .* FROM stdin;$")
 # Commands for psql, and statements that --no-owner would have left out.
 SKIPPED = re.compile(rb"\\(?:un)?restrict |\\connect |ALTER .* OWNER TO |SET default_tablespace ")
-LAST_WORDS = b"PostgreSQL database dump complete"
+LAST_LINE = b"PostgreSQL database dump complete"
 END_OF_ROWS = b"\\.\n"
 # Entries that name roles or concern replication, or that are not needed. Extensions are created separately.
 NOT_RESTORED = {
@@ -59,9 +59,9 @@ def describe(file: Path) -> tuple[int, tuple[tuple[str, str], ...]]:
             raise CannotRehearse(
                 f"{file} does not say which PostgreSQL it was made from.", cure="Dump again, with pg_dump."
             )
-        if LAST_WORDS not in tail:
+        if LAST_LINE not in tail:
             raise CannotRehearse(
-                f"{file} is cut short: pg_dump's last words are missing.",
+                f"{file} is incomplete: the last line that pg_dump writes is missing.",
                 cure="Dump again, or copy the file again.",
             )
         dump.seek(0)
@@ -101,13 +101,13 @@ def restore(
                 statements += line
                 if len(statements) > BLOCK_BYTES:
                     raise CannotRehearse(
-                        f"{file} has rows as INSERT statements.", cure="Dump again without --inserts."
+                        f"{file} contains rows as INSERT statements.", cure="Dump again without --inserts."
                     )
         left_out += _execute(session, part, statements, file)
     if not tables:
         raise CannotRehearse(
-            f"{file} holds no table in the schema {schema}.",
-            cure="Dump that schema. Another one is named by --on …?schema=NAME.",
+            f"{file} contains no table in the schema {schema}.",
+            cure="Dump that schema, or name another one with --on …?schema=NAME.",
         )
     return left_out
 
@@ -161,7 +161,7 @@ def _rows(dump: BinaryIO, file: Path) -> Iterator[bytes]:
     while (line := dump.readline()) != END_OF_ROWS:
         if not line:
             raise CannotRehearse(
-                f"{file} is cut short, amid a table's rows.", cure="Dump again, or copy the file again."
+                f"{file} ends in the middle of a table's rows.", cure="Dump again, or copy the file again."
             )
         chunk.append(line)
         length += len(line)
@@ -174,5 +174,5 @@ def _rows(dump: BinaryIO, file: Path) -> Iterator[bytes]:
 def _refused(file: Path, part: Part, error: psycopg.Error) -> CannotRehearse:
     return CannotRehearse(
         f"{file} cannot be restored: {part.kind.lower()} {part.name}: {str(error).splitlines()[0]}",
-        cure="Where something is missing on the server, give --on one that has it.",
+        cure="If something is missing on the server, use a database on another server with --on.",
     )

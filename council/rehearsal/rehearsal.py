@@ -86,8 +86,8 @@ def _explained(made: Target) -> Iterator[None]:
         yield
     except (psycopg.Error, DatabaseError) as error:
         raise CannotRehearse(
-            f"The copy could not be worked on ({made.description}): {str(error).strip()}",
-            cure="See that its server stays up, and that its disk has space.",
+            f"An error occurred in the copy ({made.description}): {str(error).strip()}",
+            cure="Check that its server is running, and that its disk has space.",
         ) from error
 
 
@@ -163,7 +163,7 @@ def _generate(request: Request, made: Target, phases: Phases) -> None:
             _migrate_to(made.database, arguments)
             advanced((number + 1) / len(request.state))
     with (
-        phases.phase(f"Making up {request.members:,} members") as advanced,
+        phases.phase(f"Generating {request.members:,} members") as advanced,
         made.database.connect(application=APPLICATION) as session,
     ):
         _set_schema(session, request.schema)
@@ -171,8 +171,8 @@ def _generate(request: Request, made: Target, phases: Phases) -> None:
             filling.fill(session, members=request.members, advanced=advanced)
         except psycopg.Error as error:
             raise CannotRehearse(
-                f"The members could not be made up: {str(error).strip()}",
-                cure="Repair what the message names, and check that the disk has space.",
+                f"Generating the members failed: {str(error).strip()}",
+                cure="Fix what the message names, and check that the disk has space.",
             ) from error
 
 
@@ -182,7 +182,7 @@ def _migrate_to(database: DatabaseUrl, arguments: tuple[str, ...]) -> None:
             pass
     if running.status:
         raise CannotRehearse(
-            f"The state to begin with could not be made: migrate {' '.join(arguments)} said: "
+            f"The initial state could not be created: migrate {' '.join(arguments)} printed: "
             f"{' '.join(running.output).strip()}",
             cure="Name another one with --from-state.",
         )
@@ -197,9 +197,9 @@ def _migrate(request: Request, made: Target, record: Record, phases: Phases) -> 
         lock_samples.watching(made.database) as held,
     ):
         size_before_bytes = lock_samples.size_bytes(session)
-        with phases.phase("The gateway at work, no migration yet") as advanced:
+        with phases.phase("Gateway load, before the migrations") as advanced:
             _pause(request.before_seconds, observed, advanced)
-        with phases.phase(f"Migrating, {planned} to apply") as advanced:
+        with phases.phase(f"Applying {planned} migrations under load") as advanced:
             began = time.monotonic()
             with migrate_process.migrate(made.database.url) as running:
                 for event in running.events():
@@ -211,7 +211,7 @@ def _migrate(request: Request, made: Target, record: Record, phases: Phases) -> 
                         advanced(len(runs) / planned)
             ended = time.monotonic()
         size_after_bytes = lock_samples.size_bytes(session)
-        with phases.phase("The gateway at work, after them") as advanced:
+        with phases.phase("Gateway load, after the migrations") as advanced:
             _pause(request.after_seconds, observed, advanced)
     return replace(
         record,
@@ -232,7 +232,7 @@ def _pause(seconds: float, observed: Observed, advanced: Callable[[float], objec
     began = time.monotonic()
     while (passed := time.monotonic() - began) < seconds:
         advanced(passed / seconds)
-        observed.see_that_all_are_at_work()
+        observed.refuse_stopped_clients()
         time.sleep(min(0.1, seconds - passed))
 
 

@@ -67,7 +67,7 @@ class Source:
             message = " ".join(said[:3]) or "pg_dump gave no error message"
             raise CannotRehearse(
                 f"{self.database.option} ({self.database}) cannot be dumped: {message}",
-                cure="If another session held a lock, try again. If a right is missing, GRANT it or be the owner.",
+                cure="If another session held a lock, try again. If a privilege is missing, GRANT it or be the owner.",
             )
         found = dumps.read(file)
         return Dump(found.file, found.format, found.version, self.extensions, found.entries)
@@ -101,8 +101,8 @@ def _refuse_hidden_tables(session: psycopg.Connection, database: DatabaseUrl, sc
         found = [(schema, False, False)]
     if not found:
         raise CannotRehearse(
-            f"{database.option} ({database}) holds no table in the schema {schema}.",
-            cure="Name the database that holds the gateway's tables, and its schema: …?schema=NAME.",
+            f"{database.option} ({database}) contains no table in the schema {schema}.",
+            cure="Name the database that contains the gateway's tables, and its schema: …?schema=NAME.",
         )
     closed = [f'"{name}"' for name, is_readable, _ in found if not is_readable]
     if closed or not _may_use(session, schema):
@@ -116,7 +116,7 @@ def _refuse_hidden_tables(session: psycopg.Connection, database: DatabaseUrl, sc
     if hidden:
         raise CannotRehearse(
             f"Row level security hides rows of {', '.join(hidden[:5])} from {user} ({database}).",
-            cure="Read as the owner, or as a role with BYPASSRLS.",
+            cure="Connect as the owner, or as a role with BYPASSRLS.",
         )
 
 
@@ -130,7 +130,8 @@ def _refuse_later_server(version: int, database: DatabaseUrl) -> None:
     ours = int("".join(filter(str.isdecimal, said.split()[2].partition(".")[0])))
     if version > ours:
         raise CannotRehearse(
-            f"{database.option} ({database}) is PostgreSQL {version}, and the pg_dump here of {ours} cannot read it.",
+            f"{database.option} ({database}) is PostgreSQL {version}, which the pg_dump of version {ours} here cannot "
+            "read.",
             cure=f"Set COUNCIL_POSTGRES_BIN to the binaries of PostgreSQL {version}.",
         )
 

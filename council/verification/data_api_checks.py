@@ -12,7 +12,7 @@ from council.verification.database import Database
 from council.zero_downtime import row_level_security
 
 ROLES = list(row_level_security.DATA_API_ROLES)
-NO_ROLES = "no data API: there is neither anon nor authenticated"
+NO_ROLES = "no data API: neither the role anon nor authenticated exists"
 
 EXISTING = "SELECT rolname FROM pg_roles WHERE rolname = ANY(%(roles)s) ORDER BY 1"
 # A right on a single column counts. DELETE cannot be granted on columns.
@@ -55,11 +55,11 @@ def open_tables(database: Database) -> Iterator[Finding]:
     if gateways:
         names = ", ".join(cures.quote(table) for table, _, _ in gateways)
         yield warning(
-            "of the gateway's: "
+            "of the gateway's tables, "
             + "; ".join(f"{table} is open to {who} ({what})" for table, who, what in gateways),
             f"REVOKE ALL ON {names} FROM PUBLIC, {', '.join(roles)};",
         )
-    yield note(f"our tables are shut to {', '.join(roles)}")
+    yield note(f"our tables are closed to {', '.join(roles)}")
     if database.rows(EXISTING, roles=["service_role"]):
         yield note("service_role is meant to read and write everything: keep its key on servers")
 
@@ -102,7 +102,8 @@ def policies(database: Database) -> Iterator[Finding]:
         else:
             others.append(f"{policy!r} on {table}")
     yield note(
-        "none opens a table" + (f"; some rows of the gateway's: {', '.join(others)}" if others else "")
+        "none opens a table"
+        + (f"; for some rows of the gateway's tables: {', '.join(others)}" if others else "")
     )
 
 

@@ -32,10 +32,10 @@ def invalid_indexes(database: Database) -> Iterator[Finding]:
     }
     constraints = {fact.name.partition(".")[2] for fact in database.expected if fact.kind == "constraint"}
     for index, table, is_ours, is_being_built in database.rows(INVALID_INDEXES):
-        message = f'{index} of "{table}" is INVALID: it costs with every row, and serves no query'
+        message = f'{index} of "{table}" is INVALID: it slows down every write, and serves no query'
         drop = f"DROP INDEX CONCURRENTLY {cures.quote(index)};"
         if is_being_built:
-            yield warning(f'{index} of "{table}" is being built', "wait for it, and verify again")
+            yield warning(f'{index} of "{table}" is being built', "wait for its end, and verify again")
         elif index in constraints:
             yield failed(message, f"REINDEX INDEX CONCURRENTLY {cures.quote(index)};")
         elif index in expected:
@@ -60,7 +60,7 @@ def unvalidated(database: Database) -> Iterator[Finding]:
     """Report constraints that were never checked against older rows."""
     for constraint, table, is_ours in database.rows(UNVALIDATED):
         yield (failed if is_ours else warning)(
-            f'{constraint} of "{table}" is NOT VALID: older rows may break it',
+            f'{constraint} of "{table}" is NOT VALID: older rows may violate it',
             f"ALTER TABLE {cures.quote(table)} VALIDATE CONSTRAINT {cures.quote(constraint)};",
         )
     yield note("none")
@@ -108,12 +108,12 @@ def advisory_lock(database: Database) -> Iterator[Finding]:
     for pid, user, state, seconds in rows:
         if state == "idle" and seconds >= ORPHANED_SECONDS:
             yield failed(
-                f"held by pid {pid} ({user}), which has done nothing for {units.duration(seconds)}",
+                f"held by pid {pid} ({user}), which has been idle for {units.duration(seconds)}",
                 f"SELECT pg_terminate_backend({pid});",
             )
         else:
             yield warning(
-                f"held by pid {pid} ({user}): a migrate is at work", "wait for its end, and verify again"
+                f"held by pid {pid} ({user}): a migrate is running", "wait for its end, and verify again"
             )
     if not rows:
         yield note("not held")

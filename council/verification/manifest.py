@@ -20,8 +20,8 @@ FOLDER = Path(__file__).resolve().parent.parent
 FILE = FOLDER / "schema.catalog"
 BASELINE_FILE = FOLDER / "migrations" / "v1.catalog"
 HEADER = """\
-# The finished schema, one fact a line: kind|name|definition, where a line that begins with a space goes on with it.
-# Made by `manage.py write_manifest`; read by `manage.py verify_schema`. Never edit it: migrate, and write it anew.
+# The complete schema, one fact per line: kind|name|definition. A line that begins with a space continues the one above.
+# Written by `manage.py write_manifest`, read by `manage.py verify_schema`. Do not edit it by hand.
 """
 
 

@@ -98,16 +98,18 @@ def migrations(database: Database) -> Iterator[Finding]:
     unknown = sorted(loader.applied_migrations.keys() - loader.disk_migrations.keys() - replaced)
     for app, name in unknown:
         if partial_progress.is_row(name):
-            yield failed(f"half-way through {app}.{name}", cures.MIGRATE)
+            yield failed(f"only partly applied: {app}.{name}", cures.MIGRATE)
             continue
         yield failed(
-            f"{app}.{name} is applied, and not in this code: the database is ahead of it",
-            "deploy the code that has it; or, with that code, manage.py migrate to what comes before it",
+            f"{app}.{name} is applied, but not in this code: the database is newer than the code",
+            "deploy the code that has it; or, with that code, run manage.py migrate to the migration before it",
         )
     try:
         loader.check_consistent_history(database.connection)
     except InconsistentMigrationHistory as error:
-        yield failed(str(error), "manage.py showmigrations, and put the record right")
+        yield failed(
+            str(error), "compare with manage.py showmigrations, and correct the table django_migrations"
+        )
     yield note(f"{len(loader.disk_migrations) - len(pending)} applied, none unknown")
 
 
@@ -235,7 +237,7 @@ def row_security(database: Database) -> Iterator[Finding]:
     on = sum(
         state == "on" for name, state in database.definitions("row security").items() if name not in gateways
     )
-    yield note(f"on for {on} tables of ours" + (f"; off for the gateway's {listed(off)}" if off else ""))
+    yield note(f"on for our {on} tables" + (f"; off for the gateway's {listed(off)}" if off else ""))
 
 
 # pg_sequence_last_value is NULL for a sequence that was never used.
@@ -264,7 +266,7 @@ def sequences(database: Database) -> Iterator[Finding]:
         if highest is not None and highest > last:
             table, column = cures.parts(name)
             yield failed(
-                f"{name} goes up to {highest}, and its sequence has got to {last}",
+                f"{name} goes up to {highest}, but its sequence is only at {last}",
                 f"SELECT setval('{sequence}', max({column})) FROM {table};",  # noqa: S608
             )
     yield count(database, "sequence", more=", none behind its column")

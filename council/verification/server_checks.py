@@ -34,7 +34,9 @@ def writes(database: Database) -> Iterator[Finding]:
         " WHERE name = 'default_transaction_read_only'"
     )
     if in_recovery:
-        yield warning("the server is a replica, which takes none", "verify the primary: DATABASE_URL")
+        yield warning(
+            "the server is a replica, which accepts none", "verify the primary: set DATABASE_URL to it"
+        )
     elif read_only:
         [(name, role)] = database.rows("SELECT current_database(), session_user")
         yield failed(
@@ -43,7 +45,7 @@ def writes(database: Database) -> Iterator[Finding]:
             f"ALTER ROLE {cures.quote(role)} RESET default_transaction_read_only;",
         )
     else:
-        yield note("taken")
+        yield note("accepted")
 
 
 # Settings stored for this database, for roles, or for both; including roles that never connect to it.
@@ -87,11 +89,11 @@ def time_zone(database: Database) -> Iterator[Finding]:
     for where, zone in zones:
         if database.rows(IS_UTC, zone=zone) != [(True,)]:
             yield failed(
-                f"sessions begin in {zone} ({where.removeprefix('ALTER ')}), expected UTC: moments that are "
-                f"filled in by default would be hours off",
+                f"sessions begin in {zone} ({where.removeprefix('ALTER ')}), expected UTC: times that column "
+                f"defaults fill in would be hours off",
                 f"{where} SET timezone TO 'UTC';",
             )
-    yield note(f"UTC, {len(zones)} places looked at" if len(zones) > 1 else "UTC")
+    yield note(f"UTC, in all {len(zones)} places where it is set" if len(zones) > 1 else "UTC")
 
 
 ELSEWHERE = """
@@ -112,7 +114,7 @@ def search_path(database: Database) -> Iterator[Finding]:
     [(path, role)] = database.rows("SELECT current_setting('search_path'), session_user")
     if others and not database.definitions("table"):
         yield failed(
-            f"{path}: leads to the schema {database.schema}; the tables are in {others}",
+            f"{path}: its first schema is {database.schema}, but the tables are in {others}",
             f"ALTER ROLE {cures.quote(role)} SET search_path TO {others};",
         )
     elif on_path:
@@ -138,7 +140,8 @@ def time_limits(database: Database) -> Iterator[Finding]:
             if 0 < seconds < least:
                 yield warning(
                     f"{name} is {units.duration(seconds)} ({where.removeprefix('ALTER ')}), expected none, or "
-                    f"{units.duration(least)} at least: longer statements of migrations and of the gateway are ended",
+                    f"{units.duration(least)} at least: longer statements of migrations and of the gateway are "
+                    "cancelled",
                     f"{where} SET {name} TO '{least:.0f}s';",
                 )
     yield note(f"none too short for {', '.join(roles)}")
@@ -181,8 +184,8 @@ def rights(database: Database) -> Iterator[Finding]:
             )
         if is_hidden:
             yield failed(
-                f"row level security hides the rows of {table} from {role}, who is not its owner ({owner})",
-                f"ALTER ROLE {to} BYPASSRLS;\n-- or, with all that the owner may: GRANT {cures.quote(owner)} TO {to};",
+                f"row level security hides the rows of {table} from {role}, which is not its owner ({owner})",
+                f"ALTER ROLE {to} BYPASSRLS;\n-- or, with all rights of the owner: GRANT {cures.quote(owner)} TO {to};",
             )
     functions = sorted(fact.name.partition("(")[0] for fact in database.expected if fact.kind == "function")
     for (function,) in database.rows(FUNCTION_RIGHTS, functions=functions):

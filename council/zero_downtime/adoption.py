@@ -1,8 +1,8 @@
 """Compares a schema that another tool has partly built with two manifests, the baseline and the complete schema.
 
 The database must hold all of the first manifest, and may hold any part of the second. A part of the second may also
-exist as an equivalent variant. The variant is replaced step by step, and its rule holds all the time. Everything else
-is a difference.
+exist as an equivalent variant. The variant is replaced in several statements, and what it enforces is enforced all the
+time. Everything else is a difference.
 """
 
 import re
@@ -35,15 +35,15 @@ class Replacement:
 class Adoption:
     """What a database holds of the manifests, and what must be done before migrations continue.
 
-    `steps` are statements, each run in its own transaction or in none. After each one, the database can still be
-    adopted, so an interrupted run can simply start again.
+    Each of the `statements` runs in its own transaction or in none. After each one, the database can still be adopted,
+    so an interrupted run can simply start again.
     """
 
     there: frozenset[Fact]
     differences: list[Difference] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)  # one line each, as for differences
     replacements: list[Replacement] = field(default_factory=list)
-    steps: list[str] = field(default_factory=list)
+    statements: list[str] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)  # foreign keys NOT VALID, indexes that are INVALID
 
 
@@ -112,7 +112,7 @@ class _Look:
                 self._compare(kind, name)
         self.result.differences.sort()
         for table in sorted(self.tables - strange):
-            self._bring(table)
+            self._replace_variants(table)
         if with_rows and not (self.result.differences or self.result.faults):
             self._rows()
         return self.result
@@ -128,7 +128,7 @@ class _Look:
             self.connection, tables=self.tables & altered, functions=functions
         ):
             self.result.faults.append(
-                f"owner      {kind} {name}: it belongs to {owner}, and this role, {role}, is no member of that"
+                f"owner      {kind} {name}: it belongs to {owner}, and the role {role} is not a member of {owner}"
             )
 
     def _compare_table(self, kind: str, name: str) -> None:
@@ -214,7 +214,7 @@ class _Look:
                 )
             case "trigger":
                 is_same, is_unfinished = variants.is_same_event(want, have), False
-                by = "the trigger of these migrations, in place"
+                by = "the trigger of these migrations, without dropping it"
             case _:
                 return False
         if is_unfinished:
@@ -229,8 +229,8 @@ class _Look:
             if kind == "trigger" and (match := CALLED.search(definition)):
                 yield match[1], name
 
-    def _bring(self, table: str) -> None:
-        """Write the steps that replace a table's variants by what the manifest says."""
+    def _replace_variants(self, table: str) -> None:
+        """Write the statements that replace a table's variants with what the manifest defines."""
         for replacement in self.result.replacements:
             name = f"{table}.{replacement.name}"
             if (
@@ -240,19 +240,19 @@ class _Look:
             ):
                 # NOT VALID applies to new rows at once; a later migration validates the existing rows.
                 key = self.quote(replacement.name)
-                self.result.steps.append(
+                self.result.statements.append(
                     f"ALTER TABLE {self.quote(table)} DROP CONSTRAINT {key}, "
                     f"ADD CONSTRAINT {key} {replacement.by} NOT VALID"
                 )
         for (kind, name), want in sorted(self.second.items()):
             if kind == "index" and name.partition(".")[0] == table:
-                self._bring_index(table, name.partition(".")[2], want)
+                self._replace_index(table, name.partition(".")[2], want)
         for function, trigger in self._trigger_functions():
             if trigger.partition(".")[0] == table:
                 self._compare_function(function, trigger)
 
-    def _bring_index(self, table: str, index: str, want: str) -> None:
-        steps = self.result.steps
+    def _replace_index(self, table: str, index: str, want: str) -> None:
+        statements = self.result.statements
         have, next_one = self.found.get(("index", f"{table}.{index}")), variants.successor(index)
         wanted_next = variants.renamed(want, index, next_one)
         is_constraint = ("constraint", f"{table}.{index}") in self.found
@@ -264,7 +264,7 @@ class _Look:
                 and re.sub(r"_cc(new|old)\d*$", "", own) == index != own
                 and self.found[kind, name].endswith(INVALID)
             ):
-                steps.append(f"DROP INDEX CONCURRENTLY {self.quote(own)}")
+                statements.append(f"DROP INDEX CONCURRENTLY {self.quote(own)}")
         key = f"{table}.{index}"
         if ("index", key) in self.first or ("constraint", key) in self.second:  # the index of a primary key
             return
@@ -272,21 +272,21 @@ class _Look:
         is_there = have is not None and not have.endswith(INVALID)
         if is_there and not is_constraint and have == want:
             if is_built:
-                steps.append(f"DROP INDEX CONCURRENTLY {self.quote(next_one)}")
+                statements.append(f"DROP INDEX CONCURRENTLY {self.quote(next_one)}")
             return
         if not is_there and not is_built and not want.startswith("CREATE UNIQUE "):
             return  # a later migration builds it
         if not is_there and not is_built:
             # On a table in use, CreateModel would build it under a lock that blocks writes.
-            steps.append(variants.concurrently(want))
+            statements.append(variants.concurrently(want))
             return
         if not is_built:
-            steps.append(variants.concurrently(wanted_next))
+            statements.append(variants.concurrently(wanted_next))
         if is_constraint:
-            steps.append(f"ALTER TABLE {self.quote(table)} DROP CONSTRAINT {self.quote(index)}")
+            statements.append(f"ALTER TABLE {self.quote(table)} DROP CONSTRAINT {self.quote(index)}")
         elif have is not None:
-            steps.append(f"DROP INDEX CONCURRENTLY {self.quote(index)}")
-        steps.append(f"ALTER INDEX {self.quote(next_one)} RENAME TO {self.quote(index)}")
+            statements.append(f"DROP INDEX CONCURRENTLY {self.quote(index)}")
+        statements.append(f"ALTER INDEX {self.quote(next_one)} RENAME TO {self.quote(index)}")
 
     def _compare_function(self, function: str, trigger: str) -> None:
         """Report a difference unless the function returns a trigger and only this trigger calls it."""
@@ -294,11 +294,11 @@ class _Look:
         if found is None:
             return
         others = [one for one in found.triggers if one != trigger]
-        expected = f"a trigger's function that {trigger} alone calls"
+        expected = f"a trigger function that only {trigger} calls"
         if found.returns != "trigger":
-            self._differs("function", f"{function}()", expected, f"one that returns {found.returns}")
+            self._differs("function", f"{function}()", expected, f"a function that returns {found.returns}")
         elif others:
-            self._differs("function", f"{function}()", expected, f"it is called by {', '.join(others)}")
+            self._differs("function", f"{function}()", expected, f"a function that {', '.join(others)} call")
 
     def _rows(self) -> None:
         """Report rows that break a rule which is still to be added."""

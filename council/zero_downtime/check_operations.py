@@ -46,7 +46,7 @@ class AddCheckNotValid(AddConstraint):
 
 
 def without_check(field: Any) -> Any:
-    """Copy a field as the one it restricts: IntegerField for PositiveIntegerField. Returns None for other fields."""
+    """Return a field without its check: IntegerField for PositiveIntegerField. Returns None for other fields."""
     unrestricted = getattr(type(field), "integer_field_class", None)
     if unrestricted is None:
         return None
@@ -146,7 +146,7 @@ class AddFilledCheck(Operation):
 class SetNotNull(AlterField):
     """Replace the check of AddFilledCheck by NOT NULL. As that check is validated, PostgreSQL scans no rows.
 
-    Locks: ACCESS EXCLUSIVE on the table, for an instant, and so both ways.
+    Locks: ACCESS EXCLUSIVE on the table, for an instant, in both directions.
     """
 
     model_name: str
@@ -175,7 +175,7 @@ class SetNotNull(AlterField):
             found = definitions.constraint(schema_editor.connection, table, check)
             if found is None:
                 raise CommandError(
-                    f'"{table}" has no constraint "{check}", without which "{column}" would be searched for NULL '
+                    f'"{table}" has no constraint "{check}". Without it, PostgreSQL would search "{column}" for NULL '
                     f"while nobody can read the table. Someone dropped it after the migration that adds it: "
                     f"reverse that migration, then run migrate again."
                 )

@@ -71,7 +71,7 @@ class SchemaEditor(schema.DatabaseSchemaEditor):
         found = _fact(facts.of_tables(self.connection, tables=[table], enums=[]), f"{table}.{column}")
         if found != expected:
             raise DefinitionConflict(f'Column "{column}" of "{table}"', found=found, expected=expected)
-        self.tell(f'Column "{column}" of "{table}" is there already.')
+        self.tell(f'Column "{column}" of "{table}" already exists.')
 
     def _column_as_added(self, model: type[Model], field: "Field[Any, Any]") -> str:
         """Return the catalogue's definition of a column, found by adding it to an empty table."""
@@ -127,7 +127,7 @@ class SchemaEditor(schema.DatabaseSchemaEditor):
                 found="; ".join(_side(difference, difference.found) for difference in wrong),
                 expected="; ".join(_side(difference, difference.expected) for difference in wrong),
             )
-        self.tell(f'Table "{table}" is there already.')
+        self.tell(f'Table "{table}" already exists.')
         return True
 
     def _is_index_made(self, node: Any, create_sql: str) -> bool:
@@ -153,7 +153,7 @@ class SchemaEditor(schema.DatabaseSchemaEditor):
         expected = definitions.index_as_created(self.connection, table=table, name=name, create_sql=plain_sql)
         if found.definition != expected:
             raise DefinitionConflict(f'Index "{name}"', found=found.definition, expected=expected)
-        self.tell(f'Index "{name}" is there already.')
+        self.tell(f'Index "{name}" already exists.')
         return True
 
     def _is_constraint_made(self, table: str, node: Any, create_sql: str) -> bool:
@@ -176,7 +176,7 @@ class SchemaEditor(schema.DatabaseSchemaEditor):
             super().execute(
                 f"ALTER TABLE {self.quote_name(table)} VALIDATE CONSTRAINT {self.quote_name(name)}", None
             )
-        self.tell(f'Constraint "{name}" of "{table}" is there already.')
+        self.tell(f'Constraint "{name}" of "{table}" already exists.')
         return True
 
     def _key(self, node: Any) -> str:

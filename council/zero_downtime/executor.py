@@ -80,8 +80,9 @@ class Executor(MigrationExecutor):
         for app, name, note in partial_progress.being_reversed(self.recorder):
             if (app, name) not in going_back:
                 raise CommandError(
-                    f"The reversal of {app}.{name} was cut short: {note.removeprefix(name).strip(' []')}. Nothing was "
-                    f"changed. Finish it first: manage.py migrate {app} and the name of the migration before it."
+                    f"The reversal of {app}.{name} was interrupted: {note.removeprefix(name).strip(' []')}. Nothing "
+                    f"was changed now. Finish it first: manage.py migrate {app} and the name of the migration before "
+                    "it."
                 )
 
     def apply_migration(
@@ -241,9 +242,7 @@ class Executor(MigrationExecutor):
             yield
         except KeyboardInterrupt as error:
             is_known = self._is_as_before(migration, backwards=backwards)
-            stays = (
-                f"{migration} was cut short. {failures.kept(migration, is_known=is_known)} {self._progress()}"
-            )
+            stays = f"{migration} was interrupted. {failures.kept(migration, is_known=is_known)} {self._progress()}"
             raise failures.Interrupted(error, what_stays=stays) from error
         except Error as error:
             if isinstance(error, transaction.TransactionManagementError):

@@ -79,7 +79,7 @@ class ConcurrentIndexMixin:
                 raise DuplicateKeys(connection, model, index) from error
             raise
         if not is_built:
-            schema_editor.tell(f'Index "{index.name}" is there already.')
+            schema_editor.tell(f'Index "{index.name}" already exists.')
 
     def _drop(self, schema_editor: Any, model: Any, name: str) -> None:
         self._ensure_not_in_transaction(schema_editor)

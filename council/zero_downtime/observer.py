@@ -66,7 +66,10 @@ class Observer:
             self.session.execute(f"SET statement_timeout = '{ANSWER_SECONDS:.0f}s'".encode())
         except psycopg.Error as error:
             self.tell(
-                Noted(f"No second session to watch who blocks ({error}); waiting goes by the clock alone.")
+                Noted(
+                    f"No second session could be opened to watch for blocking sessions ({error}). It waits by time "
+                    "only."
+                )
             )
         else:
             self._thread.start()
@@ -141,7 +144,10 @@ class Observer:
         """Shut down the socket from our side, so that a thread waiting for an answer gets an error at once."""
         if self.session and not self.session.closed:
             self.tell(
-                Noted("The second session, which watches who blocks, does not answer: on by the clock alone.")
+                Noted(
+                    "The session that watches for blocking sessions does not answer. From now on, it waits by time "
+                    "only."
+                )
             )
             with socket.socket(fileno=os.dup(self.session.fileno())) as line:
                 line.shutdown(socket.SHUT_RDWR)

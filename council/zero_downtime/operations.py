@@ -63,7 +63,7 @@ class AddForeignKeyNotValid(AddConstraint):
                 thing = f'Constraint "{self.constraint.name}" of "{model._meta.db_table}"'
                 raise DefinitionConflict(thing, found=found.definition, expected=expected)
             schema_editor.tell(
-                f'Constraint "{self.constraint.name}" of "{model._meta.db_table}" is there already.'
+                f'Constraint "{self.constraint.name}" of "{model._meta.db_table}" already exists.'
             )
             return
         schema_editor.execute(self.constraint.create_sql(model, schema_editor, not_valid=True), params=None)
@@ -188,7 +188,7 @@ class CreateEnum(Operation):
             return
         if not schema_editor.collect_sql and (found := catalog.enum_labels(connection, self.name)):
             if found != self.labels:
-                found_words = "a type that is no enum" if found == [None] else ", ".join(map(str, found))
+                found_words = "a type that is not an enum" if found == [None] else ", ".join(map(str, found))
                 raise DefinitionConflict(
                     f'Type "{self.name}"', found=found_words, expected=", ".join(self.labels)
                 )
@@ -244,8 +244,8 @@ class AddEnumValue(Operation):
             if self.after is not None and self.after not in found:
                 raise DefinitionConflict(
                     f'Type "{self.name}"',
-                    found=", ".join(map(str, found)) or "no enum",
-                    expected=f"an enum with the label {self.after}, for {self.label} to come after it",
+                    found=", ".join(map(str, found)) or "no such enum",
+                    expected=f"an enum with the label {self.after}, after which {self.label} is added",
                 )
             if self.after is None and found:
                 place = f" BEFORE {quote_value(found[0])}"

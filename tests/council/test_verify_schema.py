@@ -155,7 +155,7 @@ def test_a_check_that_would_write_is_not_let() -> None:
     check = checks.Check("writes", look, own_transactions=False)
     [finding] = checks.run_check(check, verification.Database(connection)).findings
 
-    assert finding.message == "could not be looked at: cannot execute INSERT in a read-only transaction"
+    assert finding.message == "could not be checked: cannot execute INSERT in a read-only transaction"
 
 
 @pytest.mark.django_db
@@ -183,7 +183,9 @@ def test_a_table_that_is_gone_is_written_again_by_its_cure() -> None:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(f'DROP TABLE "{table}"')
             [finding] = faults(results()["tables"])
-            assert finding.cure.startswith("-- Its rows are in a backup. An empty one:\nCREATE TABLE ")
+            assert finding.cure.startswith(
+                "-- Its rows can be restored only from a backup. This creates it empty:\nCREATE TABLE "
+            )
             cursor.execute(finding.cure)
             assert {name: faults(result) for name, result in results().items() if faults(result)} == {}
             transaction.set_rollback(True)
@@ -319,7 +321,7 @@ def test_a_table_that_somebody_has_locked_is_not_waited_for(migrated: Database) 
 
     assert result.returncode == 1
     assert (
-        "ledger figures           could not be looked at: canceling statement due to lock timeout"
+        "ledger figures           could not be checked: canceling statement due to lock timeout"
         in result.stdout
     )
     assert "\nA lock is held by another session (see pg_locks)." in result.stdout
@@ -397,7 +399,7 @@ def test_the_lock_of_a_migrate(database: Database, monkeypatch: pytest.MonkeyPat
         session.execute("SELECT pg_advisory_lock(%s, %s)", [migration_lock.CLASS, migration_lock.OBJECT])
         [running] = leftover_checks.advisory_lock(verification.Database(scratch))
         assert running.level is Level.WARNING
-        assert "a migrate is at work" in running.message
+        assert "a migrate is running" in running.message
         monkeypatch.setattr(leftover_checks, "ORPHANED_SECONDS", 0.0)
         [orphaned] = leftover_checks.advisory_lock(verification.Database(scratch))
         assert orphaned.level is Level.FAILED

@@ -14,7 +14,7 @@ class Command(BaseCommand):
     help = "List the scheduled jobs with the result of their last run, and when they are due."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with failures.said(connection, command="jobs"):
+        with failures.as_command_errors(connection, command="jobs"):
             states = jobs.states()
         for state in states:
             self.stdout.write(self.style.MIGRATE_HEADING(f"{state.job.name}, {state.job.schedule}"))

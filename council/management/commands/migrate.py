@@ -52,7 +52,7 @@ Targets = list[tuple[str, str | None]]
 
 
 class Command(migrate.Command):
-    help = "Bring the database's schema up to date while the gateway goes on using it."
+    help = "Run the migrations while the gateway keeps using the database."
     autodetector = Autodetector  # reports, at the end, model changes that have no migration yet
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -61,31 +61,31 @@ class Command(migrate.Command):
             "--lock-timeout",
             type=units.seconds,
             default=os.environ.get("MIGRATE_LOCK_TIMEOUT", "100ms"),
-            help="How long a statement waits for a lock, holding up whoever comes behind (default: 100ms).",
+            help="How long a statement waits for a lock while others queue behind it (default: 100ms).",
         )
         parser.add_argument(
             "--patience",
             type=units.seconds,
             default=os.environ.get("MIGRATE_PATIENCE", "10min"),
-            help="How long a migration tries to get its locks, and another migrate is waited for (default: 10min).",
+            help="How long to try to get a migration's locks, and to wait for another migrate (default: 10min).",
         )
         parser.add_argument(
             "--accept-risks",
             action="store_true",
-            help="Go on where the plan says that reads or writes will wait for longer than --lock-timeout.",
+            help="Migrate even if the plan says that reads or writes will wait for longer than --lock-timeout.",
         )
         parser.add_argument(
             "--format",
             choices=["text", "json"],
             default="text",
-            help="How --plan tells what each operation locks, for how long, and what is risky about it. Exit status 1 "
-            "where something is.",
+            help="The output format of --plan, which shows what each operation locks, for how long, and its risks. The "
+            "exit status is 1 if there are risks.",
         )
         parser.add_argument(
             "--events-to",
             type=events.JsonWriter,
             metavar="DESCRIPTOR",
-            help="Write what happens to this open file descriptor, too: one line of JSON for each event.",
+            help="Also write each event to this open file descriptor, as one line of JSON.",
         )
 
     def execute(self, *args: Any, **options: Any) -> str | None:
@@ -100,7 +100,8 @@ class Command(migrate.Command):
             except InconsistentMigrationHistory as error:
                 raise CommandError(
                     f"{error} Somebody changed django_migrations by hand, or merged migrations in another order. "
-                    f"Nothing was changed. See what is there (manage.py overview), and put the record right."
+                    "Nothing was changed. Compare with manage.py showmigrations, and correct the table "
+                    "django_migrations."
                 ) from error
 
     @no_translations
@@ -139,12 +140,16 @@ class Command(migrate.Command):
             self.write_plan(steps, shut, verbosity=self.verbosity)
             if harms := list(refusal.harms(steps, limit_seconds=options["lock_timeout"])):
                 many = units.count(len(harms), "operation")
-                self.stdout.write(self.style.WARNING(f"migrate refuses {many} of it without --accept-risks."))
+                self.stdout.write(
+                    self.style.WARNING(
+                        f"Without --accept-risks, migrate refuses this plan because of {many}."
+                    )
+                )
         if any(step.warnings for step in steps) or (options["check_unapplied"] and steps):
             sys.exit(1)
 
     def run(self, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> None:
-        """Migrate, in its turn and with short waits, and close other apps' tables to the data API."""
+        """Migrate under the migration lock, with short lock waits, and close other apps' tables to the data API."""
         # As Django's command does: these modules connect handlers to its signals.
         for app in apps.get_app_configs():
             if module_has_submodule(app.module, "management"):
@@ -246,7 +251,7 @@ class Command(migrate.Command):
             self.stdout.write(
                 f"  Enable row level security on {', '.join(shut)}\n"
                 f"    ACCESS EXCLUSIVE on each for an instant: reads, writes and DDL wait\n"
-                f"    as the server has the data API's roles; ROW_LEVEL_SECURITY_EXCEPT_APPS leaves apps open"
+                f"    because the server has the roles of the data API; ROW_LEVEL_SECURITY_EXCEPT_APPS exempts apps"
             )
         is_risky = any(step.warnings for step in steps)
         self.stdout.write(
@@ -323,7 +328,7 @@ def targets(loader: MigrationLoader, connection: BaseDatabaseWrapper, options: d
 
 
 def rendered(state: ProjectState) -> Any:
-    """Return the models of a state for post_migrate, with the relations to models of apps without migrations."""
+    """Return the models of a state for post_migrate, including relations to models of apps without migrations."""
     state.clear_delayed_apps_cache()
     made = state.apps
     keys = [(model.app_label, model.name_lower) for model in made.real_models]

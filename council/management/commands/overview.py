@@ -27,7 +27,7 @@ class Command(BaseCommand):
     requires_migrations_checks = False
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with failures.said(connection, command="overview"):
+        with failures.as_command_errors(connection, command="overview"):
             self.write_overview()
 
     def write_overview(self) -> None:
@@ -85,7 +85,7 @@ class Command(BaseCommand):
             steps.append(("migrate", "bring the schema up to date"))
         else:
             if not get_user_model().objects.filter(is_staff=True).exists():
-                steps.append(("createsuperuser", "make a staff account to sign in with"))
+                steps.append(("createsuperuser", "create a staff account to sign in with"))
             steps.append(("runserver", "then open http://127.0.0.1:8000/ as a member, /admin/ as staff"))
         if settings.EMBEDDED_SERVER:
             steps.append(("embedded stop", "stop the embedded PostgreSQL (embedded remove: delete its data)"))

@@ -1,4 +1,4 @@
-"""`manage.py rehearse`: run the pending migrations on a throw-away copy, under the load of a gateway."""
+"""`manage.py rehearse`: run the pending migrations on a temporary copy, under the load of a gateway."""
 
 import json
 import math
@@ -40,7 +40,7 @@ def share(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 < value <= 10:
-        raise ArgumentTypeError(f"{text!r} is no scale. Write it as 0.1 for a tenth; up to 10.")
+        raise ArgumentTypeError(f"{text!r} is not a scale. Write a number up to 10, such as 0.1 for a tenth.")
     return value
 
 
@@ -50,90 +50,92 @@ def rate(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 1 <= value <= 10_000:
-        raise ArgumentTypeError(f"{text!r} is no rate. Write statements a second, from 1 to 10000.")
+        raise ArgumentTypeError(
+            f"{text!r} is not a rate. Write a number of statements per second, from 1 to 10000."
+        )
     return value
 
 
 def clients(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 64:
-        raise ArgumentTypeError(f"{text!r} is no number of clients. Write one from 1 to 64.")
+        raise ArgumentTypeError(f"{text!r} is not a number of clients. Write a number from 1 to 64.")
     return int(text)
 
 
 class Command(BaseCommand):
     help = (
-        "Rehearse the pending migrations on a throw-away copy of the database, under load, and report what readers and "
-        "writers waited. The source is only read; nothing is left behind. Exit status 0: within the budget, 1: not, 2: "
-        "there was no rehearsal."
+        "Run the pending migrations on a temporary copy of the database under load, and report how long reads and "
+        "writes waited. The source is only read, and the copy is removed. Exit status 0: passed, 1: failed, 2: the "
+        "rehearsal could not be done."
     )
     requires_system_checks = []
     requires_migrations_checks = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        sources = parser.add_argument_group("what is copied (one of them)").add_mutually_exclusive_group(
+        sources = parser.add_argument_group("what to copy (choose one)").add_mutually_exclusive_group(
             required=True
         )
         sources.add_argument(
-            "--from-dump", type=Path, metavar="FILE", help="A pg_dump in any of its formats."
+            "--from-dump", type=Path, metavar="FILE", help="A dump that pg_dump wrote, in any format."
         )
         sources.add_argument("--from-url", metavar="URL", help="A database, which is only read.")
         sources.add_argument(
-            "--members", type=count, metavar="N", help="Nothing: N made-up members, with plausible skew."
+            "--members", type=count, metavar="N", help="Copy nothing, but generate N members."
         )
-        parser.add_argument("--scale", type=share, metavar="S", help="Take S times the members.")
+        parser.add_argument("--scale", type=share, metavar="S", help="Multiply the number of members by S.")
         parser.add_argument(
             "--from-state",
             metavar="STATE",
-            help="What made-up members begin with: v1 (the default), or migrations as app.0005, with commas between.",
+            help="The migrations to apply before members are generated: v1 (the default), or app.0005,app.0007.",
         )
         parser.add_argument(
             "--on",
             metavar="URL",
-            help="An empty database whose name holds 'rehearsal', emptied again (default: a private server).",
+            help="An empty database for the copy, whose name contains 'rehearsal' (default: a private server).",
         )
         parser.add_argument(
-            "--folder", type=Path, help="Where temporary files go (default: the system's folder)."
+            "--folder", type=Path, help="The folder for temporary files (default: the system's)."
         )
         parser.add_argument(
             "--max-wait",
             type=units.seconds,
             default="350ms",
             metavar="TIME",
-            help="How long a reader or a writer may wait at most (default: 350ms).",
+            help="The longest time that a read or a write may wait (default: 350ms).",
         )
         parser.add_argument(
             "--rate",
             type=rate,
             default="200",
             metavar="N",
-            help="The gateway's statements a second (default: 200).",
+            help="How many statements the gateway sends per second (default: 200).",
         )
         parser.add_argument(
             "--clients",
             type=clients,
             default="4",
             metavar="N",
-            help="How many connections send them (default: 4).",
+            help="How many connections send these statements (default: 4).",
         )
         parser.add_argument(
             "--long-transaction",
             type=units.seconds,
             default="3s",
             metavar="TIME",
-            help="How long a transaction stays open now and then (default: 3s; 0: never).",
+            help="How long a transaction stays open from time to time (default: 3s; 0: never).",
         )
         parser.add_argument(
             "--before",
             type=units.seconds,
             default="5s",
             metavar="TIME",
-            help="How long to look on first (default: 5s).",
+            help="How long to send statements before the migrations (default: 5s).",
         )
-        parser.add_argument("--format", choices=["table", "json"], default="table")
+        parser.add_argument("--format", choices=["table", "json"], default="table", help="The output format.")
         parser.add_argument(
-            "--html", type=Path, metavar="FILE", help="Write a page with a picture of the waits."
+            "--html", type=Path, metavar="FILE", help="Also write a page with a chart of the waits."
         )
-        parser.add_argument("--json", type=Path, metavar="FILE", help="Write the figures to a file as well.")
+        parser.add_argument("--json", type=Path, metavar="FILE", help="Also write the figures to this file.")
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:
@@ -141,7 +143,7 @@ class Command(BaseCommand):
                 return super().execute(*args, **options)
         except KeyboardInterrupt as error:
             raise CommandError(
-                f"{str(error) or 'Ctrl-C'}: the rehearsal was broken off, and its copy removed.",
+                f"{str(error) or 'Ctrl-C'}: the rehearsal was interrupted, and its copy was removed.",
                 returncode=interruption.exit_status(error),
             ) from error
 
@@ -160,13 +162,13 @@ class Command(BaseCommand):
         members, scale, state = options["members"], options["scale"], options["from_state"]
         if members is None and scale is not None:
             raise CannotRehearse(
-                "--scale is for --members. A part of a real database cannot be had rightly: rows belong together "
-                "across tables, and a sample of each has other keys, other skew and other sizes of indexes.",
-                cure="Copy the whole, or give --members as many as there are, and --scale.",
+                "--scale works only with --members. A part of a real database would not be realistic: its rows belong "
+                "together across tables, and its indexes would have other sizes.",
+                cure="Copy the whole database, or use --members with --scale.",
             )
         if members is None and state is not None:
             raise CannotRehearse(
-                "--from-state is for --members: a copy begins with what its source has applied.",
+                "--from-state works only with --members: a copy starts with the migrations that its source has.",
                 cure="Leave it out.",
             )
         return Request(
@@ -227,8 +229,8 @@ def migrations(state: str) -> list[tuple[str, str]]:
         except (AmbiguityError, KeyError):
             known = ", ".join(sorted({node[1] for node in loader.graph.nodes if node[0] == app_label})[:20])
             raise CannotRehearse(
-                f"--from-state is {text.strip()!r}, which is no migration.",
-                cure=f"Write v1, or one as gamification.0005{f'; {app_label} has {known}' if known else ''}.",
+                f"--from-state is {text.strip()!r}, which is not a migration.",
+                cure=f"Write v1, or a name such as gamification.0005{f'; {app_label} has {known}' if known else ''}.",
             ) from None
         targets.append((found.app_label, found.name))
     return targets
@@ -239,5 +241,5 @@ def refuse_unwritable(file: Path | None) -> None:
     if file is not None and (file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK)):
         raise CannotRehearse(
             f"{file} cannot be written.",
-            cure="Name a file in a folder that is there and that you may write to.",
+            cure="Name a file in an existing folder that you may write to.",
         )

@@ -30,7 +30,7 @@ class Command(BaseCommand):
             raise CommandError(
                 "DATABASE_URL is set. Made-up people may only go into the embedded database. Unset DATABASE_URL."
             )
-        with failures.said(connection, command="seed_demo"):
+        with failures.as_command_errors(connection, command="seed_demo"):
             if Member.objects.exists():
                 raise CommandError(
                     "This database has members already. Nothing was changed. To start again, run "

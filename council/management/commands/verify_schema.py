@@ -28,7 +28,7 @@ class Command(BaseCommand):
     requires_migrations_checks = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--format", choices=["table", "json"], default="table")
+        parser.add_argument("--format", choices=["table", "json"], default="table", help="The output format.")
         parser.add_argument("--strict", action="store_true", help="Exit with status 1 for warnings, too.")
         parser.add_argument(
             "--full", action="store_true", help="Compare all members with the ledger, not only a sample."

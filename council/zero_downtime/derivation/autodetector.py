@@ -100,7 +100,7 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
         """Refuse operations that lint would report, each once.
 
         Exceptions: checks on existing rows, for which the migration's author must say whether the rows pass; and
-        tables created in the same run, for which nobody waits.
+        tables created in the same run, which nobody uses yet.
         """
         new = {(one.app_label, one.name): one for steps in found.values() for one in steps}
         needs = {key: {need for need in one.dependencies if need in new} for key, one in new.items()}
@@ -202,9 +202,9 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
                     dependencies = [(app_label, step_name)]
 
     def _parts(self, stage: Stage, app_label: str, operations: list[Any]) -> list[list[Any]]:
-        """Give the triggers of each table that is there a migration of its own.
+        """Put the triggers of each existing table into a migration of their own.
 
-        A transaction that locks one table and then waits for another is in a deadlock with those who write both.
+        A transaction that locks one table and then waits for another can deadlock with sessions that write to both.
         """
         if stage is not Stage.TRIGGERS:
             return [list(operations)]

@@ -60,22 +60,22 @@ class StageTexts(NamedTuple):
 
 OLD_CONSTRAINTS = StageTexts(
     "drop_{subject}_constraints",
-    "Constraints that go: {what}.",
+    "Removes constraints: {what}.",
     "ACCESS EXCLUSIVE on {tables}, for an instant; reading and writing wait",
-    "yes, if it does without what they refused or took along",
+    "yes, if it does not rely on what they refuse or delete",
     "adds them again, and reads every row under the lock",
 )
 TEXTS = {
     Stage.ENUM_LABELS: StageTexts(
         "{subject}",
-        "More labels of enums: {what}.",
+        "Adds enum labels: {what}.",
         "none",
-        "yes, as long as nobody writes them; it fails on rows that hold them",
-        "leaves the labels, which PostgreSQL cannot take away",
+        "yes, until somebody writes them: it fails when it reads such rows",
+        "leaves the labels, because PostgreSQL cannot remove them",
     ),
     Stage.STATE: StageTexts(
         "{subject}_state",
-        "What Django knows of {what}.",
+        "Changes only what Django knows about {what}.",
         "none",
         "yes, nothing changes in the database",
         "nothing to undo",
@@ -84,101 +84,101 @@ TEXTS = {
     Stage.OLD_UNIQUES: OLD_CONSTRAINTS,
     Stage.TABLES: StageTexts(
         "{subject}",
-        "New tables: {what}.",
+        "Creates tables: {what}.",
         "none, the tables are new{parents}",
-        "yes, nothing else knows them",
-        "drops the tables, rows and all",
+        "yes, it does not use them",
+        "drops the tables with their rows",
     ),
     Stage.COLUMNS: StageTexts(
         "{subject}",
-        "New columns: {what}.",
+        "Adds columns: {what}.",
         "ACCESS EXCLUSIVE on {tables}, for an instant: no rewrite; reading and writing wait",
         "yes, they are nullable or have a default in the database",
-        "drops them, values and all",
+        "drops them with their values",
     ),
     Stage.ALTERATIONS: StageTexts(
         "alter_{subject}",
-        "Altered: {what}.",
+        "Alters {what}.",
         "ACCESS EXCLUSIVE on {tables}, for an instant: no row is read or written; reading and writing wait",
-        "yes, if it can read what the new definition lets in, such as NULL or a longer text",
-        "puts the former definition back, for which PostgreSQL may read every row",
+        "yes, if it can read what the new definition allows, such as NULL or a longer text",
+        "restores the old definition, for which PostgreSQL may read every row",
     ),
     Stage.KEYS: StageTexts(
         "{subject}_fks_not_valid",
-        "Foreign keys, for new and changed rows: {what}.",
+        "Adds foreign keys that apply to new and changed rows: {what}.",
         "{mode} on {tables}, for an instant; {waits}",
-        "yes, unless it writes rows whose parent is not there",
-        "puts back what was there before, an instant of ACCESS EXCLUSIVE on both sides",
+        "yes, unless it writes rows whose parent does not exist",
+        "restores what was there before; ACCESS EXCLUSIVE on both tables, for an instant",
     ),
     Stage.VALID_KEYS: StageTexts(
         "validate_{subject}_fks",
-        "The rows that were there before the keys obey them, too: {what}.",
+        "Checks the rows that existed before these foreign keys: {what}.",
         "SHARE UPDATE EXCLUSIVE on {tables}, ROW SHARE on the keys' parents; nothing waits",
         "yes",
         "nothing to undo",
     ),
     Stage.CHECKS: StageTexts(
         "{subject}_checks_not_valid",
-        "Checks, for new and changed rows: {what}.",
+        "Adds checks that apply to new and changed rows: {what}.",
         "ACCESS EXCLUSIVE on {tables}, for an instant; reading and writing wait",
-        "yes, unless it writes rows that break them",
-        "puts back what was there before",
+        "yes, unless it writes rows that violate them",
+        "restores what was there before",
     ),
     Stage.VALID_CHECKS: StageTexts(
         "validate_{subject}_checks",
-        "The rows that were there before the checks obey them, too: {what}.",
+        "Checks the rows that existed before these constraints: {what}.",
         "SHARE UPDATE EXCLUSIVE on {tables} while the rows are read; nothing waits",
         "yes",
         "nothing to undo",
     ),
     Stage.NOT_NULL: StageTexts(
         "{subject}_not_null",
-        "NOT NULL, where a check has made sure of it: {what}.",
+        "Sets NOT NULL, which a validated check already enforces: {what}.",
         "ACCESS EXCLUSIVE on {tables}, for an instant: no row is read; reading and writing wait",
-        "yes, the check refuses NULL already",
-        "puts the check back",
+        "yes, the check already refuses NULL",
+        "restores the check",
     ),
     Stage.INDEXES: StageTexts(
         "{subject}_indexes",
-        "Indexes: {what}.",
+        "Builds indexes: {what}.",
         "SHARE UPDATE EXCLUSIVE on each table while its index is built; nothing waits",
         "yes{unless}",
         "drops the indexes concurrently",
     ),
     Stage.FUNCTIONS: StageTexts(
         "{subject}",
-        "Functions: {what}.",
+        "Creates or changes functions: {what}.",
         "none",
-        "yes, if it gets by with what they give now",
-        "puts back what was there before",
+        "yes, if it can use what they return now",
+        "restores what was there before",
     ),
     Stage.TRIGGERS: StageTexts(
         "{subject}_triggers",
-        "Triggers: {what}.",
+        "Creates or changes triggers: {what}.",
         "{mode} on {tables}, for an instant; {waits}",
         "yes, unless it writes what they refuse",
-        "puts back what was there before (ACCESS EXCLUSIVE for an instant where a trigger goes)",
+        "restores what was there before (ACCESS EXCLUSIVE for an instant if a trigger is removed)",
     ),
     Stage.OLD_INDEXES: StageTexts(
         "drop_{subject}_indexes",
-        "Indexes that go: {what}.",
+        "Drops indexes: {what}.",
         "SHARE UPDATE EXCLUSIVE on {tables}; nothing waits",
-        "yes, if its queries do without",
+        "yes, if its queries do not need them",
         "builds them again, concurrently",
     ),
     Stage.FORGOTTEN: StageTexts(
         "forget_{subject}",
-        "Django forgets, and the database keeps for code that still uses it: {what}.",
+        "Removes from Django's state, but not from the database, where older code still uses it: {what}.",
         "none",
         "yes, nothing changes in the database",
-        "Django knows it again",
+        "adds it to Django's state again",
     ),
     Stage.DROPPED: StageTexts(
         "drop_{subject}",
-        "What no code uses any more goes: {what}.",
+        "Drops what no code uses any more: {what}.",
         "ACCESS EXCLUSIVE on {tables}, for an instant; reading and writing wait",
-        "only if it came with or after the migration that had Django forget this",
-        "makes it anew, empty",
+        "only if it was deployed with or after the migration that removed this from Django's state",
+        "creates it again, empty",
     ),
 }
 
@@ -335,7 +335,7 @@ class _View:
         tables = [table for table in tables if table not in {self.table(name) for name in new}]
         if not tables:
             return ""
-        return f"; SHARE ROW EXCLUSIVE on {_series(tables)}, for an instant, for their keys"
+        return f"; SHARE ROW EXCLUSIVE on {_series(tables)}, for an instant, for their foreign keys"
 
     def _target(self, model_name: str, field: Any) -> str:
         app_label, _, parent = str(field.remote_field.model).lower().rpartition(".")
@@ -351,7 +351,7 @@ class _View:
             case pgtrigger.migrations.AddTrigger():
                 yield str(operation.trigger.name)
             case pgtrigger.migrations.RemoveTrigger():
-                yield f"{operation.name} (goes)"
+                yield f"{operation.name} (removed)"
             case migrations.AddConstraint(constraint=constraint):  # type: ignore[misc]
                 yield constraint.name
             case migrations.AddIndex():

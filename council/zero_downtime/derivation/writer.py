@@ -13,7 +13,7 @@ from django.db.migrations.migration import Migration
 from council.zero_downtime.derivation.stages import StageMigration
 
 MERGED = """\
-Joins branches that go on from the same migration.
+Merges branches that start from the same migration.
 
 Locks: none. Safe with the code before it: yes. Way back: nothing to undo.
 """

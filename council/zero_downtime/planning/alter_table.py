@@ -149,7 +149,7 @@ def _drop_column(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]
         if part.name in constraint.columns:
             del inventory[name].constraints[own_name]
     risk = rules.COLUMN_GONE.of(column=part.name, table=name)
-    yield Break(f'column "{part.name}" of "{name}" is gone', risk, name, part.name)
+    yield Break(f'column "{part.name}" of "{name}" is dropped', risk, name, part.name)
 
 
 def _column_default(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
@@ -260,7 +260,7 @@ def _add(
             inventory[name].indexes[own_name] = TableIndex(added.columns, is_unique=True)
         return
     if not column:
-        yield Break(f'rows that break "{own_name}" are refused')
+        yield Break(f'rows that violate "{own_name}" are refused')
     if kind == "f" and not is_filled:
         return  # PostgreSQL checks no key of an empty column
     if kind in "fc" and is_valid:
@@ -271,7 +271,7 @@ def _add(
         condition = sql_parser.written(constraint.raw_expr) if constraint.raw_expr else ""
         yield rules.UNCHECKED_ROWS.of(table=name, constraint=own_name, condition=condition)
     elif kind == "f":
-        yield from partitioned(name, inventory, "key that is not valid yet, before version 18")
+        yield from partitioned(name, inventory, "foreign key that is not valid yet, before version 18")
     elif kind in "pux":
         yield from _add_index(constraint, own_name, name, inventory, added.columns)
 

@@ -16,7 +16,7 @@ from council.zero_downtime.planning.rules import Risk
 
 class Kind(StrEnum):
     SCAN = "scan"
-    KEYS = "scan against the parent"
+    KEYS = "foreign key check"
     BUILD = "index build"
     REWRITE = "rewrite"
     CHANGE = "rows changed"
@@ -48,7 +48,7 @@ class Work(NamedTuple):
 class Break(NamedTuple):
     """Something that stops working in code that was deployed before.
 
-    `risk`: what it is a risk of, where that code knows the table and the column, if one is given.
+    `risk` is reported if that code knows the table and, if one is given, the column.
     """
 
     text: str

@@ -27,7 +27,7 @@ def waits(steps: list[Step]) -> str:
     known = f"reads and writes wait for {span(longest_wait(steps))} at most"
     if not blind:
         return known
-    return f"{known}, but for {units.count(blind, 'operation')} of which nobody can tell"
+    return f"{known}; this is unknown for {units.count(blind, 'operation')}"
 
 
 def summary(steps: list[Step]) -> str:
@@ -53,7 +53,7 @@ def lines(step: Step) -> Iterator[str]:
     for work in step.work:
         yield _work(work)
     yield f"{'reversible' if step.is_reversible else 'cannot be reversed'}; " + (
-        "code before it: " + "; ".join(step.breaks) if step.breaks else "code before it keeps working"
+        "earlier code: " + "; ".join(step.breaks) if step.breaks else "earlier code keeps working"
     )
 
 
@@ -69,7 +69,7 @@ def _work(work: Work) -> str:
             f", in {units.count(work.batches, 'batch')}" if work.batches else ""
         )
     if not work.is_counted:
-        extent = f'not counted: ANALYZE "{work.table}", then plan again'
+        extent = f'number of rows unknown: run ANALYZE "{work.table}", then plan again'
     return f'{work.kind} of "{work.table}": {extent}'
 
 

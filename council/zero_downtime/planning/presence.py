@@ -46,6 +46,6 @@ def _of_commands(node: Any, there: Inventory) -> Iterator[str | None]:
             case "AT_ValidateConstraint" if (
                 table and command.name in table.constraints and table.constraints[command.name].is_validated
             ):
-                yield f'constraint "{command.name}" of "{name}", validated,'
+                yield f'validated constraint "{command.name}" of "{name}"'
             case _:
                 yield None

@@ -13,8 +13,9 @@ from council.zero_downtime.planning.rules import Risk
 from council.zero_downtime.planning.steps import HeldLock, Step
 
 GO_ON = (
-    "To go on in spite of it, when nobody uses these tables: `manage.py migrate --accept-risks`. For good: write the "
-    "rule and the reason into the migration's `accepts`, or for other people's into ACCEPTED_MIGRATION_RISKS."
+    "If nobody uses these tables now, run `manage.py migrate --accept-risks`. To accept a risk permanently, write its "
+    "rule and the reason into the migration's `accepts`, or for another package into the setting "
+    "ACCEPTED_MIGRATION_RISKS."
 )
 
 

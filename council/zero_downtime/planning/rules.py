@@ -179,7 +179,7 @@ ROWS_LOCKED = Risk(
 )
 UNKNOWN_STATEMENT = Risk(
     "unknown-statement",
-    "{what} locks is unknown.",
+    "{why}, so its locks are unknown.",
     "Assume that it waits for everything and blocks everything, or write it as an operation of council.zero_downtime.",
 )
 UNREADABLE = Risk(

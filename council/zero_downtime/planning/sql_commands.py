@@ -46,7 +46,7 @@ def effects(node: Any, inventory: Inventory) -> Iterator[Effect]:
     if lock := LOCKING.get(kind := sql_parser.kind(node)):
         yield Lock(table(getattr(node, lock[0]), inventory), lock[1])
     elif kind not in WITHOUT_EFFECT:
-        yield rules.UNKNOWN_STATEMENT.of(what=f"What {kind.removesuffix('Stmt')}")
+        yield rules.UNKNOWN_STATEMENT.of(why=f"The plan does not know {kind.removesuffix('Stmt')}")
 
 
 # These lock one table, for an instant: the node's attribute that names the table, and the mode.
@@ -119,7 +119,7 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
     elif name not in inventory.new_tables:
         yield rules.PLAIN_INDEX.of(index=node.idxname, table=name)
     if node.unique and name not in inventory.new_tables:
-        yield Break(f'rows that "{node.idxname}" finds twice are refused')
+        yield Break(f'rows that are duplicates for "{node.idxname}" are refused')
     share = conditions.share(node.whereClause, inventory[name].columns)
     entries = round(inventory[name].rows * share)
     work = build(name, index, inventory, entries=entries, is_concurrent=bool(node.concurrent))
@@ -137,7 +137,7 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
         enums.ObjectType.OBJECT_RULE: _drop_of_table,
     }.get(node.removeType)
     if drop is None and node.behavior == enums.DropBehavior.DROP_CASCADE:
-        yield rules.UNKNOWN_STATEMENT.of(what="What depends on it is dropped as well, and what that")
+        yield rules.UNKNOWN_STATEMENT.of(why="CASCADE also drops whatever depends on it")
     for names in node.objects or ():
         if drop:
             yield from drop(node, names, inventory)
@@ -153,7 +153,7 @@ def _drop_table(node: Any, names: Any, inventory: Inventory) -> Iterator[Effect]
         for child, found in inventory.tables.items():
             if any(constraint.parent == name for constraint in found.constraints.values()):
                 yield Lock(child, ACCESS_EXCLUSIVE)
-    yield Break(f'table "{name}" is gone', rules.TABLE_GONE.of(table=name), name)
+    yield Break(f'table "{name}" is dropped', rules.TABLE_GONE.of(table=name), name)
     inventory.tables.pop(name, None)
 
 
@@ -196,10 +196,10 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
 def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
     name = sql_parser.name(node.typeName)
     if node.oldVal:
-        yield Break(f'value {node.oldVal} of "{name}" is gone')
+        yield Break(f'value {node.oldVal} of "{name}" is renamed')
     elif name not in inventory.new_enums:
         inventory.new_labels.setdefault(name, []).append(node.newVal)
-        yield Break(f'who reads the new value {node.newVal} of "{name}" has to know it')
+        yield Break(f'code that reads "{name}" must know its new value {node.newVal}')
 
 
 @effects.register(ast.RenameStmt)
@@ -207,7 +207,7 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
     kind = node.renameType
     if node.relation is None:
         if kind == enums.ObjectType.OBJECT_TYPE:
-            yield Break(f'type "{sql_parser.name(node.object)}" has another name')
+            yield Break(f'type "{sql_parser.name(node.object)}" is renamed')
         return
     name = table(node.relation, inventory)
     if kind == enums.ObjectType.OBJECT_INDEX:
@@ -218,11 +218,11 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
         return  # it locks only the index; reads and writes do not wait for that
     yield Lock(name, ACCESS_EXCLUSIVE)
     if kind == enums.ObjectType.OBJECT_TABLE:
-        yield Break(f'table "{name}" has another name', rules.TABLE_RENAMED.of(table=name), name)
+        yield Break(f'table "{name}" is renamed', rules.TABLE_RENAMED.of(table=name), name)
         inventory.rename_table(name, node.newname)
     elif kind == enums.ObjectType.OBJECT_COLUMN:
         risk = rules.COLUMN_RENAMED.of(column=node.subname, table=name)
-        yield Break(f'column "{node.subname}" of "{name}" has another name', risk, name, node.subname)
+        yield Break(f'column "{node.subname}" of "{name}" is renamed', risk, name, node.subname)
         inventory.rename_column(name, node.subname, node.newname)
     elif kind == enums.ObjectType.OBJECT_TABCONSTRAINT:
         inventory[name].rename_constraint(node.subname, node.newname)
@@ -256,7 +256,7 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
 @effects.register(ast.ClusterStmt)
 def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
     if node.relation is None:
-        yield rules.UNKNOWN_STATEMENT.of(what="What it")
+        yield rules.UNKNOWN_STATEMENT.of(why="It works on all tables that were clustered before")
         return
     name = table(node.relation, inventory)
     yield Lock(name, ACCESS_EXCLUSIVE)

@@ -199,7 +199,7 @@ class Prediction:
             return []
         if adopted := self.adopted(change):
             self.found += map(str, adopted.replacements)
-            return [f"{step};" for step in adopted.steps]
+            return [f"{step};" for step in adopted.statements]
         states = (change.after, change.before) if change.backwards else (change.before, change.after)
         run = operation.database_backwards if change.backwards else operation.database_forwards
         editor: Any = self.connection.schema_editor(collect_sql=True, atomic=False)
@@ -274,7 +274,7 @@ class Prediction:
             things = presence.of_statement(text, self.there)
         except sql_parser.Unreadable:
             return False
-        self.found += [f"{thing} is there already" for thing in things or ()]
+        self.found += [f"{thing} already exists" for thing in things or ()]
         return bool(things)
 
     def of_operation(self, change: Change) -> Iterator[Risk]:
@@ -297,8 +297,8 @@ class Prediction:
                     *sql_commands.new_labels(statement.node, self.there),
                 ]
             except Exception as error:  # a form of statement that sql_commands.py does not know
-                told = f"Planning it ended in {type(error).__name__} ({error}), so that what it"
-                yield rules.UNKNOWN_STATEMENT.of(what=told)
+                why = f"Planning it failed with {type(error).__name__} ({error})"
+                yield rules.UNKNOWN_STATEMENT.of(why=why)
                 continue
             yield from effects
             yield from self.broken(effects)
@@ -333,8 +333,8 @@ def _behind(risk: Risk, held: list[Lock]) -> Risk:
     stays = "stays" if len(strongest) == 1 else "stay"
     who = max(held, key=lambda lock: MODES.index(lock.mode)).blocks
     return risk._replace(
-        fault=f"{risk.fault} Until it is through, {names} {stays} locked: {who} wait.",
-        cure=f"Put it into a migration of its own. {risk.cure}",
+        fault=f"{risk.fault} Until it ends, {names} {stays} locked: {who} wait.",
+        cure=f"Put it into its own migration. {risk.cure}",
     )
 
 

@@ -74,13 +74,13 @@ def break_off(rehearsal: Rehearsal, words: str, number: signal.Signals) -> None:
     assert rehearsal.interrupt(number) == 128 + number
 
     name = "Ctrl-C" if number == signal.SIGINT else number.name
-    assert f"{name}: the rehearsal was broken off, and its copy removed." in rehearsal.said
+    assert f"{name}: the rehearsal was interrupted, and its copy was removed." in rehearsal.said
     assert "Traceback" not in rehearsal.said
 
 
 @pytest.mark.parametrize(
     ("words", "members", "number"),
-    [("Building the schema", "1000", signal.SIGINT), ("Making up ", "1000000", signal.SIGTERM)],
+    [("Building the schema", "1000", signal.SIGINT), ("Generating ", "1000000", signal.SIGTERM)],
     ids=["schema", "rows"],
 )
 def test_a_rehearsal_of_made_up_members_that_is_broken_off_leaves_nothing(
@@ -92,7 +92,7 @@ def test_a_rehearsal_of_made_up_members_that_is_broken_off_leaves_nothing(
 
 @pytest.mark.parametrize(
     ("words", "number"),
-    [("The gateway at work, no migration yet", signal.SIGHUP), ("Migrating, ", signal.SIGINT)],
+    [("Gateway load, before the migrations", signal.SIGHUP), ("Applying ", signal.SIGINT)],
     ids=["load", "migrations"],
 )
 def test_a_rehearsal_on_a_private_server_that_is_broken_off_leaves_nothing(
@@ -127,7 +127,7 @@ def test_a_server_that_dies_is_told_and_nothing_is_left(
 ) -> None:
     with nothing_left(folder):
         rehearsal = start("--from-url", late.url, "--folder", folder, "--before", "600s")
-        rehearsal.wait_for("The gateway at work, no migration yet")
+        rehearsal.wait_for("Gateway load, before the migrations")
         (pid_file,) = folder.glob(f"{target.PREFIX}*/postgres/*/data/postmaster.pid")
         os.kill(int(pid_file.read_text().split()[0]), signal.SIGKILL)
 
@@ -142,12 +142,12 @@ def test_a_given_database_is_empty_again_and_nobody_works_on_it(
 ) -> None:
     with nothing_left(folder):
         rehearsal = start("--from-url", late.url, "--on", place.url, "--folder", folder)
-        rehearsal.wait_for("Migrating, ")
+        rehearsal.wait_for("Applying ")
         time.sleep(1)
 
         assert rehearsal.interrupt(signal.SIGTERM) == 143
 
-    assert "SIGTERM: the rehearsal was broken off, and its copy removed." in rehearsal.said
+    assert "SIGTERM: the rehearsal was interrupted, and its copy was removed." in rehearsal.said
     assert place.fetch(THINGS) == [(0,)]
     others = (
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -163,7 +163,7 @@ def test_what_a_killed_rehearsal_has_left_is_removed_by_the_next_one(
 ) -> None:
     with nothing_left(folder):
         rehearsal = start("--from-url", late.url, "--folder", folder, "--before", "600s")
-        rehearsal.wait_for("The gateway at work, no migration yet")
+        rehearsal.wait_for("Gateway load, before the migrations")
         assert rehearsal.interrupt(signal.SIGKILL) == -signal.SIGKILL
         assert processes(str(folder)) != []
         # The clients see that they are alone.

@@ -106,14 +106,17 @@ def test_who_waits_no_longer_than_allowed_passes() -> None:
 @pytest.mark.parametrize(
     ("samples", "fault"),
     [
-        ([sample(11, 0.4)], "a read waited 400 ms, 350 ms are allowed (member by id, in council.0005_first)"),
+        (
+            [sample(11, 0.4)],
+            "a read waited 400 ms, but only 350 ms are allowed (member by id, in council.0005_first)",
+        ),
         (
             [sample(12.1, 0.4, WRITE)],
-            "a write waited 400 ms, 350 ms are allowed (update of a profile, in council.0006",
+            "a write waited 400 ms, but only 350 ms are allowed (update of a profile, in council.0006",
         ),
         (
             [sample(9.1, 0.4)],
-            "a read waited 400 ms, 350 ms are allowed (member by id, in none of the migrations)",
+            "a read waited 400 ms, but only 350 ms are allowed (member by id, in none of the migrations)",
         ),
         ([sample(11, 0.1, error="no such column")] * 2, "'member by id' failed 2 times: no such column"),
         ([sample(13.8, 0.1, error="no such column")], "'member by id' failed 1 time: no such column"),
@@ -131,14 +134,14 @@ def test_a_wait_or_a_failure_from_before_the_migrations_is_told_and_not_judged()
     found = outcome(*SOUND, sample(6, 0.4), sample(7, 0.1, error="broken"), sample(11, 0.1, error="broken"))
 
     assert found.faults == ()
-    assert found.notes[0].startswith("before the migrations a statement waited 400 ms already")
-    assert "'member by id' failed before the migrations began, and was not judged" in found.notes
+    assert found.notes[0].startswith("a statement already waited 400 ms before the migrations")
+    assert "'member by id' already failed before the migrations began, so it was ignored" in found.notes
     assert any("the source is PostgreSQL 15, the copy 18" in note for note in found.notes)
 
 
 def test_what_was_not_tried_is_not_proven() -> None:
     assert outcome(SOUND[0], SOUND[2]).faults == (
-        "no write was due while the migrations ran, so nothing is proven: raise --rate",
+        "no write was due while the migrations ran, so nothing was measured: raise --rate",
     )
 
 
@@ -183,8 +186,8 @@ def test_the_table_tells_all_of_it_to_a_log() -> None:
     assert "\n   ACCESS EXCLUSIVE on Member" in written
     assert "\n   SHARE on Team (predicted, not seen)" in written
     assert "Note: not in the copy: extension vault: not there." in written
-    assert "Warned of beforehand: rule: <fault>." in written
-    assert written.splitlines()[-1].startswith("FAILED: a read waited 400 ms, 350 ms are allowed")
+    assert "Warning of the plan: rule: <fault>." in written
+    assert written.splitlines()[-1].startswith("FAILED: a read waited 400 ms, but only 350 ms are allowed")
     assert max(map(len, written.splitlines())) <= 131
 
 

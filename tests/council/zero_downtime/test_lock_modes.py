@@ -67,7 +67,7 @@ def test_who_reads_and_writes_takes_these_modes(database: Database) -> None:
 def test_who_waits_is_told_for_each_mode() -> None:
     waits = [Lock("T", mode).blocks for mode in MODES]
     assert waits == [
-        *["DDL that takes the table whole"] * 3,
+        *["DDL that needs the whole table"] * 3,
         "other DDL",
         *["writes and DDL"] * 3,
         "reads, writes and DDL",

@@ -699,7 +699,7 @@ def test_batches_give_up_with_the_rows_that_stay_locked(
     runner.forwards(HAVE_ROWS)
     with database.connect() as gateway, gateway.transaction():
         gateway.execute("""UPDATE "Child" SET "Number" = 2 WHERE id = 'b'""")
-        with pytest.raises(CommandError, match="1 rows of \"Child\" have been locked .*, among them 'b'"):
+        with pytest.raises(CommandError, match="1 rows of \"Child\" stayed locked for .*, for example 'b'"):
             runner.forwards(CASES["UpdateInBatches"].operation)
     assert numbers(runner.connection) == [10, 2, 30]
 

@@ -62,7 +62,7 @@ def check(session: psycopg.Connection, url: str) -> None:
 def assert_refused(database: Database, url: str, **environment: str) -> str:
     result = database.manage("migrate", check=False, **{"DATABASE_URL": url, **environment})
     assert result.returncode == 1
-    assert "leads to a transaction pooler (127.0.0.1, port " in result.stderr
+    assert "connects to a transaction pooler (127.0.0.1, port " in result.stderr
     assert "Set DIRECT_URL to a direct or session-pooled connection" in result.stderr
     assert "Traceback" not in result.stderr
     assert database.fetch("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace") == []
@@ -76,7 +76,7 @@ def test_a_pooler_that_shares_sessions_out_is_refused_before_anything_is_written
     with pgbouncer(database, mode="transaction", size=size) as url:
         words = assert_refused(database, url)
 
-    assert words.startswith("TransactionPooler: DATABASE_URL leads to")
+    assert words.startswith("TransactionPooler: DATABASE_URL connects to")
     assert "server process" in words
 
 
@@ -162,7 +162,7 @@ def test_a_pooler_that_takes_no_second_client_is_refused(database: Database) -> 
         result = database.manage("migrate", check=False, DATABASE_URL=url)
 
     assert result.returncode == 1
-    assert "DATABASE_URL leads to a pooler (127.0.0.1, port " in result.stderr
+    assert "DATABASE_URL connects to a pooler (127.0.0.1, port " in result.stderr
     assert "no more connections allowed" in result.stderr
     assert "Set DIRECT_URL to a direct connection" in result.stderr
     assert "Traceback" not in result.stderr
@@ -174,7 +174,7 @@ def test_nothing_is_recorded_through_it_either(database: Database) -> None:
     with pgbouncer(database, mode="transaction") as url:
         result = database.manage("migrate", "--fake", check=False, DATABASE_URL=url)
 
-    assert "leads to a transaction pooler" in result.stderr
+    assert "connects to a transaction pooler" in result.stderr
     assert database.fetch("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace") == []
 
 

@@ -86,7 +86,7 @@ def test_what_failed_otherwise_is_not_tried_again(scratch: BaseDatabaseWrapper) 
 
 
 def test_patience_has_an_end(scratch: BaseDatabaseWrapper) -> None:
-    with pytest.raises(failures.PatienceExhausted, match="It got no lock within"):
+    with pytest.raises(failures.PatienceExhausted, match="It did not get its locks within"):
         retry(scratch, failing(*[psycopg.errors.LockNotAvailable] * 3), seconds=0.0)
 
 
@@ -210,7 +210,7 @@ def test_patience_that_ends_in_a_migration_that_is_not_atomic_says_what_is_kept(
     with open_transaction(v1, READ):
         run = deploy(v1, "third_party", "0004", ACCEPTED, "--patience", "1s", **THIRD_PARTY)
         assert run.finish() == 1
-    assert "third_party.0004_not_atomic got no lock within 1.0 s." in run.output
+    assert "third_party.0004_not_atomic did not get its locks within 1.0 s." in run.output
     assert "Its finished steps are kept" in run.output
 
 

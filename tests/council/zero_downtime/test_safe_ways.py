@@ -234,7 +234,7 @@ def test_the_plan_shows_what_is_done_instead_of_what_and_what_is_refused(
     assert lines[begun + 2].startswith('    SHARE UPDATE EXCLUSIVE on "plain_author" for about ')
     assert plan.count("instead of: Alter field email on author") == 4
     assert "  Create index plain_author_score on field(s) score of model author\n" in plan
-    assert lines[-1] == "migrate refuses 2 operations of it without --accept-risks."
+    assert lines[-1] == "Without --accept-risks, migrate refuses this plan because of 2 operations."
 
     as_it_is = database.manage("migrate", "plain", "--plan", check=False, MIGRATE_IN_STEPS="none", **PLAIN)
     assert "instead of" not in as_it_is.stdout

@@ -147,7 +147,7 @@ REFUSED = {
     ),
     "primary key": (
         alter("id", type=models.CharField, max_length=30, primary_key=True),
-        "Member.id is a primary key, text now and varchar(30) then: keys point at it",
+        "Member.id is a primary key or would become one (type text, then varchar(30)): foreign keys reference",
         "Leave it. For another type add a column beside it, copy in batches, and move the keys one by one.",
     ),
     "collation": (
@@ -212,18 +212,18 @@ REFUSED = {
     ),
     "table that another model has": (
         table_of_another,
-        "Note has the table PointRule, which is there already, as that of gamification.PointRule.",
+        "Note has the table PointRule, which already belongs to gamification.PointRule.",
         "A new model has a new table. Where it is the same model by another name, run makemigrations before",
     ),
     "column gone": (
         lambda state: state.remove_field(*MEMBER, "company"),
-        "Member.company is gone from the model, and code that runs may still use its column.",
+        "Member.company was removed from the model, but running code may still use its column.",
         "In two releases: `makemigrations --forget` has Django forget it",
     ),
     "table gone": (
         lambda state: state.remove_model("gamification", "leaderboardcheckpoint"),
-        "LeaderboardCheckpoint is gone from the models, and code that runs may still use its table.",
-        "when no process runs that knows it, `makemigrations --drop` drops what was forgotten.",
+        "LeaderboardCheckpoint was removed from the models, but running code may still use its table.",
+        "When no running process uses it any more, `makemigrations --drop` drops it.",
     ),
     "unique constraint": (
         constrain(models.UniqueConstraint(name="Member_company_key", fields=["company"])),
@@ -310,10 +310,10 @@ def test_what_was_forgotten_is_not_made_again_beside_itself() -> None:
     )
 
     assert [one.fault for one in of_column.refusals] == [
-        "The column of Member.firm was forgotten and is still there."
+        "The column of Member.firm was forgotten, but it still exists."
     ]
     assert [one.fault for one in of_table.refusals] == [
-        "The table LeaderboardCheckpoint of Note was forgotten and is still there."
+        "The table LeaderboardCheckpoint of Note was forgotten, but it still exists."
     ]
     assert "Drop it first, with `makemigrations --drop`" in of_column.refusals[0].cure
 
@@ -552,7 +552,7 @@ def test_an_enum_of_two_apps_is_made_by_the_first_that_needs_it(monkeypatch: pyt
     [
         (
             ["TEMPLATE", "SOP", "PLAYBOOK", "COURSE"],
-            "VIDEO of the enum ResourceType is gone from the choices",
+            "The choices no longer have VIDEO of the enum ResourceType",
         ),
         (["SOP", "TEMPLATE", "PLAYBOOK", "COURSE", "VIDEO"], "in another order in the choices"),
     ],
@@ -615,7 +615,7 @@ def test_a_function_that_is_declared_no_more_is_dropped_in_a_later_release(
     )
     refused_after, changes_after = detect_after(gone, lambda state: None)
     assert (refused_after.refusals, changes_after) == ([], {})
-    assert "next_weekday(day date) is declared no more" in refusing.refusals[0].fault
+    assert "next_weekday(day date) is no longer declared" in refusing.refusals[0].fault
     assert [operation.describe() for operation in changes["gamification"][0].operations] == [
         "Drop function next_weekday(day date)"
     ]

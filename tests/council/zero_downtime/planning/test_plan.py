@@ -337,7 +337,7 @@ def test_what_is_there_already_is_named_and_locks_nothing(predict: Predict) -> N
         assert not made.found
         [found] = predict(statement)
         assert found.found
-        assert found.found[0].endswith(" is there already")
+        assert found.found[0].endswith(" already exists")
         assert not found.sql
         assert not found.locks
 
@@ -348,10 +348,10 @@ def test_what_is_there_already_is_named_and_locks_nothing(predict: Predict) -> N
 @pytest.mark.parametrize(
     ("sql", "words"),
     [
-        ("""ALTER TABLE "Child" DROP COLUMN "Number" """, 'column "Number" of "Child" is gone'),
-        ("""ALTER TABLE "Child" RENAME "Number" TO number""", 'column "Number" of "Child" has another name'),
-        ("""ALTER TABLE "Child" RENAME TO kid""", 'table "Child" has another name'),
-        ("""DROP TABLE "Child" """, 'table "Child" is gone'),
+        ("""ALTER TABLE "Child" DROP COLUMN "Number" """, 'column "Number" of "Child" is dropped'),
+        ("""ALTER TABLE "Child" RENAME "Number" TO number""", 'column "Number" of "Child" is renamed'),
+        ("""ALTER TABLE "Child" RENAME TO kid""", 'table "Child" is renamed'),
+        ("""DROP TABLE "Child" """, 'table "Child" is dropped'),
         (
             """ALTER TABLE "Child" ALTER id DROP DEFAULT""",
             'INSERTs into "Child" that do not name "id" are refused',
@@ -360,7 +360,7 @@ def test_what_is_there_already_is_named_and_locks_nothing(predict: Predict) -> N
             """ALTER TABLE "Child" ADD COLUMN a int NOT NULL""",
             'INSERTs into "Child" that do not name "a" are refused',
         ),
-        ("""ALTER TABLE "Child" ADD CONSTRAINT c CHECK (true)""", 'rows that break "c" are refused'),
+        ("""ALTER TABLE "Child" ADD CONSTRAINT c CHECK (true)""", 'rows that violate "c" are refused'),
     ],
 )
 def test_what_code_before_it_trips_over_is_told(predict: Predict, sql: str, words: str) -> None:
@@ -412,7 +412,10 @@ def test_a_partial_index_has_the_rows_that_its_condition_lets_in(
 def test_a_table_that_nobody_analysed_is_told_to_be_not_counted(predict: Predict, there: Inventory) -> None:
     there.tables["Child"].is_counted = False
     [step] = predict("""CREATE INDEX CONCURRENTLY i ON "Child" ("Number")""", atomic=False)
-    assert 'index build of "Child": not counted: ANALYZE "Child", then plan again' in plan_report.lines(step)
+    assert (
+        'index build of "Child": number of rows unknown: run ANALYZE "Child", then plan again'
+        in plan_report.lines(step)
+    )
 
 
 def test_an_update_goes_by_the_tables_that_it_reads(predict: Predict, there: Inventory) -> None:

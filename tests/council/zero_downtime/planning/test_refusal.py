@@ -97,7 +97,7 @@ def test_python_behind_a_lock_says_which_locks_it_holds(predict: Predict) -> Non
     *_, step = predict(COLUMN, """ALTER TABLE "Parent" ADD COLUMN more integer""", PYTHON)
     [risk] = step.risks
     assert risk.fault.endswith(
-        'Until it is through, "Child" (ACCESS EXCLUSIVE) and "Parent" (ACCESS EXCLUSIVE) stay locked: '
+        'Until it ends, "Child" (ACCESS EXCLUSIVE) and "Parent" (ACCESS EXCLUSIVE) stay locked: '
         "reads, writes and DDL wait."
     )
     assert risk.cure.startswith("Put it into a migration of its own.")
@@ -107,7 +107,7 @@ def test_python_behind_a_lock_says_which_locks_it_holds(predict: Predict) -> Non
 
 def test_the_summary_promises_nothing_of_what_it_does_not_know(predict: Predict) -> None:
     unknown = plan_report.summary(predict(COLUMN, PYTHON))
-    assert "wait for an instant at most, but for 1 operation of which nobody can tell; 1 warning." in unknown
+    assert "wait for an instant at most; this is unknown for 1 operation; 1 warning." in unknown
     accepted = plan_report.summary(predict(COLUMN, PYTHON, accepts={"unknown-operation": "It does nothing."}))
     assert accepted.endswith("reads and writes wait for an instant at most; 0 warnings.")
 
@@ -135,15 +135,16 @@ def test_migrate_refuses_in_the_plan_s_words_and_writes_nothing(large: Database)
     assert (
         'plain-index: Index "heavy_idx" is built while nobody can write to "Member". Use zero_down' in words
     )
-    assert (
-        'Until it is through, "Member" (ACCESS EXCLUSIVE) stays locked: reads, writes and DDL wait.' in words
-    )
+    assert 'Until it ends, "Member" (ACCESS EXCLUSIVE) stays locked: reads, writes and DDL wait.' in words
     assert "--accept-risks" in words and "ACCEPTED_MIGRATION_RISKS" in words
     assert "Traceback" not in words
     assert large.catalog() == before
     assert large.fetch("SELECT * FROM django_migrations") == record
     plan = large.manage("migrate", "heavy", "--plan", check=False, DJANGO_SETTINGS_MODULE=HEAVY)
-    assert plan.stdout.splitlines()[-1] == "migrate refuses 2 operations of it without --accept-risks."
+    assert (
+        plan.stdout.splitlines()[-1]
+        == "Without --accept-risks, migrate refuses this plan because of 2 operations."
+    )
     told = json.loads(
         large.manage(
             "migrate", "heavy", "--plan", "--format=json", check=False, DJANGO_SETTINGS_MODULE=HEAVY
