@@ -1,4 +1,4 @@
-"""The checks of style, as tests: one command runs them all, and CI runs that command."""
+"""The checks of style and types, as tests, so that one command runs everything."""
 
 import re
 import subprocess
@@ -28,7 +28,7 @@ def test_the_house_is_in_order(check: str) -> None:
 
 
 def test_rehearsals_know_no_table() -> None:
-    """They work with the gateway's statements and rows, which `council.gateway` knows."""
+    """Tables belong in `council.gateway`, which has the gateway's statements and rows."""
     contract = (ROOT / "tests/schema/v2.catalog").read_text()
     tables = re.findall(r"^TABLE\|(\w+)", contract, re.MULTILINE)
     assert "PointTransaction" in tables

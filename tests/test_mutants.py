@@ -1,4 +1,4 @@
-"""The lists of guards that `python -m tests.mutants` breaks are about the code as it is."""
+"""The lists of guards that `python -m tests.mutants` breaks match the present code."""
 
 import re
 
