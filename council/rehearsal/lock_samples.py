@@ -1,4 +1,4 @@
-"""Observation of a migration from another session: its locks on tables, and the size of the database."""
+"""Samples a migration's table locks from another session, and measures the size of the database."""
 
 import threading
 import time

@@ -93,7 +93,7 @@ def _figures(found: dict[str, Any]) -> list[dict[str, Any]]:
         {
             "name": "Migrations took",
             "value": units.duration(found["duration_ms"] / 1000),
-            "words": f"during {units.count(held, 'transaction')} that stayed open for "
+            "words": f"while {units.count(held, 'transaction')} stayed open for "
             f"{units.duration(found['load']['open_transaction_ms'] / 1000)}",
         }
     )

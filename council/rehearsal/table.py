@@ -101,7 +101,7 @@ def _waits(outcome: Outcome) -> Iterator[str]:
         1 for began, ended in record.open_transactions if ended > record.began and began < record.ended
     )
     yield (
-        f"The migrations took {units.duration(record.ended - record.began)}, during "
-        f"{units.count(held, 'long transaction')}; the database was {units.size(record.size_before_bytes)} before and "
-        f"{units.size(record.size_after_bytes)} after."
+        f"The migrations took {units.duration(record.ended - record.began)}, while "
+        f"{units.count(held, 'long transaction')} stayed open; the database was {units.size(record.size_before_bytes)} "
+        f"before and {units.size(record.size_after_bytes)} after."
     )

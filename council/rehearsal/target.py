@@ -1,4 +1,4 @@
-"""The place of the copy: a private server in a temporary folder, or an empty database whose name allows it."""
+"""Where the copy goes: to a private server in a temporary folder, or to an empty database whose name allows it."""
 
 import os
 import re
@@ -27,7 +27,7 @@ PREFIX = "council-rehearsal-"
 DATABASE = "rehearsal"
 APPLICATION = "council rehearsal"
 REMOVAL_SECONDS = 20.0
-TURN = "SELECT pg_try_advisory_lock(hashtext('council rehearsal'))"
+RUN_ALONE = "SELECT pg_try_advisory_lock(hashtext('council rehearsal'))"
 # As durable as production. Only max_wal_size is larger, so that filling the copy does not force many checkpoints.
 OPTIONS = {"max_wal_size": "2GB", "log_min_messages": "panic"}
 # The size of a new data folder, and of the write-ahead log that filling the copy may write.
@@ -66,7 +66,7 @@ CONTENTS = """
 
 
 # Allowed in an otherwise empty database: its owner may have prepared them.
-FURNITURE = {"EXTENSION", "SCHEMA"}
+HARMLESS = {"EXTENSION", "SCHEMA"}
 SESSIONS = """
     SELECT pg_terminate_backend(pid)
       FROM pg_stat_activity
@@ -133,7 +133,7 @@ def given(database: DatabaseUrl, folder: Path | None, *, source: Identity | None
                 f"--on ({database}) is the database that --from-url reads.",
                 cure="Use another database. Nothing was changed.",
             )
-        if session.execute(TURN).fetchone() != (True,):
+        if session.execute(RUN_ALONE).fetchone() != (True,):
             raise CannotRehearse(
                 f"Another rehearsal is running in --on ({database}).",
                 cure="Wait for it, or use another database.",
@@ -185,7 +185,7 @@ def refuse_lack_of_space(free: int, needed: int, *, where: Path) -> None:
 
 
 def _refuse_unusable(session: psycopg.Connection, database: DatabaseUrl, found: Contents) -> None:
-    things = [f"{kind.lower()} {name}" for kind, name in found if kind not in FURNITURE]
+    things = [f"{kind.lower()} {name}" for kind, name in found if kind not in HARMLESS]
     if things:
         raise CannotRehearse(
             f"--on ({database}) is not empty: {', '.join(things[:5])}{' and more' if len(things) > 5 else ''}.",

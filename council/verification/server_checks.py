@@ -10,7 +10,7 @@ from council.verification.checks import Finding, failed, note, register, warning
 from council.verification.database import Database
 
 VERSIONS = range(15, 19)
-# The longest that one statement of our migrations needs, if it has no time limit of its own.
+# The longest time that a statement of our migrations needs, except those that migrate runs without a limit.
 STATEMENT_SECONDS = 10.0
 LOCK_SECONDS = 1.0
 
@@ -107,7 +107,7 @@ ELSEWHERE = """
 
 @register("search_path")
 def search_path(database: Database) -> Iterator[Finding]:
-    """Check that it leads to our tables, and to no others with the same names."""
+    """Check that it finds our tables, and no others with the same names."""
     schemas = database.rows(ELSEWHERE)
     others = ", ".join(cures.quote(schema) for schema, _ in schemas)
     on_path = ", ".join(schema for schema, is_on_path in schemas if is_on_path)
@@ -127,7 +127,7 @@ def search_path(database: Database) -> Iterator[Finding]:
 
 @register("time limits")
 def time_limits(database: Database) -> Iterator[Finding]:
-    """Check that no limit ends a migration's statements. Migrate sets its own limits for locks and idle time."""
+    """Check that no limit cancels a migration's statements. Migrate sets its own limits for locks and idle time."""
     [(role,)] = database.rows("SELECT session_user")
     direct = django_settings.DIRECT_DATABASE or {}
     roles = sorted({role, str(direct.get("USER") or role).partition(".")[0]})  # a pooler has role.project

@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.operations.base import Operation, OperationCategory
 
 BATCH_ROWS = 1_000
-HELD_SECONDS = 0.010
+HELD_SECONDS = 0.010  # for about this long, a batch locks its rows
 FIRST_ROWS = 10
 PAUSE_SECONDS = 0.5
 PATIENCE_SECONDS = 600.0

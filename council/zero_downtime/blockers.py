@@ -1,4 +1,4 @@
-"""Who blocks a lock: transactions of other sessions, and prepared transactions.
+"""Finds out what blocks a lock: transactions of other sessions, and prepared transactions.
 
 A transaction is identified by its virtual transaction id, as in pg_locks, which every role may read. Its user and
 query are in pg_stat_activity, which shows a role only its own sessions unless it has pg_read_all_stats: what the

@@ -55,12 +55,12 @@ def without_check(field: Any) -> Any:
 
 
 def field_check_name(table: str, column: str) -> str:
-    """Return the name of the check that a field such as PositiveIntegerField brings with it."""
+    """Return the name of the check that a field such as PositiveIntegerField has."""
     return f"{table}_{column}_check"[-indexes.MAX_NAME_LENGTH :]
 
 
 class AddFieldCheckNotValid(AlterField):
-    """Turn a field into one that brings a check with it, such as IntegerField into PositiveIntegerField.
+    """Turn a field into one that has its own check, such as IntegerField into PositiveIntegerField.
 
     The check applies to new and changed rows. ValidateConstraint checks the existing rows later.
     Locks: ACCESS EXCLUSIVE on the table, for an instant.

@@ -24,7 +24,7 @@ CURES = {
     "57P01": "The server was restarted, or somebody terminated the session. Check that it is running.",
     "57P02": "The server crashed. Find out why, and check that it is running again.",
     "57P03": "The server is starting up or shutting down. Wait until it is up.",
-    "57014": "Somebody cancelled the statement, or it took too long: ALTER ROLE … SET statement_timeout.",
+    "57014": "Somebody cancelled the statement, or it exceeded statement_timeout: ALTER ROLE … SET it.",
     "25006": "The server accepts no writes: it is a replica, or read-only. Set DIRECT_URL to the primary.",
     "08": "The connection was lost. Check that the server is running.",
     "23": "Rows violate a constraint that the migration adds. Repair or remove the rows that the message names.",

@@ -58,7 +58,7 @@ def build(
 
 
 def _let_finish(connection: BaseDatabaseWrapper, run: Run, table: str) -> None:
-    """Wait for another session's build using a lock, so the executor's timeout, report and retries apply."""
+    """Wait for another session's build by requesting a lock, to which the usual timeout, report and retries apply."""
     with transaction.atomic(using=connection.alias):
         run(f"LOCK TABLE {connection.ops.quote_name(table)} IN SHARE UPDATE EXCLUSIVE MODE")
 

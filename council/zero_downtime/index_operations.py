@@ -33,7 +33,7 @@ class DuplicateKeys(CommandError):
             f'Unique index "{index.name}" cannot be built: "{model._meta.db_table}" holds duplicates'
             f" (at most {offending_rows.LISTED} keys are listed).\n"
             + "\n".join(lines)
-            + "\nNothing is left of the index. Merge or remove the duplicates, then run migrate again."
+            + "\nThe unfinished index was removed. Merge or remove the duplicates, then run migrate again."
         )
 
 

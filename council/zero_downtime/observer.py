@@ -67,8 +67,8 @@ class Observer:
         except psycopg.Error as error:
             self.tell(
                 Noted(
-                    f"No second session could be opened to watch for blocking sessions ({error}). It waits by time "
-                    "only."
+                    f"No second session could be opened to watch for blocking sessions ({error}). Retries use "
+                    f"fixed times."
                 )
             )
         else:
@@ -145,8 +145,8 @@ class Observer:
         if self.session and not self.session.closed:
             self.tell(
                 Noted(
-                    "The session that watches for blocking sessions does not answer. From now on, it waits by time "
-                    "only."
+                    "The session that watches for blocking sessions does not answer. Retries use fixed times from "
+                    "now on."
                 )
             )
             with socket.socket(fileno=os.dup(self.session.fileno())) as line:

@@ -96,4 +96,4 @@ def _lines(connection: BaseDatabaseWrapper, query: str, columns: Sequence[str]) 
         yield f"{units.count(count, 'row')} with {condition(connection, pairs)}"
         shown = (keys, rows)
     if found and shown[0] > LISTED:
-        yield f"{shown[1]} rows of {shown[0]} keys in all, of which {LISTED} are listed"
+        yield f"{shown[1]} rows with {shown[0]} keys in all, of which {LISTED} are listed"

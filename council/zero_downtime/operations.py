@@ -87,7 +87,7 @@ class OrphanRows(CommandError):
         try:
             lines = offending_rows.orphans(connection, offending_rows.ForeignKey.read(table, definition))
         except ValueError:  # a key of several columns
-            lines = [f"rows without a parent by {definition}"]
+            lines = [f"rows without a parent according to {definition}"]
         super().__init__(
             f'Foreign key "{name}" of "{table}" cannot be validated: rows have no parent.\n  '
             + "\n  ".join(lines)

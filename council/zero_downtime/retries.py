@@ -1,4 +1,4 @@
-"""Retries: how an action gets its locks in a database that is in use."""
+"""Retries an action until it gets its locks in a database that is in use."""
 
 import random
 import time

@@ -58,7 +58,7 @@ class AddFieldInSteps(migrations.AddField):
     """
 
     def describe(self) -> str:
-        return f"Add column {self.name} to {self.model_name}, then what belongs to it"
+        return f"Add column {self.name} to {self.model_name}, then its index, check and foreign key"
 
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         model = to_state.apps.get_model(app_label, self.model_name)
@@ -98,7 +98,7 @@ class AddFieldInSteps(migrations.AddField):
         return column
 
 
-# These are no transaction: they wait, or read all rows, and go on where an earlier run ended.
+# These do not run in one transaction: they wait or read all rows, and continue where an earlier run ended.
 IN_PARTS = (AddFieldInSteps, AddIndexConcurrently, ValidateConstraint)
 
 

@@ -16,8 +16,8 @@ from council.zero_downtime.planning import lint
 
 class Command(BaseCommand):
     help = (
-        "Find risks for a database in use in the migrations of the project's own apps, or of the named apps. Reads no "
-        "table. The exit status is 1 if it finds something."
+        "Find operations that are risky for a database in use, in the migrations of the project's own apps or of the "
+        "named apps. Reads no table. The exit status is 1 if it finds something."
     )
     requires_migrations_checks = False
 

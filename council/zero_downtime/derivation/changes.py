@@ -175,7 +175,7 @@ class Changes:
 
 
 def _columns_of_many_to_many(meta: Any) -> dict[str, list[str]]:
-    """Return the columns of the tables that many-to-many fields of a model, or at it, have of their own."""
+    """Return the columns of the tables that Django creates for many-to-many fields from or to a model."""
     fields = [
         one if one.concrete else one.field for one in meta.get_fields(include_hidden=True) if one.many_to_many
     ]

@@ -141,7 +141,7 @@ def recipe(risk: Risk, operation: Any, field: Any) -> str:
     }
     if field is None or risk.rule not in cures:
         return risk.cure
-    is_of_type = risk.cure in {rules.INDEX_BUILT_ANEW.cure, rules.CHECKED_ANEW.cure}
+    is_of_type = risk.cure in {rules.INDEX_REBUILT.cure, rules.CHECKED_AGAIN.cure}
     return NEW_COLUMN if is_of_type else cures[risk.rule].format(**_names(field)[1])
 
 
@@ -153,7 +153,7 @@ def is_in_database(old: Any, new: Any) -> bool:
 
 
 def has_check(field: Any) -> bool:
-    """Return whether a field brings a check with it."""
+    """Return whether a field has its own check."""
     return bool(field.db_check(connections[DEFAULT_DB_ALIAS]))
 
 

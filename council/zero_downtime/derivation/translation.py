@@ -57,7 +57,7 @@ class Translation:
         self.forgotten = forgotten
         self.refusals: list[Refusal] = []
         self.refused: set[Operation] = set()
-        self.is_refused = False  # the operation at hand
+        self.is_refused = False  # for the operation that is being translated
 
     def places(self, app_label: str, operation: Any) -> Iterator[Placed]:
         self.is_refused = False
@@ -214,7 +214,7 @@ class Translation:
                 yield Stage.COLUMNS, operation
 
     def _check_of_field(self, app_label: str, operation: Any, field: Any) -> Iterator[Part]:
-        """Add the check that a field brings with it, which Django would add valid at once."""
+        """Add the check that a field has. Django would add it in one step, and check all rows under a lock."""
         new = self.changes.field_after(app_label, operation.model_name, operation.name)
         name = check_operations.field_check_name(new.model._meta.db_table, new.column)
         yield (

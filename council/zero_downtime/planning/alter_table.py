@@ -125,7 +125,7 @@ def _add_column(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
         or Type.CONSTR_IDENTITY in constraints
         or (generated and getattr(generated, "generated_kind", "s") != "v")
     ):
-        yield from rewrite(name, inventory, f'Column "{column.colname}"')
+        yield from rewrite(name, inventory, f'Adding column "{column.colname}"')
     if Type.CONSTR_NOTNULL in constraints and not has_default(column):
         yield from _needs_value(column.colname, name, inventory)
     for constraint in constraints.values():
@@ -208,7 +208,7 @@ def _alter_type(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
         is_told = not type_changes.takes_all_values(before, after)
         yield Break(f'"{part.name}" of "{name}" has another type', risk if is_told else None, name, part.name)
     if not (keeps_rows and _is_plain_cast(part, after)):
-        yield from rewrite(name, inventory, f'"{part.name}" from {before} to {after}')
+        yield from rewrite(name, inventory, f'Changing "{part.name}" from {before} to {after}')
     elif name not in inventory.new_tables:
         yield from _made_anew(part.name, name, inventory, keeps_indexes=keeps_indexes)
 
@@ -218,12 +218,12 @@ def _made_anew(column: str, name: str, inventory: Inventory, *, keeps_indexes: b
     for own_name, index in inventory[name].indexes.items():
         if column in index.computed_from or (column in index.columns and not keeps_indexes):
             yield build(name, index, inventory, entries=inventory[name].rows)
-            yield rules.INDEX_BUILT_ANEW.of(index=own_name, column=column, table=name)
+            yield rules.INDEX_REBUILT.of(index=own_name, column=column, table=name)
     for own_name, constraint in inventory[name].constraints.items():
         is_checked = constraint.kind == "c" or (constraint.kind == "f" and not keeps_indexes)
         if is_checked and constraint.is_validated and column in constraint.columns:
             yield _validation(name, constraint, inventory)
-            yield rules.CHECKED_ANEW.of(constraint=own_name, table=name, column=column)
+            yield rules.CHECKED_AGAIN.of(constraint=own_name, table=name, column=column)
 
 
 def _is_plain_cast(part: Any, after: str) -> bool:

@@ -29,7 +29,7 @@ LOCK_NOT_AVAILABLE = "55P03"
 
 
 class HeldLock(NamedTuple):
-    """A lock, and how long it is held: until its transaction ends. `is_in_use` is False if this run made the table."""
+    """A lock, and how long it is held: until its transaction ends. `is_in_use`: False if this run created the table."""
 
     lock: Lock
     seconds: float
@@ -59,7 +59,7 @@ class Step:
     locks: list[HeldLock]
     # The worst case if its work is unknown: it changes each row of its app's tables, one by one.
     blind_seconds: float = 0.0
-    # The operation of the original migration that this is a step of, where a safe way is taken.
+    # The operation of the original migration that this step replaces, if a safe way is taken.
     instead_of: str = ""
 
     @property
@@ -223,7 +223,7 @@ class Prediction:
 
     @contextmanager
     def as_when_it_runs(self, operation: Operation) -> Iterator[None]:
-        """Make an operation see a transaction only if it will run in one. Roll back what it does, if anything."""
+        """Make an operation see a transaction only if it will run in one. Roll back whatever it does."""
         connection, is_begun = self.connection, False
         in_transaction = self.migration.atomic or bool(operation.atomic)
         if getattr(connection, "is_offline", False):

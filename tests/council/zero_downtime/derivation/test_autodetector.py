@@ -97,8 +97,8 @@ REFUSED = {
     "not null": (
         add("nickname", models.TextField()),
         'Add field nickname to member: Column "nickname" of "Member" is NOT NULL and has no default',
-        "Give it a db_default, or null=True. For a value of its own in each row: null=True now, fill it with "
-        "UpdateInBatches, then null=False",
+        "Give it a db_default, or null=True. If each row needs its own value: set null=True now, fill the rows with "
+        "UpdateInBatches, then set null=False",
     ),
     "not null, with a default of Python's": (
         add("nickname", models.TextField(default="")),
@@ -107,8 +107,8 @@ REFUSED = {
     ),
     "volatile default": (
         add("token", models.UUIDField(db_default=RandomUUID())),
-        'Add field token to member: gen_random_uuid() has another value for each row of "Member"',
-        "Add it with null=True and without a db_default; then the db_default",
+        'Add field token to member: gen_random_uuid() returns another value for each row of "Member"',
+        "Add it with null=True and without a db_default. Then add the db_default",
     ),
     "generated": (
         add(
@@ -117,8 +117,8 @@ REFUSED = {
                 expression=models.F("total_points") * 2, output_field=models.IntegerField(), db_persist=True
             ),
         ),
-        'Add field twice to member: Column "twice" writes "Member" anew',
-        "Add a plain column, keep it by a trigger",
+        'Add field twice to member: Adding column "twice" rewrites "Member"',
+        "Add a plain column, let a trigger keep it up to date",
     ),
     "unique column": (
         add("nickname", models.TextField(null=True, unique=True, db_column="nickName")),
@@ -132,33 +132,34 @@ REFUSED = {
     ),
     "foreign key of Django's": (
         add("referrer", models.ForeignKey("council.Member", models.CASCADE, null=True, db_index=False)),
-        "Member.referrer would get a foreign key from Django",
+        "Member.referrer would get Django's own foreign key",
         'ForeignKeyConstraint(name="Member_referrer_id_fkey", field="referrer", ',
     ),
     "rewritten": (
         alter("total_points", type=models.BigIntegerField),
-        'Alter field total_points on member: "totalPoints" from integer to bigint writes "Member" anew',
-        "Add a new field beside it, nullable or with a db_default; write both",
+        'Alter field total_points on member: Changing "totalPoints" from integer to bigint rewrites "Member"',
+        "Add a new field, nullable or with a db_default. Write both fields",
     ),
     "narrower": (
         alter("label", model=("gamification", "pointrule"), max_length=40),
-        '"label" from character varying(80) to character varying(40) writes "PointRule" anew',
-        "Add a new field beside it",
+        'Changing "label" from character varying(80) to character varying(40) rewrites "PointRule"',
+        "Add a new field, nullable",
     ),
     "primary key": (
         alter("id", type=models.CharField, max_length=30, primary_key=True),
         "Member.id is a primary key or would become one (type text, then varchar(30)): foreign keys reference",
-        "Leave it. For another type add a column beside it, copy in batches, and move the keys one by one.",
+        "Do not change it. For another type, add a new column, copy the values in batches, and move the foreign keys "
+        "one by one.",
     ),
     "collation": (
         alter("idempotency_key", model=("gamification", "pointtransaction"), db_collation="C"),
-        'is built anew, for the new type of "idempotencyKey", while nobody can read "PointTransaction".',
-        "Add a new field beside it",
+        'is rebuilt, for the new type of "idempotencyKey", while nobody can read "PointTransaction".',
+        "Add a new field, nullable",
     ),
     "default that goes": (
         alter("leaderboard_visible", db_default=...),
         'Alter field leaderboard_visible on member: Column "leaderboardVisible" of "Member" is NOT NULL then',
-        "Keep a db_default, or have all code fill it in one release and forbid NULL in the next.",
+        "Keep a db_default, or let all code fill it in one release and forbid NULL in the next.",
     ),
     "made unique": (
         alter("company", unique=True),
@@ -173,12 +174,13 @@ REFUSED = {
     "given a key of Django's": (
         alter("team", db_constraint=True),
         'is checked against all rows of "Member" while nobody can write to it.',
-        "Write on_delete=models.DO_NOTHING, db_constraint=False, db_index=False on the field",
+        "Set on_delete=models.DO_NOTHING, db_constraint=False, db_index=False on the field",
     ),
     "another target": (
         alter("team", to="council.Admin"),
-        "Member.team points at Team and would point at Admin: its rows and its key are the old one's.",
-        "Add a new field beside it",
+        "Member.team references Team and would reference Admin, but its values and its foreign key belong to the old "
+        "table.",
+        "Add a new field, nullable",
     ),
     "column renamed": (
         lambda state: state.rename_field(*MEMBER, "company", "firm"),
@@ -192,8 +194,8 @@ REFUSED = {
     ),
     "column of a field that is gone": (
         other_column,
-        "Member.firm has the column company of Member.company, and is otherwise another field.",
-        "Rename the field first, with nothing else changed but db_column",
+        "Member.firm takes over the column company of Member.company, but is not the same field otherwise.",
+        "First rename the field, change nothing else except db_column",
     ),
     "table renamed": (
         rename_table,
@@ -207,18 +209,18 @@ REFUSED = {
     ),
     "many-to-many from a column": (
         other_kind,
-        "Member.company becomes many-to-many, or ceases to be, under its name.",
-        "Add a new field beside it",
+        "Member.company changes to or from many-to-many and keeps its name.",
+        "Add a new field, nullable",
     ),
     "table that another model has": (
         table_of_another,
         "Note has the table PointRule, which already belongs to gamification.PointRule.",
-        "A new model has a new table. Where it is the same model by another name, run makemigrations before",
+        "A new model needs a new table. If it is the same model with another name, run makemigrations before",
     ),
     "column gone": (
         lambda state: state.remove_field(*MEMBER, "company"),
         "Member.company was removed from the model, but running code may still use its column.",
-        "In two releases: `makemigrations --forget` has Django forget it",
+        "Remove it in two releases. First, `makemigrations --forget` removes it from Django's state",
     ),
     "table gone": (
         lambda state: state.remove_model("gamification", "leaderboardcheckpoint"),
@@ -242,7 +244,8 @@ REFUSED = {
     ),
     "another index of the same name": (
         another_index,
-        "The index Member_totalPoints_idx would be dropped and then built as another, with none in between.",
+        "The index Member_totalPoints_idx would be dropped and then built with another definition, with none in "
+        "between.",
         "Give the new one another name: it is built first, and then the old one is dropped.",
     ),
 }
@@ -554,7 +557,7 @@ def test_an_enum_of_two_apps_is_made_by_the_first_that_needs_it(monkeypatch: pyt
             ["TEMPLATE", "SOP", "PLAYBOOK", "COURSE"],
             "The choices no longer have VIDEO of the enum ResourceType",
         ),
-        (["SOP", "TEMPLATE", "PLAYBOOK", "COURSE", "VIDEO"], "in another order in the choices"),
+        (["SOP", "TEMPLATE", "PLAYBOOK", "COURSE", "VIDEO"], "The choices have another order"),
     ],
 )
 def test_labels_that_go_or_move_are_refused(
@@ -592,8 +595,8 @@ def test_a_function_that_would_give_something_else_is_refused(monkeypatch: pytes
     detector, _ = detect(lambda state: None)
 
     assert [one.fault for one in detector.refusals] == [
-        "next_weekday(day date) gave date and would give timestamp: PostgreSQL would have it dropped first, under its "
-        "callers."
+        "next_weekday(day date) returns date and would return timestamp. PostgreSQL can change that only by dropping "
+        "the function, although code may call it."
     ]
 
 
@@ -627,7 +630,7 @@ def test_a_wider_type_is_refused_where_a_condition_of_an_index_would_be_built_an
 
     detector, _ = detect(change)
 
-    assert 'is built anew, for the new type of "idempotencyKey"' in detector.refusals[0].fault
+    assert 'is rebuilt, for the new type of "idempotencyKey"' in detector.refusals[0].fault
 
 
 @pytest.mark.parametrize("default", [3, Now(), CurrentTimestamp()])

@@ -247,7 +247,7 @@ def test_a_type_that_keeps_the_rows_is_warned_of_for_what_is_made_anew(
         "half": TableIndex(["Number"], computed_from=["Number", "parentId"]),
     }
     assert [risk.fault.split(",")[0] for step in predict(wider) for risk in step.warnings] == [
-        'Index "half" is built anew'
+        'Index "half" is rebuilt'
     ]
     child.indexes = {"plain": TableIndex(["parentId"])}
     assert rules(predict("""ALTER TABLE "Child" ALTER "parentId" TYPE citext""")) == ["plain-index"]
