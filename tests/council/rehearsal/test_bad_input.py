@@ -200,8 +200,8 @@ def test_a_lack_of_space_is_told_beforehand_with_the_estimate(tmp_path: Path, fo
         file.write(b"\nCREATE TABLE public.thing (id integer);\n")
 
     with nothing_left(folder):
-        words = refused("--from-dump", huge, "--folder", folder, words="The copy needs about 6,14")
-        assert "GB free. Nothing was changed." in words
+        words = refused("--from-dump", huge, "--folder", folder, words="The copy needs about 6.0 TB, but ")
+        assert " GB free. Nothing was changed." in words
         refused("--members", "1_000_000_000_000", "--folder", folder, words="The copy needs about 2,048,9")
 
 
