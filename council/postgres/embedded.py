@@ -240,7 +240,7 @@ def _create(data: Path, *, binaries: Path, account: installation.Account) -> Non
     command = [str(binaries / "initdb"), "-D", str(aside), "--username=postgres", "--encoding=UTF8"]
     # Trust is safe: the folder's permissions protect the socket. No sync: after a crash here, start() repeats it.
     command += ["--auth=trust", "--no-sync"]
-    # C sorts the same on every system. So does the built-in C.UTF-8, which also knows that É is the capital of é;
+    # C sorts the same on every system. So does the built-in C.UTF-8, which also treats É as the capital of é;
     # 15 and 16 do not have it, and not every system has a C.UTF-8 of its own.
     command += ["--locale=C"]
     if int(installation.major(binaries)) >= 17:

@@ -22,7 +22,7 @@ MAX_JSON_DEPTH = 64
 # Python refuses to read integers of more than 4,300 digits.
 MAX_DIGITS = 4_000
 LONG_NUMBER = re.compile(rb"\d{%d}" % MAX_DIGITS)
-# Brackets, and strings, whose brackets do not count.
+# Matches brackets, and whole strings, because brackets in strings do not count.
 JSON_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 
 

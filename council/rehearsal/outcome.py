@@ -146,7 +146,7 @@ def _faults(
                 f"a {kind} waited {longest.waited * 1000:,.0f} ms, but only {record.max_wait_ms:,.0f} ms are allowed"
                 f" ({longest.statement}, in {next(where, 'none of the migrations')})"
             )
-    # Statements that failed already before the migrations prove nothing.
+    # Statements that already failed before the migrations prove nothing.
     known = {sample.statement for sample in before if sample.error}
     failed = Counter(
         (sample.statement, sample.error)

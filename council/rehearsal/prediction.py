@@ -35,7 +35,7 @@ def predict(database: DatabaseUrl) -> dict[str, Predicted]:
         executor = MigrationExecutor(connection)
         migrations = safe_ways.plan(executor, executor.loader.graph.leaf_nodes())
         found = {str(migration): Predicted() for migration, _ in migrations}
-        # Where the plan cannot be made, migrate will refuse this database, and say why.
+        # If the plan cannot be made, migrate will refuse this database and say why.
         with suppress(CommandError):
             steps = plan.of(executor, migrations)
             for migration, own in groupby(steps, key=attrgetter("migration")):

@@ -17,7 +17,7 @@ APPLICATION = "council rehearsal, reading"
 LOCK_TIMEOUT = "2s"
 WATCH_SECONDS = 0.2
 
-# Whether the role may read each table, and whether rows are hidden from it. pg_dump would find out only half-way.
+# Whether the role may read each table, and whether rows are hidden from it. pg_dump would notice it too late.
 HIDDEN = """
     SELECT c.relname, has_table_privilege(c.oid, 'SELECT'), row_security_active(c.oid)
       FROM pg_class c

@@ -49,7 +49,7 @@ Look = Callable[[Database], Iterable[Finding]]
 
 @dataclass(frozen=True)
 class Check:
-    """A registered check. With `own_transactions` it opens its own, because a single one would not do."""
+    """A registered check. With `own_transactions` it opens its own transactions, because it needs several."""
 
     name: str
     look: Look

@@ -11,7 +11,7 @@ from council.verification.database import Database
 from council.zero_downtime import partial_progress, row_level_security
 
 SHOWN = 5  # how many unapplied migrations are listed
-NOT_VALID, INVALID = " NOT VALID", " INVALID"  # each has its own check in leftovers
+NOT_VALID, INVALID = " NOT VALID", " INVALID"  # each has its own check in leftover_checks
 WITH_KIND = {"rule", "key state", "comment"}  # kinds to name, because the name alone is not clear
 
 
@@ -64,7 +64,7 @@ def surplus(database: Database, difference: Difference) -> Finding:
 
 
 def count(database: Database, kind: str, *, more: str = "") -> Finding:
-    """Report how many are as expected. Those of a missing table do not count, although only the table is reported."""
+    """Report how many are as expected. Those of a missing table are not equal, although only the table is reported."""
     expected = {fact for fact in database.expected if fact.kind == kind}
     equal = len(expected & database.found)
     return note(f"{equal if equal == len(expected) else f'{equal} of {len(expected)}'} as expected{more}")
@@ -212,7 +212,7 @@ def functions(database: Database) -> Iterator[Finding]:
 
 @register("row level security")
 def row_security(database: Database) -> Iterator[Finding]:
-    """Check that it is on for our tables, and forced for none: the owner, as whom all connect, would see no rows.
+    """Check that it is on for our tables, and forced for none: everybody connects as the owner, who would see no rows.
 
     On other apps' tables it must be on only if there is a data API.
     """

@@ -130,7 +130,9 @@ def time_limits(database: Database) -> Iterator[Finding]:
     """Check that no limit cancels a migration's statements. Migrate sets its own limits for locks and idle time."""
     [(role,)] = database.rows("SELECT session_user")
     direct = django_settings.DIRECT_DATABASE or {}
-    roles = sorted({role, str(direct.get("USER") or role).partition(".")[0]})  # a pooler has role.project
+    roles = sorted(
+        {role, str(direct.get("USER") or role).partition(".")[0]}
+    )  # Supabase's pooler expects role.project
     for name, least in {"statement_timeout": STATEMENT_SECONDS, "lock_timeout": LOCK_SECONDS}.items():
         limits = kept_settings(database, name, roles=roles)
         if not limits:

@@ -50,7 +50,7 @@ class Adoption:
 def look(
     connection: BaseDatabaseWrapper, *, first: frozenset[Fact], second: frozenset[Fact], with_rows: bool
 ) -> Adoption:
-    """Compare a database with two manifests. Takes no lock. `with_rows` checks rows against rules yet to be added."""
+    """Compare a database with two manifests. Takes no lock. `with_rows`: also check rows against rules to be added."""
     return _Look(connection, first, second).adoption(with_rows=with_rows)
 
 
@@ -214,7 +214,7 @@ class _Look:
                 )
             case "trigger":
                 is_same, is_unfinished = variants.is_same_event(want, have), False
-                by = "the trigger of these migrations, without dropping it"
+                by = "the trigger of these migrations (CREATE OR REPLACE)"
             case _:
                 return False
         if is_unfinished:

@@ -16,7 +16,7 @@ class Report:
     def __init__(self, stream: TextIO, *, verbosity: int) -> None:
         self.verbosity = verbosity
         self.stream = stream
-        self.progress: Any = None  # rich's, while a bar is drawn
+        self.progress: Any = None  # rich's Progress, while a bar is shown
         self.build_began = self.build_reported = 0.0
         self.building: str | None = None
 

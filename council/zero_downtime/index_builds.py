@@ -45,7 +45,7 @@ def build(
         try:
             run(create_sql)
         except KeyboardInterrupt:
-            # Dropping waits for transactions that use the table; the timeout lets the operator leave.
+            # Dropping waits for transactions that use the table; the timeout keeps that short.
             with suppress(Error), session_settings.changed(connection, lock_timeout=f"{CLEARING_SECONDS}s"):
                 drop_remains(connection, run, name)
             raise

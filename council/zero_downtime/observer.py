@@ -19,7 +19,7 @@ from council.zero_downtime.events import Blocked, IndexBuildEnded, IndexBuilding
 SAMPLE_SECONDS = 0.02
 BUILD_SECONDS = 0.25
 WATCH_SECONDS = 0.1
-TELL_SECONDS = 5.0  # how often to tell who is in the way
+TELL_SECONDS = 5.0  # how often to report what blocks the migration
 # The time limit for a query to the server; normally these take some milliseconds.
 ANSWER_SECONDS = 5.0
 
@@ -173,7 +173,7 @@ class Observer:
     def _tell_blocked(
         self, transactions: Collection[str], *, seconds: float, is_in_queue: bool = False
     ) -> None:
-        """Tell who is in the way, at intervals."""
+        """Report what blocks the migration, at intervals."""
         now = time.monotonic()
         if now - self._told_blocked < TELL_SECONDS:
             return

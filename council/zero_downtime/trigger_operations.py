@@ -60,7 +60,7 @@ class AddTrigger(pgtrigger.migrations.AddTrigger):
 class ReplaceTrigger(AddTrigger):
     """Replace a trigger by another version, so that one of the two is always installed.
 
-    Locks: SHARE ROW EXCLUSIVE on the table, for an instant; reading goes on; in both directions.
+    Locks: SHARE ROW EXCLUSIVE on the table, for an instant, in both directions; reading goes on.
     """
 
     def describe(self) -> str:

@@ -95,7 +95,7 @@ CHANGES = {
             "council/+1_member_indexes": [
                 "    atomic = False\n",
                 "zero_downtime.AddUniqueIndexConcurrently(",
-                "unless it writes what a unique one refuses",
+                "unless it writes rows that a unique index refuses",
             ]
         },
     ),

@@ -123,7 +123,7 @@ class Command(migrate.Command):
         """Write the plan. The exit status is 1 if there is a warning, or with --check if anything is pending."""
         executor = MigrationExecutor(connection)
         migrations = safe_ways.plan(executor, targets(executor.loader, connection, options))
-        # Session settings would not do: a pooler would pass them on to other clients.
+        # Not as session settings, which a pooler would pass on to other clients.
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
             cursor.execute("SET LOCAL transaction_read_only = on")
             cursor.execute(f"SET LOCAL lock_timeout = '{options['lock_timeout'] * 1000:.0f}ms'")

@@ -1,7 +1,7 @@
 """The autodetector: turns changed models into migrations that are safe for a database in use.
 
-Django's autodetector, extended by django-pgtrigger, finds what changed. Each of its operations is replaced by ones that
-do the same without downtime, sorted into steps of one migration each; or it is refused, with a reason.
+Django's autodetector, extended by django-pgtrigger, finds what changed. Each of its operations is replaced by some that
+do the same without downtime, in steps of one migration each. What has no such steps is refused, with a reason.
 """
 
 from collections import defaultdict

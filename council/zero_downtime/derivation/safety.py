@@ -158,7 +158,9 @@ def has_check(field: Any) -> bool:
 
 
 def _schema_editor() -> Any:
-    return connections[DEFAULT_DB_ALIAS].schema_editor(collect_sql=True)  # not entered, so it runs nothing
+    return connections[DEFAULT_DB_ALIAS].schema_editor(
+        collect_sql=True
+    )  # it is not entered with `with`, so it runs nothing
 
 
 def _target(field: Any) -> str:

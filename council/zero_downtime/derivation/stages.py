@@ -225,7 +225,7 @@ class StageMigration(Migration):
             "parents": view.parents(self.operations),
             "mode": "ACCESS EXCLUSIVE" if takes_more else "SHARE ROW EXCLUSIVE",
             "waits": "reading and writing wait" if takes_more else "writing waits",
-            "unless": ", unless it writes what a unique one refuses" if has_unique else "",
+            "unless": ", unless it writes rows that a unique index refuses" if has_unique else "",
         }
         paragraphs = (
             texts.summary,

@@ -182,7 +182,7 @@ def _set_not_null(part: Any, name: str, inventory: Inventory) -> Iterator[Effect
         return
     checks = [check for check in found.constraints.values() if check.not_null == part.name]
     risk = None if checks else rules.NULL_REFUSED.of(column=part.name, table=name)
-    # Code that does not know the column leaves it out.
+    # Code that does not know the column omits it, which works if it has a default.
     known = part.name if column.has_default else ""
     yield Break(f'NULL in "{part.name}" of "{name}" is refused', risk, name, known)
     if not any(check.is_validated for check in checks):
@@ -246,7 +246,7 @@ def _add_constraint(part: Any, name: str, inventory: Inventory) -> Iterator[Effe
 def _add(
     constraint: Any, name: str, inventory: Inventory, column: str = "", *, is_filled: bool = True
 ) -> Iterator[Effect]:
-    """Add a constraint of a table, or of a column that the same statement adds, filled by a default or not."""
+    """Add a constraint to a table, or to a column of the same statement. `is_filled`: that column has a default."""
     found = constraint_of(constraint, name, inventory, column=column)
     if found is None:
         return

@@ -1,4 +1,4 @@
-"""Introspection during a plan: operations see the database as it will be when they run."""
+"""Introspection during a plan: shows operations the database as it will be when they run."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,10 +19,10 @@ class PlannedIntrospection(DatabaseIntrospection):
     def __init__(self, connection: BaseDatabaseWrapper, there: Inventory) -> None:
         super().__init__(connection)
         self.there = there
-        self.written: Sequence[Any] = ()  # by the operation that looks
+        self.written: Sequence[Any] = ()  # SQL that the current operation has written so far
 
     def get_table_list(self, cursor: Any) -> list[Any]:
-        # An inventory also has tables that were only asked for, without columns.
+        # An inventory also contains tables that were only looked up; these have no columns.
         return [TableInfo(name, "t") for name, table in self.there.tables.items() if table.columns]
 
     def get_constraints(self, cursor: Any, table_name: str) -> dict[str, dict[str, Any]]:
@@ -33,7 +33,7 @@ class PlannedIntrospection(DatabaseIntrospection):
         return indexes | {name: _as_constraint(constraint) for name, constraint in found.constraints.items()}
 
     def _name_before(self, table: str) -> str:
-        """Return the name of a table before the operation that looks, which may have renamed it already."""
+        """Return a table's name before the current operation, which may have renamed the table already."""
         if table in self.there.tables:
             return table
         for sql in self.written:

@@ -22,7 +22,7 @@ class Column:
     elements: float = 1.0  # in an array, on average
     is_sorted: bool = False  # also True if all rows have the same value
     only_number: int | None = None  # the value, if all rows have the same number
-    has_default: bool = False  # in the database, also an identity
+    has_default: bool = False  # in the database; an identity counts as one
 
 
 @dataclass

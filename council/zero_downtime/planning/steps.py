@@ -102,7 +102,7 @@ class Prediction:
             **settings.ACCEPTED_MIGRATION_RISKS.get(str(migration), {}),
             **getattr(migration, "accepts", {}),
         }
-        self.met: list[Risk] = []  # while producing an operation's SQL
+        self.met: list[Risk] = []  # found while producing an operation's SQL
         self.found: list[str] = []  # what exists already, or is replaced
         self.locked: list[Lock] = []  # by earlier statements, until the transaction ends
 
@@ -167,7 +167,7 @@ class Prediction:
         ]
 
     def rows_locked(self, work: list[Work]) -> Iterator[Risk]:
-        """Warn of rows that one statement changes, and so locks, for longer than an instant."""
+        """Warn about rows that one statement changes, and so locks, for longer than an instant."""
         for piece in work:
             took = estimates.seconds(piece, self.pace)
             is_in_use = self.there[piece.table].is_in_use
@@ -306,7 +306,7 @@ class Prediction:
                 yield from self.read_under_locks(effects)
 
     def broken(self, effects: list[Effect]) -> Iterator[Risk]:
-        """Warn of what stops working in earlier code, if that knows it."""
+        """Warn about what stops working in earlier code, if that knows it."""
         for effect in effects:
             if isinstance(effect, Break) and effect.risk and self.earlier.knows(effect.table, effect.column):
                 yield effect.risk
