@@ -213,7 +213,8 @@ def _restore_archive(
     if fatal:
         raise CannotRehearse(
             f"{dump.file} cannot be restored: {fatal.partition('error: ')[2] or fatal}",
-            cure="If the file is incomplete, copy or dump it again. If something is missing on the server, use --on.",
+            cure="If the file is incomplete, copy or dump it again. If something is missing on the server, use another "
+            "with --on.",
         )
     return [message for _, message in failed]
 

@@ -107,7 +107,7 @@ def _migrations(record: Record, during: Iterable[TimedStatement]) -> Iterator[Mi
 
 
 def _by_run(record: Record, during: Iterable[TimedStatement]) -> list[list[TimedStatement]]:
-    """Group statements by the step during which each waited longest."""
+    """Group statements by the migration during which each waited longest."""
     runs = record.runs
     found: list[list[TimedStatement]] = [[] for _ in runs]
     number = 0

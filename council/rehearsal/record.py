@@ -9,7 +9,7 @@ from council.rehearsal.prediction import Predicted
 
 @dataclass(frozen=True)
 class MigrationRun:
-    """The run of one migration. If it did not end, what is known only afterwards is None."""
+    """The run of one migration. `ended` and `size_after_bytes` are None if it did not end."""
 
     name: str
     began: float

@@ -33,7 +33,7 @@ def binaries(*names: str) -> Path:
         if given := os.environ.get("COUNCIL_POSTGRES_BIN"):
             raise CannotRehearse(
                 f"COUNCIL_POSTGRES_BIN is {given}, which does not contain {' and '.join(names)}.",
-                cure="Set it to the folder that does, or unset it.",
+                cure="Set it to a folder that contains them, or unset it.",
             )
     listed = " and ".join(names)
     raise CannotRehearse(f"PostgreSQL's {listed} cannot be found.", cure=CURE.format(names=listed))

@@ -94,7 +94,7 @@ def run(database: Database) -> Iterator[Result]:
 
 
 def run_check(check: Check, database: Database) -> Result:
-    """Run a check in a read-only transaction, unless it opens its own. A database error is a failed finding."""
+    """Run a check, read-only unless it opens its own transactions. A database error is reported as a failed finding."""
     began = time.monotonic()
     try:
         with nullcontext() if check.own_transactions else database.transaction():

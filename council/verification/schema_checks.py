@@ -64,7 +64,7 @@ def surplus(database: Database, difference: Difference) -> Finding:
 
 
 def count(database: Database, kind: str, *, more: str = "") -> Finding:
-    """Report how many are as expected. Those of a missing table are not equal, although only the table is reported."""
+    """Report how many are as expected. The parts of a missing table are missing, too, but not reported one by one."""
     expected = {fact for fact in database.expected if fact.kind == kind}
     equal = len(expected & database.found)
     return note(f"{equal if equal == len(expected) else f'{equal} of {len(expected)}'} as expected{more}")

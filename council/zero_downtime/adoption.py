@@ -33,7 +33,7 @@ class Replacement:
 
 @dataclass
 class Adoption:
-    """What a database holds of the manifests, and what must be done before migrations continue.
+    """The parts of the manifests that a database has, and what must be done before migrations continue.
 
     Each of the `statements` runs in its own transaction or in none. After each one, the database can still be adopted,
     so an interrupted run can simply start again.

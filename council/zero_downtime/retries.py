@@ -45,7 +45,7 @@ def retry(
     for an instant. Outside the queue, it waits for the blocking transactions to end: before the first attempt if the
     locks are known, and after each timeout. A retry repeats the whole action, since retrying one statement would keep
     the locks of the earlier ones. Under constant traffic, attempts become rarer and leave the queue to others.
-    Raises PatienceExhausted, which says that `what` got no locks, and what is `kept`.
+    Raises PatienceExhausted, whose message names `what` did not get its locks, and what is `kept`.
     """
     if connection.in_atomic_block:  # only in tests: run it once, without retries
         return act()

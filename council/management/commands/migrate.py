@@ -290,7 +290,7 @@ class Command(migrate.Command):
 
 
 def targets(loader: MigrationLoader, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> Targets:
-    """Read the arguments as Django's command does: the migrations to go to. Raises CommandError."""
+    """Return the migrations that the arguments name, as Django's command does. Raises CommandError."""
     loader.check_consistent_history(connection)
     if conflicts := loader.detect_conflicts():
         names = "; ".join(f"{', '.join(names)} in {app}" for app, names in conflicts.items())

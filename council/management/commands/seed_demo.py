@@ -40,7 +40,7 @@ class Command(BaseCommand):
         self.say_how_to_sign_in()
 
     def seed(self) -> None:
-        """Run the acts of all apps in one transaction. A run that is killed leaves only files without a row."""
+        """Run the acts of all apps in one transaction. A run that is killed leaves behind only files."""
         autodiscover_modules("demo")
         community = demo.Community()
         acts = demo.acts()

@@ -216,7 +216,7 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
         return list(found.values())
 
     def _migration_of_user_model(self) -> tuple[str, str]:
-        """Return the migration just built that creates the user model; without one, `__first__` of its app."""
+        """Return the migration of this run that creates the user model; if there is none, `__first__` of its app."""
         app_label = settings.AUTH_USER_MODEL.split(".")[0]
         for migration in self.migrations.get(app_label, ()):
             if any(_makes_the_user_model(app_label, one) for one in migration.operations):

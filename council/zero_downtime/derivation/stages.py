@@ -156,7 +156,7 @@ TEXTS = {
         "{subject}_triggers",
         "Creates or changes triggers: {what}.",
         "{mode} on {tables}, for an instant; {waits}",
-        "yes, unless it writes what they refuse",
+        "yes, unless it writes rows that the triggers refuse",
         "restores what was there before (ACCESS EXCLUSIVE for an instant if a trigger is removed)",
     ),
     Stage.OLD_INDEXES: StageTexts(

@@ -38,8 +38,8 @@ RULES = {
     "refused": "what migrate will refuse, such as changing the type of a referenced primary key",
     "irreversible": "an operation that cannot be reversed",
     "rows-locked": "rows changed by one statement, so whoever writes to one of them waits for its end",
-    "unknown-statement": "SQL whose locks are unknown, and the locks behind which it runs",
-    "unknown-operation": "Python whose locks are unknown, and the locks behind which it runs",
+    "unknown-statement": "SQL whose locks are unknown; it names the locks that are held meanwhile",
+    "unknown-operation": "Python whose locks are unknown; it names the locks that are held meanwhile",
     "nothing-to-accept": "a risk that a migration accepts but does not have; only `lint_migrations` reports it",
 }
 # These say that the duration of a step is unknown.
