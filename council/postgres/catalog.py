@@ -6,7 +6,6 @@ then removed, so that they are the same in every schema. PostgreSQL 15 to 18 pri
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -183,8 +182,7 @@ def enum_labels(connection: BaseDatabaseWrapper, name: str) -> list[str | None] 
     return rows[0][0] if rows else None
 
 
-@dataclass(frozen=True)
-class TriggerFunction:
+class TriggerFunction(NamedTuple):
     """The return type of a function, and the triggers that call it, each as `Table.trigger`."""
 
     returns: str

@@ -75,16 +75,12 @@ class ForeignKeyConstraint(models.BaseConstraint):
         except FieldDoesNotExist:
             return [
                 checks.Error(
-                    f"{self.name} names the field {self.field!r}, which {model.__name__} does not have.",
+                    f"{self.name} is on {self.field!r}, which is not a field of {model.__name__}.",
                     obj=model,
                 )
             ]
         if not isinstance(field, models.ForeignKey):
-            return [
-                checks.Error(
-                    f"{self.name} names the field {self.field!r}, which is not a ForeignKey.", obj=model
-                )
-            ]
+            return [checks.Error(f"{self.name} is on {self.field!r}, which is not a ForeignKey.", obj=model)]
         remote = field.remote_field
         if getattr(field, "db_constraint", False) or remote.on_delete is not models.DO_NOTHING:
             return [

@@ -5,7 +5,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -13,27 +13,23 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from council.postgres import catalog
 
 
-@dataclass(frozen=True)
-class FoundIndex:
+class FoundIndex(NamedTuple):
     table: str
     definition: str
     is_valid: bool
 
 
-@dataclass(frozen=True)
-class FoundConstraint:
+class FoundConstraint(NamedTuple):
     definition: str
     is_validated: bool
 
 
-@dataclass(frozen=True)
-class FoundFunction:
+class FoundFunction(NamedTuple):
     definition: str
     comment: str | None
 
 
-@dataclass(frozen=True)
-class FoundTrigger:
+class FoundTrigger(NamedTuple):
     """A trigger and its function, with definitions that omit the schema. `comment` holds pgtrigger's hash."""
 
     definition: str

@@ -54,8 +54,7 @@ SETTINGS = {
 EmbeddedServerError = installation.EmbeddedServerError
 
 
-@dataclass(frozen=True)
-class Address:
+class Address(NamedTuple):
     host: str  # the socket's folder
     port: int = 5432
     user: str = "postgres"

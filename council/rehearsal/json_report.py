@@ -1,7 +1,6 @@
 """An outcome as JSON, with keys that scripts may rely on."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -75,7 +74,7 @@ def _migration(migration: MigrationOutcome) -> dict[str, Any]:
         "duration_ms": _rounded(migration.seconds * 1000),
         "predicted_ms": None if predicted.seconds is None else _rounded(predicted.seconds * 1000),
         **_by_kind(migration.samples),
-        "locks": [asdict(lock) for lock in migration.locks],
+        "locks": [lock._asdict() for lock in migration.locks],
         "size_before_bytes": run.size_before_bytes,
         "size_after_bytes": run.size_after_bytes,
         "warnings": predicted.warnings,

@@ -6,6 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from council.gateway.statements import READ, WRITE
 from council.postgres import units
@@ -25,8 +26,7 @@ class Waits:
     longest_ms: float | None
 
 
-@dataclass(frozen=True)
-class LockComparison:
+class LockComparison(NamedTuple):
     """The strongest lock on a table, in the words of PostgreSQL's manual; None: not predicted, or not observed."""
 
     table: str
@@ -42,8 +42,7 @@ class LockComparison:
         )
 
 
-@dataclass(frozen=True)
-class MigrationOutcome:
+class MigrationOutcome(NamedTuple):
     """One migration. Each statement counts for the migration during which it waited longest."""
 
     run: MigrationRun

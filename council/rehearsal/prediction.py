@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
+from typing import NamedTuple
 
 from django.core.management import CommandError
 from django.db import connections
@@ -20,8 +20,7 @@ from council.zero_downtime.planning.steps import Step
 ALIAS = "rehearsal"
 
 
-@dataclass(frozen=True)
-class Predicted:
+class Predicted(NamedTuple):
     """What the plan predicts for one migration. Locks are (table, mode). None: nothing could be predicted."""
 
     seconds: float | None = None

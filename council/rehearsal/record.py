@@ -1,6 +1,7 @@
 """What is recorded of a rehearsal. All times are from the monotonic clock."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from council.rehearsal.load import Load, TimedStatement
 from council.rehearsal.lock_samples import LockSample
@@ -18,8 +19,7 @@ class MigrationRun:
     size_after_bytes: int | None = None
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(NamedTuple):
     """What was copied, where to, and what was left out."""
 
     source: str

@@ -166,7 +166,7 @@ def _generate(request: Request, made: Target, phases: Phases) -> None:
         phases.phase(f"Generating {request.members:,} members") as advanced,
         made.database.connect(application=APPLICATION) as session,
     ):
-        _set_schema(session, request.schema)
+        session.execute("SELECT set_config('search_path', %s, false)", [f'"{request.schema}"'])
         try:
             filling.fill(session, members=request.members, advanced=advanced)
         except psycopg.Error as error:
@@ -234,10 +234,6 @@ def _pause(seconds: float, observed: Observed, advanced: Callable[[float], objec
         advanced(passed / seconds)
         observed.refuse_stopped_clients()
         time.sleep(min(0.1, seconds - passed))
-
-
-def _set_schema(session: psycopg.Connection, schema: str) -> None:
-    session.execute("SELECT set_config('search_path', %s, false)", [f'"{schema}"'])
 
 
 def _server_version(database: DatabaseUrl) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from django.db import DatabaseError
 from django.utils.module_loading import autodiscover_modules
@@ -20,8 +21,7 @@ class Level(StrEnum):
     FAILED = "FAILED"
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """What was found and what was expected. `cure` is a command, or complete SQL, that can be pasted."""
 
     level: Level
@@ -47,8 +47,7 @@ def failed(message: str, cure: str) -> Finding:
 Look = Callable[[Database], Iterable[Finding]]
 
 
-@dataclass(frozen=True)
-class Check:
+class Check(NamedTuple):
     """A registered check. With `own_transactions` it opens its own transactions, because it needs several."""
 
     name: str

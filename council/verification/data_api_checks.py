@@ -6,6 +6,7 @@ A server without such roles has no data API.
 
 from collections.abc import Iterator
 
+from council.postgres import facts
 from council.verification import cures, manifest
 from council.verification.checks import Finding, failed, note, register, warning
 from council.verification.database import Database
@@ -164,7 +165,7 @@ def functions(database: Database) -> Iterator[Finding]:
     if not roles:
         yield note(NO_ROLES)
         return
-    ours = [name.partition("(")[0] for name in manifest.names("function", database.expected)]
+    ours = [name.partition("(")[0] for name in facts.names("function", database.expected)]
     for function, is_ours, who in database.rows(FUNCTIONS, roles=roles, functions=ours):
         yield (failed if is_ours else warning)(
             f"{function} runs for {who} with its owner's rights",

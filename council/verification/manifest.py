@@ -37,12 +37,8 @@ def baseline() -> frozenset[Fact]:
     return frozenset(parse_manifest(BASELINE_FILE.read_text()))
 
 
-def names(kind: str, described: frozenset[Fact]) -> frozenset[str]:
-    return frozenset(fact.name for fact in described if fact.kind == kind)
-
-
 def gateway_tables() -> frozenset[str]:
-    return names("table", baseline())
+    return facts.names("table", baseline())
 
 
 def describe(connection: BaseDatabaseWrapper) -> set[Fact]:

@@ -1,9 +1,10 @@
 """Checks of the applied migrations, and of the database's catalogue against the manifest."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from django.db.migrations.exceptions import InconsistentMigrationHistory
 
+from council.postgres import facts
 from council.postgres.facts import Difference, Fact
 from council.verification import cures, manifest
 from council.verification.checks import Finding, failed, note, register, warning
@@ -72,17 +73,13 @@ def count(database: Database, kind: str, *, more: str = "") -> Finding:
 
 def added(database: Database, kind: str) -> str:
     """List what version 2 adds to the gateway's tables."""
-    before = manifest.names(kind, manifest.baseline())
+    before = facts.names(kind, manifest.baseline())
     gateways = manifest.gateway_tables()
     names = [
         fact.name
         for fact in sorted(database.expected)
         if fact.kind == kind and fact.name not in before and fact.name.partition(".")[0] in gateways
     ]
-    return listed(names)
-
-
-def listed(names: Iterable[str]) -> str:
     return ", ".join(names)
 
 
@@ -93,7 +90,7 @@ def migrations(database: Database) -> Iterator[Finding]:
     pending = database.pending_migrations
     if pending:
         more = f" and {len(pending) - SHOWN} more" if len(pending) > SHOWN else ""
-        yield failed(f"not applied: {listed(pending[:SHOWN])}{more}", cures.MIGRATE)
+        yield failed(f"not applied: {', '.join(pending[:SHOWN])}{more}", cures.MIGRATE)
     replaced = {key for migration in loader.disk_migrations.values() for key in migration.replaces}
     unknown = sorted(loader.applied_migrations.keys() - loader.disk_migrations.keys() - replaced)
     for app, name in unknown:
@@ -115,7 +112,7 @@ def migrations(database: Database) -> Iterator[Finding]:
 
 @register("tables")
 def tables(database: Database) -> Iterator[Finding]:
-    found = manifest.names("table", database.found)
+    found = facts.names("table", database.found)
     if not found:
         yield failed(
             f"none of the {len(database.tables)} tables is in the schema {database.schema}", cures.MIGRATE
@@ -124,7 +121,7 @@ def tables(database: Database) -> Iterator[Finding]:
     for difference in database.differences("table"):
         yield fault(database, difference)
     ours = [name for name in database.tables if name not in manifest.gateway_tables() and "_" not in name]
-    yield count(database, "table", more=f": the gateway's nine, {listed(ours)}, and Django's")
+    yield count(database, "table", more=f": the gateway's nine, {', '.join(ours)}, and Django's")
 
 
 @register("columns")
@@ -163,9 +160,7 @@ def constraints(database: Database) -> Iterator[Finding]:
 @register("indexes")
 def indexes(database: Database) -> Iterator[Finding]:
     """Compare indexes. An unexpected one only costs time and space, but a unique one may reject rows."""
-    of_constraints = manifest.names("constraint", database.expected) | manifest.names(
-        "constraint", database.found
-    )
+    of_constraints = facts.names("constraint", database.expected) | facts.names("constraint", database.found)
     for difference in database.differences("index"):
         expected, found = difference.expected, difference.found
         if difference.name in of_constraints or (found or "").removesuffix(INVALID) == expected:
@@ -180,7 +175,7 @@ def indexes(database: Database) -> Iterator[Finding]:
         for fact in sorted(database.expected)
         if fact.kind == "index" and " USING gin " in fact.definition
     ]
-    yield count(database, "index", more=f", {listed(gin)} (GIN) among them")
+    yield count(database, "index", more=f", {', '.join(gin)} (GIN) among them")
 
 
 @register("triggers")
@@ -191,8 +186,8 @@ def triggers(database: Database) -> Iterator[Finding]:
     for difference in database.differences("trigger state"):
         if difference.expected and difference.found:
             yield fault(database, difference)
-    names = [name.partition(".")[2] for name in sorted(manifest.names("trigger", database.expected))]
-    yield count(database, "trigger", more=f", and enabled: {listed(names)}")
+    names = [name.partition(".")[2] for name in sorted(facts.names("trigger", database.expected))]
+    yield count(database, "trigger", more=f", and enabled: {', '.join(names)}")
 
 
 @register("functions")
@@ -206,8 +201,8 @@ def functions(database: Database) -> Iterator[Finding]:
     for difference in database.differences("comment"):
         if difference.expected and difference.name.removeprefix("function ") not in missing:
             yield surplus(database, difference)
-    names = [name.partition("(")[0] for name in sorted(manifest.names("function", database.expected))]
-    yield count(database, "function", more=f", body and settings: {listed(names)}")
+    names = [name.partition("(")[0] for name in sorted(facts.names("function", database.expected))]
+    yield count(database, "function", more=f", body and settings: {', '.join(names)}")
 
 
 @register("row level security")
@@ -237,7 +232,7 @@ def row_security(database: Database) -> Iterator[Finding]:
     on = sum(
         state == "on" for name, state in database.definitions("row security").items() if name not in gateways
     )
-    yield note(f"on for our {on} tables" + (f"; off for the gateway's {listed(off)}" if off else ""))
+    yield note(f"on for our {on} tables" + (f"; off for the gateway's {', '.join(off)}" if off else ""))
 
 
 # pg_sequence_last_value is NULL for a sequence that was never used.
@@ -256,7 +251,7 @@ def sequences(database: Database) -> Iterator[Finding]:
         yield fault(database, difference)
     gone = {difference.name for difference in changed if difference.found is None}
     names = sorted(
-        (manifest.names("sequence", database.expected) & set(database.definitions("sequence"))) - gone
+        (facts.names("sequence", database.expected) & set(database.definitions("sequence"))) - gone
     )
     queries = []
     for name in names:
@@ -277,4 +272,4 @@ def extensions(database: Database) -> Iterator[Finding]:
     for difference in database.differences("extension"):
         if difference.found is None:
             yield fault(database, difference)
-    yield note(f"{listed(sorted(manifest.names('extension', database.expected)))} installed")
+    yield note(f"{', '.join(sorted(facts.names('extension', database.expected)))} installed")

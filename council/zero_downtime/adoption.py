@@ -6,7 +6,7 @@ time. Everything else is a difference.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -70,7 +70,7 @@ def counts(there: frozenset[Fact], *, first: frozenset[Fact], second: frozenset[
 
     Only columns added to tables of the first manifest count. Indexes of constraints do not count.
     """
-    old_tables, keys = _names("table", first), _names("constraint", second)
+    old_tables, keys = facts.names("table", first), facts.names("constraint", second)
     found = {(fact.kind, fact.name) for fact in there}
     parts = []
     for words, (kind, definition) in COUNTED.items():
@@ -94,9 +94,11 @@ class _Look:
         self.quote = connection.ops.quote_name
         self.first = {(fact.kind, fact.name): fact.definition for fact in first}
         self.second = {(fact.kind, fact.name): fact.definition for fact in second}
-        found = facts.of_tables(connection, tables=_names("table", second), enums=_names("enum", second))
+        found = facts.of_tables(
+            connection, tables=facts.names("table", second), enums=facts.names("enum", second)
+        )
         self.found = {(fact.kind, fact.name): fact.definition for fact in found}
-        self.tables = _names("table", found)
+        self.tables = facts.names("table", found)
         self.result = Adoption(frozenset(found))
 
     def adoption(self, *, with_rows: bool) -> Adoption:
@@ -328,7 +330,3 @@ class _Look:
 
 
 CALLED = re.compile(r" EXECUTE FUNCTION (\w+)\(\)$")
-
-
-def _names(kind: str, described: Iterable[Fact]) -> set[str]:
-    return {fact.name for fact in described if fact.kind == kind}

@@ -66,10 +66,7 @@ class Observer:
             self.session.execute(f"SET statement_timeout = '{ANSWER_SECONDS:.0f}s'".encode())
         except psycopg.Error as error:
             self.tell(
-                Noted(
-                    f"No second session could be opened to watch for blocking sessions ({error}). Retries use "
-                    f"fixed times."
-                )
+                Noted(f"No second session to watch for blocking ones ({error}): retries use fixed times.")
             )
         else:
             self._thread.start()
@@ -144,10 +141,7 @@ class Observer:
         """Shut down the socket from our side, so that a thread waiting for an answer gets an error at once."""
         if self.session and not self.session.closed:
             self.tell(
-                Noted(
-                    "The session that watches for blocking sessions does not answer. Retries use fixed times from "
-                    "now on."
-                )
+                Noted("The session that watches for blocking ones does not answer: retries use fixed times.")
             )
             with socket.socket(fileno=os.dup(self.session.fileno())) as line:
                 line.shutdown(socket.SHUT_RDWR)

@@ -4,7 +4,7 @@ Definitions are as PostgreSQL prints them, without schemas.
 """
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from council.postgres import sql_parser
 
@@ -36,8 +36,7 @@ def is_same_event(want: str, have: str) -> bool:
     return pattern.sub("EXECUTE", want) == pattern.sub("EXECUTE", have)
 
 
-@dataclass(frozen=True)
-class IndexShape:
+class IndexShape(NamedTuple):
     """The parts of an index's definition that decide whether two indexes are equivalent."""
 
     rest: tuple[object, ...]  # table, method, uniqueness, and NULLS NOT DISTINCT

@@ -20,7 +20,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "act",
             choices=["status", "start", "stop", "remove"],
-            help="What to do. remove deletes all its databases.",
+            help="What to do with it.",
         )
         parser.add_argument(
             "--no-input", action="store_false", dest="interactive", help="Remove without asking first."

@@ -1,5 +1,6 @@
 """`manage.py rehearse`: run the pending migrations on a temporary copy, under the load of a gateway."""
 
+import functools
 import json
 import math
 import os
@@ -34,26 +35,20 @@ def count(text: str) -> int:
     return int(digits)
 
 
-def share(text: str) -> float:
+def number(text: str, *, least: float, most: float, fault: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 < value <= 10:
-        raise ArgumentTypeError(f"{text!r} is not a scale. Write a number up to 10, such as 0.1 for a tenth.")
+    if not least <= value <= most:
+        raise ArgumentTypeError(f"{text!r} {fault}")
     return value
 
 
-def rate(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 1 <= value <= 10_000:
-        raise ArgumentTypeError(
-            f"{text!r} is not a rate. Write a number of statements per second, from 1 to 10000."
-        )
-    return value
+SCALE = "is not a scale. Write a number from 0.0001 to 10, such as 0.1 for a tenth."
+RATE = "is not a rate. Write a number of statements per second, from 1 to 10000."
+share = functools.partial(number, least=0.0001, most=10, fault=SCALE)
+rate = functools.partial(number, least=1, most=10_000, fault=RATE)
 
 
 def clients(text: str) -> int:

@@ -48,7 +48,10 @@ def dumped(gateway: Database, tmp_path: Path) -> Path:
         (["--members", "10", "--from-dump", "x"], "not allowed with"),
         (["--members", "many"], "'many' is not a number of members. Write it as 1_000_000."),
         (["--members", "0"], "'0' is not a number of members"),
-        (["--members", "10", "--scale", "0"], "'0' is not a scale. Write a number up to 10, such as 0.1"),
+        (
+            ["--members", "10", "--scale", "0"],
+            "'0' is not a scale. Write a number from 0.0001 to 10, such as 0.1",
+        ),
         (["--members", "10", "--max-wait", "soon"], "'soon' is not a duration. Write it as 100ms"),
         (["--members", "10", "--rate", "0"], "'0' is not a rate"),
         (["--members", "10", "--clients", "900"], "'900' is not a number of clients"),
