@@ -161,8 +161,8 @@ class Server:
         postmaster = _postmaster(home)
         if postmaster and postmaster.status in {"", "starting"} and postmaster.pid in _processes(home):
             return _wait_until_ready(home)  # it is still starting, but the process that started it was killed
-        # Anything that still runs cannot be reached: a server that is stopping, that lost its socket or data
-        # folder or was moved with it, or the orphans of a killed postmaster.
+        # Whatever still runs is of no use: a server that is stopping, one whose socket or data folder was removed
+        # or moved, or the child processes of a killed postmaster.
         _end(home)
 
         account = _account(home)
@@ -237,7 +237,7 @@ def _create(data: Path, *, binaries: Path, account: installation.Account) -> Non
     aside = Path(tempfile.mkdtemp(prefix="data.", dir=home))
     os.chown(aside, *account)
     command = [str(binaries / "initdb"), "-D", str(aside), "--username=postgres", "--encoding=UTF8"]
-    # Trust is safe: the folder's permissions protect the socket. No sync: after a crash here, start() repeats it.
+    # Trust is safe, because permissions protect the socket; no sync, too, because start() repeats this after a crash.
     command += ["--auth=trust", "--no-sync"]
     # C sorts the same on every system. So does the built-in C.UTF-8, which also treats É as the capital of é;
     # 15 and 16 do not have it, and not every system has a C.UTF-8 of its own.

@@ -1,4 +1,4 @@
-"""Rehearsals: running the pending migrations on a throw-away copy of the database while it is in use.
+"""Rehearsals run the pending migrations on a temporary copy of the database, while a load uses that copy.
 
 source, dumps, filling  what is copied: a database that is only read, a dump, or made-up members
 target                  where to: a private server in a temporary folder, or an empty database

@@ -214,7 +214,7 @@ def _restore_archive(
         raise CannotRehearse(
             f"{dump.file} cannot be restored: {fatal.partition('error: ')[2] or fatal}",
             cure="If the file is incomplete, copy or dump it again. If something is missing on the server, use another "
-            "with --on.",
+            "server with --on.",
         )
     return [message for _, message in failed]
 

@@ -56,7 +56,7 @@ def open_tables(database: Database) -> Iterator[Finding]:
     if gateways:
         names = ", ".join(cures.quote(table) for table, _, _ in gateways)
         yield warning(
-            "of the gateway's tables, "
+            "among the gateway's tables, "
             + "; ".join(f"{table} is open to {who} ({what})" for table, who, what in gateways),
             f"REVOKE ALL ON {names} FROM PUBLIC, {', '.join(roles)};",
         )

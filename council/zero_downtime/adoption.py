@@ -178,7 +178,7 @@ class _Look:
         )
 
     def _is_constraint_for_index(self, kind: str, name: str, have: str) -> bool:
-        """Return whether a constraint is the unique constraint of a manifest's unique index. Record its replacement."""
+        """Return whether a unique constraint stands where the manifest has a unique index. Record its replacement."""
         want = self.second.get(("index", name), "")
         if (
             kind != "constraint"

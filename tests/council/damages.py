@@ -488,7 +488,7 @@ DAMAGES: dict[str, Damage] = {
     "the gateway's tables are open": Damage(
         DATA_API + "GRANT ALL ON ALL TABLES IN SCHEMA public TO anon, authenticated",
         "data API: tables",
-        "of the gateway's tables, Admin is open to anon, authenticated (DELETE, INSERT, SELECT, UPDATE); AuditLog",
+        "among the gateway's tables, Admin is open to anon, authenticated (DELETE, INSERT, SELECT, UPDATE); AuditLog",
     ),
     "a table of ours that is open to everybody": Damage(
         DATA_API

@@ -13,7 +13,7 @@ from council.zero_downtime.planning.earlier_code import column_of
 
 
 class Changes:
-    """Answers questions about models, named as after the change, and about their fields and tables before and after.
+    """Answers questions about models, fields and tables before and after the change. Models have their new names.
 
     `detected` are Django's operations by app. `renamed_models` and `renamed_fields` map a new key to the old name.
     """

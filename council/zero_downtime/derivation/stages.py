@@ -62,7 +62,7 @@ OLD_CONSTRAINTS = StageTexts(
     "drop_{subject}_constraints",
     "Removes constraints: {what}.",
     "ACCESS EXCLUSIVE on {tables}, for an instant; reading and writing wait",
-    "yes, if it does not rely on what they refuse or delete",
+    "yes, if it does not rely on what these constraints refuse or delete",
     "adds them again, and reads every row under the lock",
 )
 TEXTS = {

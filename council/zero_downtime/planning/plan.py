@@ -79,7 +79,7 @@ def with_changes(
 ) -> list[tuple[Change, Step]]:
     """Predict as `steps` does. `before` holds the model state before each migration that is reversed.
 
-    The code that is deployed during a reversal has the models to which it goes back.
+    During a reversal, the deployed code has the models that the reversal leads back to.
     """
     earlier = EarlierCode(state)
     for last, is_reversal in migrations[-1:]:
