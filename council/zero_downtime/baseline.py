@@ -136,8 +136,8 @@ class AdoptBaseline(Operation):
                 f"This database does not match the baseline of these migrations: "
                 f"{units.count(len(lines), 'difference')}. Nothing was changed.\n  "
                 + "\n  ".join(lines)
-                + "\nFind out who changed it, and repair each difference (manage.py verify_schema prints the SQL). "
-                "Then run migrate again. Do not use --fake here."
+                + "\nFind out who changed it and repair each difference (manage.py verify_schema prints the SQL); then "
+                "run migrate again. Do not use --fake here."
             )
         return found
 

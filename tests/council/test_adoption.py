@@ -177,7 +177,7 @@ def test_before_the_first_migrate_verify_schema_says_what_exists(unblocked: Walk
     )
     assert "not finished: Resource_type_idx (INVALID)." in between
     assert (
-        'It replaces one thing: found UNIQUE ("memberId", category) as BenchmarkSubmission_memberId_'
+        'It replaces one object: found UNIQUE ("memberId", category) as BenchmarkSubmission_memberId_'
         in between
     )
     assert "extra column Resource.notes: found text. migrate refuses this, and changes nothing." in refused
@@ -186,4 +186,4 @@ def test_before_the_first_migrate_verify_schema_says_what_exists(unblocked: Walk
 def test_for_an_empty_database_verify_schema_says_that_migrate_builds_all(database: Database) -> None:
     told = " ".join(database.manage("verify_schema", check=False).stdout.split())
 
-    assert "none of the 9 tables of the baseline is there: migrate builds everything." in told
+    assert "none of the 9 tables of the baseline exists: migrate builds everything." in told

@@ -205,7 +205,7 @@ def test_differences_that_the_baseline_refuses_have_sql_as_cure(database: Databa
     database.execute("""ALTER TABLE "Member" ALTER email SET NOT NULL; DROP INDEX "Member_email_key";""")
     refused = database.manage("migrate", check=False)
     assert "2 differences" in refused.stderr
-    assert "manage.py verify_schema writes the SQL" in refused.stderr
+    assert "manage.py verify_schema prints the SQL" in refused.stderr
 
     report = json.loads(database.manage("verify_schema", "--format", "json", check=False).stdout)
 

@@ -64,7 +64,7 @@ def dumped(gateway: Database, tmp_path: Path) -> Path:
             "--from-state is 'nonsense', which is not a migration.",
         ),
         (["--members", "10", "--html", "/nowhere/page.html"], "/nowhere/page.html cannot be written."),
-        (["--members", "10", "--folder", "/nowhere"], "No folder can be made in /nowhere: No such file"),
+        (["--members", "10", "--folder", "/nowhere"], "No folder can be created in /nowhere: No such file"),
         (
             ["--from-dump", "x", "--scale", "0.1"],
             "--scale works only with --members. A part of a real database would not be realistic",
@@ -205,7 +205,13 @@ def test_a_lack_of_space_is_reported_at_the_beginning_with_the_estimate(tmp_path
     with nothing_left(folder):
         words = refused("--from-dump", huge, "--folder", folder, words="The copy needs about 6.0 TB, but ")
         assert " GB free. Nothing was changed." in words
-        refused("--members", "1_000_000_000_000", "--folder", folder, words="The copy needs about 2,048,9")
+        refused(
+            "--members",
+            "1_000_000_000_000",
+            "--folder",
+            folder,
+            words="The copy needs about 2,000.9 TB, but ",
+        )
 
 
 # Sources
@@ -312,4 +318,4 @@ def test_two_rehearsals_do_not_share_a_target(place: Database) -> None:
 def test_a_folder_without_the_programs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COUNCIL_POSTGRES_BIN", str(tmp_path))
 
-    refused("--members", "10", words="which does not hold postgres and initdb.")
+    refused("--members", "10", words="which does not contain postgres and initdb.")

@@ -102,7 +102,7 @@ REFUSED = {
     ),
     "not null, with a default of Python's": (
         add("nickname", models.TextField(default="")),
-        'Add field nickname to member: Column "nickname" of "Member" is NOT NULL then: earlier code',
+        'Add field nickname to member: Column "nickname" of "Member" becomes NOT NULL: earlier code',
         "Give it a db_default, or null=True.",
     ),
     "volatile default": (
@@ -158,7 +158,7 @@ REFUSED = {
     ),
     "default that goes": (
         alter("leaderboard_visible", db_default=...),
-        'Alter field leaderboard_visible on member: Column "leaderboardVisible" of "Member" is NOT NULL then',
+        'Alter field leaderboard_visible on member: Column "leaderboardVisible" of "Member" becomes NOT NULL',
         "Keep a db_default, or let all code fill it in one release and forbid NULL in the next.",
     ),
     "made unique": (
@@ -185,12 +185,12 @@ REFUSED = {
     "column renamed": (
         lambda state: state.rename_field(*MEMBER, "company", "firm"),
         "The column of Member.company, company, would become firm in the database",
-        'Keep the name there: db_column="company". For another name there: add a new field beside it',
+        'Keep the name in the database: db_column="company". To change it there as well: Add a new field',
     ),
     "column with another name": (
         alter("company", db_column="firm"),
         "Member.company would become firm in the database",
-        'Keep the name there: db_column="company".',
+        'Keep the name in the database: db_column="company".',
     ),
     "column of a field that is gone": (
         other_column,
@@ -200,12 +200,12 @@ REFUSED = {
     "table renamed": (
         rename_table,
         "The table of Member, Member, would become People in the database",
-        'Keep the name there: db_table = "Member".',
+        'Keep the name in the database: db_table = "Member".',
     ),
     "model renamed, with its table": (
         rename_model,
         "The table of LeaderboardCheckpoint, LeaderboardCheckpoint, would become Checkpoint in the database",
-        'Keep the name there: db_table = "LeaderboardCheckpoint".',
+        'Keep the name in the database: db_table = "LeaderboardCheckpoint".',
     ),
     "many-to-many from a column": (
         other_kind,

@@ -297,7 +297,7 @@ REFUSED = {
             model("Client", NAME, db_table="shop_customer"),
             order(("people", models.ManyToManyField("shop.Client"))),
         ],
-        "write a model for shop_order_people first, with db_table and with db_column for both keys",
+        "first write a model for shop_order_people, with db_table and with db_column for both keys",
     ),
 }
 

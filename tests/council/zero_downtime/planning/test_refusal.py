@@ -100,7 +100,7 @@ def test_python_behind_a_lock_says_which_locks_it_holds(predict: Predict) -> Non
         'Until it ends, "Child" (ACCESS EXCLUSIVE) and "Parent" (ACCESS EXCLUSIVE) stay locked: '
         "reads, writes and DDL wait."
     )
-    assert risk.cure.startswith("Put it into a migration of its own.")
+    assert risk.cure.startswith("Put it into its own migration.")
     [alone] = predict(PYTHON)
     assert "stay" not in alone.risks[0].fault
 
