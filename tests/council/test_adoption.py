@@ -180,7 +180,7 @@ def test_before_the_first_migrate_verify_schema_says_what_exists(unblocked: Walk
         'It replaces one object: found UNIQUE ("memberId", category) as BenchmarkSubmission_memberId_'
         in between
     )
-    assert "extra column Resource.notes: found text. migrate refuses this, and changes nothing." in refused
+    assert "extra column Resource.notes: found text. migrate refuses this and changes nothing." in refused
 
 
 def test_for_an_empty_database_verify_schema_says_that_migrate_builds_all(database: Database) -> None:
