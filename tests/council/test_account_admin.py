@@ -11,7 +11,7 @@ from django.urls import reverse
 from council import roles
 from council.accounts.models import Account
 from council.models import Admin, AdminRole, Member
-from tests.council.test_admin import SECRET, every_model, page
+from tests.council.test_admin import ROWS, SECRET, every_model, page
 from tests.factories import AccountFactory
 
 FillIn = Callable[..., dict[str, Any]]
