@@ -96,9 +96,9 @@ def test_a_change_becomes_steps_that_run_both_ways(project: Project, migrated: D
         project.edit(*edit)
     files, before = project.migrations(), schema(migrated)
 
-    project.manage_in_turn(
-        ["makemigrations", "--no-input"], ["migrate"], ["makemigrations", "--check"], database=migrated
-    )
+    project.manage("makemigrations", "--no-input", database=migrated)
+    project.manage("migrate", database=migrated)
+    project.manage("makemigrations", "--check", database=migrated)
 
     written = {ahead(file): project.text(file) for file in sorted(project.migrations() - files)}
     assert list(written) == list(change.files)
@@ -111,7 +111,8 @@ def test_a_change_becomes_steps_that_run_both_ways(project: Project, migrated: D
         max(file for file in files if file.startswith(f"{app}/"))
         for app in {one.split("/")[0] for one in written}
     ]
-    project.manage_in_turn(*(["migrate", *leaf.split("/")] for leaf in leaves), database=migrated)
+    for leaf in leaves:
+        project.manage("migrate", *leaf.split("/"), database=migrated)
     if change.is_reversible:
         assert schema(migrated) == before
 
@@ -129,13 +130,10 @@ def test_many_changes_at_once_are_as_safe_for_the_plan_s_rules_too(
     ):
         project.edit(*edit)
 
-    project.manage_in_turn(
-        ["makemigrations", "--no-input"],
-        ["lint_migrations"],
-        ["migrate"],
-        ["makemigrations", "--check"],
-        database=migrated,
-    )
+    project.manage("makemigrations", "--no-input", database=migrated)
+    project.manage("lint_migrations", database=migrated)
+    project.manage("migrate", database=migrated)
+    project.manage("makemigrations", "--check", database=migrated)
 
     for edit in (edit for name in CHECKED for edit in CHANGES[name].edits):
         project.edit(*edit)

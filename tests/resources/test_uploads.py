@@ -16,6 +16,8 @@ from tests.factories import AccountFactory
 from tests.resources.curating import ADD, RESOURCES, TAGS, FillIn, audited, names, replace, said, sent
 from tests.resources.samples import pdf, picture, zipped
 
+pytestmark = pytest.mark.any_server
+
 
 def full_disk() -> IO[bytes]:
     """A file that answers what is written to it as a full disk does."""
