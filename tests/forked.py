@@ -1,8 +1,8 @@
-"""Processes of manage.py that are forked from one that has imported the project, as importing takes a second.
+"""Processes of manage.py that are forked from one that has imported the project, because importing takes a second.
 
-Each is as real as any other: it has its own environment, output, signals and status, and reads the settings anew. What
-other modules decided at import is as it was; so the process that it is forked from was started in the same environment,
-but for the address of the database.
+Each process is as real as any other: it has its own environment, output, signals and exit status, and reads the settings
+again. But modules keep what they decided from the settings when they were imported. So the process that is forked was
+started in the same environment, except for the database's address.
 """
 
 import json
@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections import OrderedDict
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -52,7 +53,7 @@ class Process:
 
 
 class Imported:
-    """A process that has imported the project in a folder, and forks one for each command."""
+    """A process that has imported the project in a folder, and is forked for each command."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.folder = folder
@@ -69,7 +70,7 @@ class Imported:
 
     @property
     def is_as_the_files(self) -> bool:
-        """Whether no file has changed since. New files, as makemigrations writes them, are imported by each command."""
+        """Whether no imported file has changed since. New files, such as migrations, are imported by each command."""
         return self.state.items() <= _state(self.folder).items()
 
     def start(
@@ -95,6 +96,7 @@ def _state(folder: Path) -> dict[str, int]:
 
 
 _imported: OrderedDict[object, Imported] = OrderedDict()
+_one_at_a_time = threading.Lock()
 
 
 def start(
@@ -107,14 +109,15 @@ def start(
         if name not in ADDRESSES and not name.startswith("PYTEST_")
     }
     key = (folder, *sorted(same.items()))
-    if key in _imported and not _imported[key].is_as_the_files:
-        _imported.pop(key).stop()
-    if key not in _imported:
-        _imported[key] = Imported(folder, same)
-        if len(_imported) > KEPT:
-            _imported.popitem(last=False)[1].stop()
-    _imported.move_to_end(key)
-    return _imported[key].start(arguments, environment, output=output, errors=errors)
+    with _one_at_a_time:
+        if key in _imported and not _imported[key].is_as_the_files:
+            _imported.pop(key).stop()
+        if key not in _imported:
+            _imported[key] = Imported(folder, same)
+            if len(_imported) > KEPT:
+                _imported.popitem(last=False)[1].stop()
+        _imported.move_to_end(key)
+        return _imported[key].start(arguments, environment, output=output, errors=errors)
 
 
 def manage(

@@ -1,4 +1,4 @@
-"""The process that `tests.forked` starts: it imports the project in its folder once, and is forked for each command."""
+"""Imports the project in the current folder once, and is then forked for each command. `tests.forked` starts it."""
 
 import gc
 import importlib
@@ -38,7 +38,7 @@ def next_command(commands: socket.socket) -> list[str]:
 
 
 def _fork_and_report(answers: socket.socket) -> None:
-    """Return in the process of the command. Its parent reports its number and its status."""
+    """Return in the process of the command. Its parent reports its process id, and later its exit status."""
     if pid := os.fork():
         answers.send(str(pid).encode())
         _, status = os.waitpid(pid, 0)
@@ -52,7 +52,7 @@ def import_all() -> None:
     django.setup()
     call_command("check", stdout=io.StringIO(), stderr=io.StringIO())
     MigrationLoader(None)
-    gc.freeze()  # what is there stays; a collection would copy its pages into each process
+    gc.freeze()  # otherwise a collection in a forked process would copy the memory of all that was imported
 
 
 def read_settings_again() -> None:
@@ -64,12 +64,12 @@ def read_settings_again() -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that report
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the processes that report need no parent
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     import_all()
     sys.argv = next_command(socket.socket(fileno=int(sys.argv[1])))
     os.setsid()
-    # As in a process that a terminal starts, also where the tests run in the background.
+    # As in a process that was started from a terminal, in case the tests run under nohup or in the background.
     for number in (signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
