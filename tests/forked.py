@@ -1,6 +1,6 @@
 """Processes of manage.py that are forked from one that has imported the project, because importing takes a second.
 
-Each process is as real as any other: it has its own environment, output, signals and exit status, and reads the settings
+Each process is as real as any other: it has its own environment, output, signals and status, and reads the settings
 again. But modules keep what they decided from the settings when they were imported. So the process that is forked was
 started in the same environment, except for the database's address.
 """
