@@ -63,7 +63,7 @@ class Imported:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", START, str(theirs.fileno())],
                 cwd=folder,
-                env={**environment, "DATABASE_URL": "postgresql:///none"},
+                env={"SECRET_KEY": "for tests only", **environment, "DATABASE_URL": "postgresql:///none"},
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
             )

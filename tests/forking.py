@@ -56,8 +56,9 @@ def import_all() -> None:
 
 
 def read_settings_again() -> None:
-    for module in dict.fromkeys(["council.settings", os.environ["DJANGO_SETTINGS_MODULE"]]):
-        importlib.reload(importlib.import_module(module))
+    for module in list(sys.modules.values()):  # in the order in which they were imported
+        if module.__name__.endswith("settings") and (module.__file__ or "").startswith(os.getcwd()):
+            importlib.reload(module)
     settings._wrapped = Settings(os.environ["DJANGO_SETTINGS_MODULE"])
     vars(connections).pop("settings", None)  # which it keeps
     connections.__init__()  # type: ignore[misc]
