@@ -9,6 +9,7 @@ import runpy
 import signal
 import socket
 import sys
+from pathlib import Path
 
 import django
 from django.conf import Settings, settings
@@ -57,7 +58,7 @@ def import_all() -> None:
 
 def read_settings_again() -> None:
     for module in list(sys.modules.values()):  # in the order in which they were imported
-        if module.__name__.endswith("settings") and (module.__file__ or "").startswith(os.getcwd()):
+        if module.__name__.endswith("settings") and (module.__file__ or "").startswith(str(Path.cwd())):
             importlib.reload(module)
     settings._wrapped = Settings(os.environ["DJANGO_SETTINGS_MODULE"])
     vars(connections).pop("settings", None)  # which it keeps

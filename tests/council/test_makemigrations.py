@@ -237,7 +237,7 @@ def test_two_branches_can_be_merged(project: Project, migrated: Database) -> Non
 
     [(path, text)] = joined.items()
     assert path == f"council/+2_merge_{own}_{other}"
-    assert text.startswith('"""Joins branches that go on from the same migration.\n\nLocks: none.')
+    assert text.startswith('"""Merges branches that start from the same migration.\n\nLocks: none.')
     project.manage("migrate", database=migrated)
     project.manage("makemigrations", "--check", database=migrated)
 
@@ -249,7 +249,7 @@ def test_two_branches_can_be_merged(project: Project, migrated: Database) -> Non
             ["--update"],
             "--update would put several steps into one migration. Delete the files that are not applied",
         ),
-        (["--forget", "--drop"], "--forget and --drop are for two releases"),
+        (["--forget", "--drop"], "--forget and --drop belong to two releases"),
     ],
 )
 def test_options_that_would_undo_the_steps_are_refused(
