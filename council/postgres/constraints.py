@@ -75,8 +75,7 @@ class ForeignKeyConstraint(models.BaseConstraint):
         except FieldDoesNotExist:
             return [
                 checks.Error(
-                    f"{self.name} is on {self.field!r}, which is not a field of {model.__name__}.",
-                    obj=model,
+                    f"{self.name} is on {self.field!r}, which is not a field of {model.__name__}.", obj=model
                 )
             ]
         if not isinstance(field, models.ForeignKey):
