@@ -223,7 +223,7 @@ class Prediction:
 
     @contextmanager
     def as_when_it_runs(self, operation: Operation) -> Iterator[None]:
-        """Make an operation see a transaction only if it will run in one. Roll back whatever it does."""
+        """Let the connection say that it is in a transaction if it will be when the operation runs. Roll all back."""
         connection, is_begun = self.connection, False
         in_transaction = self.migration.atomic or bool(operation.atomic)
         if getattr(connection, "is_offline", False):
