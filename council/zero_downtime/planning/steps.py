@@ -306,7 +306,7 @@ class Prediction:
                 yield from self.read_under_locks(effects)
 
     def broken(self, effects: list[Effect]) -> Iterator[Risk]:
-        """Warn about what stops working in earlier code, if that knows it."""
+        """Warn about what stops working in the code of an earlier release, if that code has the table or column."""
         for effect in effects:
             if isinstance(effect, Break) and effect.risk and self.earlier.knows(effect.table, effect.column):
                 yield effect.risk
