@@ -17,6 +17,8 @@ from tests.benchmarks.conftest import PAY, newest, state, submit, take_release
 from tests.databases import Database
 from tests.factories import BenchmarkSubmissionFactory, MemberFactory
 
+pytestmark = pytest.mark.any_server
+
 
 def flagged(**answers: Any) -> dict[str, str]:
     return flags.of(category=PAY, answers=answers, bands=results.last_bands(PAY))

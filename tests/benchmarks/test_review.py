@@ -22,6 +22,8 @@ from tests.benchmarks.conftest import PAY, newest, state, submit
 from tests.databases import Database
 from tests.factories import AccountFactory, BenchmarkSubmissionFactory, MemberFactory
 
+pytestmark = pytest.mark.any_server
+
 REASON = "This is not a salary but a company's revenue."
 
 

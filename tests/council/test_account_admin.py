@@ -14,6 +14,8 @@ from council.models import Admin, AdminRole, Member
 from tests.council.test_admin import ROWS, SECRET, every_model, page
 from tests.factories import AccountFactory
 
+pytestmark = pytest.mark.any_server
+
 FillIn = Callable[..., dict[str, Any]]
 
 

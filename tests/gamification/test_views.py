@@ -19,6 +19,8 @@ from gamification.models import PointRule, PointTransaction
 from tests.factories import AccountFactory, MemberFactory, PointTransactionFactory
 from tests.reading import plain, words
 
+pytestmark = pytest.mark.any_server
+
 OVERVIEW = "/points/"
 HISTORY = "/points/history/"
 LEADERBOARD = "/leaderboard/"

@@ -32,6 +32,8 @@ from tests.factories import (
 from tests.reading import words
 from tests.resources.storages import SilentServer
 
+pytestmark = pytest.mark.any_server
+
 LIBRARY = "/library/"
 DOWNLOADS = "/library/downloads/"
 
