@@ -6,6 +6,7 @@ about at import is as it was, so this is for environments that differ in the dat
 
 import importlib
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import runpy
 import subprocess
@@ -22,6 +23,12 @@ ROOT = Path(__file__).resolve().parent.parent
 ADDRESSES = {"DATABASE_URL", "DIRECT_URL"}
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["tests.preloaded"])
+
+
+def forget_server() -> None:
+    """Have a forked process start a fork server of its own: its parent's cannot be used, and has the parent's code."""
+    multiprocessing.forkserver._forkserver.__init__()  # type: ignore[misc]
+    SERVER.set_forkserver_preload(["tests.preloaded"])
 
 
 @cache

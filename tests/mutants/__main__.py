@@ -2,8 +2,9 @@
 
 The guards stand in the TOML files beside this one: where it is, a text in it, the text that breaks it, and the tests
 that notice. `file` is one of the project, broken in a copy of it with a server of its own; `function` or `trigger` is
-one of the database, which is replaced there. `--only WORD` tries those whose kind, place or text has the word.
-`--modules` tries all mutants that cosmic-ray makes of the modules in `modules.toml`, in the tests that come by there.
+one of the database, which is replaced there. `--only PATTERN` tries those whose kind, place or text matches.
+`--modules` tries all mutants that cosmic-ray makes of the modules in `modules.toml`, in the tests that come by there;
+`--every 4 --first 0` those with the numbers 0, 4, 8 and so on.
 
 One that no test notices needs a `reason`; a reason is out of date where a test notices. Both fail.
 """
@@ -39,8 +40,10 @@ def copy() -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
-    parser.add_argument("--only", default="", metavar="WORD")
+    parser.add_argument("--only", default="", metavar="PATTERN")
     parser.add_argument("--modules", action="store_true")
+    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--first", type=int, default=0)
     given = parser.parse_args()
     only, source = given.only, modules if given.modules else lists
     copy()
@@ -55,6 +58,7 @@ def main() -> int:
             **os.environ,
             **({"MUTANTS_OF_MODULES": "yes"} if given.modules else {}),
             "MUTANTS": only,
+            "MUTANTS_PART": f"{given.first} {given.every}",
             "KEEP_TEMPLATES": migrations.hexdigest()[:16],
         },
         check=False,
