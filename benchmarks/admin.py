@@ -1,4 +1,4 @@
-"""Admin pages where staff review benchmark answers without the member, the company or the day, or a search for these.
+"""Admin pages where staff review benchmark answers. They never show or search the member, the company or the day.
 
 All pages are custom. Django's pages for the model's rows are not used, so that no query string can filter them.
 """

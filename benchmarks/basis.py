@@ -18,8 +18,8 @@ from council.postgres.fields import cuid
 
 JOINED_BEFORE_DAYS = 30
 
-# Selects the versions whose newest review before the cut-off accepts them. The newest has the largest id. Its state is
-# put into the same number as the last bit, so that one pass finds both.
+# Selects the versions whose newest review before the cut-off accepts them. The newest review has the largest id. The
+# last bit of the number compared is 1 if a review accepts, so one max() finds the newest review and its state.
 REVIEWED = """
 CREATE TEMPORARY TABLE {reviewed} ON COMMIT DROP AS
 SELECT "versionId"

@@ -194,7 +194,7 @@ def neighbours(table: Table, wanted: Sequence[Wanted]) -> list[dict[int, float]]
 
 @dataclass(frozen=True)
 class Change:
-    """A number of companies that changed alike, from the groups `old` to `new`; None means that there was no answer."""
+    """How many companies moved from the groups `old` to the groups `new`. None means that there was no answer."""
 
     old: tuple[int, int] | None
     new: tuple[int, int] | None
@@ -208,7 +208,7 @@ class Change:
 
 
 def changes(old: Table, new: Table) -> dict[str, list[Change]]:
-    """Compare two tables of the same companies, field by field."""
+    """Compare the answers in two tables, field by field, and count the companies for each kind of change."""
     parts = " UNION ALL ".join(
         f"SELECT {literal(asked.name)} AS field, "
         f'CASE WHEN old.{quoted(asked.name)} IS NOT NULL THEN old."band of"::int END AS old_band, '

@@ -23,7 +23,7 @@ from council.postgres.fields import cuid
 MAX_EMAIL_LENGTH = 320
 MAX_USERNAME_LENGTH = 150
 STAFF_SESSION_SECONDS = 12 * 3600
-# A sign-out still holds if the gateway's clock is ahead of ours by up to this.
+# A sign-out still takes effect if the gateway's clock is ahead of ours by up to this many seconds.
 CLOCKS_DIFFER_SECONDS = 300
 
 

@@ -1,10 +1,10 @@
--- Takes out of a clone of production whatever tells who somebody is, lets somebody in, or is a company's secret.
+-- Removes from a clone of production all data that identifies people, lets anybody sign in, or is a company's secret.
 --
 --     psql --set ON_ERROR_STOP=1 --dbname clone --file docs/sanitise_clone.sql
 --
--- For a version 1 database and for later ones, by the role that owns the tables. Ids, moments, standings and points stay,
--- so it is still a copy of people's data: keep it to yourself, and delete it when you are done.
--- tests/council/test_clone.py holds it complete.
+-- Works for version 1 of the schema and all later ones. Run it as the role that owns the tables. Ids, times, statuses and
+-- points stay, so the clone still holds people's data: do not pass it on, and delete it when you are done.
+-- tests/council/test_clone.py checks that this file covers every column.
 
 BEGIN;
 
@@ -55,7 +55,7 @@ UPDATE "ReconciliationRun" SET issues = '[]', "triggeredBy" = '';
 UPDATE "FeatureFlag" SET "updatedBy" = NULL;
 UPDATE "EmailTemplate" SET "updatedBy" = NULL;
 
--- Version 2. The ledger refuses to be changed, by whomever.
+-- Version 2. The ledger's triggers refuse changes by anybody, so they are switched off meanwhile.
 DO $$
 BEGIN
   IF to_regclass('"PointTransaction"') IS NOT NULL THEN
@@ -73,7 +73,7 @@ BEGIN
 END
 $$;
 
--- The history of answers refuses it, too. It is emptied after the answers, whose change it records.
+-- The history's triggers refuse changes, too. It records the change of the answers above, so it is emptied after them.
 DO $$
 BEGIN
   IF to_regclass('"BenchmarkVersion"') IS NOT NULL THEN
@@ -87,7 +87,7 @@ BEGIN
 END
 $$;
 
--- What came later, table by table: a clone may be older.
+-- Later tables, one by one, because an older clone lacks some of them.
 DO $$
 DECLARE
   statement text;
@@ -114,8 +114,8 @@ $$;
 
 COMMIT;
 
--- VACUUM keeps what somebody may still see: a session here that began before, such as an autovacuum, or a transaction that
--- is open in any database of the server. Wait until there is none.
+-- VACUUM keeps old rows that another session may still see: one in this database that began earlier, such as an
+-- autovacuum, or an open transaction in any database of the server. Wait until there is none.
 DO $$
 DECLARE
   mine xid8 := pg_current_xact_id();
@@ -126,7 +126,7 @@ BEGIN
                  WHERE datname = current_database() AND pid <> pg_backend_pid()
                    AND age(backend_xmin) > age(mine::xid)) LOOP
     IF NOT told THEN
-      RAISE NOTICE 'Waiting for transactions that began before and may still see what was there. They are in '
+      RAISE NOTICE 'Waiting for transactions that began earlier and may still see the old data. They are listed in '
         'pg_stat_activity (backend_xid, backend_xmin) and pg_prepared_xacts of this server.';
       told := true;
     END IF;
@@ -136,7 +136,7 @@ BEGIN
 END
 $$;
 
--- What was there before is still in the files until they are written anew. The server's own tables are left out, with a
--- warning each.
+-- The old data stays in the files until these are rewritten. For the server's own tables this only gives warnings, which
+-- are not shown.
 SET client_min_messages TO error;
 VACUUM (FULL, ANALYZE);

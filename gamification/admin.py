@@ -50,7 +50,7 @@ class MemberWithPointsAdmin(MemberAdmin):
     def adjust_points(self, request: HttpRequest, queryset: QuerySet[Member]) -> HttpResponse | None:
         """Show the form, preview its effect (`preview`), or record it (`record`)."""
         is_sent = "preview" in request.POST or "record" in request.POST
-        # The members in the form, since the filters of the member list may match fewer of them by now.
+        # Take the members named in the form: the filters of the list may match fewer members by now.
         ids = request.POST.getlist(ACTION_CHECKBOX_NAME) if is_sent else queryset.values_list("pk", flat=True)
         members = list(Member.objects.filter(pk__in=ids).order_by("first_name", "last_name", "pk"))
         if len(members) > self.max_members_adjusted:

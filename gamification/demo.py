@@ -11,7 +11,7 @@ from gamification.models import Action, PointRule, PointTransaction
 
 MIAS_RANK = 4
 MIAS_STREAK_DAYS = 6
-# The number of the last days in which Mia earns points only for her streak.
+# During this many of the last days, Mia earns points only for her streak.
 QUIET_DAYS = 14
 SATURDAY = 6
 REASON = "Led the workshop on cold calls, and wrote it up for everybody."

@@ -21,7 +21,7 @@ from gamification import ledger, mee6
 from gamification.mee6 import Page, Player
 from gamification.models import Action, DiscordActivityType, DiscordStanding
 
-# The players that one statement compares, and the members that one transaction pays.
+# How many players one statement compares, and how many members one transaction pays.
 COMPARED_PLAYERS = 20_000
 BATCH_MEMBERS = 1_000
 PAGES_AHEAD = 20
@@ -130,7 +130,7 @@ def _changed(players: Sequence[Player]) -> list[tuple[str, Player]]:
         cursor.execute(
             CHANGED,
             {
-                # psycopg would check whether each value of a list needs quotes; these texts spare that.
+                # Arrays as text: of a list, psycopg would check for each value whether it needs quotes.
                 "discord_ids": f"{{{','.join(player.discord_id for player in distinct)}}}",
                 "xp": f"{{{','.join(str(player.xp) for player in distinct)}}}",
             },
@@ -142,7 +142,7 @@ def _pay_apart(run: jobs.Run, changed: Sequence[tuple[str, Player]], tally: Tall
     """Pay a batch in one transaction. If a member cannot be paid, halve the batch until only they are left out."""
     try:
         with transaction.atomic():
-            run.report()  # holds the lease until COMMIT
+            run.report()  # keeps the job's lease until COMMIT
             paid = _pay(changed)
     except ledger.Refused as refused:
         if len(changed) == 1:

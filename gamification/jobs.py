@@ -12,7 +12,7 @@ SHOWN = 5
 
 @jobs.register("refresh_leaderboard", jobs.Every(minutes=5))
 def refresh_leaderboard(run: jobs.Run) -> jobs.Counts:
-    """Recount the leaderboards' checkpoints, with which low ranks are found quickly."""
+    """Recount the leaderboards' checkpoints, which make low ranks quick to find."""
     return {"checkpoints": leaderboard.refresh()}
 
 

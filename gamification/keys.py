@@ -11,7 +11,7 @@ from council.models import Member
 from gamification.models import PointTransaction
 
 LOOKED_BACK_DAYS = 7
-# A transaction that holds a key waits for the member, who is locked here. So this must not wait for the key.
+# The member is locked here, and a transaction that holds the key may wait for that lock. So do not wait for the key.
 LOCK_TIMEOUT = "SET LOCAL lock_timeout TO '50ms'"
 UNKEYED = """
     SELECT DISTINCT ON (key) id, "memberId", key

@@ -12,7 +12,7 @@ LEVELS = {
 
 
 class Level(NamedTuple):
-    """A level, the next one, and the points that are missing to reach that. The highest level has no next one.
+    """A level, the next level, and the points needed to reach it. The highest level has no next one.
 
     `percent` is the progress from this level to the next.
     """

@@ -92,8 +92,7 @@ class Figures(NamedTuple):
 
 
 class ResourceList(TolerantChangeList):
-    """Read the figures of only the rows on the page. In the list's own query, a search would compute them for every
-    match, because searching by tag uses DISTINCT before it cuts off the page."""
+    """Read the figures only for the rows on the page. The list's own query would compute them for all matches."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)

@@ -23,8 +23,7 @@ MAX_NAMED_TAGS = 5
 
 
 class Select(forms.Select):
-    """A select widget that is fast with hundreds of options. Django's renders a template for each option, which takes
-    as long as the rest of the page."""
+    """A select widget that is fast with hundreds of options. Django's renders a template for each option."""
 
     def render(
         self, name: str, value: Any, attrs: dict[str, Any] | None = None, renderer: Any = None

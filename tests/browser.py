@@ -1,9 +1,9 @@
-"""A real browser, Debian's Chromium, in front of the application on a database of its own.
+"""A real browser, Debian's Chromium, for the application on a separate database.
 
-A pytest plugin (see conftest.py). One browser, one server and one database serve all tests of a worker, so that
-a test makes people of its own and never counts everybody's rows.
+A pytest plugin (see conftest.py). All tests of a worker share one browser, one server and one database. So a test makes
+its own people, and never counts rows that other tests may have made.
 
-    def test_the_page_is_fit_for_everybody(visitor: Visitor) -> None:
+    def test_the_page_is_accessible(visitor: Visitor) -> None:
         visitor.sign_in(member)
         visitor.open("/membership/")
         visitor.inspect("membership")
@@ -47,10 +47,10 @@ ARGUMENTS = [
 
 
 class Elsewhere:
-    """A thread of Playwright's own, and stand-ins for its objects that can be used from here.
+    """A thread for Playwright, and stand-ins for Playwright's objects that other threads can use.
 
-    Playwright leaves an event loop running in its thread. Django would take a test in the same thread for async code,
-    and give it other database connections than the rest of the suite has.
+    Playwright leaves an event loop running in its thread. In that thread, Django would treat a test as async code and
+    give it different database connections.
     """
 
     name = "playwright"
@@ -64,7 +64,7 @@ class Elsewhere:
                 *(plain(value) for value in args), **{name: plain(value) for name, value in kwargs.items()}
             )
 
-        is_here_already = threading.current_thread().name.startswith(self.name)  # as a listener is
+        is_here_already = threading.current_thread().name.startswith(self.name)  # such as a listener
         return self.stand_in_for(call() if is_here_already else self.thread.submit(call).result(120))
 
     def stand_in_for(self, value: Any) -> Any:
@@ -92,15 +92,15 @@ class StandIn:
 
 
 def plain(value: Any) -> Any:
-    """Give Playwright its own object back."""
+    """Return Playwright's own object for a stand-in."""
     return value._it if isinstance(value, StandIn) else value
 
 
 class Visitor:
-    """Somebody at the browser: a window of their own, without cookies of others.
+    """Somebody at the browser, with a separate window that shares no cookies.
 
-    What the browser complains of is a fault of the page: every test ends by making sure that there was nothing, save
-    what it `expects`, such as the 404 that it went to see.
+    A message in the browser's console is a fault of the page. At the end, every test checks that there were no messages
+    except those that it `expects`, such as that of a 404 that it asked for.
     """
 
     def __init__(self, context: BrowserContext, address: str) -> None:
@@ -143,25 +143,25 @@ class Visitor:
         self.page.set_viewport_size(size)  # type: ignore[arg-type]
 
     def focused(self) -> str:
-        """Name what has the focus, as a screen reader would: its label, or its text."""
+        """Return the label or the text of the element that has the focus, as a screen reader would."""
         return str(self.page.evaluate(NAME_OF_FOCUSED))
 
     def expect_complaints(self, words: str) -> None:
-        """Forget the browser's complaints with these words, of which there has to be one."""
+        """Forget the browser's messages that contain this text. There must be at least one."""
         rest = [complaint for complaint in self.complaints if words not in complaint]
-        assert len(rest) < len(self.complaints), f"no complaint says {words!r}: {self.complaints}"
+        assert len(rest) < len(self.complaints), f"no message contains {words!r}: {self.complaints}"
         self.complaints = rest
 
     def picture(self, name: str) -> None:
-        """Leave a picture of the page in build/screenshots, as it is on a phone and at a desk."""
+        """Save pictures of the page in build/screenshots, for a phone and for a desktop."""
         for size in (PHONE, DESK):
             self.resize(size)
             self._picture(f"{name}-{size['width']}")
 
     def inspect(self, name: str) -> None:
-        """Look at the page on a phone and at a desk: it fits the screen, and axe finds nothing, in the dark neither.
+        """Check that the page fits a phone and a desktop, and that axe finds no fault, also in dark mode.
 
-        Leaves pictures in build/screenshots.
+        Saves pictures in build/screenshots.
         """
         for size in (DESK, PHONE):
             self.resize(size)
@@ -220,7 +220,7 @@ def served_database(
 
 @contextmanager
 def serving(database: Database, **environment: str) -> Iterator[str]:
-    """Serve the application from a process of its own, with that database. Yields its address."""
+    """Serve the application in another process, with that database. Yields its address."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.serve"],
         cwd=ROOT,
@@ -241,14 +241,14 @@ def serving(database: Database, **environment: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def server(served_database: Database) -> Iterator[str]:
-    """The address of a server process that works with that database. Staff have no second factor there."""
+    """The address of a server process that uses that database. Staff need no second factor there."""
     with serving(served_database, STAFF_SECOND_FACTOR="false") as address:
         yield address
 
 
 @pytest.fixture
 def live(django_db_blocker: Any, served_database: Database, server: str) -> Iterator[str]:
-    """Have Django's own connection work with the server's database, and commit."""
+    """Connect Django to the server's database. Changes are committed."""
     usual = connections[DEFAULT_DB_ALIAS]
     connections[DEFAULT_DB_ALIAS] = usual.copy(DEFAULT_DB_ALIAS)
     connections[DEFAULT_DB_ALIAS].settings_dict["NAME"] = served_database.name
@@ -266,7 +266,7 @@ def new_visitor(chromium: Browser, live: str) -> Iterator[Callable[..., Visitor]
     visitors: list[Visitor] = []
 
     def new_visitor(**options: Any) -> Visitor:
-        # No transitions: a picture, or axe, would find a colour that is on its way to another.
+        # No transitions: otherwise a picture, or axe, might catch a colour in the middle of a change.
         context = chromium.new_context(viewport=DESK, reduced_motion="reduce", **options)  # type: ignore[arg-type]
         visitors.append(Visitor(context, live))
         return visitors[-1]
@@ -275,7 +275,7 @@ def new_visitor(chromium: Browser, live: str) -> Iterator[Callable[..., Visitor]
     complaints = [complaint for visitor in visitors for complaint in visitor.complaints]
     for visitor in visitors:
         visitor.context.close()
-    assert complaints == [], "the browser complained"
+    assert complaints == [], "the browser's console has messages"
 
 
 @pytest.fixture

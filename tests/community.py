@@ -17,9 +17,9 @@ from tests.databases import Database
 def seeded_template(
     django_db_blocker: pytest.FixtureRequest, database_name: Callable[[str], str], migrated_template: str
 ) -> Iterator[tuple[str, str]]:
-    """A database with the community, and what the command said. Once for a worker: it takes a while."""
+    """A database with the community, and the command's output. Each worker makes it only once."""
     if settings.EMBEDDED_SERVER is None:
-        pytest.skip("the command works on the embedded server alone")
+        pytest.skip("the command works only on the embedded server")
     database, said = Database(database_name("seeded")), StringIO()
     with django_db_blocker.unblock():  # type: ignore[attr-defined]
         database.drop()

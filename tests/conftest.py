@@ -23,9 +23,9 @@ def django_db_modify_db_settings(
     django_db_keepdb: bool,
     django_db_createdb: bool,
 ) -> None:
-    """Have Django's test database copied from the migrated one, instead of migrated by each worker.
+    """Copy Django's test database from the migrated one, so that each worker need not migrate it.
 
-    Here, as the fixture of pytest-django's plugin would be taken before one of ours.
+    It is here because pytest-django's fixture would win over one in a plugin of ours.
     """
     if not django_db_keepdb or django_db_createdb:
         connection.settings_dict["TEST"]["TEMPLATE"] = request.getfixturevalue("migrated_template")
@@ -91,7 +91,7 @@ BOXES = {"checkbox", "radio"}
 
 
 class _Form(HTMLParser):
-    """What a browser would send of a page's forms, buttons left out."""
+    """Collects the fields that a browser would send for a page's forms, without the buttons."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Databases of their own for tests that migrate, commit, or talk to the server from several sessions.
+"""Separate databases for tests that migrate, commit, or use several sessions.
 
 A pytest plugin (see pyproject.toml). Django's own test database is for everything else.
 """
@@ -28,18 +28,18 @@ from tests import forked
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRATCH = "scratch"
-# Keys of advisory locks, by which the workers of a run agree on who makes a template and who drops them.
+# Keys of advisory locks. With them, the workers of a run agree which one makes a template and which one drops them all.
 MAKER_OF_TEMPLATES, USERS_OF_TEMPLATES = 7_240_001, 7_240_002
 
-# Processes that tests start keep the bytecode that they compile, also where the environment says not to:
-# each start takes two thirds of the time then.
+# Processes that tests start save their bytecode, even if the environment forbids it. That makes each start a third
+# faster.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", "any_server: costs time, and is the same on every version of PostgreSQL, so one is enough"
+        "markers", "any_server: slow, and the same on every version of PostgreSQL, so one version is enough"
     )
 
 
@@ -48,7 +48,7 @@ def pytest_sessionstart() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, on a version that was asked for, what the embedded one has told already. `-m` has it all."""
+    """On another version than the embedded one, skip tests marked any_server, unless `-m` is given."""
     if "COUNCIL_POSTGRES_BIN" not in os.environ or config.option.markexpr:
         return
     left_out = [item for item in items if item.get_closest_marker("any_server")]
@@ -72,7 +72,7 @@ def execute_on_server(statement: sql.Composed) -> None:
 
 
 def catalog_query(*, scope: str = "app", ordinals: str = "off") -> bytes:
-    """Read the contract's query as psql would: its variables put in, its own commands left out."""
+    """Read the contract's query as psql would: with its variables filled in, and without psql's own commands."""
     text = (ROOT / "tests/schema/catalog.sql").read_text()
     query = text[text.index("\nWITH") : text.rindex("ROLLBACK")]
     for variable, value in {"schema": "public", "ordinals": ordinals, "scope": scope}.items():
@@ -86,7 +86,7 @@ WAITING = """
 
 
 class Database:
-    """A database that lives as long as a test."""
+    """A database that exists for one test."""
 
     def __init__(self, name: str, *, server: str | None = None) -> None:
         self.name = name
@@ -105,12 +105,12 @@ class Database:
         )
 
     def become(self, template: str) -> None:
-        """Make it anew, as a copy of another."""
+        """Replace it with a copy of another database."""
         self.drop()
         self.create(template=template)
 
     def connect(self, **options: str) -> psycopg.Connection:
-        """Open a session in autocommit mode, as the gateway or an operator would have one."""
+        """Open a session in autocommit mode, like one of the gateway or of an operator."""
         return psycopg.connect(self.url, autocommit=True, **options)  # type: ignore[arg-type]
 
     def connect_to(self, name: str) -> psycopg.Connection:
@@ -126,7 +126,7 @@ class Database:
             return session.execute(query.encode()).fetchall()
 
     def wait_for_waiting(self, sessions: int) -> None:
-        """Go on once so many sessions wait for a lock. They do so at this very moment: what comes next is certain."""
+        """Wait until this many sessions are waiting for a lock, so that what the test does next is certain."""
         deadline = time.monotonic() + 120
         with self.connect() as session:
             while session.execute(WAITING).fetchone() != (sessions,):
@@ -134,7 +134,7 @@ class Database:
                 time.sleep(0.01)
 
     def catalog(self) -> list[str]:
-        """Describe the schema by the contract's own query, without column order."""
+        """Describe the schema with the contract's own query, ignoring the order of columns."""
         with self.connect() as session:
             session.execute("SET search_path TO pg_catalog; SET jit TO off")  # compiling it takes seconds
             lines = [row[0] for row in session.execute(catalog_query()).fetchall()]
@@ -142,13 +142,13 @@ class Database:
         return [line for line in lines if not line.startswith("CONSTRAINT-n|")]
 
     def environment(self, **more: str) -> dict[str, str]:
-        """The environment of a process that works with this database."""
+        """The environment for a process that uses this database."""
         return {**os.environ, "DATABASE_URL": self.url, "SECRET_KEY": "for tests only", **more}
 
     def manage(
         self, *arguments: str, check: bool = True, **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run manage.py in a process of its own, as a deploy does."""
+        """Run manage.py in a separate process, as a deploy does."""
         if forked.can_have(surroundings := self.environment(**environment)):
             result = forked.manage(arguments, surroundings)
         else:
@@ -166,7 +166,7 @@ class Database:
 
     @contextmanager
     def as_django_connection(self) -> Iterator[BaseDatabaseWrapper]:
-        """Make the database known to Django, under the alias `scratch`."""
+        """Give Django a connection to the database, with the alias `scratch`."""
         connections.databases[SCRATCH] = {**default_connection.settings_dict, "NAME": self.name}
         try:
             yield connections[SCRATCH]
@@ -177,7 +177,7 @@ class Database:
 
     @contextmanager
     def as_default_connection(self) -> Iterator[BaseDatabaseWrapper]:
-        """Have Django work with the database, in all threads: for acts that commit."""
+        """Connect Django to the database in all threads, for code that commits."""
         default_connection.close()
         settings = default_connection.settings_dict  # the threads' connections share it
         former, settings["NAME"] = settings["NAME"], self.name
@@ -190,9 +190,9 @@ class Database:
 
 @contextmanager
 def server_of_its_own(**options: str) -> Iterator[tuple[embedded.Server, Database]]:
-    """Start a server that a test may stop, with an empty database on it."""
+    """Start a server with an empty database. The test may stop the server."""
     if settings.EMBEDDED_SERVER is None:
-        pytest.skip("needs a server of its own, which DATABASE_URL rules out")
+        pytest.skip("needs a private server, but DATABASE_URL is set")
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         Path(folder).chmod(0o755)
         binaries = settings.EMBEDDED_SERVER.binaries
@@ -214,7 +214,7 @@ def migrate(*targets: str) -> None:
 
 @pytest.fixture(scope="session")
 def database_name(worker_id: str) -> Callable[[str], str]:
-    """Name a database so that no other worker takes the same."""
+    """Return a name for a database that no other worker uses."""
     return lambda purpose: f"council_{purpose}_{worker_id}"
 
 
@@ -239,9 +239,9 @@ def scratch(database: Database) -> Iterator[BaseDatabaseWrapper]:
 
 
 class Templates:
-    """Databases that others are copied from. The worker that asks first makes one, the last to end drops them.
+    """Databases to copy from. The first worker that needs one makes it, and the last worker to end drops all of them.
 
-    `KEEP_TEMPLATES` names a state of the migrations, whose templates are kept for the next run that names the same.
+    `KEEP_TEMPLATES` names a state of the migrations. The next run with the same name uses its templates again.
     """
 
     def __init__(self, run: str) -> None:
@@ -266,7 +266,7 @@ class Templates:
                         Database(name).drop()
 
     def get(self, name: str, fill: Callable[[Database], object]) -> str:
-        """Name a database that `fill` has filled in this run."""
+        """Return the name of a database that `fill` has filled in this run."""
         database = Database(f"council_template_{name}")
         with psycopg.connect(url("postgres"), autocommit=True) as session, _only_one(session):
             made = session.execute(
@@ -287,7 +287,7 @@ class Templates:
 
 @contextmanager
 def _only_one(session: psycopg.Connection) -> Iterator[None]:
-    """Have the other workers wait that come to the same place."""
+    """Make other workers wait that reach the same place."""
     session.execute("SELECT pg_advisory_lock(%s)", [MAKER_OF_TEMPLATES])
     yield
     session.execute("SELECT pg_advisory_unlock(%s)", [MAKER_OF_TEMPLATES])
@@ -303,7 +303,7 @@ def templates(django_db_blocker: pytest.FixtureRequest, testrun_uid: str) -> Ite
 
 
 def fill_to(*target: str, sql: str = "") -> Callable[[Database], None]:
-    """Fill a database by SQL, and migrate it, to a target or wholly."""
+    """Fill a database with SQL, then migrate it, fully or to a target."""
 
     def fill(database: Database) -> None:
         if sql:

@@ -1,4 +1,4 @@
-"""Rows for tests: valid, and as small as they can be."""
+"""Rows for tests, valid and as small as possible."""
 
 # mypy: disable-error-code="attr-defined, no-untyped-call, untyped-decorator"
 
@@ -81,7 +81,7 @@ class ResourceFactory(factory.django.DjangoModelFactory[Resource]):
         model = Resource
 
     title = factory.Sequence(lambda n: f"Resource {n}")
-    description = "What it is good for."
+    description = "How to use it."
     category = Category.COLD_EMAIL
     type = Type.TEMPLATE
     file_url = "https://files.example.com/template.pdf"

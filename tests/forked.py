@@ -1,7 +1,8 @@
-"""`manage.py` in a process that is forked from one in which everything is imported, as importing takes a second.
+"""`manage.py` in a process that is forked from one that has imported everything, because importing takes a second.
 
-The process is as real as any other: it has its own environment and reads the settings anew. But what they have decided
-about at import is as it was, so this is for environments that differ in the database's address only.
+The process is as real as any other: it has its own environment and reads the settings again. But modules keep what they
+decided from the settings when they were imported. So this is only for environments that differ in nothing but the
+database's address.
 """
 
 import importlib
@@ -33,18 +34,18 @@ def forget_server() -> None:
 
 @cache
 def common() -> dict[str, str]:
-    """The environment as it is before the first test may change it."""
+    """The environment before any test has changed it."""
     return {**os.environ, "SECRET_KEY": "for tests only"}
 
 
 def can_have(environment: dict[str, str]) -> bool:
-    """Tell whether a command in this environment differs from others in its database's address only."""
+    """Tell whether this environment differs from that of other commands only in the database's address."""
     different = {name for name, _ in environment.items() ^ common().items()}
     return all(name in ADDRESSES or name.startswith("PYTEST_") for name in different)
 
 
 def manage(arguments: tuple[str, ...], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run manage.py to its end."""
+    """Run manage.py until it ends."""
     with TemporaryDirectory() as folder, chdir(ROOT):
         output, errors = Path(folder, "output"), Path(folder, "errors")
         process = SERVER.Process(target=_manage, args=(arguments, environment, output, errors))

@@ -1,11 +1,11 @@
-"""Requests that nobody sends in good faith, at every address of the site and of the admin: none may end in an error.
+"""Malformed and hostile requests to every address of the site and the admin. None may end in a server error.
 
     python -m tests.fuzz --requests 20000 --seed 1
 
-The addresses are the URL resolver's, the conditions of lists are made from the fields of the registered models, and
-forms are read from the pages: so new pages are tried without a word here. The database holds what the gateway may have
-written: dates without end, deep JSON, a name of a megabyte. The limits on attempts and forms are lifted, so that
-requests get further. A seed makes the same requests again.
+The addresses come from the URL resolver, the filters of lists from the fields of the registered models, and forms from
+the pages. So new pages are included automatically. The database holds what the gateway may have written, such as
+infinite dates, deep JSON and a name of a megabyte. The limits on attempts and forms are switched off, so that requests
+get further. The same seed makes the same requests.
 """
 # ruff: noqa: E501, PLR0912, T201  # lists of junk, and a command
 
@@ -60,7 +60,7 @@ COUNTS = ["TOTAL_FORMS", "INITIAL_FORMS", "MIN_NUM_FORMS", "MAX_NUM_FORMS"]
 
 @dataclass(frozen=True)
 class Address:
-    """A pattern of the resolver: `format` with `%(name)s` for what it takes."""
+    """A pattern of the resolver. `format` has `%(name)s` where an argument belongs."""
 
     format: str
     parameters: tuple[str, ...]
@@ -82,7 +82,7 @@ def addresses(resolver: Any, prefix: str = "/", namespace: str = "") -> Iterator
 
 
 class Forms(HTMLParser):
-    """The names and values of a page's fields."""
+    """Collects the names and values of a page's fields."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class Found:
 
 @dataclass
 class Fuzzer:
-    """Makes requests from a seed, as several people."""
+    """Makes requests as several people, drawn from a seed."""
 
     seed: int
     rows: dict[Any, list[Any]]
@@ -150,7 +150,7 @@ class Fuzzer:
         return self.random.choice(JUNK)
 
     def value(self, model: Any | None = None) -> str:
-        """Give a value, percent-encoded: a row's own key now and then."""
+        """Return a percent-encoded value, now and then the key of an existing row."""
         if model is not None and self.rows.get(model) and self.random.random() < 0.6:
             return quote_from_bytes(str(self.random.choice(self.rows[model])).encode())
         return quote_from_bytes(self.junk())
@@ -177,7 +177,7 @@ class Fuzzer:
         return "&".join(pairs)
 
     def body(self, browser: Any, path: str) -> dict[str, Any]:
-        """Fill in the page's own form, some of it with junk, and with counts that are none."""
+        """Fill in the page's own form, with junk in some fields and impossible counts."""
         form = Forms()
         with suppress(Exception):
             form.feed(browser.get(path).content.decode())
@@ -209,7 +209,7 @@ class Fuzzer:
         address = self.random.choice(self.addresses)
         who, browser = self.random.choice(list(self.browsers.items()))
         if address.name.startswith("admin:") and self.random.random() < 0.8:
-            who = self.random.choice(["admin", "superuser", "superuser"])  # others are led away from most
+            who = self.random.choice(["admin", "superuser", "superuser"])  # others are redirected
             browser = self.browsers[who]
         method = self.random.choice(METHODS)
         with suppress(ValueError):
@@ -236,7 +236,7 @@ class Fuzzer:
             elif method == "POST" and "content_type" in options:
                 response = browser.generic(
                     "POST", path, **options, **extra
-                )  # as it is: post() would encode it anew
+                )  # unchanged: post() would encode it again
             elif method == "POST":
                 response = browser.post(path, **options, **extra)
             else:
@@ -246,7 +246,7 @@ class Fuzzer:
             if getattr(response, "streaming", False):
                 for _ in response.streaming_content:
                     break
-        except Exception as error:  # whatever no middleware caught
+        except Exception as error:  # any error that no middleware has handled
             last = traceback.extract_tb(error.__traceback__)[-3:]
             where = " < ".join(
                 f"{frame.filename.rpartition('site-packages/')[2]}:{frame.lineno}" for frame in last[::-1]
@@ -254,7 +254,7 @@ class Fuzzer:
             status, self.error = 500, f"{type(error).__name__}: {error} ({where})"
         self.statuses[status] += 1
         self.reached[address.name or address.format] += 1
-        # Signed out, or another account by now.
+        # The request signed this person out, or signed in another account.
         if browser.account and (saved != browser.cookies.output() or method == "POST" or status == 302):
             browser.renew()
         if status >= 500:
@@ -286,7 +286,7 @@ ALTER TABLE "PointTransaction" ENABLE TRIGGER USER;
 
 
 def prepare(connection: Any) -> Fuzzer:
-    """Fill the database that Django works with, and open browsers for several people."""
+    """Fill Django's database, and open browsers for several people."""
     from django.contrib import admin  # noqa: PLC0415
     from django.test import Client  # noqa: PLC0415
 
@@ -313,11 +313,11 @@ def prepare(connection: Any) -> Fuzzer:
         account: Any = None
 
         def request(self, **request: Any) -> Any:
-            """Come in as through council/wsgi.py."""
+            """Handle requests as council/wsgi.py does."""
             return super().request(**wsgi.tidy(request))
 
         def renew(self) -> None:
-            """Sign in anew, after a request that may have signed out."""
+            """Sign in again, after a request that may have signed out."""
             self.cookies.clear()
             if self.account:
                 kept = {

@@ -1,4 +1,4 @@
-"""A server that answers as MEE6 does, and fails as it can be told to."""
+"""A server that answers like MEE6, and fails in the ways that a test asks for."""
 
 import json
 import threading
@@ -13,7 +13,7 @@ Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
 def player(number: int, xp: Any, **fields: Any) -> dict[str, Any]:
-    """An entry of the leaderboard, with what MEE6 sends beside what we read."""
+    """An entry of the leaderboard, including the fields that MEE6 sends and we ignore."""
     return {
         "id": str(10**17 + number),
         "username": f"player{number}",
@@ -28,7 +28,7 @@ def player(number: int, xp: Any, **fields: Any) -> dict[str, Any]:
 
 
 class Mee6:
-    """`players` are what it serves; `faults` are answered first, one a request."""
+    """Serves `players`. Answers the first requests with `faults`, one for each request."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -71,7 +71,7 @@ def body(text: str) -> Answer:
 
 
 def cut_short(request: BaseHTTPRequestHandler) -> None:
-    """Promise more than is sent."""
+    """Announce a longer body than is sent."""
     request.send_response(200)
     request.send_header("Content-Length", "1000")
     request.end_headers()

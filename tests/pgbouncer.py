@@ -1,4 +1,4 @@
-"""A real PgBouncer in front of the test server."""
+"""A real PgBouncer for the test server."""
 
 import os
 import pwd
@@ -35,9 +35,9 @@ pidfile = {folder}/pid
 
 @contextmanager
 def pgbouncer(database: Database, *, mode: str, size: int = 2, **settings: int) -> Iterator[str]:
-    """Run a PgBouncer for a block, and give the URL that leads through it to a database."""
+    """Run a PgBouncer for a block. Yields the URL of a database through it."""
     server = connection.get_connection_params()
-    # It refuses to run as root, and the server's socket is open to the server's user only.
+    # PgBouncer refuses to run as root, and only the server's user may open the server's socket.
     user = pwd.getpwuid(Path(str(server["host"])).stat().st_uid) if os.geteuid() == 0 else None
     with tempfile.TemporaryDirectory(dir="/tmp") as name:
         folder = Path(name)
@@ -60,7 +60,7 @@ def pgbouncer(database: Database, *, mode: str, size: int = 2, **settings: int) 
 def start(
     folder: Path, values: dict[str, object], user: pwd.struct_passwd | None
 ) -> tuple[subprocess.Popen[bytes], int]:
-    """Start it on a port that is free, and again on another one where somebody was quicker."""
+    """Start it on a free port. If another process takes the port first, try again on another one."""
     assert PROGRAM
     file = folder / "pgbouncer.ini"
     for _ in range(10):
@@ -88,7 +88,7 @@ def start(
 
 
 def listens(process: subprocess.Popen[bytes], pid_file: Path, port: int) -> bool:
-    """Wait until it listens, or has ended. Its process id, once written, shows that the port is not somebody else's."""
+    """Wait until it listens or has ended. Once it has written its process id, the port is really its own."""
     deadline = time.monotonic() + 30
     while process.poll() is None and time.monotonic() < deadline:
         if pid_file.exists():

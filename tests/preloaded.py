@@ -1,4 +1,4 @@
-"""What the fork server of `tests.forked` imports once: all that a command needs, on no database."""
+"""Imports everything that a command needs, once for the fork server of `tests.forked`, without a database."""
 
 import io
 import os

@@ -13,19 +13,19 @@ from tests.databases import ROOT, Database
 
 APPS = ("council", "gamification", "resources", "benchmarks")
 
-# The newest migration of each app that is committed. Tests count from there: the next migration breaks none of them.
+# The newest committed migration of each app. Tests number new migrations from it, so that a new one breaks no test.
 NEWEST = {app: max(file.stem for file in (ROOT / app / "migrations").glob("0*.py")) for app in APPS}
 
 
 def ahead(name: str) -> str:
-    """Count a new migration from the newest that is committed: where that is 0010_x, 0012_y is +2_y."""
+    """Write a migration's number relative to the newest committed one: if that is 0010_x, 0012_y becomes +2_y."""
     app, separator, number_of_it, own = re.fullmatch(r"(\w+)([./])(\d+)(_.*)", name).groups()  # type: ignore[union-attr]
     distance = int(number_of_it) - int(NEWEST.get(app, "9999")[:4])
     return f"{app}{separator}+{distance}{own}" if distance > 0 else name
 
 
 def number(app: str, ahead: int) -> str:
-    """Give the number of a migration that is so many ahead of the newest."""
+    """Return the number of a migration that is this many ahead of the newest."""
     return f"{int(NEWEST[app][:4]) + ahead:04}"
 
 
@@ -39,24 +39,24 @@ for arguments in {commands!r}:
 
 
 class Project:
-    """The project's code in a folder of its own. Its commands run in processes, as a developer's would."""
+    """A copy of the project's code. Its commands run in separate processes, like a developer's."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         for app in APPS:
-            shutil.copytree(ROOT / app, folder / app)  # with its bytecode, so that it starts sooner
+            shutil.copytree(ROOT / app, folder / app)  # including the bytecode, for a faster start
         for file in ("manage.py", "pyproject.toml"):
             shutil.copy(ROOT / file, folder / file)
 
     def edit(self, file: str, old: str, new: str) -> None:
-        """Change what is there once in a file."""
+        """Replace a text that occurs once in a file."""
         path = self.folder / file
         text = path.read_text()
         assert text.count(old) == 1, f"{old!r} is {text.count(old)} times in {file}"
         path.write_text(text.replace(old, new))
 
     def migrations(self) -> set[str]:
-        """Name the migrations that are there, as `council/0001_baseline`."""
+        """List the existing migrations, such as `council/0001_baseline`."""
         return {
             f"{app}/{file.stem}" for app in APPS for file in (self.folder / app / "migrations").glob("0*.py")
         }
@@ -68,7 +68,7 @@ class Project:
     def run(
         self, *arguments: str, database: Database | None = None, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
-        """Run Python in the project; without a database, with one that cannot be reached."""
+        """Run Python in the project. Without `database`, the database cannot be reached."""
         environment = {
             name: value
             for name, value in os.environ.items()
@@ -92,11 +92,11 @@ class Project:
         return self.run("manage.py", *arguments, database=database, check=check)
 
     def manage_in_turn(self, *commands: list[str], database: Database) -> None:
-        """Run commands of manage.py one after the other in one process, which starts once."""
+        """Run commands of manage.py one after the other in one process."""
         self.run("-c", IN_TURN.format(commands=commands), database=database)
 
     def makemigrations(self, *arguments: str) -> dict[str, str]:
-        """Run makemigrations, and give the new files with their texts, in order."""
+        """Run makemigrations. Returns the new files with their texts, in order."""
         before = self.migrations()
         self.manage("makemigrations", "--no-input", *arguments)
         return {ahead(name): self.text(name) for name in sorted(self.migrations() - before)}

@@ -1,4 +1,4 @@
-"""A network between a client and the test server, which can begin to swallow what the server's session is sent."""
+"""A proxy between a client and the test server, which can stop passing on what is sent to a session."""
 
 import socket
 import threading
@@ -10,7 +10,7 @@ from tests.databases import Database
 
 
 class Proxy:
-    """Passes bytes on, on a port of its own, until it is told to be silent towards sessions with a name."""
+    """Passes bytes on, until it is told to silence the sessions with a certain name."""
 
     def __init__(self, database: Database) -> None:
         address = urlsplit(database.url)
@@ -18,7 +18,7 @@ class Proxy:
         self.server = f"{query['host'][0]}/.s.PGSQL.{query.get('port', ['5432'])[0]}"
         self.listener = socket.create_server(("127.0.0.1", 0))
         port = self.listener.getsockname()[1]
-        # Without encryption, the first that a client sends is its startup packet, with its name.
+        # Without encryption, a client first sends its startup packet, which contains its name.
         self.url = (
             f"postgresql://postgres@127.0.0.1:{port}/{database.name}?sslmode=disable&gssencmode=disable"
         )

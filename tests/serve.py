@@ -1,4 +1,4 @@
-"""Serve the application for a browser: `python -m tests.serve` prints its port, and serves until it is ended."""
+"""Serve the application for a browser. `python -m tests.serve` prints its port, and serves until it is killed."""
 
 import os
 from wsgiref.simple_server import WSGIServer

@@ -1,4 +1,4 @@
-"""The application on the production server, before a PostgreSQL that may be stopped and started."""
+"""The application on the production server, with a PostgreSQL that tests may stop and start."""
 
 import os
 import pwd
@@ -20,13 +20,13 @@ from council.postgres import embedded
 from tests.databases import ROOT, Database, server_of_its_own
 from tests.pgbouncer import start
 
-# All that the page asks for: whether there is such a session.
+# The only query of the page looks up this session.
 TABLES = """
 CREATE TABLE django_session (
   session_key varchar(40) PRIMARY KEY, session_data text NOT NULL, expire_date timestamptz NOT NULL
 )
 """
-# PgBouncer waits for so long, 15 s by default, before it connects anew to a server that was away.
+# How long PgBouncer waits before it connects again to a server that was down. The default is 15 s.
 LOGIN_RETRY_SECONDS = 0.2
 
 
@@ -40,12 +40,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class Site:
-    """`page` asks for one that reads the database. There is one process with one thread, so one connection to it."""
+    """`page` requests a page that reads the database. One process with one thread uses one connection."""
 
     port: int
     server: embedded.Server
     database: Database
-    log: Path  # of the site
+    log: Path  # of the application
     bouncer_log: Path | None = None
 
     def page(self, *, timeout: float = 30.0) -> Answer:
@@ -67,7 +67,7 @@ class Site:
 
     @property
     def connections_so_far(self) -> int:
-        """How often the site connected to PgBouncer."""
+        """Count how often the site connected to PgBouncer."""
         assert self.bouncer_log
         return self.bouncer_log.read_text().count("login attempt")
 
@@ -82,7 +82,7 @@ OPENER = urllib.request.build_opener(_NoRedirects)
 
 @contextmanager
 def gunicorn(url: str, **environment: str) -> Iterator[tuple[int, Path]]:
-    """Serve the application for a block, as gunicorn.conf.py says. Gives the port, and what it writes."""
+    """Serve the application for a block with gunicorn.conf.py. Yields the port and the output."""
     with tempfile.NamedTemporaryFile("w", suffix=".log") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", "--bind=127.0.0.1:0", "--workers=1", "--threads=1"],
@@ -100,7 +100,7 @@ def gunicorn(url: str, **environment: str) -> Iterator[tuple[int, Path]]:
         try:
             yield listening_port(process, Path(log.name)), Path(log.name)
         finally:
-            process.send_signal(signal.SIGINT)  # at once, and its worker, too
+            process.send_signal(signal.SIGINT)  # kill it and its worker at once
             process.wait()
 
 
@@ -139,6 +139,6 @@ def behind_pgbouncer(**environment: str) -> Iterator[Site]:
 
 @contextmanager
 def without_pooler(site: Site) -> Iterator[Site]:
-    """Serve the same once more for a block, connected to the server itself."""
+    """Serve the application a second time for a block, connected directly to the server."""
     with gunicorn(site.database.url) as (port, log):
         yield replace(site, port=port, log=log, bouncer_log=None)

@@ -1,6 +1,6 @@
-"""Settings of the test suite: the project's own, on a private server that trades durability for speed.
+"""Settings of the test suite: the project's own, with a private server that is fast but not durable.
 
-`COUNCIL_POSTGRES_BIN=/usr/lib/postgresql/15/bin` runs the suite on the PostgreSQL whose binaries are there.
+`COUNCIL_POSTGRES_BIN=/usr/lib/postgresql/15/bin` runs the suite on the PostgreSQL in that folder.
 """
 
 from dataclasses import replace

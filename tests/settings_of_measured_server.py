@@ -1,4 +1,4 @@
-"""Settings of the server that is measured: production's, without collected files."""
+"""Settings of the server that is measured: those of production, without collected files."""
 
 from council.settings import *  # noqa: F403
 

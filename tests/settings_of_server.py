@@ -1,4 +1,4 @@
-"""Settings of the server that browser tests talk to: production's, but without TLS and without collected files."""
+"""Settings of the server for browser tests: those of production, without TLS and without collected files."""
 
 from council import settings as production
 from council.settings import *  # noqa: F403
@@ -17,7 +17,7 @@ WHITENOISE_USE_FINDERS = True
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
-    # The bucket, where the environment names one.
+    # The bucket, if the environment names one.
     "library": production.STORAGES.get(
         "library",
         {"BACKEND": "resources.storage.Folder", "OPTIONS": {"location": BASE_DIR / "build" / "library"}},

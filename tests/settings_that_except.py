@@ -1,4 +1,4 @@
-"""The project, with an app whose tables stay open to the data API."""
+"""The project's settings, with an app whose tables stay open to the data API."""
 
 from council.settings import *  # noqa: F403
 

@@ -1,8 +1,8 @@
-"""What squawk, a linter of migrations' SQL, finds in ours, and which of its rules do not apply where.
+"""Run squawk, a linter for the SQL of migrations, on ours, and check which of its findings are ignored, and where.
 
-A rule that does not apply to an operation is written down beside it, in the migration or, where that holds for whatever
-an operation does, in the operation's class: `# squawk: ignore <rule>: <why>`. Rules that contradict the project as a
-whole are in pyproject.toml. What each rule is about: https://squawkhq.com/docs/rules
+A comment beside an operation in a migration, or in an operation's class, ignores a rule there: `# squawk: ignore
+<rule>: <why>`. Rules that do not suit the whole project are in pyproject.toml. https://squawkhq.com/docs/rules explains
+the rules.
 """
 
 import ast
@@ -43,7 +43,7 @@ class Finding(NamedTuple):
 
 
 class Ignored(NamedTuple):
-    """A rule that does not apply, and the place that says so."""
+    """A rule that is ignored, and the place that says so."""
 
     rule: str
     place: str
@@ -53,7 +53,7 @@ class Ignored(NamedTuple):
 
 
 class UnclearIgnore(Exception):
-    """A comment for squawk that names no rule and reason, or stands beside no operation."""
+    """A comment for squawk without a rule and a reason, or without an operation."""
 
     def __init__(self, place: str, comment: str) -> None:
         super().__init__(
@@ -63,9 +63,9 @@ class UnclearIgnore(Exception):
 
 
 def findings(scripts: Mapping[str, str]) -> list[Finding]:
-    """Run squawk over scripts of SQL, by name: all of its rules, those ignored too. Some 0.1 s for all migrations.
+    """Run squawk with all of its rules on named SQL scripts. Takes about 0.1 s for all migrations.
 
-    Raises RuntimeError where squawk itself fails.
+    Raises RuntimeError if squawk itself fails.
     """
     with tempfile.TemporaryDirectory() as folder:
         files = {Path(folder, f"{number}.sql"): name for number, name in enumerate(scripts)}
@@ -89,7 +89,7 @@ def findings(scripts: Mapping[str, str]) -> list[Finding]:
 
 
 def migrations_of_ours() -> dict[str, Migration]:
-    """Load the migrations of the project's own apps, by name, as in "council.0001_baseline"."""
+    """Load the migrations of the project's own apps by name, such as "council.0001_baseline"."""
     ours = lint.own_apps()
     loader = MigrationLoader(None)
     return {
@@ -100,14 +100,14 @@ def migrations_of_ours() -> dict[str, Migration]:
 
 
 def sql(migration: Migration) -> str:
-    """Write a migration as SQL, as `manage.py sqlmigrate` prints it."""
+    """Return a migration's SQL, as `manage.py sqlmigrate` prints it."""
     written = io.StringIO()
     call_command("sqlmigrate", migration.app_label, migration.name, stdout=written, no_color=True)
     return written.getvalue()
 
 
 class Review:
-    """Findings of squawk's that stand, and what is ignored without need."""
+    """The findings that are not ignored, and the ignored rules without a finding."""
 
     def __init__(
         self, migrations: Mapping[str, Migration], *, scripts: Mapping[str, str], everywhere: Iterable[str]
@@ -133,9 +133,9 @@ class Review:
 
 
 def operation_at(line: int, script: str, migration: Migration) -> int | None:
-    """Tell which operation of a migration a line of its SQL comes from, by the comments of sqlmigrate.
+    """Return the operation that a line of a migration's SQL comes from, using the comments of sqlmigrate.
 
-    What Django puts off to the end, as the indexes of new tables, is taken for the last operation's.
+    SQL that Django defers to the end, such as indexes of new tables, counts as the last operation's.
     """
     at = None
     lines = iter(enumerate(script.splitlines(), 1))
@@ -148,7 +148,7 @@ def operation_at(line: int, script: str, migration: Migration) -> int | None:
 
 
 def ignored_by_operation(migration: Migration) -> Iterator[set[Ignored]]:
-    """Give what each operation of a migration ignores, by its own comments and by those of its class.
+    """Return the rules that each operation of a migration ignores, in its own comments and in its class.
 
     Raises UnclearIgnore.
     """
@@ -186,7 +186,7 @@ def _comments(source: str) -> Iterator[tuple[int, str]]:
 
 
 def _operations(source: str) -> tuple[int, list[int]]:
-    """Give the line in which a migration's list of operations begins, and those in which each operation ends."""
+    """Return the line in which a migration's list of operations begins, and the line in which each operation ends."""
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Assign(targets=[ast.Name(id="operations")], value=ast.List(elts=operations)):

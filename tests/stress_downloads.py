@@ -1,11 +1,11 @@
-"""Download from many processes that are killed in the middle of it, and compare every figure at the end.
+"""Download from many processes, kill them during downloads, and check every figure at the end.
 
     python -m tests.stress_downloads [--downloads 10000] [--processes 8] [--kills 200] [--seed 1]
 
-Most download as members do. Others write as the gateway does: the row and the count by themselves, in either order;
-some roll back, or take a row away. Exactly so many downloads end in SIGKILL, before or after one of their statements or
-after their COMMIT, and another process takes the place of the killed. Prints what was done, and what is wrong. The
-test suite runs a small part of it.
+Most downloads are a member's. Others write like the gateway: a row and a count, in either order. Some roll back or
+delete a row. The given number of downloads end with SIGKILL, before or after one of their statements or after their
+COMMIT, and a new process replaces the killed one. Prints what was done, and what is wrong. The test suite runs a small
+part of it.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from tests.databases import Database, migrate
 from tests.faults.processes import fork, status_of
 
 MEMBERS, RESOURCES = 40, 15
-STATEMENTS = 5  # of a download, BEGIN and COMMIT apart
+STATEMENTS = 5  # of a download, without BEGIN and COMMIT
 ROWS = """
 INSERT INTO "Member" (id, "subscriptionStatus", "updatedAt")
 SELECT 'm' || n, 'ACTIVE', now() FROM generate_series(0, %(members)s - 1) AS n;
@@ -60,7 +60,7 @@ WRONG = {
           FROM "Member" AS member LEFT JOIN "PointTransaction" AS entry ON entry."memberId" = member.id
          GROUP BY member.id HAVING "totalPoints" <> coalesce(sum(points), 0)
     """,
-    # A cuid begins with c; the gateway's rows have other ids here, and pay nothing.
+    # A cuid begins with c. Here, the gateway's rows have other ids and pay nothing.
     "a download that was not paid once": """
         SELECT download.member, download.resource, count(entry.id)
           FROM (SELECT DISTINCT "memberId" AS member, "resourceId" AS resource FROM "ResourceDownload"
@@ -88,7 +88,7 @@ def as_a_member(chance: random.Random) -> None:
 
 
 class Gateway:
-    """A writer that counts by itself."""
+    """A writer that also changes the count."""
 
     def __init__(self, database: Database) -> None:
         self.session = database.connect()
@@ -119,11 +119,11 @@ class Stress:
     deadlocks: int = 0
 
     def run(self) -> None:
-        """The database is migrated, and Django works with it."""
+        """The database must be migrated, and Django connected to it."""
         with self.database.connect() as session:
             session.execute(ROWS.replace("%(members)s", str(MEMBERS)).encode())
             session.execute(RESOURCE_ROWS.replace("%(resources)s", str(RESOURCES)).encode())
-        # Shared memory, so that who is killed has counted.
+        # In shared memory, so that the counts of killed processes are kept.
         begun = [RawArray("Q", 1) for _ in range(self.processes)]
         ended = [RawArray("Q", 1) for _ in range(self.processes)]
         fatal = self._fatal()
@@ -159,11 +159,11 @@ class Stress:
         self._compare()
 
     def _share(self, slot: int) -> int:
-        """How many of the downloads a process and those that take its place begin."""
+        """The number of downloads that a process and its replacements begin."""
         return self.downloads * (slot + 1) // self.processes - self.downloads * slot // self.processes
 
     def _fatal(self) -> list[set[int]]:
-        """Draw which downloads end in SIGKILL, by the numbers that each process counts."""
+        """Draw which downloads of each process end with SIGKILL."""
         every = [
             (slot, number) for slot in range(self.processes) for number in range(1, self._share(slot) + 1)
         ]
@@ -181,7 +181,7 @@ class Stress:
                     killer = Killer(chance.randrange(STATEMENTS), chance.random() < 0.5)
                     with connection.execute_wrapper(killer):
                         as_a_member(chance)
-                    # It had fewer statements. Its COMMIT is done, and nobody has the answer yet.
+                    # It had fewer statements. Its COMMIT is done, but nobody has received the answer.
                     ended[0] += 1
                     os.kill(os.getpid(), signal.SIGKILL)
                 elif chance.random() < 0.3:
@@ -193,7 +193,7 @@ class Stress:
 
     def _compare(self) -> None:
         with self.database.connect() as session:
-            for _ in range(600):  # the server may still be busy with those of the killed
+            for _ in range(600):  # the server may still be busy with sessions of killed processes
                 if session.execute(OTHERS.encode()).fetchone() == (0,):
                     break
                 time.sleep(0.05)
@@ -207,7 +207,7 @@ class Stress:
 
 
 class Killer:
-    """Ends the process before, or after, a statement."""
+    """Kills the process before or after a statement."""
 
     def __init__(self, statement: int, is_after: bool) -> None:
         self.left, self.is_after = statement, is_after

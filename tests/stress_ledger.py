@@ -1,11 +1,11 @@
-"""Write to the ledger from many processes that are killed at random, and compare every figure at the end.
+"""Write to the ledger from many processes, kill them at random, and check every figure at the end.
 
     python -m tests.stress_ledger [--seconds 300] [--processes 8] [--seed 1]
 
-The processes award (many of them with the same keys), adjust, reverse, copy, roll back and delete members, in
-transactions that deadlock and cannot be serialized, and do again what was refused for that. They are killed with
-SIGKILL in the middle of it, and started anew; sessions are ended by pg_terminate_backend. Prints what was done, and
-what is wrong. The test suite runs ten seconds of it.
+The processes award points (often with the same keys), adjust, reverse, copy rows, roll back and delete members. Their
+transactions deadlock or fail to serialize, and are then repeated. Processes are killed with SIGKILL and replaced, and
+sessions are ended with pg_terminate_backend. Prints what was done, and what is wrong. The test suite runs ten seconds
+of it.
 """
 
 import argparse
@@ -41,13 +41,13 @@ from tests.databases import Database, migrate
 from tests.faults.processes import fork, status_of
 
 MEMBERS = 60
-KEPT_MEMBERS = 40  # the first of them are never deleted: what they were paid is there at the end
+KEPT_MEMBERS = 40  # the first ones are never deleted, so that their payments can be checked at the end
 SUBJECTS = 25
 REASON = "Helped at the meetup"
 AGAIN = {"40P01": "deadlocks", "40001": "serialization failures"}
-# PostgreSQL's own, seen once in minutes: a row that a session had locked and changed when it was ended. XX000.
+# A rare internal error of PostgreSQL (XX000), for a row that a session had locked and changed when it was ended.
 MULTIXACT = "new multixact has more than one updating member"
-# A superuser's: two that wait for each other are told soon.
+# Only a superuser can set this. It makes deadlocks fail quickly.
 SETTINGS = "SET deadlock_timeout = '10ms'"
 
 ADD_MEMBERS = """
@@ -60,8 +60,8 @@ SELECT gen_random_uuid(), row.member, row.action, row.points,
        now() AT TIME ZONE 'UTC' - row.days * interval '1 day', row.key
   FROM unnest(%s::text[], %s::text[], %s::int[], %s::int[], %s::text[]) AS row (member, action, points, days, key)
 """
-# Not points_by_ledger, and not its way to count: a streak goes on from one active day to the next while there is no
-# weekday between them, and weekdays are numbered.
+# Independent of points_by_ledger, and with another method: weekdays are numbered, and a streak continues between two
+# active days if there is no weekday between them.
 WRONG_FIGURES = """
 WITH days AS (
     SELECT DISTINCT "memberId" AS member, "createdAt"::date AS day
@@ -113,7 +113,7 @@ REVERSED_TWICE = """
 SELECT "reversesId", count(*) FROM "PointTransaction" WHERE "reversesId" IS NOT NULL
  GROUP BY "reversesId" HAVING count(*) > 1
 """
-# Adjustments and reversals are written down, in the same transaction; the log outlives its member.
+# Adjustments and reversals are in the audit log of the same transaction. The log stays when its member is deleted.
 NOT_WRITTEN_DOWN = """
 SELECT p.id FROM "PointTransaction" AS p
  WHERE (p."idempotencyKey" LIKE 'admin_adjustment:%' OR p."reversesId" IS NOT NULL)
@@ -128,7 +128,7 @@ OTHERS = """
 
 
 class Worker:
-    """One process: does one act after the other until the time is up, or until it is killed."""
+    """One process. It acts until the time is up, or until it is killed."""
 
     def __init__(self, database: Database, seed: str, payments: Path, tally: Callable[[str], None]) -> None:
         self.database = database
@@ -138,7 +138,7 @@ class Worker:
         self.gateway: psycopg.Connection | None = None
 
     def run(self, until: float) -> None:
-        logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of sessions that were ended
+        logging.getLogger("psycopg").setLevel(logging.ERROR)  # psycopg warns of sessions that were ended
         acts = [act for act, weight in ACTS.items() for _ in range(weight)]
         while time.monotonic() < until:
             act = self.chance.choice(acts)
@@ -179,7 +179,7 @@ class Worker:
         return f"m{self.chance.randrange(MEMBERS)}"
 
     def rows(self, count: int, *, days: int = 1) -> list[list[Any]]:
-        """Make up rows of the gateway's, as columns for INSERT."""
+        """Make up rows of the gateway, as columns for INSERT."""
         chance = self.chance
         actions = ["event_attended", "resource_download", "admin_adjustment"]
         rows = [
@@ -200,7 +200,7 @@ class Worker:
         return ledger.Award(self.member(), action, subject, self.chance.randint(1, 3))
 
     def note(self, rows: list[PointTransaction]) -> None:
-        """Note what was said to be paid, in a way that survives a SIGKILL."""
+        """Record which payments were reported, in a way that survives a SIGKILL."""
         for row in rows:
             self.tally("rows paid by key")
             os.write(self.payments, f"{row.member_id} {row.idempotency_key}\n".encode())
@@ -266,7 +266,7 @@ def copy(worker: Worker) -> None:
 
 
 def insert_in_a_transaction(worker: Worker) -> None:
-    """Write to members one after the other, in any order: this deadlocks, and is done again."""
+    """Write to members one after the other, in any order. This deadlocks, and is then repeated."""
     assert worker.gateway
     with worker.gateway.transaction():
         for _ in range(worker.chance.randint(2, 5)):
@@ -304,7 +304,7 @@ def roll_back_to_a_savepoint(worker: Worker) -> None:
 
 
 def delete_a_member(worker: Worker) -> None:
-    """Delete one, with all rows; they come back without any."""
+    """Delete a member with all rows, then add the member again without rows."""
     assert worker.gateway
     member = f"m{worker.chance.randrange(KEPT_MEMBERS, MEMBERS)}"
     worker.gateway.execute('DELETE FROM "Member" WHERE id = %s', [member])
@@ -361,7 +361,7 @@ class Stress:
         with self.database.connect() as session, tempfile.TemporaryDirectory() as folder:
             session.execute(ADD_MEMBERS, [MEMBERS])
             until = time.monotonic() + seconds
-            # Shared memory, so that who is killed has counted.
+            # In shared memory, so that the counts of killed processes are kept.
             shared = [RawArray("Q", len(COUNTED)) for _ in range(self.processes)]
             self._disturb(session, until, shared, Path(folder))
             self.counts |= {name: sum(c[n] for c in shared) for n, name in enumerate(COUNTED)}
@@ -378,7 +378,7 @@ class Stress:
         )
 
     def _disturb(self, session: psycopg.Connection, until: float, shared: list[Any], folder: Path) -> None:
-        """Keep the processes running, and kill them and their sessions now and then."""
+        """Keep the processes running, and kill processes and sessions at random."""
         chance = random.Random(self.seed)
         pids = [self._start(slot, 0, until, shared, folder) for slot in range(self.processes)]
         generation = killed = terminated = 0
@@ -398,7 +398,7 @@ class Stress:
         self.counts = {"processes killed": killed, "sessions terminated": terminated}
 
     def _end(self, pid: int) -> int:
-        """Wait for a process, and say whether it was killed."""
+        """Wait for a process, and return whether it was killed."""
         status = status_of(pid)
         if status not in {0, -signal.SIGKILL}:
             self.faults.append(f"a process ended with {status}")
@@ -428,7 +428,7 @@ class Stress:
             self.counts[name] = session.execute(query.encode()).fetchall()[0][0]
 
     def _wait_for_sessions_to_end(self, session: psycopg.Connection) -> None:
-        """The server may not yet have noticed that a process was killed."""
+        """Wait until the server has noticed that processes were killed."""
         deadline = time.monotonic() + 60
         while session.execute(f"SELECT {OTHERS}".encode()).rowcount:
             assert time.monotonic() < deadline, "sessions that do not end"

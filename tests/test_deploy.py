@@ -1,4 +1,4 @@
-"""What is in deploy/: systemd takes the units, which may do little, and the example names what is read."""
+"""Checks of deploy/: systemd accepts the units, they have few rights, and the example names only variables in use."""
 
 import re
 import shutil
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.any_server
 
 UNITS = ["council-site.service", "council-jobs.service", "council-jobs.timer"]
 EXAMPLE = ROOT / "deploy/environment.example"
-# Of 100; systemd calls anything below 20 "OK", and what says nothing has 96.
+# Of 100. systemd calls anything below 20 "OK"; a unit without any restriction has 96.
 MAX_EXPOSURE = 15
 
 needs_systemd = pytest.mark.skipif(
@@ -24,7 +24,7 @@ needs_systemd = pytest.mark.skipif(
 
 
 def analyze(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Ask systemd about the units, as if they were installed with the project where it is."""
+    """Ask systemd about the units, as if they were installed and the project were in its present folder."""
     units = shutil.copytree(ROOT / "deploy", folder / "units")
     for file in filter(Path.is_file, units.rglob("*")):
         text = file.read_text().replace("/srv/council/.venv/bin/", f"{Path(sys.executable).parent}/")
@@ -40,7 +40,7 @@ def analyze(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @needs_systemd
-def test_systemd_takes_the_units(tmp_path: Path) -> None:
+def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     result = analyze(tmp_path, "verify", "--man=no")
 
     assert (result.returncode, result.stderr) == (0, "")
@@ -48,7 +48,7 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
 
 @needs_systemd
 @pytest.mark.parametrize("unit", [name for name in UNITS if name.endswith(".service")])
-def test_the_services_may_do_little(unit: str, tmp_path: Path) -> None:
+def test_the_services_have_few_rights(unit: str, tmp_path: Path) -> None:
     result = analyze(tmp_path, "security", "--offline=true", f"--threshold={MAX_EXPOSURE}", unit)
 
     assert result.returncode == 0, result.stdout

@@ -1,4 +1,4 @@
-"""What the documents name is there: commands, options, variables, links, files, messages."""
+"""Everything that the documents name exists: commands, options, variables, links, files, messages."""
 
 import ast
 import re
@@ -44,7 +44,7 @@ def sources() -> list[ast.Module]:
 
 
 def variables_read() -> set[str]:
-    """Find what is read from the environment: os.environ, and the functions of council/settings.py that read it."""
+    """Find the variables that are read with os.environ or with the functions of council/settings.py."""
     found = set()
     for tree in sources():
         for node in ast.walk(tree):
@@ -65,7 +65,7 @@ def variables_read() -> set[str]:
 
 
 def variables_listed(document: Path) -> set[str]:
-    """List the variables of the tables that have a column of them, the first or the second."""
+    """List the variables in tables that have a column of variables, the first or the second one."""
     tables = re.findall(r"^(?:\|.*\n)+", document.read_text(), re.MULTILINE)
     about = [table for table in tables if re.match(r"\| (option \| )?variable \|", table)]
     cells = [cell for table in about for row in table.splitlines() for cell in row.split("|")[1:3]]
@@ -73,7 +73,7 @@ def variables_listed(document: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_every_command_that_it_names_is_there_with_its_options(document: Path) -> None:
+def test_every_command_in_a_document_exists_with_its_options(document: Path) -> None:
     wrong = []
     for match in COMMAND.finditer(document.read_text()):
         if match["name"] not in get_commands():
@@ -89,7 +89,7 @@ def test_every_command_that_it_names_is_there_with_its_options(document: Path) -
 
 
 @pytest.mark.parametrize("document", [OPERATING, ROOT / "docs/migrations.md"], ids=lambda path: path.name)
-def test_every_option_that_it_names_alone_belongs_to_a_command_that_it_names(document: Path) -> None:
+def test_every_option_in_a_document_belongs_to_a_command_in_it(document: Path) -> None:
     text = document.read_text()
     named = {match["name"] for match in COMMAND.finditer(text)} & set(get_commands())
     alone = set(re.findall(r"`(--[a-z-]+)`", text))
@@ -97,7 +97,7 @@ def test_every_option_that_it_names_alone_belongs_to_a_command_that_it_names(doc
     assert alone - frozenset().union(*map(options, named)) == set()
 
 
-def test_the_settings_that_are_listed_are_those_that_the_code_reads() -> None:
+def test_the_listed_settings_are_those_that_the_code_reads() -> None:
     assert variables_listed(SETTINGS) == variables_read() - NOT_OURS
 
 
@@ -108,7 +108,7 @@ def test_readme_leads_to_every_document() -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_every_link_leads_somewhere(document: Path) -> None:
+def test_every_link_has_a_target(document: Path) -> None:
     wrong = []
     for file, anchor in LINK.findall(document.read_text()):
         target = (document.parent / file).resolve() if file else document
@@ -119,28 +119,28 @@ def test_every_link_leads_somewhere(document: Path) -> None:
 
 
 def anchors(document: Path) -> set[str]:
-    """Name a document's headings as GitHub does."""
+    """Return the anchors that GitHub gives to a document's headings."""
     headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_every_message_in_the_table_is_one_that_the_code_gives() -> None:
-    """Of the table of what a migrate says when it stops: what is quoted there is searched for at night."""
+def test_every_message_in_the_table_is_in_the_code() -> None:
+    """The table lists what migrate says when it stops. People on call search it for these quotes."""
     section = OPERATING.read_text().partition("## It stopped half-way")[2].partition("\n### ")[0]
     messages = re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)
     nodes = [node for tree in sources() for node in ast.walk(tree)]
     said = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     said += [
         f"{node.name}:" for node in nodes if isinstance(node, ast.ClassDef)
-    ]  # as Django prints CommandErrors
+    ]  # the prefix with which Django prints CommandErrors
 
     assert len(messages) > 10
     assert [message for message in messages if not any(message in words for words in said)] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_the_files_that_it_names_are_there(document: Path) -> None:
-    """Those with a folder before them, in code: `council/headers.py`, `tests/performance/`. Templates have none."""
+def test_every_file_in_a_document_exists(document: Path) -> None:
+    """Checks paths with a folder, in code: `council/headers.py`, `tests/performance/`. Templates have none."""
     named = re.findall(
         r"`((?:council|gamification|resources|benchmarks|tests|docs|deploy)/[\w./-]+)`", document.read_text()
     )

@@ -1,4 +1,4 @@
-"""A sample of tests/fuzz.py: requests in bad faith, at every address, and none that ends in an error."""
+"""A sample of tests/fuzz.py: hostile requests to every address, none of which may end in a server error."""
 
 import random
 import time
@@ -26,7 +26,7 @@ def fuzzer(migrated: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[fuzz
 
 
 def test_no_request_of_a_sample_ends_in_an_error(fuzzer: fuzz.Fuzzer) -> None:
-    """Another sample each day. The whole: `python -m tests.fuzz`."""
+    """Takes another sample each day. `python -m tests.fuzz` runs all of it."""
     seed = int(time.time() // 86_400)
     fuzzer.random = random.Random(seed)
     found = list(fuzzer.run(REQUESTS))

@@ -1,4 +1,4 @@
-"""A walk through the made-up community, at a browser: a member, two of staff, and what the one does to the other."""
+"""A walk through the made-up community in a browser: a member and two people on the staff, and how they interact."""
 
 from collections.abc import Callable, Iterator
 from io import StringIO
@@ -20,7 +20,7 @@ from tests.databases import Database
 
 pytestmark = pytest.mark.any_server
 REASON = "This is the pay of a whole team."
-# As superuser, since releases are never changed: as if the first of the month's job had not run yet.
+# Delete the last release, as if the job of the first of the month had not run. Only a superuser can do that.
 TAKE_BACK_NEWEST_RELEASE = """
 SET LOCAL session_replication_role = replica;
 WITH newest AS (SELECT id FROM "BenchmarkRelease" ORDER BY month DESC LIMIT 1),
@@ -34,7 +34,7 @@ DELETE FROM "BenchmarkRelease" WHERE id IN (SELECT id FROM newest);
 def live(
     django_db_blocker: Any, seeded_template: tuple[str, str], database_name: Callable[[str], str]
 ) -> Iterator[str]:
-    """Serve a copy of the community, and work with it."""
+    """Serve a copy of the community, and connect Django to it."""
     database = Database(database_name("walk"))
     usual = connections[DEFAULT_DB_ALIAS]
     with django_db_blocker.unblock():
@@ -84,7 +84,7 @@ def sign_in(mia: Visitor) -> None:
 
 
 def compare(mia: Visitor, points: int) -> None:
-    """At home she sees where she stands; of three categories there are figures, of the fourth not enough yet."""
+    """Her home page shows her standing. Three categories have figures, and the fourth has not enough answers yet."""
     for words in (f"{points} points", "Rank 4", "6 days"):
         mia.page.get_by_text(words).first.wait_for()
     mia.inspect("walk-home")
@@ -96,7 +96,7 @@ def compare(mia: Visitor, points: int) -> None:
 
 
 def download(mia: Visitor, member: Member) -> None:
-    """She gets 5 points, which are at home, in the history with the resource's title, and on the leaderboard."""
+    """She earns 5 points, which appear on her home page, in her history (with the title), and on the leaderboard."""
     points = member.total_points + 5
     mia.open("/library/")
     mia.inspect("walk-library")
@@ -123,7 +123,7 @@ def send_what_cannot_be(mia: Visitor) -> None:
 
 
 def reject(ops: Visitor) -> None:
-    """Ops looks at what was flagged about pay, and rejects it."""
+    """Ops looks at the flagged answers about pay, and rejects them."""
     flagged, _ = review.queue(state=State.FLAGGED)
     [number] = [entry.number for entry in flagged if entry.category == Category.COMPENSATION]
     ops.sign_in(Account.objects.get(admin__email=demo.OPS))
@@ -137,7 +137,7 @@ def reject(ops: Visitor) -> None:
 
 
 def take_release(mia: Visitor) -> None:
-    """The job takes the release of last month: its date is on the page, and figures have moved."""
+    """The job takes the release of last month. Its date is on the page, and figures have changed."""
     before = figures(mia)
     [month] = releases.due()
 

@@ -1,6 +1,6 @@
-"""Write council/postgres/volatility.txt anew, from the server of DATABASE_URL: `python -m tests.write_volatility`.
+"""Write council/postgres/volatility.txt again, from the server of DATABASE_URL: `python -m tests.write_volatility`.
 
-Take the newest PostgreSQL. Left out is what no default can call: I/O functions, triggers, sets, aggregates.
+Use the newest PostgreSQL. Functions that no default can call are left out: I/O, triggers, sets, aggregates.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Changes of the project's models, and the migrations that makemigrations writes for each."""
+"""Changes of the project's models, with the migrations that makemigrations must write for each."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from tests.projects import NEWEST
 
 
 class Change(NamedTuple):
-    """A change of the models, and the files that come of it with what is in each."""
+    """A change of the models, and the resulting files with texts that each must contain."""
 
     edits: list[tuple[str, str, str]]
     files: dict[str, list[str]]
@@ -254,7 +254,7 @@ CHANGES = {
                 'after="SOP"',
             ]
         },
-        is_reversible=False,  # PostgreSQL cannot take a label away
+        is_reversible=False,  # PostgreSQL cannot remove a label
     ),
     "another body of a trigger": Change(
         [

@@ -1,13 +1,13 @@
-"""What may happen to a database: SQL, the check that finds it, what it says, and whether its cure is SQL.
+"""Damages to a database: the SQL, the check that must find it, its finding, and whether its cure is SQL.
 
-At the end what harms nothing, and no check may report.
+At the end are harmless changes, which no check may report.
 """
 
 from typing import NamedTuple
 
 
 class Damage(NamedTuple):
-    """`is_curable`: the cure, run as SQL, leaves nothing that its check finds."""
+    """If `is_curable`, its check finds nothing after the cure was run as SQL."""
 
     sql: str
     check: str
@@ -16,13 +16,13 @@ class Damage(NamedTuple):
 
 
 TRIGGER_FUNCTION = "CREATE FUNCTION {} RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; "
-# Members and rows for the ledger; the columns are made wrong by whoever has the rights.
+# Members and ledger rows. A superuser can then make their columns wrong.
 LEDGER = """
     INSERT INTO "Member" (id, "updatedAt") VALUES ('m1', now());
     INSERT INTO "PointTransaction" (id, "memberId", action, points, "createdAt")
     VALUES ('p1', 'm1', 'intro_completed', 25, '2026-11-20 10:00');
 """
-# A resource with one download; whoever may leave the triggers out makes its count wrong.
+# A resource with one download. A superuser can switch triggers off and make its count wrong.
 LIBRARY = """
     INSERT INTO "Member" (id, "updatedAt") VALUES ('m1', now());
     INSERT INTO "Resource" (id, title, description, category, type, "fileUrl", "updatedAt")

@@ -1,4 +1,4 @@
-"""The project with one more app, whose migrations are harmless on a small table and not on a large one."""
+"""The project with one more app, whose migrations are harmless on small tables but not on large ones."""
 
 from tests.settings import *  # noqa: F403
 from tests.settings import INSTALLED_APPS

@@ -1,12 +1,13 @@
-"""Break what guards the data, one guard at a time, and see a test notice: `python -m tests.mutants`.
+"""Break the code that guards the data, one guard at a time, and check that a test fails: `python -m tests.mutants`.
 
-The guards stand in the TOML files beside this one: where it is, a text in it, the text that breaks it, and the tests
-that notice. `file` is one of the project, broken in a copy of it with a server of its own; `function` or `trigger` is
-one of the database, which is replaced there. `--only PATTERN` tries those whose kind, place or text matches.
-`--modules` tries all mutants that cosmic-ray makes of the modules in `modules.toml`, in the tests that come by there;
-`--every 4 --first 0` those with the numbers 0, 4, 8 and so on.
+The guards are in the TOML files beside this one: where each is, its text, the text that breaks it, and the tests that
+should fail. `file` is a file of the project, which is broken in a copy of the project with its own server. `function`
+or `trigger` is replaced in the database. `--only PATTERN` tries guards whose kind, place or text matches.
+`--modules` tries all mutants that cosmic-ray makes of the modules in `modules.toml`, with the tests that run the
+changed line. `--every 4 --first 0` tries those with the numbers 0, 4, 8 and so on.
 
-One that no test notices needs a `reason`; a reason is out of date where a test notices. Both fail.
+A mutant for which no test fails needs a `reason`. A reason for a mutant for which a test fails is out of date. Both are
+reported as errors.
 """
 
 import argparse
@@ -24,7 +25,7 @@ COPY = ROOT / "build" / "mutants"
 
 
 def copy() -> None:
-    """Copy what git knows or would take; the copy's server stays, with its databases."""
+    """Copy the files that git tracks or would add. The copy keeps its server and databases between runs."""
     COPY.mkdir(parents=True, exist_ok=True)
     for path in COPY.iterdir():
         if path.name != ".postgres":

@@ -1,4 +1,4 @@
-"""What is broken, and how."""
+"""The list of mutants, and how each is put in place."""
 
 import itertools
 import os
@@ -21,7 +21,7 @@ from psycopg import connect
 LISTS = sorted(set(Path(__file__).parent.glob("*.toml")) - {Path(__file__).parent / "modules.toml"})
 PROJECT = Path(__file__).resolve().parent.parent.parent
 TIMES = itertools.count(1)
-# Whatever tests begin with is the first, or a copy of the second.
+# Every test begins with the first database or with a copy of the second.
 DATABASES = ("test_council", "council_template_migrated")
 DEFINITIONS = {
     "function": "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE proname = %s",
@@ -35,12 +35,12 @@ VALUES = (FunctionType, str, bytes, int, float, set, frozenset, tuple, list, dic
 
 
 class Unusable(Exception):
-    """The mutant says nothing, for the reason that the message gives."""
+    """The mutant cannot be judged. The message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A guard, and how it is broken. Where a tool broke it, `text` is the whole file, changed from `line` on."""
+    """A guard, and how it is broken. If a tool broke it, `text` is the whole file, changed from `line` on."""
 
     kind: str
     before: str
@@ -61,12 +61,12 @@ class Mutant:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Break the guard for a block: on disk, for processes, or in the databases. Raises Unusable."""
+        """Break the guard for a block, in a file on disk or in the databases. Raises Unusable."""
         with self._in_file() if self.file else self._in_databases():
             yield
 
     def take_over(self) -> None:
-        """Break the guard in this process, where its module has been imported already."""
+        """Break the guard in this process, which has imported its module already."""
         module = sys.modules.get(self.file.removesuffix(".py").replace("/", "."))
         if module:
             swap(module, (PROJECT / self.file).read_text())
@@ -82,11 +82,11 @@ class Mutant:
         kept.parent.mkdir(exist_ok=True)
         shutil.copy2(path, kept)
         path.write_text(self.text or self._change(path.read_text()))
-        os.utime(path, (time := next(TIMES), time))  # two of one second would share their bytecode
+        os.utime(path, (time := next(TIMES), time))  # in one second, versions share bytecode
         try:
             yield
         finally:
-            shutil.copy2(kept, path)  # with its time, by which Python knows the bytecode that belongs to it
+            shutil.copy2(kept, path)  # and its time, by which Python finds its bytecode
 
     @contextmanager
     def _in_databases(self) -> Iterator[None]:
@@ -109,14 +109,14 @@ def tests(only: str) -> set[str]:
 
 
 def read(only: str) -> list[Mutant]:
-    """Read the lists; `only` those that match the pattern."""
+    """Read the lists. With `only`, keep the mutants that match the pattern."""
     entries = [entry for path in LISTS for entry in tomllib.loads(path.read_text())["mutant"]]
     mutants = [Mutant(**{**entry, "tests": tuple(entry["tests"])}) for entry in entries]
     return [mutant for mutant in mutants if re.search(only, f"{mutant} {mutant.before}")]
 
 
 def execute(database: str, statement: str, values: list[str] | None = None) -> list[tuple]:
-    assert settings.EMBEDDED_SERVER, "The databases are the private server's: unset DATABASE_URL."
+    assert settings.EMBEDDED_SERVER, "The databases must be on the private server. Unset DATABASE_URL."
     at = settings.EMBEDDED_SERVER.start()
     with connect(host=at.host, port=at.port, user=at.user, dbname=database, autocommit=True) as session:
         found = session.execute(statement.encode(), values)
@@ -124,7 +124,7 @@ def execute(database: str, statement: str, values: list[str] | None = None) -> l
 
 
 def swap(module: ModuleType, text: str) -> None:
-    """Have a module do what another text says, also for those who have imported its functions."""
+    """Replace a module's code with another text, also in modules that have imported its functions."""
     fresh = dict(vars(module))
     exec(compile(text, str(module.__file__), "exec"), fresh)
     for name, new in fresh.items():
@@ -133,7 +133,7 @@ def swap(module: ModuleType, text: str) -> None:
             for part, function in vars(new).items():
                 _swap_function(vars(old).get(part), function)
             continue
-        is_swapped = _swap_function(old, new) and _depth(old) == _depth(new)  # else a decorator is gone
+        is_swapped = _swap_function(old, new) and _depth(old) == _depth(new)  # else a decorator is removed
         if not is_swapped and isinstance(new, VALUES):
             for other in list(sys.modules.values()):  # those that have imported it by name, too
                 is_project = isinstance(other, ModuleType) and other.__name__.startswith(PROJECTS)

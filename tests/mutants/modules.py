@@ -1,6 +1,6 @@
-"""Every mutant of a module: what cosmic-ray's operators make of it, and what it is without one of its parts.
+"""All mutants of a module: those of cosmic-ray's operators, and those in which one part of the code is missing.
 
-`modules.toml` names the modules, the tests that are nearest to each, and the mutants that may stay, with reasons.
+`modules.toml` names the modules, the tests for each, and the mutants that no test needs to notice, with reasons.
 """
 
 import ast
@@ -30,7 +30,7 @@ def _listed(only: str) -> list[dict[str, Any]]:
 
 
 def read(only: str) -> list[Mutant]:
-    """Make the mutants of the listed modules; `only` of those whose file matches the pattern."""
+    """Make the mutants of the listed modules. With `only`, keep the files whose names match the pattern."""
     reasons = {
         (module["file"], flat(given["before"]), flat(given["after"])): given["reason"]
         for module in _listed(only)
@@ -135,7 +135,7 @@ def _by_operators(text: str) -> Iterator[tuple[str, str]]:
             occurrence += 1
 
 
-# What narrows a query, orders it, or locks its rows.
+# Methods that filter a query, order it, or lock its rows.
 NARROWING = {"filter", "exclude", "select_for_update", "order_by"}
 
 
@@ -185,7 +185,7 @@ def _without_parts(text: str) -> Iterator[tuple[str, str]]:
 
 
 class _Plain(ast.NodeTransformer):
-    """Takes away what does nothing when the code runs: types, `not not`, and `frozen=`, of which mypy takes care."""
+    """Removes what has no effect when the code runs: types, `not not`, and `frozen=`, which mypy checks."""
 
     def visit_keyword(self, node: ast.keyword) -> ast.AST | None:
         return None if node.arg == "frozen" else self.generic_visit(node)

@@ -1,6 +1,7 @@
-"""A pytest plugin: run the tests once as they are, and then those of each mutant in a fork, where it is installed.
+"""A pytest plugin that runs the tests once as they are, and then each mutant's tests in a fork.
 
-A fork has all modules and the test database, so that a trial costs what its tests cost.
+The mutant is put in place in the fork. A fork already has all modules and the test database, so a trial takes only as
+long as its tests.
 """
 
 import os
@@ -24,13 +25,13 @@ from tests.mutants import lists, modules
 from tests.mutants.lists import PROJECT, Mutant, Unusable
 
 TIMEOUT_SECONDS = 900
-# A mutant of a module that makes its tests this many times as long hangs, and so is noticed.
+# If a mutant makes its tests take this many times as long, it hangs, which counts as noticed.
 PATIENCE, LEAST_SECONDS = 8, 20
 PASSED, FAILED, BROKEN, NOT_INSTALLED = range(4)
 
 
 class AnotherModule:
-    """What comes after each test: the end of its module, and not of the session."""
+    """Stands for the test that follows: then a module ends after each test, but the session does not."""
 
     def __init__(self, session: pytest.Session) -> None:
         self.session = session
@@ -60,7 +61,7 @@ def run(item: pytest.Item) -> int:
 
 @dataclass
 class Unbroken:
-    """What a test does where nothing is broken: its outcome, its time, and which lines of which files it runs."""
+    """A test without any mutant: its outcome, its duration, and which lines of which files it runs."""
 
     outcome: int
     seconds: float
@@ -94,7 +95,7 @@ class Tracing:
 
 
 class Trials:
-    """The tests, and what is known of them."""
+    """The tests, and what is known about them."""
 
     def __init__(self, items: list[pytest.Item], *, traced: set[str]) -> None:
         self.items = items
@@ -103,7 +104,7 @@ class Trials:
         self.faults_of_forks: dict[tuple[str, ...], str] = {}
 
     def of(self, mutant: Mutant) -> list[pytest.Item]:
-        """The tests that should notice. Of a module's tests, those that come by, and the quick ones first."""
+        """The tests that should notice. For a module, those that run the changed line, the quick ones first."""
         items = self.nearest(mutant)
         for item in items:
             if item.nodeid not in self.known:
@@ -124,7 +125,7 @@ class Trials:
         return Unbroken(outcome, time.monotonic() - began, tracing.lines)
 
     def attempt(self, mutant: Mutant) -> str:
-        """Break a guard and run its tests. Says what is wrong, or nothing."""
+        """Break a guard and run its tests. Returns what is wrong, or an empty text."""
         items = self.of(mutant)
         if fault := self.fault_without(mutant, items):
             return fault
@@ -212,7 +213,7 @@ def trial(mutant: Mutant, items: list[pytest.Item], *, timeout_seconds: float) -
 
 
 def in_new_process(items: list[pytest.Item], *, timeout_seconds: float) -> int:
-    """Run tests with a pytest of their own, which imports everything anew."""
+    """Run tests in a new pytest process, which imports everything again."""
     names = [item.nodeid for item in items]
     command = [sys.executable, "-m", "pytest", "-n0", "-x", "-q", "--reuse-db", "-p", "no:randomly", *names]
     with Path("build/log").open("w") as log:

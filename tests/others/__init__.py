@@ -1,1 +1,1 @@
-"""What none of us wrote: other people's apps, and Django's own tests. Both behave here as they do with Django."""
+"""Code that is not ours: other people's apps, and Django's own tests. Both must behave as with Django's backend."""

@@ -1,7 +1,7 @@
-"""Migrate a group of apps, by Django's command or by ours, or only plan it, in a process of its own.
+"""Migrate a group of apps with Django's command or with ours, or only plan it, in a separate process.
 
-`command.py stock [PERCENT] | to APP MIGRATION | ours [--accept-risks] | plan`: Django goes only so far through the
-migrations, or to one whose name begins so. Prints what it took as JSON.
+`command.py stock [PERCENT] | to APP MIGRATION | ours [--accept-risks] | plan`: `stock` is Django's command, for a part
+of the migrations; `to` goes to the migration whose name begins with MIGRATION. Prints the time as JSON.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A group of apps, migrated by Django and by us in databases of their own, and what the two differ in."""
+"""Comparison of two databases in which a group of apps was migrated, one by Django and one by us."""
 
 import json
 import os
@@ -14,7 +14,7 @@ import psycopg
 ROOT = Path(__file__).resolve().parents[2]
 STOCK = "django.db.backends.postgresql"
 ENGINES = {"stock": STOCK, "to": STOCK, "ours": "council.postgres", "plan": "council.postgres"}
-# Names and definitions of all that a schema consists of. PostgreSQL 18 lists NOT NULL as a constraint, too.
+# Names and definitions of everything in a schema. PostgreSQL 18 lists NOT NULL as a constraint, too.
 CATALOGUE = """
     SELECT c.relname || '.' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || ' ' || a.attnotnull
            || ' ' || a.attidentity::text || ' ' || coalesce(pg_get_expr(d.adbin, d.adrelid), '')
@@ -42,7 +42,7 @@ CATALOGUE = """
 
 @dataclass(frozen=True)
 class Place:
-    """A server to make databases on, as libpq's connection string, and the folder with the groups' packages."""
+    """A server for the databases, as libpq's connection string, and the folder with the groups' packages."""
 
     server: str
     packages: Path
@@ -85,7 +85,7 @@ class Place:
 
 
 class Failed(Exception):
-    """A migrate or a plan did not go through."""
+    """A migrate or a plan failed."""
 
 
 @dataclass
@@ -93,11 +93,11 @@ class Compared:
     stock: dict[str, Any]
     ours: dict[str, Any]
     plan: dict[str, Any]
-    differences: list[str]  # between the catalogues, from each beginning
+    differences: list[str]  # between the catalogues, for each starting point
 
 
 def compare(place: Place, group: str, *, database: str, beginnings: tuple[int, ...] = (0,)) -> Compared:
-    """Migrate a group by both, ours from an empty database and from where Django had come after some percent."""
+    """Migrate a group with both. Ours starts from an empty database, and after some percent of Django's migrations."""
     stock_name, our_name = f"{database}_stock", f"{database}_ours"
     try:
         place.new(stock_name)

@@ -1,8 +1,9 @@
 """Django's own tests, run with council.postgres.
 
 `python -m tests.others.django_tests` runs them with Django's backend as well, and lists the tests that only ours fails.
-They need a server with PostgreSQL's extensions, which the embedded one has not: SERVER_URL names one, such as
-"host=/run/postgresql user=postgres"; else the binaries in COUNCIL_POSTGRES_BIN, or Debian's, serve a private one.
+They need a server with PostgreSQL's extensions, which the embedded one lacks. SERVER_URL names one, such as
+"host=/run/postgresql user=postgres". Otherwise a private server is started from COUNCIL_POSTGRES_BIN or from Debian's
+PostgreSQL.
 """
 
 import os
@@ -22,14 +23,14 @@ MODULES = [
     "inspectdb", "introspection", "migrate_signals", "migration_test_data_persistence", "migrations", "migrations2",
     "model_indexes", "postgres_tests", "schema", "timezones",
 ]  # fmt: skip
-# What Django's tests import beyond what we require.
+# Packages that Django's tests import and we do not require.
 PACKAGES = ["psycopg-pool==3.3.3", "tblib==3.2.2"]
 EXTENSIONS = "SELECT count(*) FROM pg_available_extensions WHERE name IN ('pgcrypto', 'hstore', 'btree_gist')"
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 
 
 class Outcome:
-    """What a run came to: how many tests ran, and which failed, by their full names."""
+    """The result of a run: how many tests ran, and the full names of those that failed."""
 
     def __init__(self, output: str, status: int) -> None:
         self.output = output

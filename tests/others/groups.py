@@ -32,7 +32,7 @@ GROUPS = {
         [*(f"wagtail.{name}" for name in WAGTAIL.split()), "wagtail", "modelcluster", "taggit"],
         {"WAGTAIL_SITE_NAME": "x", "WAGTAILADMIN_BASE_URL": "http://x"},
     ),
-    "oscar": Group(  # which lists its many apps itself
+    "oscar": Group(  # the package lists its many apps itself
         ["django-oscar==4.2.1"],
         [],
         {

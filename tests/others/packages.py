@@ -1,4 +1,4 @@
-"""Packages from PyPI that the project does not require, in folders of their own below build/, fetched once."""
+"""Packages from PyPI that the project does not require. Each set is downloaded once into a folder in build/."""
 
 import subprocess
 import sys
@@ -13,11 +13,11 @@ FOLDER = Path(__file__).resolve().parents[2] / "build" / "others"
 
 
 class Unreachable(Exception):
-    """PyPI did not give what was asked for."""
+    """A package could not be downloaded from PyPI."""
 
 
 def installed(name: str, packages: Sequence[str]) -> Path:
-    """Give a folder with packages, beside the project's own Django. Raises Unreachable."""
+    """Return a folder with packages that work with the project's own Django. Raises Unreachable."""
 
     def install(folder: Path) -> None:
         _pip("install", "--quiet", "--target", str(folder), f"django=={django.__version__}", *packages)
@@ -26,7 +26,7 @@ def installed(name: str, packages: Sequence[str]) -> Path:
 
 
 def sources_of_django() -> Path:
-    """Give a folder with the source distribution of the Django that is installed. Raises Unreachable."""
+    """Return a folder with the source distribution of the installed Django. Raises Unreachable."""
     name = f"django-{django.__version__}"
 
     def fetch(folder: Path) -> None:
@@ -40,7 +40,7 @@ def sources_of_django() -> Path:
 
 
 def _made(name: str, make: Callable[[Path], None]) -> Path:
-    """Make a folder in one step, so that an interrupted one is never taken for whole."""
+    """Create a folder in one step, so that an incomplete one is never used."""
     folder = FOLDER / name
     if not folder.exists():
         FOLDER.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Settings of Django's own tests: two databases on a server, through the backend that the environment names."""
+"""Settings for Django's own tests: two databases on one server, with the backend that the environment names."""
 
 import os
 

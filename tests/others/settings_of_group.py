@@ -1,4 +1,4 @@
-"""A Django project with one group of other people's apps, on the backend that the environment names."""
+"""Settings of a project with one group of other people's apps, with the backend that the environment names."""
 
 import os
 

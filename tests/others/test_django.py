@@ -1,4 +1,4 @@
-"""Django's own tests pass with council.postgres: it is Django's backend for whoever asks for nothing else."""
+"""Django's own tests pass with council.postgres, because it changes nothing for apps that do not ask for it."""
 
 import pytest
 from django.db import connection

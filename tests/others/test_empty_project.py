@@ -1,4 +1,4 @@
-"""What docs/operations_elsewhere.md says: the parts to copy, and what works with them in a project of nothing else."""
+"""The instructions of docs/operations_elsewhere.md, followed in an empty project."""
 
 import re
 import subprocess
@@ -34,7 +34,7 @@ KEY_AND_INDEX = """
         ]
         indexes = [models.Index(name="order_placed_at_idx", fields=["placed_at"])]
 """
-# By hand, for a project that has Django's own migrate and makemigrations.
+# Written by hand, for a project that uses Django's own migrate and makemigrations.
 BY_HAND = """
 from django.db import migrations, models
 from council import zero_downtime
@@ -61,7 +61,7 @@ def blocks(kind: str) -> list[str]:
 
 
 class Project:
-    """An empty Django project with one app, and what the page says to copy for the operations alone."""
+    """An empty Django project with one app and the files that the page says to copy for the operations alone."""
 
     def __init__(self, folder: Path, database: Database) -> None:
         self.folder, self.database = folder, database
@@ -74,7 +74,7 @@ class Project:
         self.follow(0)
 
     def follow(self, part: int) -> None:
-        """Do what a part of the page says: copy, and add to the settings."""
+        """Do what a part of the page says: copy the files, and add the settings."""
         script = blocks("sh")[part].replace("/path/to/council-project", str(ROOT))
         subprocess.run(["/bin/bash", "-euc", script], cwd=self.folder, check=True)
         with (self.folder / "settings.py").open("a") as settings:

@@ -1,4 +1,4 @@
-"""Other people's migrations end here in the catalogue that Django makes; `tests.performance.groups` tries all."""
+"""Other people's migrations give the same catalogue as with Django. `tests.performance.groups` tries all groups."""
 
 from collections.abc import Callable
 
@@ -14,10 +14,10 @@ pytestmark = pytest.mark.any_server
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("group", ["celery-beat", "q2"])
-def test_a_group_ends_in_the_catalogue_that_django_makes(
+def test_a_group_gives_the_same_catalogue_as_with_django(
     group: str, database_name: Callable[[str], str]
 ) -> None:
-    """They alter keys that others point at, unique_together, and indexes by the names that they look up."""
+    """These groups alter referenced keys, unique_together, and indexes whose names they look up."""
     given = connection.get_connection_params()
     server = make_conninfo(
         **{name: given[name] for name in ("host", "port", "user", "password") if given.get(name)}

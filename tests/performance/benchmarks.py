@@ -1,11 +1,11 @@
-"""Measure what sending benchmark answers and looking at results cost, and what the GIN index on answers is worth.
+"""Measure the time to send benchmark answers and to show results, and the use of the GIN index on answers.
 
     python -m tests.performance.benchmarks [--submissions 100000] [--rounds 4] [--quick] [--json FILE]
 
-Two databases are compared, one with 100 submissions and one with 100,000, each with two releases of every cell. Pages
-are asked for through Django's whole stack, session, account and template included; so are a page that reads a row by
-its key, and one that inserts a row into a copy of BenchmarkSubmission that has its indexes and no triggers. They take
-turns, and so do the two databases. Then three indexes on 200,000 answers are compared. About five minutes.
+Compares two databases, one with 100 submissions and one with 100,000, each with two releases of every cell. Pages are
+requested through Django's whole stack, including session, account and template. For comparison, so are a page that
+reads one row by its key, and one that inserts a row into a copy of BenchmarkSubmission with its indexes but without
+triggers. Pages and databases take turns. Then three indexes on 200,000 answers are compared. Takes about five minutes.
 """
 
 import argparse
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 READ, INSERT = "a row by its key", "a bare INSERT"
 FIRST, CHANGE = "answers, the first time", "answers, changed"
 MAX_TIMES_READ, MAX_TIMES_INSERT, MAX_GROWTH = 5.0, 3.0, 1.25
-# Members beside those with submissions: half of them send answers while it is measured.
+# Members without submissions. Half of them send answers during the measurement.
 SPARE_MEMBERS = 4_000
 
 MEMBERS = """
@@ -89,12 +89,12 @@ BARE_INSERT = """
 
 
 def one(request: HttpRequest, member_id: str) -> HttpResponse:
-    """Read a row by its key: what any page of the site costs at least."""
+    """Read a row by its key. This takes the least time that any page of the site can take."""
     return HttpResponse(Member.objects.get(pk=member_id).email or "")
 
 
 def insert(request: MemberRequest) -> HttpResponse:
-    """Insert a row, in a transaction, and lead on: what any form of the site costs at least."""
+    """Insert a row in a transaction, then redirect. This takes the least time that any form of the site can take."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(BARE_INSERT, [cuid(), request.member.pk])
     return HttpResponse(status=302, headers={"Location": "/"})
@@ -109,7 +109,7 @@ def member_id(number: int) -> str:
 
 @dataclass
 class Contestant:
-    """A database with so many submissions, and what was measured on it, in ms."""
+    """A database with this many submissions, and the times measured on it, in ms."""
 
     server: Server
     submissions: int
@@ -155,7 +155,7 @@ class Contestant:
             default.close()
 
     def browser(self, number: int) -> Client:
-        """The browser of a member, signed in."""
+        """Returns the browser of a member who is signed in."""
         account, _ = Account.objects.get_or_create(
             username=member_id(number), defaults={"member_id": member_id(number)}
         )
@@ -320,7 +320,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--json", type=Path, default=PROJECT / "build" / "benchmarks.json")
     parser.add_argument(
-        "--quick", action="store_true", help="small sizes, to see that it works; nothing is judged"
+        "--quick", action="store_true", help="small sizes, to try the script; no limit is checked"
     )
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")

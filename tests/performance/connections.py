@@ -1,10 +1,10 @@
-"""Measure what kept connections to the database are worth: requests a second, with CONN_MAX_AGE and without.
+"""Measure the gain from keeping database connections: requests per second with CONN_MAX_AGE and without.
 
     python -m tests.performance.connections [--rounds 8]
 
-The production server twice, once with a connection for each request, and members who ask for a page that reads one row
-by its key. The two take turns. The database is on the same machine and asks for no password and no TLS, so a new
-connection costs less than in production. Two minutes.
+Runs the production server twice, once with a new connection for each request, while members request a page that reads
+one row by its key. The two take turns. The database is on the same machine, without a password and TLS, so a new
+connection costs less than in production. Takes two minutes.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""What the gateway's clients wait for while version 2 is deployed, beside other ways to deploy it.
+"""Measure how long the gateway's clients wait while version 2 is deployed, and compare other ways to deploy it.
 
     python -m tests.performance.deploy_waits [--members 1000000] [--quick] [--json FILE] [--svg FILE]
 
-Four clients read and update Member, by the clock. Each way to deploy is run twice: (a) with nothing else going on, and
-(b) with a transaction that has read Member and stays open for 20 seconds. Prints a table, writes JSON and a picture.
-About eight minutes. django-pg-zero-downtime-migrations and django-pg-migration-tools take part where they are
-installed.
+Four clients read and update Member at fixed times. Each way to deploy runs twice: (a) with nothing else going on, and
+(b) with a transaction that has read Member and stays open for 20 seconds. Prints a table, and writes JSON and a
+picture. Takes about eight minutes. django-pg-zero-downtime-migrations and django-pg-migration-tools are included if
+they are installed.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from tests.performance.measuring import PROJECT, Server, private_server, table
 from tests.performance.runs import Run
 
 CLIENTS = 4
-# Both cores of the machine are left mostly idle: waits are for locks, not for a processor.
+# Both cores of the machine stay mostly idle, so that waits are for locks and not for a processor.
 LOAD = Load(
     clients=CLIENTS, per_second=200, held_seconds=0, statements=("member by id", "update of a profile")
 )
@@ -50,7 +50,7 @@ def url(server: Server, database: str) -> str:
 
 @contextmanager
 def load(where: str, run: Run) -> Iterator[None]:
-    """Have the clients at work for a block and some seconds around it, and collect what they noted."""
+    """Run the clients during a block and for some seconds before and after it. Yields what they recorded."""
     with tempfile.TemporaryDirectory() as name:
         with at_work(Place(where, "--url"), LOAD, schema="public", folder=Path(name)) as observed:
             time.sleep(BEFORE_SECONDS)
@@ -60,7 +60,7 @@ def load(where: str, run: Run) -> Iterator[None]:
 
 
 def stay_open(where: str, seconds: float, run: Run, opened: threading.Event) -> None:
-    """Read Member in a transaction, and forget to end it."""
+    """Read Member in a transaction that stays open."""
     with psycopg.connect(where, autocommit=True, application_name="nightly report") as session:
         session.execute("BEGIN")
         session.execute('SELECT count(*) FROM "Member"')
@@ -93,7 +93,7 @@ def measure(server: Server, name: str, case: str, *, held_seconds: float) -> Run
 
 
 def figures(run: Run) -> dict[str, float]:
-    """Sum a run up: waits in ms before and during the deploy, its length, and how long it outlasted what was held."""
+    """Summarise a run: waits in ms before and during the deploy, its duration, and how long after the transaction."""
     before = [took * 1000 for began, took, _ in run.samples if began + took < run.began]
     during: dict[str, list[float]] = {"read": [], "write": []}
     for began, took, kind in run.samples:
@@ -163,7 +163,7 @@ def main() -> None:
     )
     parser.add_argument("--members", type=int, default=1_000_000)
     parser.add_argument(
-        "--quick", action="store_true", help="10,000 members and 5 seconds, to see that it works"
+        "--quick", action="store_true", help="10,000 members and 5 seconds, to check that the script works"
     )
     parser.add_argument("--json", type=Path, default=PROJECT / "build" / "deploy_waits.json")
     parser.add_argument("--svg", type=Path, default=PROJECT / "build" / "deploy_waits.svg")

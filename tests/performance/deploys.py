@@ -1,4 +1,4 @@
-"""The ways to bring a v1 database to v2 that are measured side by side."""
+"""The ways to migrate a v1 database to v2 that are compared."""
 
 import time
 from collections.abc import Callable
@@ -47,7 +47,7 @@ def _execute(url: str, run: Run, statements: list[str]) -> None:
 
 
 def plain(url: str, run: Run) -> None:
-    """Inline keys and plain indexes, in one transaction."""
+    """Add inline keys and plain indexes, in one transaction."""
     tables = [
         f'CREATE TABLE "{name}" (id text PRIMARY KEY, "memberId" text NOT NULL, {columns}, {KEY})'
         for name, columns in TABLES.items()
@@ -57,7 +57,7 @@ def plain(url: str, run: Run) -> None:
 
 
 def without_timeout(url: str, run: Run) -> None:
-    """NOT VALID keys and concurrent indexes, each statement by itself, and no lock timeout."""
+    """Add NOT VALID keys and concurrent indexes, each statement in its own transaction, without a lock timeout."""
     tables = [
         f'CREATE TABLE "{name}" (id text PRIMARY KEY, "memberId" text NOT NULL, {columns})'
         for name, columns in TABLES.items()
@@ -74,7 +74,7 @@ CONTESTANTS: dict[str, Callable[[str, Run], None]] = {
     "concurrent, no timeout": without_timeout,
     "stock Django": stock_project.stock_django,
 }
-# Measured where they are installed; they are no dependencies of ours.
+# Measured only if they are installed, because the project does not require them.
 PEERS = {
     "django_zero_downtime_migrations": (
         "pg-zero-downtime-migrations",

@@ -1,11 +1,11 @@
-"""Measure a sync with Discord: its time beside that of reading alone, its statements, and its memory.
+"""Measure a sync with Discord: its time compared with only reading, its statements, and its memory.
 
     python -m tests.performance.discord [--players 100000] [--rounds 6] [--gained 150] [--quick] [--json FILE]
 
-A server process on this machine answers as MEE6 does, with pages that are ready to be sent; every player is a member.
-The first sync is the baseline. In each round one player in ten has gained 150 XP, which is paid, or as many as
-`--gained` says, and the leaderboard is read alone before it is synced. It takes two minutes, prints medians, and writes
-every figure to build/discord.json.
+A server process on this machine answers like MEE6, with prepared pages. Every player is a member. The first sync sets
+the baseline. In each round, one player in ten has gained 150 XP (or `--gained`), which are paid. Each round first only
+reads the leaderboard, and then syncs it. Takes two minutes, prints medians, and writes every figure to
+build/discord.json.
 """
 
 import argparse
@@ -52,7 +52,7 @@ MEMBERS = """
 
 
 def players(count: int, *, number: int, gained: int) -> list[dict[str, Any]]:
-    """The leaderboard after so many rounds, highest first."""
+    """Return the leaderboard after this many rounds, highest XP first."""
     entries = [
         stand_in.player(each, 5 * (count - each) + gained * number * (each % CHANGED_ONE_IN == 3))
         for each in range(count)
@@ -61,7 +61,7 @@ def players(count: int, *, number: int, gained: int) -> list[dict[str, Any]]:
 
 
 def serve(count: int, rounds: int, gained: int) -> None:
-    """Serve a leaderboard for each round, as that of a Discord server with the round's number, until stdin ends."""
+    """Serve a leaderboard for each round, under the round's number as the Discord server's id, until stdin ends."""
     pages: dict[str, str] = {}
     size = mee6.PAGE_PLAYERS
     for number in range(rounds + 2):
@@ -77,7 +77,7 @@ def serve(count: int, rounds: int, gained: int) -> None:
 
 @contextmanager
 def served(count: int, rounds: int, gained: int) -> Iterator[str]:
-    """Have a process of its own serve them. Yields its address."""
+    """Serve them in a separate process. Yields its address."""
     process = subprocess.Popen(
         [
             sys.executable,
@@ -104,7 +104,7 @@ def served(count: int, rounds: int, gained: int) -> Iterator[str]:
 
 
 def read(url: str, number: int) -> int:
-    """Read and parse the leaderboard alone."""
+    """Only read and parse the leaderboard."""
     return sum(len(page.players) for page in mee6.leaderboard(guild_id=str(number), base_url=url))
 
 
@@ -168,10 +168,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--players", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--gained", type=int, default=150, help="XP in each round; 5 pays nobody anything")
+    parser.add_argument("--gained", type=int, default=150, help="XP gained in each round; 5 earn nothing")
     parser.add_argument("--json", type=Path, default=PROJECT / "build" / "discord.json")
     parser.add_argument(
-        "--quick", action="store_true", help="small sizes, to see that it works; nothing is judged"
+        "--quick", action="store_true", help="small sizes, to try the script; no limit is checked"
     )
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -1,8 +1,8 @@
-"""What the doors cost others: a member's page under 100 staff attempts at once, the timing of sign-in, recovery.
+"""Measure the sign-in pages: a member's page during 100 staff attempts, the time of a sign-in, and recovery.
 
     python -m tests.performance.door
 
-A private server with production's durability, the application under gunicorn (2 processes of 8 threads).
+Uses a private server with production's durability, and gunicorn with 2 processes of 8 threads.
 """
 
 import argparse
@@ -38,7 +38,7 @@ INSERT INTO "Admin" (id, email, "passwordHash", "updatedAt") VALUES ('a', 'ada@c
 def request(
     port: int, path: str, *, form: dict[str, str] | None = None, cookies: str = "", address: str = "192.0.2.1"
 ) -> tuple[int, str, str, float]:
-    """Ask as through a proxy that ends TLS. Gives status, body, cookies and seconds."""
+    """Send a request as a proxy that ends TLS would. Returns status, body, cookies and seconds."""
     headers = {
         "X-Forwarded-Proto": "https",
         "X-Forwarded-For": address,
@@ -60,7 +60,7 @@ def request(
 
 
 def door(port: int, path: str) -> tuple[str, str]:
-    """Open a sign-in page: the cookie and the token that its form needs."""
+    """Open a sign-in page. Returns the cookie and the token that its form needs."""
     _, text, cookies, _ = request(port, path)
     found = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', text)
     assert found
@@ -80,7 +80,7 @@ def environment(server: Server, database: str) -> dict[str, str]:
 
 
 def waits(port: int, *, attempts: int) -> dict[str, Any]:
-    """Have so many staff attempts made at once, each from its own address, while a member reads a page."""
+    """Make this many staff attempts at once, each from another address, while a member reads a page."""
     cookies, token = door(port, "/sign-in/")
     form = {"email": "mia@acme.example", "password": PASSWORD, "csrfmiddlewaretoken": token}
     status, _, signed_in, _ = request(port, "/sign-in/", form=form, cookies=cookies)
@@ -125,7 +125,7 @@ CASES = {
 
 
 def timing(port: int, server: Server, database: str, *, rounds: int) -> dict[str, Any]:
-    """Time each case in turn, each from another address; compare all pairs at one door by rank sums."""
+    """Time each case in turn, each from another address. Compare all pairs of a sign-in page by rank sums."""
     seconds: dict[str, list[float]] = {case: [] for case in CASES}
     doors = {path: door(port, path) for path in ("/sign-in/", "/admin/login/")}
     with server.connect(database) as session:
@@ -148,7 +148,7 @@ def timing(port: int, server: Server, database: str, *, rounds: int) -> dict[str
 
 
 def z_score(one: list[float], other: list[float]) -> float:
-    """Mann and Whitney's rank sum, as standard deviations from what chance gives: below 3 is nothing to tell by."""
+    """Compute Mann and Whitney's rank sum, as standard deviations from the expected value. Below 3 may be chance."""
     ranked = sorted([(value, True) for value in one] + [(value, False) for value in other])
     rank_sum = sum(place for place, (_, is_one) in enumerate(ranked, 1) if is_one)
     n, m = len(one), len(other)
@@ -157,7 +157,7 @@ def z_score(one: list[float], other: list[float]) -> float:
 
 
 def recovery(*, times: int) -> list[float]:
-    """Stop and start PostgreSQL behind PgBouncer, and say in how many seconds after the start pages come again."""
+    """Stop and start PostgreSQL behind PgBouncer, and measure how many seconds after the start pages work again."""
     found = []
     with behind_pgbouncer(PAGE_STATEMENT_SECONDS="5") as site:
         assert site.page().status == 302
@@ -174,7 +174,7 @@ def recovery(*, times: int) -> list[float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure what the doors cost others.")
+    parser = argparse.ArgumentParser(description="Measure a member's page during attempts, and sign-ins.")
     parser.add_argument("--rounds", type=int, default=150)
     parser.add_argument("--attempts", type=int, default=100)
     given = parser.parse_args()
@@ -199,12 +199,12 @@ def main() -> None:
 
 
 def main_recovery() -> None:
-    """`python -m tests.performance.door recovery`: needs Django's settings, for the server that the tests use."""
+    """Run `python -m tests.performance.door recovery`, which needs Django's settings and uses the tests' server."""
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
     import django  # noqa: PLC0415
 
     django.setup()
-    print(json.dumps({"seconds until pages come again": recovery(times=5)}))  # noqa: T201
+    print(json.dumps({"seconds until pages work again": recovery(times=5)}))  # noqa: T201
 
 
 if __name__ == "__main__":

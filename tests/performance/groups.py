@@ -1,9 +1,10 @@
-"""Twelve groups of other people's apps: do they migrate here as they do with Django, and how much longer does it take?
+"""Measure how much longer our migrate takes than Django's, for twelve groups of other people's apps.
 
-Each group is migrated by Django and by us in turn, from an empty database, and by us from where Django had come after a
-half of the migrations. `python -m tests.performance.groups` prints the table for docs/measured.md; arguments name
-groups, `--runs 3` the turns. With `--plan`, each is only planned, on an empty database. The apps come from PyPI into
-build/others/. SERVER_URL names a server ("host=… user=…"); else a private one serves.
+Django and we migrate each group in turn, from an empty database. We also continue after Django has done half of the
+migrations. The resulting schemas are compared. `python -m tests.performance.groups` prints the table for
+docs/measured.md. Arguments name groups, and `--runs 3` repeats each three times. With `--plan`, each is only planned,
+on an empty database. The apps are downloaded from PyPI into build/others/. SERVER_URL names a server ("host=… user=…");
+by default, a private one is started.
 """
 
 import argparse
@@ -29,7 +30,7 @@ HEADINGS = [
     "ratio",
     "plan",
 ]
-PLANNED = ["group", "migrations", "operations", "plan, seconds", "plan, seconds of the processor"]
+PLANNED = ["group", "migrations", "operations", "plan, seconds", "plan, processor seconds"]
 
 
 @contextmanager
@@ -75,7 +76,7 @@ def row(group: str, place: Place, *, runs: int) -> list[str]:
 
 
 def planned(group: str, place: Place, *, runs: int) -> list[str]:
-    """Plan a group on an empty database, and give the median of the seconds by the clock and of the processor."""
+    """Plan a group on an empty database. Returns the medians of the elapsed seconds and of the processor seconds."""
     database = f"groups_{group}"
     place.new(database)
     try:

@@ -1,11 +1,11 @@
-"""Other people's migrations on tables that are full and in use: how long does a reader or a writer wait?
+"""Measure how long readers and writers wait while other people's migrations change large tables in use.
 
     python -m tests.performance.in_use [oauth oscar q2] [--rows 300000] [--held 15]
 
-oauth and oscar: migrated by Django up to a migration, filled, and migrated to the end by Django and by us, each on a
-copy, with a reader and a writer at each table. Ours refuses before anything is written, or nobody waits for longer than
-350 ms. Then ours goes on in spite of it (`--accept-risks`), for the comparison. q2: the same on small tables, with a
-transaction that has read one of them and stays open. The apps come from PyPI into build/others/.
+oauth and oscar: Django migrates up to a certain migration and the tables are filled. Then Django and we migrate a copy
+each to the end, with a reader and a writer on each table. Ours must refuse before anything is written, or nobody may
+wait longer than 350 ms. For comparison, ours also runs with `--accept-risks`. q2: the same on small tables, with an
+open transaction that has read one of them. The apps are downloaded from PyPI into build/others/.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from tests.performance.groups import server
 
 BAR_MS = 350
 PERIOD_SECONDS = 0.02
-# Up to which migration Django goes before the tables are filled, and which tables are used.
+# The last migration before the tables are filled, and the tables that are used.
 CASES = {
     "oauth": ("oauth2_provider", "0014", ["oauth2_provider_accesstoken", "oauth2_provider_refreshtoken"]),
     "oscar": ("catalogue", "0011", ["catalogue_product", "catalogue_category"]),
@@ -44,7 +44,7 @@ SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.atthasde
  WHERE a.attrelid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped
  ORDER BY a.attnum
 """
-# By the beginning of a type's name: an expression of the row's number.
+# For a type whose name begins like this, an SQL expression of the row's number.
 VALUES = {
     "boolean": "false",
     "integer": "n",
@@ -64,7 +64,7 @@ VALUES = {
 
 @dataclass
 class Waits:
-    """What one client waited for, in s, and what failed."""
+    """A client's waits, in seconds, and what failed."""
 
     longest: float = 0.0
     count: int = 0
@@ -72,7 +72,7 @@ class Waits:
 
 
 def fill(session: psycopg.Connection, table: str, rows: int, seen: tuple[str, ...] = ()) -> None:
-    """Fill a table, and those before it that its rows need, with rows of which nothing is special."""
+    """Fill a table with ordinary rows, and first the tables that it refers to."""
     (there,) = session.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.SQL(table))).fetchone() or (0,)
     if there >= rows or table in seen:
         return
@@ -110,7 +110,7 @@ def width(kind: str) -> int:
 
 @contextmanager
 def at_work(where: str, tables: list[str]) -> Iterator[dict[str, Waits]]:
-    """Have a reader and a writer at work at each table; each statement is due by the clock, and waits from then."""
+    """Run a reader and a writer on each table. A statement's wait begins when it is due by the clock."""
     ended = threading.Event()
     found: dict[str, Waits] = {}
 
@@ -122,7 +122,7 @@ def at_work(where: str, tables: list[str]) -> Iterator[dict[str, Waits]]:
                 if ended.wait(max(0.0, due - time.monotonic())):
                     return
                 if time.monotonic() - due > 10 * PERIOD_SECONDS:
-                    began = time.monotonic() - number * PERIOD_SECONDS  # what came meanwhile waited less
+                    began = time.monotonic() - number * PERIOD_SECONDS  # statements due meanwhile waited less
                 try:
                     session.execute(
                         sql.SQL(statement).format(sql.SQL(table)),
@@ -155,7 +155,7 @@ def at_work(where: str, tables: list[str]) -> Iterator[dict[str, Waits]]:
 
 @contextmanager
 def held_open(where: str, table: str, seconds: float) -> Iterator[None]:
-    """Read a table in a transaction, and leave that open for some seconds."""
+    """Read a table in a transaction, and leave it open for some seconds."""
     if not seconds:
         yield
         return
@@ -237,7 +237,7 @@ def main() -> None:
     parser.add_argument("groups", nargs="*", default=list(CASES))
     parser.add_argument("--rows", type=int, default=300_000)
     parser.add_argument(
-        "--held", type=float, default=15.0, help="seconds that the transaction stays open beside q2"
+        "--held", type=float, default=15.0, help="seconds for which the transaction stays open during q2"
     )
     options = parser.parse_args()
     folder = packages.installed("in-use", [one for group in CASES for one in GROUPS[group].packages])

@@ -1,11 +1,11 @@
-"""Measure what it costs an insert that the gateway's rows get the keys of what they pay for.
+"""Measure how much slower the trigger that adds missing keys makes the gateway's inserts into the ledger.
 
     python -m tests.performance.key_trigger [--rounds 3] [--members 100000] [--inserts 2000]
 
-Two copies of one database, whose schema is whole, with the trigger that gives keys and without it, take turns of 25
-single inserts in random order: of rows that get a key, and of others, which the trigger looks at alone. Then a
-statement of many rows in each. A round has fresh copies. Ratios are medians of the rounds' ratios. A quarter of an hour
-at most; `COUNCIL_POSTGRES_BIN=/usr/lib/postgresql/15/bin` measures another PostgreSQL.
+Compares two copies of a database with the whole schema, one of them without the trigger. They take turns of 25 single
+inserts in random order, of rows that get a key, and of rows that the trigger only looks at. Then each inserts many rows
+in one statement. Each round uses new copies. Ratios are medians of the rounds' ratios. Takes at most a quarter of an
+hour. `COUNCIL_POSTGRES_BIN=/usr/lib/postgresql/15/bin` measures another PostgreSQL.
 """
 
 import argparse
@@ -27,7 +27,7 @@ SINGLE = """
     INSERT INTO "PointTransaction" (id, "memberId", action, points, metadata)
     VALUES (%(id)s, %(member)s, %(action)s, 5, jsonb_build_object('resourceId', %(id)s::text))
 """
-# A member each, so that the points trigger does the same work whatever the rows are.
+# Each row has its own member, so that the points trigger always does the same work.
 MANY = """
     INSERT INTO "PointTransaction" (id, "memberId", action, points, metadata)
     SELECT 'b' || i, 'm' || lpad(i::text, 24, '0'), %(action)s, 5, jsonb_build_object('resourceId', 'r' || i)
@@ -40,7 +40,7 @@ KINDS = {"a row that gets a key": "resource_download", "a row that gets none": "
 def single(
     sessions: dict[str, psycopg.Connection], action: str, *, inserts: int, members: int, chance: random.Random
 ) -> dict[str, float]:
-    """Insert row by row, in turns. Returns the median in ms of each."""
+    """Insert row by row, in turns. Returns the median of each, in ms."""
     took: dict[str, list[float]] = defaultdict(list)
     for first in range(0, inserts, ROWS_A_TURN):
         rows = [
@@ -56,7 +56,7 @@ def single(
 
 
 def many(session: psycopg.Connection, action: str, *, rows: int) -> float:
-    """Insert many rows in one statement, and roll back. Returns ms a row."""
+    """Insert many rows in one statement, and roll back. Returns ms per row."""
     with session.transaction(force_rollback=True):
         began = time.perf_counter()
         session.execute(MANY, {"action": action, "rows": rows})

@@ -1,12 +1,11 @@
-"""Measure what awards, histories and leaderboards cost, and how that grows with the ledger.
+"""Measure the times of awards, histories and leaderboards, and how they grow with the ledger.
 
     python -m tests.performance.ledger [--members 1000000] [--rounds 3] [--only awards] [--quick] [--json FILE]
 
-Two databases are compared, one with a hundredth of the other's members; there are ten ledger rows to a member on
-average, thousands of a few members and a handful of most. What is compared takes turns. Then the ledger's migrations
-run on a million rows, with clients at work. Run it with nothing else at work on the machine; it takes about half an
-hour, prints tables, and writes every figure to build/ledger.json. With `--only` it measures one part, such as the
-awards (four minutes).
+Compares two databases, one with a hundredth of the other's members. Members have ten ledger rows on average: a few have
+thousands, most have only some. What is compared takes turns. Then the ledger's migrations run on a million rows, with
+clients at work. Run it on an idle machine. It takes about half an hour, prints tables, and writes every figure to
+build/ledger.json. With `--only` it measures one part, such as the awards (four minutes).
 """
 
 import argparse
@@ -59,7 +58,7 @@ COUNT_ABOVE = """
 
 @dataclass
 class Contestant:
-    """A database, and what was measured on it, in ms."""
+    """A database, and the times measured on it, in ms."""
 
     server: Server
     members: int
@@ -73,12 +72,12 @@ class Contestant:
         return ledger_data.member_id(chance.randrange(self.members))
 
     def some_award(self, chance: random.Random) -> ledger.Award:
-        """An award that was not paid before."""
+        """Make an award that was not paid before."""
         return ledger.Award(self.any_member(chance), Action.RESOURCE_DOWNLOAD, cuid())
 
     @contextmanager
     def in_django(self) -> Iterator[None]:
-        """Have Django work with it."""
+        """Connect Django to it."""
         connection = connections["default"]
         address = self.server.address
         connection.close()
@@ -95,7 +94,7 @@ class Contestant:
             connection.close()
 
     def time(self, what: str, acts: Sequence[Callable[[], object]], *, each: int = 1) -> None:
-        """Time acts, each of which does so many things."""
+        """Time functions, each of which does this many things."""
         for act in acts:
             began = time.perf_counter()
             act()
@@ -144,7 +143,7 @@ def read_leaderboards(contestant: Contestant, calls: int) -> None:
 
 
 def count_rank(board: Leaderboard, points: int) -> int:
-    """Count who has more, without any checkpoint."""
+    """Count the members with more points, without a checkpoint."""
     columns = {"total_points": "totalPoints", "month_points": "monthPoints"}
     month = 'AND "pointsMonth" = %s' if board.month else ""
     with connections["default"].cursor() as cursor:
@@ -154,7 +153,7 @@ def count_rank(board: Leaderboard, points: int) -> int:
 
 
 def write_rows(contestant: Contestant, chance: random.Random, calls: int) -> None:
-    """Insert rows, by award and by hand, in turns of a few."""
+    """Insert rows with awards and with plain INSERTs, a few of each in turn."""
     with contestant.server.connect(contestant.name) as session:
 
         def insert() -> None:
@@ -172,9 +171,9 @@ def write_rows(contestant: Contestant, chance: random.Random, calls: int) -> Non
 
 
 def award_many(contestant: Contestant, chance: random.Random, *, awards: int) -> None:
-    """Pay many awards in one call, and as many one by one, in turns of a fifth of these.
+    """Pay many awards in one call, and the same number one by one, a fifth of them in each turn.
 
-    And in one call without the points trigger, to see what that leaves to be gained.
+    Also pay them in one call without the points trigger, to show how much time that takes.
     """
     for _ in range(5):
         few = [contestant.some_award(chance) for _ in range(awards // 5)]
@@ -229,13 +228,13 @@ def compare() -> None:
 
 
 def times_as_fast(contestant: Contestant, what: str) -> float:
-    """Tell how many times as fast as single awards."""
+    """Return how many times as fast as single awards it is."""
     pairs = zip(contestant.figures[SINGLE], contestant.figures[what], strict=True)
     return statistics.median(single / at_once for single, at_once in pairs)
 
 
 def report(contestants: list[Contestant]) -> str:
-    """Write a table of medians, and of how they grow from the smallest to the largest."""
+    """Write a table of medians, and how they grow from the smallest database to the largest."""
     names = [f"{c.members:,} members" for c in contestants]
     rows = [["", *names, "grows", "the slowest 5 %"]]
     for what in contestants[0].figures:
@@ -253,7 +252,7 @@ def report(contestants: list[Contestant]) -> str:
 
 
 def bars(contestants: list[Contestant]) -> dict[str, bool]:
-    """Hold figures against what was promised: those of reads of the largest."""
+    """Compare the largest database's times with their limits."""
     judged = {}
     for what, took in contestants[-1].figures.items():
         if what.startswith(("leaderboard, ", "own rank, ")):
@@ -274,10 +273,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--members", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", choices=PARTS, help="measure this part alone")
+    parser.add_argument("--only", choices=PARTS, help="measure only this part")
     parser.add_argument("--json", type=Path, default=PROJECT / "build" / "ledger.json")
     parser.add_argument(
-        "--quick", action="store_true", help="small sizes, to see that it works; nothing is judged"
+        "--quick", action="store_true", help="small sizes, to try the script; no limit is checked"
     )
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")

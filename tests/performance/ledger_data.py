@@ -1,4 +1,4 @@
-"""A ledger to measure with: ten rows to a member on average, thousands of a few members, a handful of most."""
+"""A ledger for measurements. Members have ten rows on average: a few have thousands, most have only some."""
 
 import logging
 
@@ -12,8 +12,8 @@ ROWS_A_MEMBER = 10
 BATCH_MEMBERS = 10_000
 TABLES = ["Member", "PointTransaction"]
 
-# The cube makes few members heavy, most light; the prime scatters them over the ids. Points are mostly fives, so that
-# many have the same total.
+# The cube gives many rows to a few members, and the prime scatters these over the ids. Most points are 5, so many
+# members have the same total.
 LOAD_LEDGER = """
     INSERT INTO "PointTransaction" (id, "memberId", action, points, "createdAt"{key_column})
     SELECT 'r' || lpad(n::text, 24, '0'),
@@ -48,12 +48,12 @@ MEMBERS_WITH_FIGURES = (
 
 
 def member_id(number: int) -> str:
-    """Name a member. The one of number 0 has the most rows."""
+    """Return a member's id. Number 0 has the most rows."""
     return f"m{number:024}"
 
 
 def fill(server: Server, database: str, *, members: int) -> None:
-    """Fill a migrated database with triggers and indexes off; members get their figures as they are written."""
+    """Fill a migrated database with triggers and indexes off. Members are inserted together with their figures."""
     rows = members * ROWS_A_MEMBER
     with server.connect(database) as session, filling.without_indexes(session, TABLES):
         session.execute("SET session_replication_role = replica; SET synchronous_commit = off")
@@ -72,12 +72,12 @@ def fill(server: Server, database: str, *, members: int) -> None:
 
 
 def fill_before_0006(server: Server, database: str, *, members: int) -> None:
-    """Fill a database of gamification 0005, where members have a total and no other figures."""
+    """Fill a database at gamification 0005, where members have a total but no other figures."""
     fill_plan(server, database, members=members, ledger_rows=members * ROWS_A_MEMBER)
 
 
 def fill_plan(server: Server, database: str, *, members: int, ledger_rows: int) -> None:
-    """Fill a database that stands where the gateway's plan ends, or at gamification 0005."""
+    """Fill a database in the state after the gateway's plan, or at gamification 0005."""
     with server.connect(database) as session, filling.without_indexes(session, TABLES):
         session.execute(MEMBERS.format(columns="", values="").encode(), {"first": 0, "last": members - 1})
         session.execute("SET session_replication_role = replica; SET synchronous_commit = off")

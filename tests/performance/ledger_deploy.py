@@ -1,10 +1,10 @@
-"""What clients wait for while migrations run on a ledger that is full and in use.
+"""Measure how long clients wait while migrations run on a large ledger in use.
 
     python -m tests.performance.ledger_deploy [--members 1000000] [--ledger-rows 2000000]
 
-From version 1 with the gateway's whole plan for version 2, as production may stand: two clients read and add rows,
-read and update members, 200 statements a second. Bar: the longest wait at most twice the longest before the migrations.
-Ten minutes on a quiet machine.
+Starts from version 1 with the gateway's whole plan for version 2, like production may be. Two clients read and add
+ledger rows and read and update members, with 200 statements per second. Limit: the longest wait is at most twice the
+longest wait before the migrations. Takes ten minutes on a quiet machine.
 """
 
 import argparse
@@ -30,16 +30,16 @@ LOAD = Load(clients=2, per_second=200, held_seconds=0, statements=LEDGER)
 LOAD_FROM_PLAN = Load(
     clients=2, per_second=200, held_seconds=0, statements=(*LEDGER, "member by id", "update of a profile")
 )
-BAR = 2.0  # times the longest wait before the migrations
+BAR = 2.0  # multiplied by the longest wait before the migrations
 BEFORE_SECONDS, AFTER_SECONDS = 4.0, 2.0
 DATABASE = "deployed"
-# The way to the state before the ledger's migrations, with all else that does not need them.
+# Leads to the state before the ledger's migrations, with everything else that does not need them.
 BEFORE = [("gamification", "0005"), ("council", "0006"), ("benchmarks",), ("resources",)]
 
 
 @contextmanager
 def at_work(url: str, run: Run, what: Load = LOAD) -> Iterator[None]:
-    """Have clients read and write for a block and some seconds around it, and collect what they noted."""
+    """Run clients during a block and for some seconds before and after it. Yields what they recorded."""
     with tempfile.TemporaryDirectory() as name:
         place, folder = Place(url, "--url"), Path(name)
         with load.at_work(place, what, schema="public", folder=folder) as observed:
@@ -50,7 +50,7 @@ def at_work(url: str, run: Run, what: Load = LOAD) -> Iterator[None]:
 
 
 def measure(server: Server, *, members: int) -> dict[str, float | str]:
-    """Migrate a ledger that is in use from gamification 0005 to the newest. Waits in ms, the deploy in s."""
+    """Migrate a ledger in use from gamification 0005 to the newest. Returns waits in ms, and the duration in s."""
     server.create(DATABASE)
     for target in BEFORE:
         server.migrate_to(DATABASE, *target)
@@ -60,7 +60,7 @@ def measure(server: Server, *, members: int) -> dict[str, float | str]:
 
 
 def measure_from_plan(server: Server, *, members: int, ledger_rows: int) -> dict[str, float | str]:
-    """Migrate all of what the gateway's own tool made, with members and a ledger that it counted."""
+    """Migrate the result of the gateway's own tool, with members and a ledger whose totals its trigger kept."""
     server.create(DATABASE)
     with server.connect(DATABASE) as session:
         for statement in (states.V1, *states.upto(states.STEPS)):

@@ -1,11 +1,12 @@
-"""Measure what the members' pages of the library cost, and how that grows with it.
+"""Measure the times of the library's pages for members, and how they grow with the library.
 
     python -m tests.performance.library [--resources 100000] [--rounds 4] [--quick] [--json FILE]
 
-Two libraries are compared, one with a hundredth of the other's resources, downloads and members; 100 downloads to a
-resource on average, most of them of a few. Each page is asked for through Django's whole stack, session, account and
-template included, and so is one that reads a row by its key; they take turns, and so do the two libraries. It takes
-about ten minutes, most of which make the rows, prints a table, and writes every figure to build/library.json.
+Compares two libraries, one with a hundredth of the other's resources, downloads and members. Resources have 100
+downloads on average, and a few have most of them. Each page is requested through Django's whole stack, including
+session, account and template. For comparison, so is a page that reads one row by its key. Pages and libraries take
+turns. It takes about ten minutes, most of them to make the rows. It prints a table, and writes every figure to
+build/library.json.
 """
 
 import argparse
@@ -51,7 +52,8 @@ BASE = "a row by its key"
 GROWING = ["Resource", "ResourceDownload", "ResourceTagging", "ResourceVersion", "Member", "PointTransaction"]
 TABLES = ["Resource", "ResourceDownload", "ResourceTagging", "ResourceVersion"]
 
-# A few words are everywhere, most are rare: the cube of chance picks from 3,000. The first is in nearly every text.
+# The cube of a random number picks words from 3,000: a few occur everywhere, most are rare. The first is in nearly
+# every text.
 WORDS = """(SELECT string_agg('word' || (CASE WHEN i + n < 0 THEN 0 ELSE floor(3000 * random() ^ 3) END)::int, ' ')
               FROM generate_series(1, {count}) AS i)"""
 RESOURCES = f"""
@@ -84,7 +86,7 @@ MEMBERS = """
     SELECT 'm' || lpad(n::text, 24, '0'), 'member' || n || '@example.com', 'First' || n, 'ACTIVE', now()
       FROM generate_series(0, %(members)s - 1) AS n
 """
-# The cube makes few resources popular; the prime scatters them over the ids.
+# The cube makes a few resources popular, and the prime scatters these over the ids.
 DOWNLOADS = """
     INSERT INTO "ResourceDownload" (id, "memberId", "resourceId", "downloadedAt")
     SELECT 'd' || lpad(n::text, 24, '0'),
@@ -126,7 +128,7 @@ def members_of(resources: int) -> int:
 
 
 def one(request: HttpRequest, resource_id: str) -> HttpResponse:
-    """Read a row by its key: what any page of the site costs at least."""
+    """Read a row by its key. This takes the least time that any page of the site can take."""
     return HttpResponse(Resource.objects.get(pk=resource_id).title)
 
 
@@ -135,7 +137,7 @@ urlpatterns = [path("one/<str:resource_id>/", one), path("", include("council.ur
 
 @dataclass
 class Contestant:
-    """A library, and what was measured of it, in ms."""
+    """A library, and the times measured on it, in ms."""
 
     server: Server
     resources: int
@@ -150,7 +152,7 @@ class Contestant:
 
     @contextmanager
     def in_django(self) -> Iterator[Client]:
-        """Have Django work with it. Yields the browser of a member."""
+        """Connect Django to it. Yields the browser of a member."""
         default = connections["default"]
         address = self.server.address
         default.close()
@@ -171,7 +173,7 @@ class Contestant:
             default.close()
 
     def prepare(self) -> None:
-        """Find out the addresses to ask for; the places half way down need a look at the rows."""
+        """List the addresses to request. For pages half way down a list, the rows must be read first."""
         half = self.resources // 2
         middle = Resource.objects.shown().order_by("-created_at", "-pk")[half]
         ranked = Resource.objects.shown().order_by("-ranked_downloads", "-pk")[half]
@@ -268,7 +270,7 @@ def measure(server: Server, sizes: list[int], *, rounds: int, calls: int) -> lis
 
 
 def report(contestants: list[Contestant]) -> str:
-    """Write medians, how they grow, and the slowest 5 % of the largest beside those of a read by key."""
+    """Write medians, how they grow, and the slowest 5 % of the large library compared with a read by key."""
     rows: list[list[str]] = [
         ["", *(f"{c.resources:,} resources" for c in contestants), "grows", "p95", "times the read's"]
     ]
@@ -286,7 +288,7 @@ def report(contestants: list[Contestant]) -> str:
 
 
 def bars(contestants: list[Contestant]) -> dict[str, bool]:
-    """Hold browse and search against what was promised."""
+    """Compare the times of lists and searches with their limits."""
     judged = {}
     for what, scans in contestants[-1].scans.items():
         judged[f"{what}: no sequential scan of a table that grows {scans or ''}"] = not scans
@@ -311,7 +313,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=16)
     parser.add_argument("--json", type=Path, default=PROJECT / "build" / "library.json")
     parser.add_argument(
-        "--quick", action="store_true", help="small sizes, to see that it works; nothing is judged"
+        "--quick", action="store_true", help="small sizes, to try the script; no limit is checked"
     )
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")

@@ -23,8 +23,8 @@ from council.postgres import embedded
 
 MIB = 1024 * 1024
 PROJECT = Path(__file__).resolve().parents[2]
-# As Supabase sets them for two cores and 4 GiB of memory; else durable, as PostgreSQL comes. Autovacuum comes when it
-# likes, so to some runs and not to others.
+# The memory settings of Supabase for two cores and 4 GiB. Otherwise PostgreSQL's defaults, which are durable, but
+# without autovacuum, because it would disturb some runs and not others.
 SETTINGS = {
     "shared_buffers": "1GB",
     "effective_cache_size": "3GB",
@@ -41,7 +41,7 @@ class Server:
     address: embedded.Address
 
     def connect(self, database: str = "postgres") -> psycopg.Connection:
-        """Connect as Django does: nothing prepared; here every statement is a transaction of its own."""
+        """Connect as Django does, without prepared statements, and with each statement in its own transaction."""
         return psycopg.connect(
             host=self.address.host,
             port=self.address.port,
@@ -65,7 +65,7 @@ class Server:
         self.migrate_to(database)
 
     def migrate_to(self, database: str, *target: str) -> None:
-        """Migrate a database that is there, to the newest or to a target."""
+        """Migrate an existing database, to the newest migration or to a target."""
         environment = {
             **os.environ,
             "DATABASE_URL": self.url(database),
@@ -76,7 +76,7 @@ class Server:
         subprocess.run(command, cwd=PROJECT, env=environment, check=True)
 
     def copy(self, template: str, name: str) -> None:
-        """Copy a database that nobody is connected to. A checkpoint comes with it: all runs begin alike."""
+        """Copy a database to which nobody is connected. This includes a checkpoint, so that all runs begin alike."""
         with self.connect() as connection:
             connection.execute(
                 sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
@@ -86,7 +86,7 @@ class Server:
 
     @contextmanager
     def throw_away(self, template: str) -> Iterator[str]:
-        """Copy a database for one run, which leaves its dead rows and bloat to nobody."""
+        """Copy a database for one run, so that its dead rows do not affect other runs."""
         name = f"{template}_run"
         self.copy(template, name)
         try:
@@ -96,7 +96,7 @@ class Server:
                 connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def record(self) -> dict[str, Any]:
-        """Say when, where and on which PostgreSQL figures were taken."""
+        """Describe when, where and on which PostgreSQL figures were measured."""
         with self.connect() as connection:
             version = connection.info.parameter_status("server_version")
         return {
@@ -110,11 +110,11 @@ class Server:
 
 @contextmanager
 def private_server() -> Iterator[Server]:
-    """Run a server with production's durability in a temporary folder, and remove it whatever happens.
+    """Run a server with production's durability in a temporary folder, and always remove it.
 
-    `COUNCIL_POSTGRES_BIN` names the folder of another PostgreSQL's binaries, as for the tests.
+    As for the tests, `COUNCIL_POSTGRES_BIN` names the folder with the programs of another PostgreSQL.
     """
-    # `kill` or a closed terminal would end Python at once, and leave the server behind.
+    # Otherwise `kill` or a closed terminal would end Python at once, and leave the server running.
     for end in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(end) != signal.SIG_IGN:  # as under nohup
             signal.signal(end, signal.default_int_handler)
@@ -129,13 +129,13 @@ def private_server() -> Iterator[Server]:
             yield Server(server.start())
         finally:
             for end in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(end, signal.SIG_IGN)  # an impatient second Ctrl-C
+                signal.signal(end, signal.SIG_IGN)  # ignore a second Ctrl-C
             server.remove()
 
 
 @dataclass(frozen=True)
 class Gunicorn:
-    """The production server. `began` is when it was started, by the monotonic clock."""
+    """The production server. `began` is its start time by the monotonic clock."""
 
     port: int
     pid: int
@@ -143,13 +143,13 @@ class Gunicorn:
 
     @property
     def processes(self) -> list[int]:
-        """The processes that answer."""
+        """The processes that answer requests."""
         return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
 
 
 @contextmanager
 def gunicorn(environment: Mapping[str, str], *arguments: str) -> Iterator[Gunicorn]:
-    """Run the production server as gunicorn.conf.py says, and wait until it listens. `arguments` overrule the file."""
+    """Run the production server with gunicorn.conf.py, and wait until it listens. `arguments` override the file."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
@@ -171,7 +171,7 @@ def gunicorn(environment: Mapping[str, str], *arguments: str) -> Iterator[Gunico
 
 
 def memory(pid: int, name: str) -> int:
-    """VmRSS or VmHWM (the highest so far) of a process, in bytes."""
+    """Read VmRSS or VmHWM (the highest so far) of a process, in bytes."""
     status = Path(f"/proc/{pid}/status").read_text()
     match = re.search(rf"{name}:\s+(\d+) kB", status)
     assert match
@@ -179,12 +179,12 @@ def memory(pid: int, name: str) -> int:
 
 
 def forget_peak(pid: int) -> None:
-    """Have VmHWM begin anew, at what the process has now."""
+    """Reset VmHWM to the process's present memory."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Align columns; the first row holds the headings."""
+    """Align columns. The first row has the headings."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows

@@ -1,12 +1,12 @@
-"""Measure the members' pages under the production server, and how they grow with the members.
+"""Measure the members' pages on the production server, and how their times grow with the number of members.
 
     python -m tests.performance.pages [--members 100000] [--rounds 4] [--quick] [--json FILE]
 
-Two communities are compared, one with a hundredth of the other's members: ten ledger rows and five downloads to a
-member, a resource to a hundred members, benchmark answers of every eighth. Each has a gunicorn of four processes as
-gunicorn.conf.py sets it up; eight members at a time ask for a page for some seconds, over connections that are kept.
-The pages take turns, one that reads one row among them, and so do the communities. Prints a table, and writes every
-figure to build/pages.json.
+Compares two communities, one with a hundredth of the other's members. Each member has ten ledger rows and five
+downloads. There is one resource for each hundred members, and every eighth member has sent benchmark answers. Each
+community has a gunicorn of four processes with gunicorn.conf.py. Eight members at a time request a page for some
+seconds, over open connections. The pages, including one that reads one row, take turns, and so do the communities.
+Prints a table, and writes every figure to build/pages.json.
 """
 
 import argparse
@@ -44,7 +44,7 @@ MAX_GROWTH = 1.5
 BASE = "a row by its key"
 MEMBERS_A_RESOURCE, DOWNLOADS_A_MEMBER, MEMBERS_AN_ANSWER = 100, 5, 2
 
-# Members with a session each; the last line is their keys.
+# Creates a session for each of some members, and prints the session keys on the last line.
 SIGN_IN = """
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
@@ -64,7 +64,7 @@ print(" ".join(keys))
 
 
 def environment(server: Server, database: str, **more: str) -> dict[str, str]:
-    """Production's variables, for a database."""
+    """Return production's variables for a database."""
     return {
         "DJANGO_SETTINGS_MODULE": "tests.settings_of_measured_server",
         "DATABASE_URL": server.url(database),
@@ -89,7 +89,7 @@ def manage(server: Server, database: str, *arguments: str) -> str:
 
 
 def fill(server: Server, database: str, *, members: int) -> list[str]:
-    """Make a community. Gives the session keys of members who are signed in."""
+    """Make a community. Returns the session keys of members who are signed in."""
     resources = max(members // MEMBERS_A_RESOURCE, 10)
     given = {"members": members, "resources": resources, "submissions": members // MEMBERS_AN_ANSWER}
     server.migrate(database)
@@ -142,7 +142,7 @@ def addresses(members: int) -> dict[str, Callable[[random.Random], str]]:
 
 @dataclass
 class Contestant:
-    """A community behind its server, and the latencies of each page, in ms, with how long it was asked for."""
+    """A community with its server, and for each page its latencies, in ms, and how long it was requested."""
 
     members: int
     port: int
@@ -151,7 +151,7 @@ class Contestant:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def ask(self, what: str, *, seconds: float, seed: int) -> None:
-        """Have members ask for a page, each again as soon as it was answered."""
+        """Let members request a page, each again as soon as the answer has arrived."""
         address = addresses(self.members)[what]
         found: list[list[float]] = [[] for _ in range(CLIENTS)]
         ends_at = time.monotonic() + seconds
@@ -198,7 +198,7 @@ def measure(server: Server, sizes: list[int], *, rounds: int, seconds: float) ->
             keys = fill(server, name, members=members)
             site = servers.enter_context(gunicorn(environment(server, name, WEB_CONCURRENCY=str(PROCESSES))))
             contestants.append(Contestant(members, site.port, keys))
-        for contestant in contestants:  # each process has every page's templates
+        for contestant in contestants:  # each process has loaded every page's templates
             for what in addresses(contestant.members):
                 contestant.ask(what, seconds=seconds / 2, seed=-1)
             contestant.latencies.clear()
@@ -216,7 +216,7 @@ def growth(contestants: list[Contestant], what: str) -> float:
 
 
 def report(contestants: list[Contestant]) -> str:
-    """Write requests a second, what one costs beside the base's, and how that grows with the members."""
+    """Write requests per second, compared with the page that reads one row, and how they change with more members."""
     rows = [
         ["", *(f"{c.members:,}: a second" for c in contestants), "grows", "times the base's", "p99", "times"]
     ]
@@ -238,7 +238,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--json", type=Path, default=PROJECT / "build" / "pages.json")
     parser.add_argument(
-        "--quick", action="store_true", help="small sizes, to see that it works; nothing is judged"
+        "--quick", action="store_true", help="small sizes, to try the script; no limit is checked"
     )
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")

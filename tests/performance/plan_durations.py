@@ -1,10 +1,10 @@
-"""How long each operation takes that the plan predicts, beside what it predicted.
+"""Compare the predicted duration of each operation with the measured one.
 
     python -m tests.performance.plan_durations [--members 100000 1000000] [--ledger-rows 2] [--json FILE]
 
-Version 1 with so many members is migrated until there is a ledger; that is filled with so many rows a member; then the
-rest is migrated. Both times the plan is made first, as a whole. Lists what took, or was predicted to take, over 200 ms.
-A minute and a half for a million members. `COUNCIL_POSTGRES_BIN` names another PostgreSQL.
+Migrates version 1 with this many members until there is a ledger, fills the ledger, then migrates the rest. Each of the
+two parts is planned first. Lists operations that took, or were predicted to take, over 200 ms. Takes a minute and a
+half for a million members. `COUNCIL_POSTGRES_BIN` names another PostgreSQL.
 """
 
 import argparse
@@ -39,13 +39,13 @@ class Figure(NamedTuple):
 
     @property
     def factor(self) -> float:
-        """Tell how far off the estimate was, either way: 1 is exact."""
+        """Return by which factor the estimate was wrong, in either direction. 1 is exact."""
         high, low = max(self.predicted_seconds, self.seconds), min(self.predicted_seconds, self.seconds)
         return high / max(low, 1e-9)
 
 
 def measure(server: Server, *, members: int, ledger_rows: int) -> list[Figure]:
-    """Bring a database of version 1 to the newest, timing each operation."""
+    """Migrate a database of version 1 to the newest state, and time each operation."""
     name = f"members_{members}"
     server.create(name)
     connection.close()
@@ -69,7 +69,7 @@ def measure(server: Server, *, members: int, ledger_rows: int) -> list[Figure]:
 
 
 def migrate(targets: list[tuple[str, str]], *, members: int) -> list[Figure]:
-    """Predict the way to some targets, then go it."""
+    """Predict the migrations to some targets, then run them."""
     from council.zero_downtime.planning import plan  # noqa: PLC0415  # once Django is set up
 
     executor: Any = MigrationExecutor(connection)

@@ -1,15 +1,14 @@
-"""Measure what the points trigger costs, beside none and two row-level ones: the gateway's, and one with our figures.
+"""Compare the points trigger with none, with the gateway's row-level trigger, and with a row-level one of our figures.
 
     python -m tests.performance.points_trigger [--rounds 5] [--json FILE] [--quick]
 
-Run it in the project's folder, with `.[embedded]` installed and nothing else at work on the machine; it takes a
-quarter of an hour. Where others are at work, run it at real-time priority (`chrt -f 5`): a commit that waits for a
-processor takes ten times as long, and any trigger looks cheap beside it. It prints a table, and writes every run to
-build/points_trigger.json. With `COUNCIL_POSTGRES_BIN=/usr/lib/postgresql/15/bin` it measures the PostgreSQL whose
-binaries are there.
+Run it in the project's folder on an idle machine. It takes a quarter of an hour. On a busy machine, run it at real-time
+priority (`chrt -f 5`), because a commit that waits for a processor takes ten times as long, and hides the cost of any
+trigger. It prints a table, and writes every run to build/points_trigger.json.
+`COUNCIL_POSTGRES_BIN=/usr/lib/postgresql/15/bin` measures the PostgreSQL in that folder.
 
-In every round the triggers take turns, each on a fresh copy of its database: the whole schema with all other triggers,
-and 100,000 members. Single inserts take turns of 25. Ratios are medians of the rounds' ratios. Bulk is one
+In every round the triggers take turns, each on a new copy of its database, which has the whole schema with all other
+triggers and 100,000 members. Single inserts take turns of 25. Ratios are medians of the rounds' ratios. Bulk means one
 INSERT … SELECT of 100,000 rows.
 """
 
@@ -36,7 +35,7 @@ from tests.performance import measuring
 log = logging.getLogger(__name__)
 
 NONE, ROW_LEVEL, SAME_FIGURES, OURS = "no points trigger", "row-level", "row-level, our figures", "ours"
-# As the gateway's: row by row, whatever the order of locks. Ours in it are right for a row of today, and no other.
+# Row by row and with locks in any order, like the gateway's. With our figures, it is right only for rows of today.
 ROW_LEVEL_TRIGGER = """
     DROP FUNCTION update_member_total_points CASCADE;
     CREATE FUNCTION update_member_total_points() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -56,7 +55,7 @@ OUR_FIGURES = f"""{TOTAL},
                            WHEN NEW."createdAt"::date <= next_weekday("lastActiveAt"::date) THEN "currentStreak" + 1
                            ELSE 1 END
 """
-# What makes of a migrated database the one to measure.
+# Prepares a migrated database for the measurement.
 VARIANTS = {
     NONE: "DROP FUNCTION update_member_total_points CASCADE",
     ROW_LEVEL: ROW_LEVEL_TRIGGER.format(figures=TOTAL),
@@ -87,7 +86,7 @@ ADD_MEMBERS = """
            'First' || i, 'Last' || i, 'Company' || i, 'ACTIVE', now()
       FROM generate_series(0, %(members)s - 1) AS i
 """
-# Scattered over the members by a prime, each of them equally often.
+# A prime scatters the rows over the members, each of whom gets equally many.
 BULK_INSERT = """
     INSERT INTO "PointTransaction" (id, "memberId", action, points)
     SELECT 'b' || lpad(i::text, 24, '0'), 'm' || lpad((i * 7919 %% %(members)s)::text, 24, '0'),
@@ -115,7 +114,7 @@ WRONG_TOTALS = """
 
 
 class Figure(NamedTuple):
-    took: float  # in the unit of its measurement
+    took: float  # in the measurement's unit
     committed: int = 1
     deadlocked: int = 0
 
@@ -168,9 +167,9 @@ class Run(NamedTuple):
 
 
 def single_inserts(runs: Sequence[Run], *, after_bulk: bool = False) -> list[Figure]:
-    """Insert one by one, all runs in turns of a few rows, so that what else the machine does befalls all of them.
+    """Insert rows one by one. All runs take turns of a few rows, so that other load on the machine affects them alike.
 
-    After bulk: with the plans that the session has kept from it, for which other joins are right.
+    After a bulk insert, the session has cached plans from it, which may not suit single rows.
     """
     sizes, chance = runs[0].sizes, random.Random(1)
     took: list[list[float]] = [[] for _ in runs]
@@ -203,7 +202,7 @@ FEW, SINGLE, AFTER, WRITERS = (
     "single inserts after bulk",
     "concurrent writers",
 )
-# The runs of a round, one a variant, are measured together.
+# The runs of a round, one for each variant, are measured together.
 MEASUREMENTS: dict[str, tuple[str, Callable[[Sequence[Run]], list[Figure]]]] = {
     FEW: ("s", one_after_another(Run.bulk_over_few_members)),
     "bulk over all members": ("s", one_after_another(Run.bulk_over_all_members)),
@@ -211,15 +210,16 @@ MEASUREMENTS: dict[str, tuple[str, Callable[[Sequence[Run]], list[Figure]]]] = {
     AFTER: ("ms each", partial(single_inserts, after_bulk=True)),
     WRITERS: ("ms a 1,000 rows", one_after_another(Run.concurrent_writers)),
 }
-# By measurement and variant; a round in which a variant sits out is missing at the end.
+# By measurement and variant. Rounds that a variant skips are missing at the end.
 Figures = dict[str, dict[str, list[Figure]]]
 
 
 def takes_part(variant: str, name: str, number: int) -> bool:
-    """Tell whether a variant is measured in this round.
+    """Tell whether a variant takes part in this round.
 
-    Over few members, every row makes another version of its member's row, which the next one has to pass: over a minute
-    a run, so the row-level trigger sits out the later rounds. The other row-level one is there for the single inserts.
+    With few members, every row adds another version of its member's row, which the next one must skip. That takes over
+    a minute for each run, so the row-level trigger skips the later rounds. The other row-level one is only for single
+    inserts.
     """
     if variant == SAME_FIGURES:
         return name in (SINGLE, AFTER)
@@ -266,7 +266,7 @@ def ratio(figures: Figures, name: str, slower: str, faster: str) -> float:
 
 
 def bars(figures: Figures) -> dict[str, bool]:
-    """Hold the figures against what was promised; every bar with its figure, and whether it is met."""
+    """Compare the figures with their limits. Returns each limit with its figure, and whether it is met."""
     judged = {}
     for name, limit in ((FEW, 1.6), (SINGLE, 1.3), (AFTER, 1.3)):
         value = ratio(figures, name, OURS, NONE)
@@ -306,7 +306,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, default=measuring.PROJECT / "build" / "points_trigger.json")
     parser.add_argument(
-        "--quick", action="store_true", help="small sizes, to see that it works; nothing is judged"
+        "--quick", action="store_true", help="small sizes, to try the script; no limit is checked"
     )
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -1,12 +1,12 @@
-"""Measure a release of one category, beside a percentile_cont query for each field, and how it grows.
+"""Compare the time of a release of one category with queries that use percentile_cont, and measure its growth.
 
     python -m tests.performance.releases [--companies 100000] [--rounds 3]
 
-Companies with answers in OPERATIONAL (seven numbers) and BUSINESS (their groups); about as many different answers as
-companies. A release is measured from its basis to its figures, the first one and one a month later with one company in
-fifty changed, and rolled back. The naive way reads the current submissions, without history, rules or draws: one query
-a field with casts from JSON, of all companies (a); of the same cells by GROUPING SETS (b), or by a query for each way
-of grouping (c). What is compared takes turns. Seconds are those of the server's processor time. Some minutes.
+Companies have answers in OPERATIONAL (seven numbers) and BUSINESS (their groups), almost all of them different. A
+release is measured from its basis to its figures, and rolled back: the first one, and one a month later with one
+company in fifty changed. The naive way reads the current submissions, without history, rules or draws, with casts from
+JSON: (a) one query per field for all companies, (b) the same cells as a release with GROUPING SETS, (c) with a query
+for each way of grouping. What is compared takes turns. Seconds are processor time of the server. Takes some minutes.
 """
 
 import argparse
@@ -106,7 +106,7 @@ def fill(companies: int) -> None:
 
 
 def take(month: date) -> Release:
-    """Take the release of OPERATIONAL alone, by the steps of releases.take."""
+    """Take a release of only OPERATIONAL, with the steps of releases.take."""
     release = Release(month=month, cut_off=releases.cut_off_of(month))
     assert releases._claim(release)
     basis.prepare(release=release.pk, cut_off=release.cut_off)
@@ -151,7 +151,7 @@ def naive(queries: Sequence[str]) -> Callable[[], None]:
 
 
 def cpu_seconds() -> float:
-    """Read how long the server's process of this session has been at work: on a busy machine, what can be compared."""
+    """Read the processor time of this session's server process, which can be compared even on a busy machine."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         row = cursor.fetchone()
@@ -167,7 +167,7 @@ def timed(act: Callable[[], None]) -> float:
 
 
 def second() -> None:
-    """Take a release beside one that is out: figures are compared with the answers that they were made from."""
+    """Take a release after an earlier one, so that figures are compared with the answers that they were made from."""
     try:
         with transaction.atomic():
             take(date(2026, 6, 1))
@@ -177,7 +177,7 @@ def second() -> None:
 
 
 def compare(acts: dict[str, Callable[[], None]], *, rounds: int) -> dict[str, float]:
-    """Time each in turn, several times; the median of each."""
+    """Time each in turn, several times. Returns the median of each."""
     found: dict[str, list[float]] = {name: [] for name in acts}
     for _ in range(rounds):
         for name, act in acts.items():

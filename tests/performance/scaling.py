@@ -1,10 +1,10 @@
-"""Try what docs/scaling.md speaks of: a replica for reading, and a ledger in partitions by month.
+"""Try two proposals of docs/scaling.md: a replica for reading, and a ledger partitioned by month.
 
     python -m tests.performance.scaling [replica | partitions] [--members 2000]
 
-Of a real streaming replica: which pages and forms it serves, by their first statement that fails; how far it is behind;
-what a migration's lock does to its readers. Of a partitioned copy of the ledger: each statement that the ledger needs
-today, with PostgreSQL's own answer, and what a page of a history costs. With COUNCIL_POSTGRES_BIN for another version.
+For a real streaming replica: which pages and forms it serves, with the first statement that fails; how far it is
+behind; how a migration's lock affects its readers. For a partitioned copy of the ledger: each statement that the ledger
+needs today, with PostgreSQL's own answer, and the time of a history page. COUNCIL_POSTGRES_BIN selects another version.
 """
 
 import argparse
@@ -94,7 +94,7 @@ def is_reached(server: Server) -> bool:
 
 
 def wait_for(condition: Callable[[], bool], *, seconds: float) -> float:
-    """Wait until something is so, and say in how many seconds it was."""
+    """Wait until a condition is true, and return after how many seconds it was."""
     began = time.perf_counter()
     while not condition():
         assert time.perf_counter() - began < seconds
@@ -104,7 +104,7 @@ def wait_for(condition: Callable[[], bool], *, seconds: float) -> float:
 
 @contextmanager
 def in_django(server: Server) -> Iterator[None]:
-    """Have Django work with a server's database."""
+    """Connect Django to a server's database."""
     default = connections["default"]
     default.close()
     default.settings_dict |= {
@@ -121,7 +121,7 @@ def in_django(server: Server) -> Iterator[None]:
 
 
 def answer(browser: Client, method: str, address: str, **form: str) -> str:
-    """Ask for a page, and say what came, or the first statement that failed."""
+    """Request a page, and return the response's status, or the first statement that failed."""
     failed: list[str] = []
 
     def watch(execute: Callable[..., object], sql: str, *given: object) -> object:
@@ -143,7 +143,7 @@ def answer(browser: Client, method: str, address: str, **form: str) -> str:
 
 
 def try_pages(server: Server, copied: Server, key: str) -> None:
-    """Ask the replica for every page, and for what members do."""
+    """Request every page from the replica, and send the members' forms."""
     rows = [["asked of the replica", "answer"]]
     with override_settings(SECRET_KEY="for measuring only", ALLOWED_HOSTS=["testserver"]):
         with in_django(copied):
@@ -189,7 +189,7 @@ def seen(copied: Server) -> bool:
 
 
 def measure_lag(server: Server, copied: Server) -> None:
-    """Write rows, one by one and many at once, and say when the replica shows them."""
+    """Write rows, one by one and many at once, and measure when the replica shows them."""
     add = """
         INSERT INTO "PointTransaction" (id, "memberId", action, points)
         SELECT %(id)s || n, 'm' || lpad((n %% 1000)::text, 24, '0'), 'discord_activity', 1
@@ -213,7 +213,7 @@ def measure_lag(server: Server, copied: Server) -> None:
 
 
 def try_lock(server: Server, copied: Server) -> None:
-    """Add a column while somebody reads on the replica, and see how long a second reader waits there."""
+    """Add a column while somebody reads on the replica, and measure how long a second reader waits there."""
     waited: list[float] = []
 
     def second_reader() -> None:
@@ -252,7 +252,7 @@ def try_replica(server: Server, key: str) -> None:
 
 # Partitions ---------------------------------------------------------------------------------------------------------
 
-# Each on its own, in order; what fails is told and changes nothing.
+# Each statement runs separately, in order. One that fails is reported and changes nothing.
 STATEMENTS = {
     "a copy with everything": """
         CREATE TABLE ledger (LIKE "PointTransaction" INCLUDING ALL) PARTITION BY RANGE ("createdAt")
@@ -380,7 +380,7 @@ def try_partitions(server: Server, *, members: int) -> None:
 
 
 def compare_histories(session: psycopg.Connection, *, members: int) -> str:
-    """Read the first page of histories from the table and from its partitioned copy, in turns."""
+    """Read the first page of histories from the table and from its partitioned copy, in turn."""
     took: dict[str, list[float]] = {'"PointTransaction"': [], "ledger": []}
     for number in range(0, members, max(members // 300, 1)):
         for place, each in took.items():
@@ -397,7 +397,9 @@ def main() -> None:
     parser.add_argument("what", nargs="?", choices=["replica", "partitions"])
     parser.add_argument("--members", type=int, default=2_000)
     options = parser.parse_args()
-    logging.getLogger("django.request").setLevel(logging.CRITICAL)  # of each page that the replica refuses
+    logging.getLogger("django.request").setLevel(
+        logging.CRITICAL
+    )  # Django logs each page that the replica refuses
     with private_server() as server:
         print(f"PostgreSQL {server.record()['postgresql']}")
         [key, *_] = pages.fill(server, DATABASE, members=options.members)

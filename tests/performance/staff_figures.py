@@ -1,11 +1,11 @@
-"""Measure the page of figures in the admin, and the job that computes them, at two sizes.
+"""Measure the page of figures in the admin, and the job that computes them, for two sizes.
 
     python -m tests.performance.staff_figures [--members 1000000] [--rounds 4] [--quick] [--json FILE]
 
-Two databases are compared, one with a hundredth of the other's members; there are ten ledger rows to a member. The page
-is asked for through Django's whole stack, session, account and template included; the databases take turns. Then the
-file of all members at risk is read to its end, for its time and memory. It takes about fifteen minutes, most of which
-make the rows, prints tables, and writes every figure to build/staff_figures.json.
+Compares two databases, one with a hundredth of the other's members. Members have ten ledger rows each. The page is
+requested through Django's whole stack, including session, account and template. The databases take turns. Then the file
+of all members at risk is read to its end, to measure its time and memory. It takes about fifteen minutes, most of them
+to make the rows. It prints tables, and writes every figure to build/staff_figures.json.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def staff() -> Client:
 
 
 def compute(contestant: Contestant) -> None:
-    """Run the job as the clock does, and then time each figure by itself."""
+    """Run the job as the scheduler does, and then time each figure separately."""
     began = time.perf_counter()
     run = jobs.run(jobs.JOBS["compute_figures"])
     contestant.figures[ALL] = [(time.perf_counter() - began) * 1000]
@@ -65,7 +65,7 @@ def compute(contestant: Contestant) -> None:
 
 
 def ask(contestant: Contestant, *, calls: int) -> int:
-    """Ask for the page, and return how many queries it takes."""
+    """Request the page, and return the number of its queries."""
     browser, address = staff(), reverse("admin:council_figuretable_changelist")
 
     def page() -> None:
@@ -80,7 +80,7 @@ def ask(contestant: Contestant, *, calls: int) -> int:
 
 
 def export(contestant: Contestant) -> dict[str, float]:
-    """Read the file of all members at risk to its end. Returns its rows, its size and what memory it took."""
+    """Read the file of all members at risk to its end. Returns its rows, its size and the memory that it took."""
     address = reverse("admin:council_figuretable_export", args=["risk"])
     browser, pid = staff(), os.getpid()
     idle = memory(pid, "VmRSS")
@@ -139,7 +139,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--json", type=Path, default=PROJECT / "build" / "staff_figures.json")
     parser.add_argument(
-        "--quick", action="store_true", help="small sizes, to see that it works; nothing is judged"
+        "--quick", action="store_true", help="small sizes, to try the script; no limit is checked"
     )
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")

@@ -1,12 +1,12 @@
-"""Measure how long the production server takes to its first page, and the memory of its processes.
+"""Measure how long the production server takes to serve its first page, and the memory of its processes.
 
     python -m tests.performance.start [--runs 7]
 
-Production's own settings, with collected files, and a community of 1,000 members; two processes of eight threads. The
-first page is the sign-in page, from the moment that gunicorn is started: by the clock, and by the processor's time that
-the first process and the busier of the two others took, which is what it takes where nobody else is at work. Then
-members ask for every page for a while, and the memory of each process is read: what it has (RSS), what for itself
-alone, and its share (PSS). The same with the code loaded before the processes are forked (--preload). Two minutes.
+Uses production's settings with collected files, a community of 1,000 members, and two processes of eight threads. The
+first page is the sign-in page. Its time counts from the start of gunicorn: by the clock, and as processor time of the
+first process and of the busier of the other two, which is the time on an idle machine. Then members request every page
+for a while, and the memory of each process is read: all of it (RSS), its private part, and its share (PSS). The same is
+measured with the code loaded before the processes are forked (--preload). Takes two minutes.
 """
 
 import argparse
@@ -33,7 +33,7 @@ MAX_SECONDS = 2.0
 
 
 def first_page(site: Gunicorn) -> float:
-    """Ask for a page that reads the database, and say how long after the start it was there."""
+    """Request a page that reads the database, and return how long after the start it arrived."""
     connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=60)
     headers = {"X-Forwarded-Proto": "https", "Cookie": f"__Host-session={'a' * 32}"}
     connection.request("GET", "/sign-in/", headers=headers)
@@ -44,13 +44,13 @@ def first_page(site: Gunicorn) -> float:
 
 
 def processor_seconds(pid: int) -> float:
-    """Read what a process has taken of a core."""
+    """Read the processor time that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def mib(pid: int) -> dict[str, float]:
-    """Read the memory of a process from the kernel's own sums."""
+    """Read the memory of a process from the kernel's summary."""
     sums = Path(f"/proc/{pid}/smaps_rollup").read_text()
     found = {
         name: int(kib) * 1024 / MIB for name, kib in re.findall(r"^(\w+):\s+(\d+) kB", sums, re.MULTILINE)
@@ -75,12 +75,12 @@ def measure(server: Server, keys: list[str], *arguments: str, runs: int) -> dict
         contestant = pages.Contestant(1_000, site.port, keys)
         for number in range(2):
             for what in pages.addresses(contestant.members):
-                if what != pages.BASE:  # not a page of the site
+                if what != pages.BASE:  # which is not a page of the site
                     contestant.ask(what, seconds=1, seed=number)
         return {
             "seconds to the first page": [round(each, 2) for each in seconds],
             "median": round(statistics.median(seconds), 2),
-            "median of the processor's seconds": round(statistics.median(of_a_core), 2),
+            "median of the processor seconds": round(statistics.median(of_a_core), 2),
             "requests": sum(map(len, contestant.latencies.values())),
             "MiB, idle": idle,
             "MiB, after the requests": [mib(pid) for pid in site.processes],

@@ -1,7 +1,7 @@
-"""How much memory an upload of 100 MB takes above an idle server's: gunicorn, one worker, a folder and a bucket.
+"""Measure how much memory an upload of 100 MB adds to an idle gunicorn worker, with a folder and with a bucket.
 
-To measure again: `python -m tests.performance.upload_memory` (a minute). The worker has taken a small file before, so
-that what it loads once is not counted. Its peak is the kernel's own record (VmHWM), set back before each upload.
+Run `python -m tests.performance.upload_memory` (a minute). The worker has received a small file before, so that what it
+loads only once is not counted. Its peak is the kernel's record (VmHWM), which is reset before each upload.
 """
 
 import argparse
@@ -37,7 +37,7 @@ KINDS = ("pdf", "zip")
 
 
 def large(folder: Path, kind: str) -> Path:
-    """Write a file of 100 MB, or some bytes less."""
+    """Write a file of 100 MB, or slightly less."""
     path = folder / f"large.{kind}"
     if kind == "pdf":
         with path.open("wb") as file:
@@ -66,7 +66,7 @@ def environment(server: Server, database: str, **storage: str) -> dict[str, str]
 
 
 def upload(port: int, session: str, path: Path) -> float:
-    """Send the form of a new resource with a file, and make sure that it was taken. Returns the seconds."""
+    """Send the form of a new resource with a file, and check that it was accepted. Returns the seconds."""
     boundary = uuid.uuid4().hex
     fields = {
         "csrfmiddlewaretoken": SECRET,
@@ -104,7 +104,7 @@ def upload(port: int, session: str, path: Path) -> float:
     connection.send(tail.encode())
     answer = connection.getresponse()
     body = answer.read().decode(errors="replace")
-    if answer.getheader("Location") != "/admin/resources/resource/":  # another is that of the sign-in page
+    if answer.getheader("Location") != "/admin/resources/resource/":  # the sign-in page has another token
         raise RuntimeError(
             f"The upload was answered by {answer.status}: {re.sub('<[^>]*>', ' ', body)[:2000]}"
         )
@@ -131,7 +131,7 @@ def measure(server: Server, database: str, session: str, files: dict[str, Path],
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
-    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"  # django-storages reads it
+    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"  # django-storages reads this variable
     with tempfile.TemporaryDirectory() as name, private_server() as server:
         folder = Path(name)
         files = {"small": folder / "small.pdf", **{kind: large(folder, kind) for kind in KINDS}}

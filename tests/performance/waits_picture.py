@@ -1,4 +1,4 @@
-"""Waits over time as an SVG picture, a panel a run, with the ends of the migrations marked."""
+"""Waits over time as an SVG picture, with one panel per run and the ends of the migrations marked."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -19,7 +19,7 @@ STYLE = """
 
 
 def draw(runs: Sequence[Run]) -> str:
-    """Draw what the clients waited, each point the longest of its moment, on a logarithmic scale."""
+    """Draw the clients' waits on a logarithmic scale. Each point is the longest wait of its time."""
     panels = "".join(picture.draw(_panel(run, number)) for number, run in enumerate(runs))
     height = GAP + len(runs) * (picture.HEIGHT + GAP)
     return (

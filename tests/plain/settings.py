@@ -1,4 +1,4 @@
-"""The project with one more app: somebody else's, whose migrations are as Django writes them."""
+"""The project with one more app, whose migrations are as Django's makemigrations writes them."""
 
 from tests.settings import *  # noqa: F403
 from tests.settings import INSTALLED_APPS

@@ -1,4 +1,4 @@
-"""The library's admin pages: what staff can enter."""
+"""The values that staff can enter in the library's admin pages."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -48,7 +48,9 @@ def test_a_resource_is_added(sams_browser: Client, fill_in: FillIn) -> None:
         ({"title": "x\0"}, "Null characters are not allowed."),
     ],
 )
-def test_a_fault_is_named(changes: dict[str, str], words: str, sams_browser: Client, fill_in: FillIn) -> None:
+def test_an_error_is_shown(
+    changes: dict[str, str], words: str, sams_browser: Client, fill_in: FillIn
+) -> None:
     form = fill_in(sams_browser.get(f"{RESOURCES}add/"), **{**ENTERED, **changes})
     assert words in sams_browser.post(f"{RESOURCES}add/", form).content.decode()
     assert not Resource.objects.exists()

@@ -1,4 +1,4 @@
-"""The project with one more app: somebody else's, whose migrations know nothing of ours."""
+"""The project with one more app, whose migrations were written without knowledge of ours."""
 
 from council.settings import *  # noqa: F403
 from council.settings import INSTALLED_APPS

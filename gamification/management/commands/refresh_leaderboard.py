@@ -10,7 +10,7 @@ from gamification import leaderboard
 
 
 class Command(BaseCommand):
-    help = "Recount the leaderboards' checkpoints, with which low ranks are found quickly. Run it every few minutes."
+    help = "Recount the leaderboards' checkpoints, which make low ranks quick to find. Run every few minutes."
 
     def handle(self, *args: Any, **options: Any) -> None:
         with failures.said(connection, command="refresh_leaderboard"):

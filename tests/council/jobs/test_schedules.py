@@ -45,7 +45,7 @@ def test_a_job_may_be_late_by_its_grace(schedule: Schedule, minutes: int) -> Non
     assert schedule.grace == timedelta(minutes=minutes)
 
 
-def test_schedules_say_what_they_are() -> None:
+def test_schedules_have_a_description() -> None:
     assert [str(Every(minutes=5)), str(Daily(at=time(4, 0))), str(Monthly())] == [
         "every 5 minutes",
         "daily at 04:00",

@@ -1,4 +1,4 @@
-"""What cannot be rehearsed: words with a cure, exit status 2, and nothing touched."""
+"""Invalid input: a message with a cure, exit status 2, and no change anywhere."""
 
 import io
 import os
@@ -18,12 +18,12 @@ pytestmark = pytest.mark.any_server
 
 SPARSE_BYTES = 1 << 40
 
-# pg_restore reads tables side by side: it may find the end amid one's rows, or look for one that is beyond it.
+# pg_restore reads tables in parallel. It may find the file's end within a table's rows, or look for a table after it.
 CUT_SHORT = "short cannot be restored: could not "
 
 
 def refused(*arguments: str | Path, words: str) -> str:
-    """Run the command in this process, where it has to refuse, and give its words."""
+    """Run the command in this process. It must refuse. Returns its message."""
     with pytest.raises(CommandError) as refusal:
         call_command("rehearse", *map(str, arguments), stderr=io.StringIO())
     assert words in str(refusal.value)
@@ -38,7 +38,7 @@ def dumped(gateway: Database, tmp_path: Path) -> Path:
     return dump(gateway, tmp_path / "gateway.dump", "--format=custom")
 
 
-# What is asked for
+# Arguments
 
 
 @pytest.mark.parametrize(
@@ -70,11 +70,11 @@ def dumped(gateway: Database, tmp_path: Path) -> Path:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_makes_no_sense_is_refused(arguments: list[str], words: str) -> None:
+def test_invalid_arguments_are_refused(arguments: list[str], words: str) -> None:
     refused(*arguments, words=words)
 
 
-def test_a_refusal_is_told_from_a_rehearsal_that_went_badly(tmp_path: Path) -> None:
+def test_a_refusal_has_another_exit_status_than_a_failed_rehearsal(tmp_path: Path) -> None:
     result = rehearse("--from-dump", tmp_path / "nothing")
 
     assert result.returncode == 2
@@ -101,14 +101,14 @@ def test_a_refusal_is_told_from_a_rehearsal_that_went_badly(tmp_path: Path) -> N
     ],
     ids=["empty", "SQL", "packed", "cluster", "later pg_dump", "header only", "no version"],
 )
-def test_a_file_that_is_no_dump_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
+def test_a_file_that_is_not_a_dump_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
     file = tmp_path / "file"
     file.write_bytes(content)
 
     refused("--from-dump", file, words=words)
 
 
-def test_a_file_that_is_not_there_and_a_folder_that_is_no_dump_are_refused(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_that_is_not_a_dump_are_refused(tmp_path: Path) -> None:
     refused("--from-dump", tmp_path / "nothing", words="nothing cannot be read: No such file or directory.")
     refused("--from-dump", tmp_path, words="is a folder without toc.dat, so no dump.")
 
@@ -128,7 +128,7 @@ def test_a_dump_of_a_later_postgresql_is_refused(
 
 
 @pytest.mark.parametrize("kind", ["custom", "plain"])
-def test_a_dump_that_is_cut_short_is_refused_and_the_copy_removed(
+def test_an_incomplete_dump_is_refused_and_the_copy_removed(
     gateway: Database, place: Database, tmp_path: Path, kind: str
 ) -> None:
     whole = dump(gateway, tmp_path / "whole", f"--format={kind}", "--compress=0").read_bytes()
@@ -146,10 +146,10 @@ def test_a_dump_that_is_cut_short_is_refused_and_the_copy_removed(
     assert place.fetch(THINGS) == [(0,)]
 
 
-def test_a_dump_that_is_cut_short_is_refused_beside_what_the_server_refuses(
+def test_an_incomplete_dump_is_refused_even_if_the_server_refuses_other_parts(
     gateway: Database, place: Database, tmp_path: Path
 ) -> None:
-    """What the server refuses is left out; what is not there to be sent is another matter."""
+    """Objects that the server refuses are left out, but missing data is an error."""
     gateway.execute(
         "CREATE SCHEMA auth; CREATE TABLE auth.users (id text); CREATE VIEW seen AS SELECT * FROM auth.users"
     )
@@ -161,7 +161,7 @@ def test_a_dump_that_is_cut_short_is_refused_beside_what_the_server_refuses(
     assert place.fetch(THINGS) == [(0,)]
 
 
-def test_a_plain_dump_that_was_cut_and_mended_is_refused_amid_its_rows(
+def test_a_plain_dump_that_ends_within_rows_is_refused(
     gateway: Database, place: Database, tmp_path: Path
 ) -> None:
     whole = dump(gateway, tmp_path / "whole", "--format=plain").read_bytes()
@@ -185,13 +185,13 @@ def test_a_dump_without_the_application_s_schema_is_refused(
     assert place.fetch(THINGS) == [(0,)]
 
 
-def test_a_lack_of_space_is_told_beforehand_with_the_estimate(tmp_path: Path, folder: Path) -> None:
+def test_a_lack_of_space_is_reported_at_the_beginning_with_the_estimate(tmp_path: Path, folder: Path) -> None:
     huge = tmp_path / "huge"
     huge.write_bytes(b"--\n-- PostgreSQL database dump\n--\n\n-- Dumped from database version 15.1\n")
     os.truncate(huge, SPARSE_BYTES)
     with huge.open("ab") as file:
         file.write(b"-- PostgreSQL database dump complete\n")
-    # Reading on to the tables would take an hour.
+    # Reading as far as the tables would take an hour.
     with huge.open("r+b") as file:
         file.seek(100)
         file.write(b"\nCREATE TABLE public.thing (id integer);\n")
@@ -205,7 +205,7 @@ def test_a_lack_of_space_is_told_beforehand_with_the_estimate(tmp_path: Path, fo
 # Sources
 
 
-def test_a_source_that_cannot_be_reached_is_told_without_its_password(gateway: Database) -> None:
+def test_an_unreachable_source_is_reported_without_its_password(gateway: Database) -> None:
     url = "postgresql://somebody:sesame@127.0.0.1:1/gateway"
     words = refused(
         "--from-url", url, words="--from-url (database gateway at 127.0.0.1, port 1) cannot be reached"
@@ -215,7 +215,7 @@ def test_a_source_that_cannot_be_reached_is_told_without_its_password(gateway: D
     refused("--from-url", "mysql://x", words="--from-url is not a PostgreSQL URL.")
 
 
-def test_a_source_without_rights_is_told_the_grants(gateway: Database) -> None:
+def test_a_source_without_rights_is_refused_with_the_missing_grants(gateway: Database) -> None:
     role = f"{gateway.name}_reader"
     execute_on_server(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
     url = gateway.url.replace("postgres@", f"{role}@", 1)
@@ -248,7 +248,7 @@ def test_a_transaction_pooler_is_refused_as_source_and_as_target(gateway: Databa
 # Targets
 
 
-def test_a_target_that_is_not_named_for_it_is_refused(gateway: Database) -> None:
+def test_a_target_without_rehearsal_in_its_name_is_refused(gateway: Database) -> None:
     with unchanged(gateway):
         words = refused(
             "--members",
@@ -274,7 +274,7 @@ def test_a_target_that_is_not_empty_is_refused(gateway: Database, place: Databas
     assert place.fetch("SELECT count(*) FROM aside.theirs") == [(1,)]
 
 
-def test_a_target_that_is_the_source_is_refused_however_it_is_written(place: Database) -> None:
+def test_a_target_that_is_the_source_is_refused_for_any_spelling(place: Database) -> None:
     place.execute('CREATE TABLE "Member" (id text)')
     same = place.url.replace("postgresql://", "postgres://").replace("&port=5432", "")
     assert same != place.url

@@ -1,4 +1,4 @@
-"""What is restored of a dump, in each of its formats, and what is left out and named."""
+"""Restoring dumps of each format: what is restored, and what is left out and reported."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from council.rehearsal.place import Place
 from tests.council.rehearsal.rehearsing import dump
 from tests.databases import Database
 
-# What no throw-away server has, and what is none of the migrations' business.
+# Objects that a throw-away server lacks, or that migrations do not concern.
 BEYOND = """
 CREATE SCHEMA auth; CREATE TABLE auth.users (id integer PRIMARY KEY); INSERT INTO auth.users VALUES (1);
 CREATE FUNCTION public.uses_auth() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -50,7 +50,7 @@ def restored(file: Path, place: Database, folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["custom", "directory", "tar", "plain"])
-def test_a_dump_in_any_format_is_restored_whole(
+def test_a_dump_in_any_format_is_restored_completely(
     source: Database, place: Database, tmp_path: Path, kind: str
 ) -> None:
     file = dump(source, tmp_path / "dump", f"--format={kind}")
@@ -65,10 +65,10 @@ def test_a_dump_in_any_format_is_restored_whole(
 
 
 @pytest.mark.parametrize("kind", ["custom", "plain"])
-def test_what_belongs_to_other_schemas_and_roles_is_left_out(
+def test_objects_of_other_schemas_and_roles_are_left_out(
     source: Database, place: Database, tmp_path: Path, kind: str
 ) -> None:
-    """As in a dump of Supabase's: the tables come, and what cannot come is named."""
+    """As with a dump from Supabase, the tables are restored, and everything left out is reported."""
     role = f"{source.name}_{kind}"
     source.execute(f'CREATE ROLE "{role}"')
     try:
@@ -101,7 +101,7 @@ def test_an_extension_that_the_server_lacks_is_named(place: Database, tmp_path: 
     assert left_out[0].startswith("extension supabase_vault: ")
 
 
-def test_extensions_are_read_out_of_a_plain_dump(source: Database, tmp_path: Path) -> None:
+def test_extensions_are_read_from_a_plain_dump(source: Database, tmp_path: Path) -> None:
     file = dump(source, tmp_path / "dump", "--format=plain")
     text = file.read_text()
     heading = "CREATE EXTENSION IF NOT EXISTS citext WITH SCHEMA extensions;\nCREATE TYPE"

@@ -1,4 +1,4 @@
-"""Ctrl-C and signals that ask the same, at several moments: a word, and nothing left behind."""
+"""Ctrl-C and similar signals at different times give a message and leave nothing behind."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ DEADLINE_SECONDS = 120
 
 
 class Rehearsal:
-    """A rehearsal that runs, and what it has said so far."""
+    """A running rehearsal, and its output so far."""
 
     def __init__(self, *arguments: str | Path, log: Path) -> None:
         self.log = log
@@ -67,7 +67,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Rehearsal]]:
 
 
 def break_off(rehearsal: Rehearsal, words: str, number: signal.Signals) -> None:
-    """Break a rehearsal off, some time after it has said these words, and see that it says so."""
+    """Stop a rehearsal some time after it has printed a text, and check its last message."""
     rehearsal.wait_for(words)
     time.sleep(0.3)
 
@@ -83,7 +83,7 @@ def break_off(rehearsal: Rehearsal, words: str, number: signal.Signals) -> None:
     [("Building the schema", "1000", signal.SIGINT), ("Making up ", "1000000", signal.SIGTERM)],
     ids=["schema", "rows"],
 )
-def test_a_rehearsal_of_made_up_members_that_is_broken_off_leaves_nothing(
+def test_an_interrupted_rehearsal_of_made_up_members_leaves_nothing(
     start: Callable[..., Rehearsal], folder: Path, words: str, members: str, number: signal.Signals
 ) -> None:
     with nothing_left(folder):
@@ -95,17 +95,17 @@ def test_a_rehearsal_of_made_up_members_that_is_broken_off_leaves_nothing(
     [("The gateway at work, no migration yet", signal.SIGHUP), ("Migrating, ", signal.SIGINT)],
     ids=["load", "migrations"],
 )
-def test_a_rehearsal_on_a_private_server_that_is_broken_off_leaves_nothing(
+def test_an_interrupted_rehearsal_on_a_private_server_leaves_nothing(
     start: Callable[..., Rehearsal], late: Database, folder: Path, words: str, number: signal.Signals
 ) -> None:
     with nothing_left(folder):
         break_off(start("--from-url", late.url, "--folder", folder, "--before", "1s"), words, number)
 
 
-def test_one_that_is_broken_off_while_the_server_is_being_made_leaves_nothing(
+def test_an_interruption_while_the_server_is_created_leaves_nothing(
     start: Callable[..., Rehearsal], folder: Path
 ) -> None:
-    """With an impatient second Ctrl-C, and a third."""
+    """The operator presses Ctrl-C three times."""
     with nothing_left(folder):
         rehearsal = start("--members", "1000", "--folder", folder)
         deadline = time.monotonic() + DEADLINE_SECONDS
@@ -116,13 +116,13 @@ def test_one_that_is_broken_off_while_the_server_is_being_made_leaves_nothing(
             rehearsal.process.send_signal(signal.SIGINT)
             time.sleep(0.1)
 
-        # By the signal itself where Python was ending already.
+        # The signal's own status, if Python was ending already.
         assert rehearsal.interrupt(signal.SIGINT) in {130, -signal.SIGINT}
 
     assert "Traceback" not in rehearsal.said
 
 
-def test_a_server_that_dies_is_told_and_nothing_is_left(
+def test_a_server_that_dies_is_reported_and_nothing_is_left(
     start: Callable[..., Rehearsal], late: Database, folder: Path
 ) -> None:
     with nothing_left(folder):
@@ -137,7 +137,7 @@ def test_a_server_that_dies_is_told_and_nothing_is_left(
     assert "Traceback" not in rehearsal.said
 
 
-def test_a_given_database_is_empty_again_and_nobody_works_on_it(
+def test_a_given_database_is_empty_again_without_sessions(
     start: Callable[..., Rehearsal], late: Database, place: Database, folder: Path
 ) -> None:
     with nothing_left(folder):
@@ -158,7 +158,7 @@ def test_a_given_database_is_empty_again_and_nobody_works_on_it(
         time.sleep(0.05)
 
 
-def test_what_a_killed_rehearsal_has_left_is_removed_by_the_next_one(
+def test_the_next_rehearsal_removes_what_a_killed_one_left(
     start: Callable[..., Rehearsal], late: Database, place: Database, folder: Path
 ) -> None:
     with nothing_left(folder):
@@ -166,7 +166,7 @@ def test_what_a_killed_rehearsal_has_left_is_removed_by_the_next_one(
         rehearsal.wait_for("The gateway at work, no migration yet")
         assert rehearsal.interrupt(signal.SIGKILL) == -signal.SIGKILL
         assert processes(str(folder)) != []
-        # The clients see that they are alone.
+        # The clients notice that their parent is gone.
         deadline = time.monotonic() + DEADLINE_SECONDS
         while any("council.rehearsal.client" in line for line in processes(str(folder))):
             assert time.monotonic() < deadline

@@ -1,4 +1,4 @@
-"""A migrate that is rehearsed is followed by its events, whatever it prints."""
+"""A rehearsal follows migrate by its events, whatever it prints."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.databases import Database
 pytestmark = pytest.mark.any_server
 
 
-def test_a_migrate_is_followed_though_it_prints_nothing(gateway: Database) -> None:
+def test_a_migrate_that_prints_nothing_is_followed(gateway: Database) -> None:
     with migrating.migrate(gateway.url, "council", "0001", "--verbosity", "0") as running:
         began, ended = running.events()
 
@@ -18,7 +18,7 @@ def test_a_migrate_is_followed_though_it_prints_nothing(gateway: Database) -> No
     assert (running.status, running.output) == (0, [])
 
 
-def test_what_a_migrate_printed_is_kept_and_so_is_its_status(database: Database) -> None:
+def test_the_output_and_the_status_of_migrate_are_kept(database: Database) -> None:
     with migrating.migrate(database.url, "council", "9999") as running:
         assert list(running.events()) == []
 

@@ -1,4 +1,4 @@
-"""Whose a wait is, what the verdict goes by, and how it is shown."""
+"""Which migration caused a wait, how the verdict is reached, and how it is shown."""
 
 import io
 import json
@@ -30,7 +30,7 @@ def sample(due: float, waited: float, statement: str = READ, error: str = "") ->
 def outcome(
     *samples: Sample, max_wait_ms: float = 350, status: int = 0, left_out: list[str] | None = None
 ) -> Outcome:
-    """Two migrations, from 10 to 12 and from 12 to 13, of a migrate that ran from 9 to 13.5."""
+    """A migrate from 9 to 13.5, with two migrations from 10 to 12 and from 12 to 13."""
     predicted = {
         "council.0005_first": Predicted(
             1.5, (("Member", "ACCESS EXCLUSIVE"), ("Team", "SHARE")), ("rule: <fault>.",)
@@ -88,7 +88,7 @@ def test_a_wait_belongs_to_the_migration_in_which_it_lasted_longest() -> None:
     assert len(found.before) == 1
 
 
-def test_the_strongest_lock_of_a_migration_is_held_beside_the_predicted_one() -> None:
+def test_the_strongest_lock_of_a_migration_is_compared_with_the_predicted_one() -> None:
     first, second = outcome().migrations
 
     assert first.locks == (
@@ -98,7 +98,7 @@ def test_the_strongest_lock_of_a_migration_is_held_beside_the_predicted_one() ->
     assert second.locks == (Lock("Team", None, "SHARE UPDATE EXCLUSIVE"),)
 
 
-def test_who_waits_no_longer_than_allowed_passes() -> None:
+def test_a_rehearsal_with_allowed_waits_passes() -> None:
     assert outcome(*SOUND).faults == ()
     assert outcome(*SOUND).is_passed
 
@@ -127,7 +127,7 @@ def test_a_wait_or_a_failure_fails_the_rehearsal(samples: list[Sample], fault: s
     assert found[0].startswith(fault)
 
 
-def test_a_wait_or_a_failure_from_before_the_migrations_is_told_and_not_judged() -> None:
+def test_a_wait_or_a_failure_before_the_migrations_is_reported_but_does_not_count() -> None:
     found = outcome(*SOUND, sample(6, 0.4), sample(7, 0.1, error="broken"), sample(11, 0.1, error="broken"))
 
     assert found.faults == ()
@@ -136,13 +136,13 @@ def test_a_wait_or_a_failure_from_before_the_migrations_is_told_and_not_judged()
     assert any("the source is PostgreSQL 15, the copy 18" in note for note in found.notes)
 
 
-def test_what_was_not_tried_is_not_proven() -> None:
+def test_a_rehearsal_without_statements_proves_nothing() -> None:
     assert outcome(SOUND[0], SOUND[2]).faults == (
         "no write was due while the migrations ran, so nothing is proven: raise --rate",
     )
 
 
-def test_a_migrate_that_fails_fails_the_rehearsal_with_its_words() -> None:
+def test_a_failed_migrate_fails_the_rehearsal_with_its_message() -> None:
     assert outcome(*SOUND, status=1).faults == (
         "migrate ended with the exit status 1: CommandError: it <failed>",
     )
@@ -157,7 +157,7 @@ def test_waits_are_summed_up() -> None:
     assert waits([], kind=None).longest_ms is None
 
 
-def test_figures_are_written_in_the_unit_that_their_key_names() -> None:
+def test_figures_are_written_in_the_unit_of_their_key() -> None:
     found = json.loads(json.dumps(figures.as_json(outcome(*SOUND))))
 
     assert found["passed"] is True
@@ -174,7 +174,7 @@ def test_figures_are_written_in_the_unit_that_their_key_names() -> None:
     assert found["before"]["write"] == {"count": 1, "median_ms": 3, "p99_ms": 3, "longest_ms": 3}
 
 
-def test_the_table_tells_all_of_it_to_a_log() -> None:
+def test_the_table_can_be_written_to_a_log() -> None:
     stream = io.StringIO()
     table.write(outcome(*SOUND, sample(11, 0.4), left_out=["extension vault: not there"]), stream)
 
@@ -200,12 +200,12 @@ def test_the_table_tells_all_of_it_to_a_log() -> None:
         (4000 * 1024**4, "4,000.0 TB"),
     ],
 )
-def test_sizes_are_counted_as_the_plan_counts_them(count: float, written: str) -> None:
+def test_sizes_are_written_like_in_the_plan(count: float, written: str) -> None:
     assert words.size(count) == written
 
 
 class Page(HTMLParser):
-    """What a page loads, and its words."""
+    """Collects the addresses that a page loads, and its text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -221,7 +221,7 @@ class Page(HTMLParser):
         self.words += data
 
 
-def test_the_page_needs_nothing_but_itself_and_believes_nobody() -> None:
+def test_the_page_loads_nothing_else_and_escapes_all_values() -> None:
     text = page.render(outcome(*SOUND, status=1, left_out=["<b>bold</b>"]))
     found = Page(text)
 
@@ -232,8 +232,8 @@ def test_the_page_needs_nothing_but_itself_and_believes_nobody() -> None:
     assert "<b>bold</b>" in found.words
 
 
-def test_an_hour_s_waits_are_drawn_without_going_through_them_for_each_point() -> None:
-    """Which takes a second, or hours."""
+def test_the_waits_of_an_hour_are_drawn_quickly() -> None:
+    """Otherwise it would take hours instead of a second."""
     many = [sample(n / 200, 0.001 + (n % 97) / 10_000, READ if n % 2 else WRITE) for n in range(700_000)]
     began = time.monotonic()
 
@@ -243,8 +243,8 @@ def test_an_hour_s_waits_are_drawn_without_going_through_them_for_each_point() -
     assert time.monotonic() - began < 120
 
 
-def test_the_page_is_fit_for_everybody(chromium: Browser, tmp_path: Path) -> None:
-    """On a phone and at a desk, in the light and in the dark, for one that passed and one that failed."""
+def test_the_page_is_accessible(chromium: Browser, tmp_path: Path) -> None:
+    """The page is checked on a phone and a desktop, in light and dark mode, for a passed and a failed rehearsal."""
     load = [sample(5 + n / 50, 0.002 + (n % 7) / 1000, READ if n % 3 else WRITE) for n in range(500)]
     for name, found in {
         "rehearsal-passed": outcome(*SOUND, *load),

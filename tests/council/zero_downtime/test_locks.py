@@ -1,4 +1,4 @@
-"""The settings of a migrating session, whatever its role has been given."""
+"""The settings of a migrating session, whatever its role's settings are."""
 
 import pytest
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -28,10 +28,10 @@ def test_no_time_limit_of_the_role_ends_a_migrating_session(scratch: BaseDatabas
     assert len(known) >= 2
 
 
-def test_a_machine_that_has_died_is_noticed_within_a_minute(
+def test_a_dead_server_machine_is_noticed_within_a_minute(
     scratch: BaseDatabaseWrapper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A local socket has no keepalives, so what is asked of the server counts."""
+    """A local socket has no keepalives, so this checks the settings that the server received."""
     asked: dict[str, str] = {}
     monkeypatch.setattr(locks, "session_settings", lambda _, **values: asked.update(values))
     locks.long_life(scratch)
@@ -39,7 +39,7 @@ def test_a_machine_that_has_died_is_noticed_within_a_minute(
     assert 0 < idle + interval * count <= 60
 
 
-def test_a_superuser_s_session_has_autovacuums_cancelled_before_its_lock_timeout(
+def test_a_superuser_s_session_cancels_autovacuums_before_its_lock_timeout(
     scratch: BaseDatabaseWrapper,
 ) -> None:
     with locks.short_waits(scratch, 0.1):
@@ -51,7 +51,7 @@ def test_a_superuser_s_session_has_autovacuums_cancelled_before_its_lock_timeout
     }  # fmt: skip
 
 
-def test_the_settings_are_put_back_after_an_error(scratch: BaseDatabaseWrapper) -> None:
+def test_the_settings_are_restored_after_an_error(scratch: BaseDatabaseWrapper) -> None:
     with pytest.raises(RuntimeError, match="in between"), locks.short_waits(scratch, 0.1):
         raise RuntimeError("in between")
     assert shown(scratch, "lock_timeout") == {"lock_timeout": "0"}

@@ -1,4 +1,4 @@
-"""The checklist that every operation passes; a new operation is a new Case."""
+"""The checklist for every operation. Add a Case for a new operation."""
 
 import statistics
 import time
@@ -118,9 +118,9 @@ def has_index(connection: BaseDatabaseWrapper, name: str) -> bool:
 
 @dataclass
 class Case:
-    """An operation, and what the checklist needs to know of it.
+    """An operation, and what the checklist needs to know about it.
 
-    `obstacle` is SQL that puts something else in its way, `half_done` SQL for what an interrupted run leaves.
+    `obstacle` is SQL that creates something else with its name. `half_done` is SQL for what an interrupted run leaves.
     """
 
     operation: Operation
@@ -370,7 +370,7 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 
 class Runner:
-    """Runs operations of an app that has no files, and keeps its migration state."""
+    """Runs operations of an app without files, and keeps its migration state."""
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
@@ -394,7 +394,7 @@ class Runner:
         self.state = self.before
 
     def again(self, operation: Operation) -> None:
-        """Run an operation once more, as after a crash: the state is the one before it."""
+        """Run an operation again from the state before it, as after a crash."""
         self.state = self.before
         self.forwards(operation)
 
@@ -403,7 +403,7 @@ class Runner:
             cursor.execute(statements)
 
     def schema(self) -> list[Any]:
-        """Identify every version of every row that describes the current schema."""
+        """Return the ids of all versions of all rows that describe the current schema."""
         with self.connection.cursor() as cursor:
             cursor.execute(SCHEMA_ROWS)
             return list(cursor.fetchall())
@@ -434,7 +434,7 @@ def runner(scratch: BaseDatabaseWrapper) -> Runner:
     return runner
 
 
-def test_forwards_does_it(runner: Runner, case: Case) -> None:
+def test_forwards_applies_the_operation(runner: Runner, case: Case) -> None:
     runner.forwards(*case.before)
     assert not case.is_done(runner.connection)
 
@@ -443,7 +443,7 @@ def test_forwards_does_it(runner: Runner, case: Case) -> None:
     assert case.is_done(runner.connection)
 
 
-def test_backwards_undoes_it(runner: Runner, case: Case) -> None:
+def test_backwards_reverses_the_operation(runner: Runner, case: Case) -> None:
     runner.forwards(*case.before, case.operation)
 
     runner.backwards(case.operation)
@@ -469,7 +469,7 @@ def test_twice_changes_nothing_the_second_time(runner: Runner, case: Case) -> No
     assert runner.schema() == schema
 
 
-def test_what_was_left_half_done_is_finished(runner: Runner, case: Case) -> None:
+def test_an_interrupted_operation_is_finished(runner: Runner, case: Case) -> None:
     runner.forwards(*case.before)
     assert case.half_done
     runner.execute(case.half_done)
@@ -483,7 +483,9 @@ def test_what_was_left_half_done_is_finished(runner: Runner, case: Case) -> None
 
 
 @pytest.mark.parametrize("name", OBSTRUCTED)
-def test_another_thing_of_the_name_is_refused_with_both_definitions(runner: Runner, name: str) -> None:
+def test_another_object_with_the_name_is_refused_and_both_definitions_are_shown(
+    runner: Runner, name: str
+) -> None:
     case = CASES[name]
     runner.forwards(*case.before)
     assert case.obstacle
@@ -493,9 +495,7 @@ def test_another_thing_of_the_name_is_refused_with_both_definitions(runner: Runn
         runner.forwards(case.operation)
 
 
-def test_it_works_in_another_schema_and_leaves_the_same_names_in_public_alone(
-    runner: Runner, case: Case
-) -> None:
+def test_it_works_in_another_schema_and_ignores_the_same_names_in_public(runner: Runner, case: Case) -> None:
     runner.forwards(*case.before)
     if case.obstacle:
         runner.execute(case.obstacle)
@@ -524,7 +524,7 @@ def test_in_an_atomic_migration_it_is_refused_with_the_cure(runner: Runner, name
     assert not case.is_done(runner.connection)
 
 
-def test_sqlmigrate_prints_what_would_run_and_looks_nothing_up(runner: Runner, case: Case) -> None:
+def test_sqlmigrate_prints_the_sql_without_a_look_up(runner: Runner, case: Case) -> None:
     runner.forwards(*case.before)
 
     printed = runner.forwards(case.operation, collect_sql=True)
@@ -533,7 +533,7 @@ def test_sqlmigrate_prints_what_would_run_and_looks_nothing_up(runner: Runner, c
     assert not case.is_done(runner.connection)
 
 
-def test_it_survives_being_written_to_a_migration_file(case: Case) -> None:
+def test_it_can_be_written_to_a_migration_file(case: Case) -> None:
     text, imports = OperationWriter(case.operation, indentation=0).serialize()
     namespace: dict[str, Any] = {}
     exec("\n".join(imports), namespace)
@@ -546,7 +546,7 @@ def test_it_survives_being_written_to_a_migration_file(case: Case) -> None:
     assert copy.migration_name_fragment
 
 
-def test_a_duplicate_fails_a_unique_build_and_leaves_nothing_behind(runner: Runner) -> None:
+def test_a_duplicate_fails_a_unique_build_and_leaves_nothing(runner: Runner) -> None:
     runner.execute("""INSERT INTO "Child" VALUES ('a', 7, 'x'), ('b', 7, 'x')""")
 
     with pytest.raises(
@@ -558,7 +558,7 @@ def test_a_duplicate_fails_a_unique_build_and_leaves_nothing_behind(runner: Runn
     runner.execute("""INSERT INTO "Child" VALUES ('c', 7, 'x')""")
 
 
-def test_a_column_is_not_null_without_being_searched_while_nobody_can_read(runner: Runner) -> None:
+def test_not_null_is_set_without_a_scan_while_reads_wait(runner: Runner) -> None:
     runner.forwards(*CASES["SetNotNull"].before)
     runner.execute("""INSERT INTO "Child" VALUES ('a', 7, 'x')""")
     reads = """SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'Child'"""
@@ -583,7 +583,7 @@ def test_a_null_fails_the_validation_and_is_named_by_its_check(runner: Runner) -
         runner.forwards(zero_downtime.ValidateConstraint("child", FILLED))
 
 
-def test_rows_without_a_parent_fail_the_validation_and_nothing_else(runner: Runner) -> None:
+def test_rows_without_a_parent_fail_only_the_validation(runner: Runner) -> None:
     runner.execute("""INSERT INTO "Child" VALUES ('a', 7, 'gone')""")
     runner.forwards(zero_downtime.AddForeignKeyNotValid("child", KEY))
 
@@ -593,7 +593,7 @@ def test_rows_without_a_parent_fail_the_validation_and_nothing_else(runner: Runn
     assert """1 row with "parentId" = 'gone'""" in str(caught.value)
 
 
-def test_a_replaced_trigger_is_put_back_backwards_and_is_never_missing(runner: Runner) -> None:
+def test_reversing_restores_the_old_trigger_which_is_never_missing(runner: Runner) -> None:
     runner.forwards(zero_downtime.AddTrigger("child", TRIGGER))
     replace = zero_downtime.ReplaceTrigger("child", LATER_TRIGGER)
     oid = "SELECT oid FROM pg_trigger WHERE tgname = 'trg_child'"
@@ -610,7 +610,7 @@ def test_a_replaced_trigger_is_put_back_backwards_and_is_never_missing(runner: R
     assert "PERFORM 1" in trigger_function(runner.connection)
 
 
-def test_a_condition_spares_the_rows_that_do_not_meet_it(runner: Runner) -> None:
+def test_a_trigger_s_condition_excludes_other_rows(runner: Runner) -> None:
     conditional = triggers.Trigger(
         name="trg_child",
         function="refuse_child",
@@ -629,7 +629,7 @@ def test_a_condition_spares_the_rows_that_do_not_meet_it(runner: Runner) -> None
         runner.execute("""INSERT INTO "Child" VALUES ('b', 101, 'x')""")
 
 
-def test_batches_leave_rows_that_others_have_locked_for_later_and_wait_for_nobody(
+def test_batches_skip_locked_rows_and_change_them_later(
     runner: Runner, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batch_operations, "PAUSE_SECONDS", 0.05)
@@ -666,10 +666,10 @@ def test_batches_leave_rows_that_others_have_locked_for_later_and_wait_for_nobod
         (3_000, 0.0, 0.015, 80, 500),
     ],
 )
-def test_batches_are_sized_so_that_each_holds_its_rows_for_about_10_ms(
+def test_batches_are_sized_to_lock_their_rows_for_about_10_ms(
     runner: Runner, rows: int, seconds_a_row: float, seconds_a_batch: float, fewest: int, most: int
 ) -> None:
-    """Rows of a batch have the same transaction's number. What it takes without rows is no reason to have fewer."""
+    """Rows of a batch have the same transaction id. Time that does not depend on rows must not make batches smaller."""
     runner.execute(
         f"""INSERT INTO "Child" SELECT 'c' || lpad(n::text, 5, '0'), 0, 'x' FROM generate_series(1, {rows}) AS n"""
     )
@@ -689,7 +689,7 @@ def test_batches_are_sized_so_that_each_holds_its_rows_for_about_10_ms(
     assert fewest <= statistics.median(sizes[1:]) <= most, sizes
 
 
-def test_batches_give_up_with_the_rows_that_stay_locked(
+def test_batches_give_up_and_name_rows_that_stay_locked(
     runner: Runner, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batch_operations, "PATIENCE_SECONDS", -1)
@@ -701,14 +701,14 @@ def test_batches_give_up_with_the_rows_that_stay_locked(
     assert numbers(runner.connection) == [10, 2, 30]
 
 
-def test_an_index_name_that_a_table_has_is_refused(runner: Runner) -> None:
+def test_an_index_with_the_name_of_a_table_is_refused(runner: Runner) -> None:
     runner.execute(f'CREATE TABLE "{INDEX.name}" ()')
 
     with pytest.raises(DefinitionConflict, match="found:    a table\n  expected: an index"):
         runner.forwards(CASES["AddIndexConcurrently"].operation)
 
 
-def test_session_settings_are_as_before_after_a_build_and_after_a_failed_one(runner: Runner) -> None:
+def test_session_settings_are_restored_after_a_build_and_after_a_failed_one(runner: Runner) -> None:
     runner.execute("SET lock_timeout = '123ms'; SET statement_timeout = '45s'")
     runner.execute("""INSERT INTO "Child" VALUES ('a', 7, 'x'), ('b', 7, 'x')""")
 
@@ -740,7 +740,7 @@ def test_the_wrong_kind_of_object_is_refused(make: Callable[[], Operation], mess
         make()
 
 
-def test_validation_has_no_time_limit_and_the_role_s_own_holds_again_after_it(runner: Runner) -> None:
+def test_validation_has_no_time_limit_and_the_role_s_limit_applies_after_it(runner: Runner) -> None:
     runner.execute("SET statement_timeout = '45s'")
     runner.forwards(zero_downtime.AddForeignKeyNotValid("child", KEY))
     during: list[str] = []

@@ -1,4 +1,4 @@
-"""A migration that is not atomic goes on where it was cut short, and repeats nothing."""
+"""A migration that is not atomic continues where it was interrupted, and repeats nothing."""
 
 import signal
 
@@ -9,7 +9,7 @@ from tests.databases import Database
 from tests.projects import NEWEST, Project, number
 
 NAME = f"{number('resources', 1)}_in_steps"
-# Nothing of it can be told from the schema: each operation adds a row whenever it runs.
+# The schema does not show which operations have run: each one adds a row whenever it runs.
 MIGRATION = f'''
 import os
 from django.db import migrations
@@ -61,7 +61,7 @@ def flags(database: Database) -> list[object]:
     return [name for (name,) in database.fetch('SELECT id FROM "FeatureFlag" ORDER BY "updatedAt"')]
 
 
-def test_what_ran_out_of_patience_died_or_failed_goes_on_behind_its_finished_operations(
+def test_after_any_interruption_a_migration_continues_after_its_finished_operations(
     stepping: Project, migrated: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open_transaction(migrated, 'SELECT count(*) FROM "Team"'):
@@ -76,7 +76,7 @@ def test_what_ran_out_of_patience_died_or_failed_goes_on_behind_its_finished_ope
     monkeypatch.setenv("DIE", "c")
     second = stepping.manage("migrate", "resources", database=migrated, check=False)
     assert second.returncode == -signal.SIGKILL
-    # The third is a transaction, in which it is noted as well.
+    # The third operation is a transaction, which also records it.
     assert flags(migrated) == ["a0", "b1"]
     assert migrated.fetch(RECORD) == [(f"{NAME} [2 of 4 operations done]",)]
 

@@ -1,4 +1,4 @@
-"""Other people's migrations on tables in use: the same result as Django's, by steps that lock nobody out."""
+"""Other people's migrations on tables in use have the same result as Django's, without long locks."""
 
 import re
 import signal
@@ -56,7 +56,7 @@ RECORD = "SELECT app, name FROM django_migrations ORDER BY id"
 
 
 class Died(BaseException):
-    """The process is no more."""
+    """Stands for the death of the process."""
 
 
 def load(name: str) -> Migration:
@@ -65,12 +65,12 @@ def load(name: str) -> Migration:
 
 
 def way(migration: Migration, state: ProjectState) -> Migration:
-    """Give the safe way of a migration."""
+    """Return the safe way of a migration."""
     return safe_ways._Way(connections[SCRATCH], migration, state.clone()).migration()
 
 
 def begin(database: Database, connection: BaseDatabaseWrapper) -> ProjectState:
-    """Have the first migration applied, by Django, and some rows."""
+    """Apply the first migration with Django, and add some rows."""
     connection.close()
     database.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     executor: Any = MigrationExecutor(connection)
@@ -100,7 +100,7 @@ def as_django_makes_it(database: Database, scratch: BaseDatabaseWrapper) -> dict
 
 
 class Locks:
-    """Sees the locks of each statement that changes the schema, in a transaction of its own or in that around it."""
+    """Records the locks of each statement that changes the schema, within its transaction."""
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
@@ -127,7 +127,7 @@ class Locks:
             }
 
 
-def test_the_result_is_django_s_and_no_statement_locks_writers_out_while_it_reads_rows(
+def test_the_result_equals_django_s_and_no_statement_blocks_writers_during_a_scan(
     database: Database, scratch: BaseDatabaseWrapper, as_django_makes_it: dict[str, Any]
 ) -> None:
     state = begin(database, scratch)
@@ -158,10 +158,10 @@ def test_the_result_is_django_s_and_no_statement_locks_writers_out_while_it_read
         }, sql
 
 
-def test_killed_before_any_of_its_statements_it_is_finished_by_the_next_run(
+def test_a_run_killed_before_any_statement_is_finished_by_the_next_run(
     database: Database, scratch: BaseDatabaseWrapper, as_django_makes_it: dict[str, Any]
 ) -> None:
-    """A dead process sends nothing more: not even what would clean up."""
+    """A dead process sends nothing more, not even statements that would clean up."""
     passed = 0
 
     def die(execute: Any, sql: Any, params: Any, many: Any, context: Any) -> Any:
@@ -192,7 +192,7 @@ def test_killed_before_any_of_its_statements_it_is_finished_by_the_next_run(
     assert points > 10
 
 
-def test_a_process_that_is_killed_while_it_builds_an_index_is_followed_by_one_that_finishes(
+def test_a_run_killed_during_an_index_build_is_finished_by_the_next_run(
     database: Database,
     scratch: BaseDatabaseWrapper,
     as_django_makes_it: dict[str, Any],
@@ -218,7 +218,7 @@ def test_a_process_that_is_killed_while_it_builds_an_index_is_followed_by_one_th
 
 
 @pytest.mark.any_server
-def test_the_plan_shows_what_is_done_instead_of_what_and_what_is_refused(
+def test_the_plan_shows_replaced_operations_and_refusals(
     database: Database, scratch: BaseDatabaseWrapper
 ) -> None:
     begin(database, scratch)
@@ -241,7 +241,7 @@ def test_the_plan_shows_what_is_done_instead_of_what_and_what_is_refused(
     assert "  Create index plain_author_name on field(s) name, -score of model author\n" in as_it_is.stdout
 
 
-def test_one_transaction_with_python_in_it_is_left_and_one_in_steps_is_not(
+def test_an_atomic_migration_with_python_is_not_changed_but_a_non_atomic_one_is(
     database: Database, scratch: BaseDatabaseWrapper
 ) -> None:
     state = begin(database, scratch)
@@ -267,7 +267,7 @@ def test_one_transaction_with_python_in_it_is_left_and_one_in_steps_is_not(
     ],
     ids=lambda operation: type(operation).__name__,
 )
-def test_what_older_code_or_a_rule_relies_on_is_not_taken_away_before_the_rest_is_done(
+def test_old_constraints_are_removed_only_after_everything_else_is_done(
     scratch: BaseDatabaseWrapper, operation: Any
 ) -> None:
     state = ProjectState()
@@ -284,7 +284,7 @@ def test_an_empty_database_runs_migrations_as_they_were_written(scratch: BaseDat
         assert migration is executor.loader.disk_migrations[migration.app_label, migration.name]
 
 
-def test_only_the_apps_of_the_setting_take_safe_ways(
+def test_only_the_apps_in_the_setting_take_safe_ways(
     database: Database, scratch: BaseDatabaseWrapper, settings: Any
 ) -> None:
     target = ("otp_totp", "0002_auto_20190420_0723")
@@ -300,12 +300,12 @@ def test_only_the_apps_of_the_setting_take_safe_ways(
     assert is_changed()
     settings.MIGRATE_IN_STEPS = ["sessions"]
     assert not is_changed()
-    steps = progress.NAME_LENGTH  # any number that does not fit
+    steps = progress.NAME_LENGTH  # a number that does not match
     recorder.record_applied(target[0], f"{target[1]} [1 of {steps} operations done]")
     assert not is_changed()
     recorder.record_applied(target[0], f"{target[1]} [1 of 2 operations done]")
     MigrationRecorder.Migration.objects.using(SCRATCH).filter(name__contains=f"of {steps} ").delete()
-    assert is_changed()  # it was begun in steps
+    assert is_changed()  # it was begun operation by operation
     settings.MIGRATE_IN_STEPS = ["nowhere"]
     with pytest.raises(CommandError, match="MIGRATE_IN_STEPS: No installed app with label 'nowhere'"):
         is_changed()

@@ -1,13 +1,13 @@
-"""How many dangers in other people's migrations our lint finds, beside squawk and django-migration-linter.
+"""Compare how many dangers our lint, squawk and django-migration-linter find in other people's migrations.
 
-A sample of operations is drawn with a fixed seed from those of twelve groups of apps that run SQL: the same number of
-each class of operation, as far as there are so many. Each is run on a private server, in its migration, on tables with
-rows; once as the migrations make these tables, and once with indexes, checks and keys on every column. The truth is
-PostgreSQL's account:
+A sample of operations that run SQL is drawn with a fixed seed from twelve groups of apps, with the same number of each
+class of operation if there are enough. Each is run on a private server, in its migration, on tables with rows: once on
+the tables as migrated, and once with indexes, checks and keys on every column. PostgreSQL tells what is really
+dangerous:
 
-- by locks: while it holds a lock on a table that was there before for which reads or writes wait, it reads, changes or
-  writes anew all rows of such a table, or builds an index on one; or it changes all rows of one;
-- by breaks: a SELECT, INSERT or UPDATE of the models before the migration went through before it, and fails after it.
+- by locks: it reads, changes or rewrites all rows of an existing table, or builds an index on one, while it holds a
+  lock for which reads or writes wait; or it changes all rows of one;
+- by breaks: a SELECT, INSERT or UPDATE of the models before the migration works before it, and fails after it.
 
 `python -m tests.others.linters` prints the table for docs/measured.md and writes each judgement to judgements.json
 beside this file; arguments name groups. The apps come from PyPI into build/others/.
@@ -34,9 +34,7 @@ from tests.others.groups import GROUPS
 from tests.others.linters import scores, tools
 
 SEED, SIZE = 17, 200
-LEFT_OUT = {
-    "djstripe"
-}  # half of all operations are RemoveFields of one migration of its, which takes an hour
+LEFT_OUT = {"djstripe"}  # half of all operations are in one of its migrations, which takes an hour
 JUDGEMENTS = Path(__file__).with_name("judgements.json")
 FOLDER = packages.FOLDER.parent / "linters"
 
@@ -61,7 +59,7 @@ def server() -> Iterator[str]:
 
 
 def work(place: Place, group: str, *arguments: str) -> list[dict[str, Any]]:
-    """Run worker.py for a group in a database of its own. Raises comparison.Failed."""
+    """Run worker.py for a group in a separate database. Raises comparison.Failed."""
     database = f"linters_{group.replace('-', '_')}"
     place.new(database)
     done = subprocess.run(
@@ -87,7 +85,7 @@ def work(place: Place, group: str, *arguments: str) -> list[dict[str, Any]]:
 
 
 def operations(place: Place, groups: list[str]) -> dict[str, list[dict[str, Any]]]:
-    """List the groups' operations, with the SQL that each runs, in the first group that has it. Kept in build/."""
+    """List the groups' operations with their SQL. One in several groups is listed once. Kept in build/."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     found, seen = {}, set()
     for group in groups:
@@ -103,7 +101,7 @@ def operations(place: Place, groups: list[str]) -> dict[str, list[dict[str, Any]
 def sample(
     found: dict[str, list[dict[str, Any]]], groups: Sequence[str]
 ) -> dict[str, dict[str, dict[int, list[str]]]]:
-    """Draw from the operations of some groups that run SQL: by group and migration, their SQL by number."""
+    """Draw a sample of operations that run SQL. Returns their SQL by group, migration and number."""
     kinds = collections.defaultdict(list)
     for group, own in found.items():
         for one in (one for one in own if one["is_sql"] and one["sql"]):
@@ -132,7 +130,7 @@ def judge(place: Place, group: str, wanted: dict[str, dict[int, list[str]]]) -> 
 
 
 def write(judged: list[dict[str, Any]]) -> None:
-    """Write the judgements, one a line."""
+    """Write the judgements, one per line."""
     lines = [json.dumps(one, ensure_ascii=False) for one in judged]
     JUDGEMENTS.write_text("[\n" + ",\n".join(lines) + "\n]\n")
 

@@ -1,4 +1,4 @@
-"""Statements that the models of before write, and which of them fail."""
+"""Statements of the models before a migration, and which of them fail after it."""
 
 import datetime as dt
 import decimal
@@ -25,13 +25,13 @@ LARGEST = {
     "UUIDField": uuid.UUID(int=2**128 - 1),
     "GenericIPAddressField": "2001:db8::1",
 }
-# What a column is known by whatever its name is.
+# Identifies a column even if it gets another name.
 NUMBER = "SELECT attnum FROM pg_attribute WHERE attrelid = quote_ident(%s)::regclass AND attname = %s"
 Model = type[models.Model]
 
 
 def of_tables(found: Iterable[Model], text: str) -> list[Model]:
-    """Return the models whose tables SQL text names."""
+    """Return the models whose tables are named in SQL."""
     named = set(re.findall(r'"(\w+)"', text))
     return [
         model
@@ -41,7 +41,7 @@ def of_tables(found: Iterable[Model], text: str) -> list[Model]:
 
 
 class Undone(Exception):
-    """Ends a block whose changes are not to stay."""
+    """Ends a block whose changes are rolled back."""
 
 
 @contextmanager
@@ -55,9 +55,9 @@ def undone() -> Iterator[None]:
 
 
 def faults(found: Iterable[Model]) -> set[str]:
-    """Tell what of reading, finding, writing and inserting fails, by table and column.
+    """Try to read, find, update and insert rows, and return what fails, by table and column.
 
-    A unique index, a key or a CHECK may refuse a row that a statement writes; that is not counted.
+    A row that a unique index, a key or a CHECK refuses does not count as a failure.
     """
     told: set[str] = set()
     for model in found:
@@ -79,7 +79,7 @@ def _faults(model: Model) -> Iterator[str]:
         except Error as error:
             yield f"{field.column} cannot be read: {_state(error)}"
             continue
-        except (TypeError, ValueError):  # Python's own: the field refuses the value or the comparison
+        except (TypeError, ValueError):  # raised by Python: the field refuses the value or the comparison
             pass
         if fault := _write(model, field):
             yield f"{field.column} cannot be written: {fault}"
@@ -94,7 +94,7 @@ def _rows(model: Model) -> Any:
 
 
 def _write(model: Model, field: Any) -> str | None:
-    """Write the largest value that the field takes, and find it again."""
+    """Write the largest value that the field accepts, and find it again."""
     value = _largest(field)
     if field.primary_key or value is None:
         return None
@@ -112,7 +112,7 @@ def _write(model: Model, field: Any) -> str | None:
 
 
 def _largest(field: Any) -> Any:
-    """Return the largest or longest value that a field takes; None if it is not known."""
+    """Return the largest or longest value that a field accepts, or None if it is not known."""
     kind = field.get_internal_type()
     if kind in {"CharField", "SlugField", "FileField", "FilePathField"} and field.max_length:
         return "x" * field.max_length
@@ -122,12 +122,12 @@ def _largest(field: Any) -> Any:
 
 
 def _insert(model: Model, fields: list[Any], values: dict[str, Any]) -> Iterator[str]:
-    """Insert a row with as little in it as the fields allow."""
+    """Insert a row with as few values as the fields allow."""
     if any(field.primary_key and not _is_given(field) for field in model._meta.local_concrete_fields):
         fields = [field for field in fields if _is_given(field)]
     try:
         row: Any = model()
-    except Exception:  # other people's defaults
+    except Exception:  # a default of another app may fail in any way
         return
     for field in fields:
         if field.null:

@@ -1,4 +1,4 @@
-"""What an operation does to the tables that were there before it, by PostgreSQL's own account."""
+"""What an operation does to tables that existed before it, as PostgreSQL reports it."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +23,7 @@ COUNTS = "SELECT relid, seq_tup_read, n_tup_upd + n_tup_del FROM pg_stat_xact_us
 
 
 class Relations:
-    """The tables at the beginning, by their numbers."""
+    """Stores the tables that exist at the beginning, by their oids."""
 
     def __init__(self, connection: Any) -> None:
         with connection.cursor() as cursor:
@@ -33,7 +33,7 @@ class Relations:
 
 @dataclass
 class Look:
-    """What the session holds and has done by now, of the tables that were there at the beginning."""
+    """What the session has locked and done so far, for the tables that existed at the beginning."""
 
     locks: dict[str, list[str]] = field(default_factory=dict)  # the modes for which reads or writes wait
     heaps: dict[str, int] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Look:
     changed: dict[str, int] = field(default_factory=dict)
 
     def since(self, before: "Look") -> dict[str, Any]:
-        """Return what has been done since another look, and the locks that are held now."""
+        """Return what was done since an earlier look, and the locks that are held now."""
 
         def more(now: dict[str, int], then: dict[str, int]) -> list[str]:
             return sorted(name for name, count in now.items() if count - then.get(name, 0) >= ROWS)
@@ -80,12 +80,12 @@ def look(connection: Any, there: Relations) -> Look:
 
 
 def is_harmful(done: dict[str, Any]) -> bool:
-    """Return whether reads or writes wait while all rows of a table are read, changed or written."""
+    """Tell whether reads or writes wait while all rows of a table are read, changed or rewritten."""
     return bool(done["changed"] or (done["locks"] and (done["rewritten"] or done["indexed"] or done["read"])))
 
 
 class Statements:
-    """Looks at each statement of an operation that is no transaction. A concurrent build or drop blocks nobody."""
+    """Looks at each statement of an operation that is not a transaction. A concurrent build or drop blocks nobody."""
 
     def __init__(self, connection: Any, there: Relations) -> None:
         self.connection = connection

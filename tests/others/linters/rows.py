@@ -1,4 +1,4 @@
-"""Made-up rows for all tables of a database, and dependants of all columns: indexes, checks and keys."""
+"""Made-up rows for all tables of a database, and indexes, checks and keys that depend on all columns."""
 
 import re
 from typing import Any
@@ -7,7 +7,7 @@ import psycopg
 from psycopg import sql
 
 ROWS = 300
-FIRST = 1_001  # above what migrations insert
+FIRST = 1_001  # larger than any key that migrations insert
 COLUMNS = """
     SELECT c.oid::regclass::text, a.attname, y.typname, a.atttypmod, a.attnotnull,
            (SELECT e.enumlabel FROM pg_enum e WHERE e.enumtypid = y.oid ORDER BY e.enumsortorder LIMIT 1)
@@ -52,7 +52,7 @@ VALUES = {
 
 
 def fill(session: psycopg.Connection) -> None:
-    """Give each table the same number of rows. Row g of a child points at row g of its parent."""
+    """Add the same number of rows to each table. Row g of a child refers to row g of its parent."""
     tables: dict[str, dict[str, str]] = {}
     for table, column, kind, modifier, is_not_null, label in session.execute(COLUMNS).fetchall():
         value = _value(kind, modifier, label)
@@ -86,9 +86,9 @@ def _value(kind: str, modifier: int, label: str | None) -> str | None:
 
 
 def add_dependants(session: psycopg.Connection, text: str) -> list[str]:
-    """Add all kinds of dependants to the tables that SQL text names. Return the statements that worked.
+    """Add indexes, checks and keys to the tables that are named in SQL. Returns the statements that worked.
 
-    A view is left out: PostgreSQL refuses to drop its columns or to change their types.
+    No views are added, because PostgreSQL refuses to drop or change the columns of a view.
     """
     named = set(re.findall(r'"(\w+)"', text))
     made = []

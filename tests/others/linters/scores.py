@@ -1,4 +1,4 @@
-"""Precision and recall of what each tool finds, by what PostgreSQL did."""
+"""Precision and recall of each tool, compared with what PostgreSQL did."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,7 +24,7 @@ def names_breaks(one: Judgement) -> bool:
 
 
 def table(judged: Sequence[Judgement]) -> str:
-    """Write the table, with and without dependants, and list what ours gets wrong."""
+    """Write the table, with and without dependent objects, and list the mistakes of our lint."""
     lines = [
         "| tables | tool | found, by locks | found, by breaks | recall by locks | recall by breaks | precision |",
         "|---|---|---|---|---|---|---|",
@@ -53,7 +53,7 @@ def _row(run: Sequence[Judgement], tool: str) -> str:
         there = [one for one in run if truth(one)]
         return sum(map(said, there)), len(there)
 
-    # The other tools' findings do not say which of the two they mean, so that each counts for both.
+    # The other tools' findings do not say which of the two they mean, so each counts for both.
     locks = by(is_harmful, names_locks if tool == "ours" else finds)
     breaks = by(is_breaking, names_breaks if tool == "ours" else finds)
     found = [one for one in run if finds(one)]

@@ -1,4 +1,4 @@
-"""What squawk and django-migration-linter find in the same operations."""
+"""The findings of squawk and django-migration-linter for the same operations."""
 
 import json
 import os
@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from tests import squawk
 from tests.others import packages
 
-# Rules of squawk's about how SQL is written or which types are good, not about a database in use.
+# Rules of squawk about style or the choice of types, and not about a database in use.
 STYLE = {
     *("prefer-bigint-over-int", "prefer-bigint-over-smallint", "prefer-identity", "prefer-robust-stmts"),
     *("prefer-text-field", "prefer-timestamp-tz", "ban-char-field", "identifier-too-long", "syntax-error"),
 }
 TIMEOUTS = "SET lock_timeout TO '1s'; SET statement_timeout TO '1s';"
 LINTER = "django-migration-linter==6.0.0"
-# Beside the project's Django, in a process of its own: reads lists of statements, answers lists of codes.
+# Runs in a separate process with the project's Django. Reads lists of statements, and writes lists of codes.
 ANALYSE = """
 import json, sys
 from django_migration_linter.sql_analyser import PostgresqlAnalyser
@@ -31,7 +31,7 @@ Scripts = Mapping[str, Sequence[Sequence[str]]]
 
 
 def by_squawk(scripts: Scripts) -> dict[tuple[str, int], set[str]]:
-    """Return squawk's rules by migration and operation. `scripts`: for each migration, the SQL of its operations."""
+    """Return squawk's rules by migration and operation. `scripts` has the SQL of each migration's operations."""
     texts, places = {}, {}
     for name, operations in scripts.items():
         lines = [TIMEOUTS, "BEGIN;"]
@@ -50,7 +50,7 @@ def by_squawk(scripts: Scripts) -> dict[tuple[str, int], set[str]]:
 
 
 def by_django_migration_linter(scripts: Scripts) -> dict[tuple[str, int], set[str]]:
-    """Return its codes by migration and operation: those of the operation's SQL that the whole migration's has, too."""
+    """Return its codes by migration and operation, if it also reports them for the whole migration's SQL."""
     folder = packages.installed("django-migration-linter", [LINTER])
     keys = [(name, number) for name, operations in scripts.items() for number in range(len(operations))]
     wholes = list(scripts)

@@ -1,8 +1,8 @@
-"""Run a group of apps' migrations for real, in a process of its own, and print JSON: a line for each operation.
+"""Run the migrations of a group of apps in a separate process, and print a line of JSON for each operation.
 
-`worker.py list`: the operations, with the SQL that each runs. `worker.py judge FILE`: for the operations that the file
-names, what PostgreSQL does, what earlier code can no longer do, and what our lint says, with and without dependants
-that the migrations do not make. Settings and environment are those of tests/others/command.py.
+`worker.py list` prints the operations and their SQL. `worker.py judge FILE` prints, for the operations in the file,
+what PostgreSQL does, what earlier code can no longer do, and what our lint says, with and without added indexes, checks
+and keys. Settings and environment are as for tests/others/command.py.
 """
 
 import copy
@@ -34,7 +34,7 @@ READ = ("SELECT", "SAVEPOINT", "RELEASE", "ROLLBACK")
 
 
 class Recorder:
-    """Keeps the SQL that changes something, with its parameters in place."""
+    """Keeps the SQL that changes something, with its parameters filled in."""
 
     def __init__(self) -> None:
         self.sql: list[str] = []
@@ -72,7 +72,7 @@ def list_operations() -> None:
 
 
 def run(migration: Migration, operation: Any, editor: Any, state: ProjectState) -> ProjectState:
-    """Run one operation as Django does, with the SQL that it puts off to the migration's end."""
+    """Run one operation as Django does, including SQL that Django defers to the end of the migration."""
     before, state = state, state.clone()
     operation.state_forwards(migration.app_label, state)
     operation.database_forwards(migration.app_label, editor, before, state)
@@ -84,7 +84,7 @@ def run(migration: Migration, operation: Any, editor: Any, state: ProjectState) 
 
 @contextmanager
 def another_database(name: str) -> Iterator[None]:
-    """Have Django's connection work with another database."""
+    """Connect Django to another database."""
     connection.close()
     former, connection.settings_dict["NAME"] = connection.settings_dict["NAME"], name
     try:
@@ -96,14 +96,14 @@ def another_database(name: str) -> Iterator[None]:
 
 class Judge:
     def __init__(self, wanted: dict[str, dict[int, list[str]]]) -> None:
-        """`wanted`: the SQL of the operations to judge, by migration and number."""
+        """`wanted` holds the SQL of the operations to judge, by migration and number."""
         self.wanted = wanted
         connections.databases[PLANNED] = {**connection.settings_dict, "ENGINE": "council.postgres"}
         self.planned = connections[PLANNED]
         read = inventory.read(self.planned)
         self.there = Inventory(functions=read.functions, is_utc=read.is_utc)
         self.real = ProjectState(real_apps=MigrationExecutor(connection).loader.unmigrated_apps)
-        self.said = ProjectState()  # as lint begins
+        self.said = ProjectState()  # the same starting point as that of the lint
 
     def go_through(self) -> None:
         left = set(self.wanted)
@@ -127,7 +127,7 @@ class Judge:
                     self.real = run(migration, operation, editor, self.real)
 
     def plan(self, migration: Migration, state: ProjectState, there: Inventory) -> list[tuple[Any, Any]]:
-        """Have our lint look at a migration, as `lint.findings` does."""
+        """Check a migration with our lint, as `lint.findings` does."""
         found = plan.with_changes(
             self.planned, [(migration, False)], state=state, there=there, is_one_release=False
         )
@@ -152,7 +152,7 @@ class Judge:
                 )
 
     def make_database(self, migration: Migration, dependants: list[str] | None = None) -> str:
-        """Copy the database of now and fill it. Add dependants, if there is a list for their statements."""
+        """Copy the present database and fill it. With a list for the SQL, also add indexes, checks and keys."""
         name = f"{connection.settings_dict['NAME']}_judged"
         connection.close()
         self.planned.close()
@@ -161,7 +161,7 @@ class Judge:
         with psycopg.connect(**server, dbname="postgres", autocommit=True) as session:
             session.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
             while session.execute(SESSIONS, [connection.settings_dict["NAME"]]).fetchone() != (0,):
-                time.sleep(0.02)  # PostgreSQL ends a session a little after its client has left
+                time.sleep(0.02)  # a session ends a little later than its client
             template = sql.Identifier(connection.settings_dict["NAME"])
             session.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), template))
         with psycopg.connect(**server, dbname=name, autocommit=True) as session:
@@ -173,7 +173,7 @@ class Judge:
         return name
 
     def truth(self, migration: Migration, operations: dict[int, list[str]]) -> dict[int, dict[str, Any]]:
-        """Run a migration up to the last of some operations, and undo it. Tell of each what it did."""
+        """Run a migration up to the last of these operations, then undo it. Returns what each operation did."""
         found: dict[int, dict[str, Any]] = {}
         number = 0
         try:
@@ -202,7 +202,7 @@ class Judge:
     def look_on(
         self, migration: Migration, operation: Any, editor: Any, state: ProjectState, there: Any, text: str
     ) -> tuple[ProjectState, dict[str, Any]]:
-        """Run an operation. Return the state after it, and what it did. `text` names the tables that it concerns."""
+        """Run an operation. Returns the state after it, and what it did. `text` names the tables that it concerns."""
         models = old_code.of_tables(self.real.apps.get_models(include_auto_created=True), text)
         broken, before = old_code.faults(models), probe.look(connection, there)
         recorder, alone = Recorder(), probe.Statements(connection, there)

@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 def nothing(apps: object, schema_editor: object) -> None:
-    """Do nothing, which nobody can tell beforehand."""
+    """Do nothing. The plan cannot know that."""
 
 
 class Migration(migrations.Migration):

@@ -6,6 +6,6 @@ class Migration(migrations.Migration):
     operations = [
         migrations.RunSQL('LOCK TABLE "Member" IN ACCESS EXCLUSIVE MODE'),
         migrations.RunSQL("SELECT pg_sleep(0.5)"),
-        # Nobody can read from it what it will lock.
+        # The plan cannot know what this locks.
         migrations.RunSQL("""DO 'BEGIN ALTER TABLE "Team" ADD COLUMN theirs integer; END'"""),
     ]

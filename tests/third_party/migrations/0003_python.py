@@ -5,7 +5,7 @@ def lock(apps, schema_editor):
     with schema_editor.connection.cursor() as cursor:
         cursor.execute("SHOW lock_timeout")
         print("attempt with", *cursor.fetchone(), flush=True)
-        # Their own setting is undone with the attempt, and does not outlive the migration.
+        # This setting is rolled back with the attempt, and ends with the migration.
         cursor.execute("""LOCK TABLE "Member" IN ACCESS EXCLUSIVE MODE; SET lock_timeout = 0""")
 
 

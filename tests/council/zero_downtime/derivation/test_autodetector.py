@@ -1,4 +1,4 @@
-"""What is refused, and how steps hang together. That they run is in tests/council/test_makemigrations.py."""
+"""Refused changes, and dependencies of steps. tests/council/test_makemigrations.py runs the steps."""
 
 from collections.abc import Callable
 from typing import Any
@@ -37,7 +37,7 @@ def detect(
     graph: MigrationGraph | None = None,
     detector: type[Autodetector] = Autodetector,
 ) -> tuple[Autodetector, dict[str, list[Migration]]]:
-    """Have the autodetector find a change of the models; a field with a new name is said to be renamed."""
+    """Run the autodetector on a change of the models. It is told that a field with a new name was renamed."""
     loader = MigrationLoader(None)
     after = ProjectState.from_apps(apps)
     change(after)
@@ -249,7 +249,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_not_safe_is_refused_with_a_recipe(name: str) -> None:
+def test_an_unsafe_change_is_refused_with_a_recipe(name: str) -> None:
     change, fault, cure = REFUSED[name]
 
     detector, changes = detect(change)
@@ -257,21 +257,21 @@ def test_what_is_not_safe_is_refused_with_a_recipe(name: str) -> None:
     assert [(fault in one.fault, cure in one.cure) for one in detector.refusals] == [(True, True)], (
         detector.refusals
     )
-    assert changes  # it is not taken for nothing
+    assert changes  # the change must be detected
 
 
 @pytest.mark.parametrize(
     "change",
     [alter("company", db_collation="C"), alter("label", model=("gamification", "pointrule"), max_length=90)],
 )
-def test_what_the_rules_find_nothing_in_is_written(change: Any) -> None:
+def test_a_change_without_findings_is_written(change: Any) -> None:
     detector, changes = detect(change)
 
     assert (detector.refusals, len(changes)) == ([], 1)
 
 
 def with_migration(*operations: Operation, app_label: str = "council") -> MigrationGraph:
-    """Give the graph with one more migration, which nobody has written."""
+    """Return the graph with one more migration, without a file."""
     graph: MigrationGraph = MigrationLoader(None).graph
     node = (app_label, "9999_more")
     more = type("Migration", (Migration,), {"operations": list(operations)})(node[1], app_label)
@@ -286,7 +286,7 @@ def forget(*operations: Operation) -> migrations.SeparateDatabaseAndState:
 
 
 def detect_after(graph: MigrationGraph, change: Callable[[ProjectState], None], **flags: bool) -> Any:
-    """Have the autodetector find a change of the models after one more migration."""
+    """Run the autodetector on a change of the models after one more migration."""
     after = ProjectState.from_apps(apps)
     for (_, name), migration in graph.nodes.items():
         if migration and name == "9999_more":
@@ -297,7 +297,7 @@ def detect_after(graph: MigrationGraph, change: Callable[[ProjectState], None], 
     return detector, changes
 
 
-def test_what_was_forgotten_is_not_made_again_beside_itself() -> None:
+def test_a_forgotten_column_or_table_cannot_be_created_again() -> None:
     column = with_migration(forget(migrations.RemoveField("member", "company")))
     table = with_migration(forget(migrations.DeleteModel("LeaderboardCheckpoint")), app_label="gamification")
 
@@ -318,7 +318,7 @@ def test_what_was_forgotten_is_not_made_again_beside_itself() -> None:
     assert "Drop it first, with `makemigrations --drop`" in of_column.refusals[0].cure
 
 
-def test_a_table_and_what_pointed_at_it_are_dropped_together() -> None:
+def test_a_table_is_dropped_together_with_references_to_it() -> None:
     graph = with_migration(
         forget(
             migrations.RemoveConstraint("member", "Member_teamId_fkey"),
@@ -348,7 +348,7 @@ def relative(app: str, name: str) -> str:
 
 
 def steps(changes: dict[str, list[Migration]]) -> dict[str, list[str]]:
-    """Name the steps with what they depend on."""
+    """List the steps with their dependencies."""
     return {
         ahead(f"{app_label}.{step.name}"): sorted(relative(app, name) for app, name in step.dependencies)
         for app_label, found in changes.items()
@@ -365,7 +365,7 @@ def model(app_label: str, name: str, *fields: tuple[str, Any]) -> ModelState:
     )
 
 
-def test_a_table_comes_after_the_one_of_another_app_that_it_points_at() -> None:
+def test_a_table_comes_after_a_referenced_table_of_another_app() -> None:
     def change(state: ProjectState) -> None:
         state.add_model(model("benchmarks", "Answer", ("note", models.ForeignKey("resources.Note", **KEY))))
         state.add_model(model("resources", "Note", ("team", models.ForeignKey("council.Team", **KEY))))
@@ -408,7 +408,7 @@ def test_a_key_comes_after_the_columns_of_another_app_in_the_same_run() -> None:
     }
 
 
-def test_tables_of_two_apps_that_point_at_each_other_are_made_in_turns() -> None:
+def test_tables_of_two_apps_that_refer_to_each_other_are_created_in_turn() -> None:
     def change(state: ProjectState) -> None:
         answer = ("answer", models.ForeignKey("benchmarks.Answer", **KEY))
         state.add_model(model("benchmarks", "Answer", ("note", models.ForeignKey("resources.Note", **KEY))))
@@ -430,7 +430,7 @@ def test_tables_of_two_apps_that_point_at_each_other_are_made_in_turns() -> None
     assert state.apps.get_model("resources", "Note")._meta.get_field("answer").related_model
 
 
-def test_what_points_at_the_user_model_comes_after_the_migration_that_makes_it() -> None:
+def test_references_to_the_user_model_come_after_its_migration() -> None:
     user = models.ForeignKey(settings.AUTH_USER_MODEL, **KEY)
     loader = MigrationLoader(None)
     before, after = loader.project_state(), ProjectState.from_apps(apps)
@@ -449,7 +449,7 @@ def test_what_points_at_the_user_model_comes_after_the_migration_that_makes_it()
     ]
 
 
-def test_a_trigger_comes_after_the_columns_that_it_may_speak_of() -> None:
+def test_a_trigger_comes_after_the_columns_that_it_may_use() -> None:
     def change(state: ProjectState) -> None:
         add("nickname", models.TextField(null=True))(state)
         options = state.models["gamification", "pointtransaction"].options
@@ -464,7 +464,7 @@ def test_a_trigger_comes_after_the_columns_that_it_may_speak_of() -> None:
 
 
 def test_the_triggers_of_two_tables_are_two_migrations() -> None:
-    """In one transaction they would lock one table and wait for the other, in a deadlock with who writes both."""
+    """One transaction would lock the first table and wait for the second, and could deadlock with a writer of both."""
 
     def change(state: ProjectState) -> None:
         for name in ("introduction", "pointtransaction"):
@@ -482,7 +482,7 @@ def test_the_triggers_of_two_tables_are_two_migrations() -> None:
     }
 
 
-def test_a_model_with_another_name_and_its_old_table_is_the_same_model() -> None:
+def test_a_model_with_a_new_name_and_its_old_table_is_the_same_model() -> None:
     def change(state: ProjectState) -> None:
         rule = "gamification", "award"
         state.rename_model("gamification", "pointrule", "Award")
@@ -499,7 +499,7 @@ def test_a_model_with_another_name_and_its_old_table_is_the_same_model() -> None
     ]
 
 
-def test_steps_have_the_name_that_was_asked_for() -> None:
+def test_steps_have_the_requested_name() -> None:
     loader = MigrationLoader(None)
     after = ProjectState.from_apps(apps)
     add("nickname", models.TextField(null=True))(after)
@@ -513,7 +513,7 @@ def test_steps_have_the_name_that_was_asked_for() -> None:
     ]
 
 
-def test_only_the_apps_that_are_asked_for_are_changed_or_refused() -> None:
+def test_only_the_requested_apps_are_changed_or_refused() -> None:
     loader = MigrationLoader(None)
     after = ProjectState.from_apps(apps)
     add("nickname", models.TextField(null=True))(after)
@@ -526,7 +526,7 @@ def test_only_the_apps_that_are_asked_for_are_changed_or_refused() -> None:
     assert detector.refusals == []
 
 
-def test_an_enum_of_two_apps_is_made_by_the_first_that_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_enum_of_two_apps_is_created_by_the_first_that_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     uses = [
         declared.EnumUse("council", "member", "shade", ("DARK",)),
         declared.EnumUse("resources", "note", "shade", ("DARK",)),
@@ -557,7 +557,7 @@ def test_an_enum_of_two_apps_is_made_by_the_first_that_needs_it(monkeypatch: pyt
         (["SOP", "TEMPLATE", "PLAYBOOK", "COURSE", "VIDEO"], "in another order in the choices"),
     ],
 )
-def test_labels_that_go_or_move_are_refused(
+def test_removed_or_moved_labels_are_refused(
     choices: list[str], fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     field = apps.get_model("resources", "Resource")._meta.get_field("type")
@@ -568,7 +568,7 @@ def test_labels_that_go_or_move_are_refused(
     assert [fault in one.fault for one in detector.refusals] == [True]
 
 
-def test_labels_are_put_where_the_choices_have_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_labels_have_the_position_of_the_choices(monkeypatch: pytest.MonkeyPatch) -> None:
     labels = ["FIRST", "TEMPLATE", "SOP", "PLAYBOOK", "COURSE", "BOOK", "FILM", "VIDEO"]
     field = apps.get_model("resources", "Resource")._meta.get_field("type")
     monkeypatch.setattr(field, "choices", [(label, label) for label in labels])
@@ -584,7 +584,7 @@ def test_labels_are_put_where_the_choices_have_them(monkeypatch: pytest.MonkeyPa
     assert (step.name, step.atomic) == (f"{number('resources', 1)}_enum_labels", False)
 
 
-def test_a_function_that_would_give_something_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_return_type_of_a_function_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     first, *rest = apps.get_app_config("gamification").functions  # type: ignore[attr-defined]
     other = first._replace(definition=first.definition.replace("RETURNS date", "RETURNS timestamp"))
     monkeypatch.setattr(apps.get_app_config("gamification"), "functions", [other, *rest])
@@ -597,7 +597,7 @@ def test_a_function_that_would_give_something_else_is_refused(monkeypatch: pytes
     ]
 
 
-def test_a_function_that_is_declared_no_more_is_dropped_in_a_later_release(
+def test_an_undeclared_function_is_dropped_in_a_later_release(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Dropping(Autodetector):
@@ -621,7 +621,7 @@ def test_a_function_that_is_declared_no_more_is_dropped_in_a_later_release(
     ]
 
 
-def test_a_wider_type_is_refused_where_a_condition_of_an_index_would_be_built_anew() -> None:
+def test_a_wider_type_is_refused_if_it_would_rebuild_a_partial_index() -> None:
     def change(state: ProjectState) -> None:
         alter("idempotency_key", ("gamification", "pointtransaction"), max_length=300)(state)
 

@@ -1,4 +1,4 @@
-"""What migrate refuses before it writes anything."""
+"""Migrations that migrate refuses before it writes anything."""
 
 import json
 from typing import Any
@@ -50,7 +50,7 @@ def rules(steps: Any, limit_seconds: float = 0.1) -> set[str]:
 
 
 @pytest.mark.parametrize(("steps", "rule"), REFUSED)
-def test_what_keeps_others_waiting_is_refused_on_a_large_table(
+def test_an_operation_that_makes_others_wait_is_refused_on_a_large_table(
     steps: list[Any], rule: str, predict: Predict, there: Inventory
 ) -> None:
     there.tables["Child"].rows *= 10
@@ -58,7 +58,7 @@ def test_what_keeps_others_waiting_is_refused_on_a_large_table(
 
 
 @pytest.mark.parametrize(("steps", "rule"), REFUSED)
-def test_a_small_table_holds_nothing_up(
+def test_an_operation_on_a_small_table_is_not_refused(
     steps: list[Any], rule: str, predict: Predict, there: Inventory
 ) -> None:
     there.tables["Child"].rows, there.tables["Child"].bytes = 300, 30_000
@@ -66,7 +66,7 @@ def test_a_small_table_holds_nothing_up(
 
 
 @pytest.mark.parametrize(("steps", "rule"), REFUSED)
-def test_a_table_of_the_same_run_holds_nothing_up(
+def test_an_operation_on_a_table_of_the_same_run_is_not_refused(
     steps: list[Any], rule: str, predict: Predict, there: Inventory
 ) -> None:
     there.tables["Child"].is_in_use = there.tables["Parent"].is_in_use = False
@@ -74,7 +74,7 @@ def test_a_table_of_the_same_run_holds_nothing_up(
 
 
 @pytest.mark.parametrize(("steps", "rule"), REFUSED)
-def test_what_is_accepted_in_writing_goes_on(steps: list[Any], rule: str, predict: Predict) -> None:
+def test_an_accepted_risk_is_not_refused(steps: list[Any], rule: str, predict: Predict) -> None:
     accepts = dict.fromkeys(
         [rule, "scan-under-lock", "volatile-default", "rewrite", "rows-locked"], "A reason."
     )
@@ -82,13 +82,13 @@ def test_what_is_accepted_in_writing_goes_on(steps: list[Any], rule: str, predic
 
 
 @pytest.mark.parametrize(("steps", "attributes"), ALLOWED)
-def test_what_keeps_nobody_waiting_goes_on(
+def test_an_operation_that_makes_nobody_wait_is_not_refused(
     steps: list[Any], attributes: dict[str, Any], predict: Predict
 ) -> None:
     assert rules(predict(*steps, **attributes)) == set()
 
 
-def test_who_waits_longer_for_a_lock_lets_others_wait_longer(predict: Predict) -> None:
+def test_a_longer_lock_timeout_allows_longer_waits(predict: Predict) -> None:
     steps = predict(SCAN)
     assert rules(steps, limit_seconds=0.01)
     assert not rules(steps, limit_seconds=60.0)
@@ -106,7 +106,7 @@ def test_python_behind_a_lock_says_which_locks_it_holds(predict: Predict) -> Non
     assert "stay" not in alone.risks[0].fault
 
 
-def test_the_summary_promises_nothing_of_what_it_does_not_know(predict: Predict) -> None:
+def test_the_summary_counts_operations_with_unknown_locks(predict: Predict) -> None:
     unknown = plan_report.summary(predict(COLUMN, PYTHON))
     assert "wait for an instant at most, but for 1 operation of which nobody can tell; 1 warning." in unknown
     accepted = plan_report.summary(predict(COLUMN, PYTHON, accepts={"unknown-operation": "It does nothing."}))
@@ -115,7 +115,7 @@ def test_the_summary_promises_nothing_of_what_it_does_not_know(predict: Predict)
 
 @pytest.fixture
 def large(database: Database) -> Database:
-    """The gateway's database, with a million members by the catalogue's count."""
+    """The gateway's database, with a million members according to the catalogue."""
     database.manage("migrate", "council", "0001")
     database.execute(
         """UPDATE pg_class SET reltuples = 1000000, relpages = 20000 WHERE oid = '"Member"'::regclass"""
@@ -123,7 +123,7 @@ def large(database: Database) -> Database:
     return database
 
 
-def test_migrate_refuses_in_the_plan_s_words_and_writes_nothing(large: Database) -> None:
+def test_migrate_refuses_with_the_plan_s_message_and_writes_nothing(large: Database) -> None:
     before, record = large.catalog(), large.fetch("SELECT * FROM django_migrations")
 
     run = large.manage("migrate", "heavy", check=False, DJANGO_SETTINGS_MODULE=HEAVY)
@@ -156,13 +156,13 @@ def test_migrate_refuses_in_the_plan_s_words_and_writes_nothing(large: Database)
     ]
 
 
-def test_migrate_goes_on_where_it_is_told_to(large: Database) -> None:
+def test_migrate_continues_with_accept_risks(large: Database) -> None:
     run = large.manage("migrate", "heavy", "--accept-risks", DJANGO_SETTINGS_MODULE=HEAVY)
 
     assert "Applied heavy.0002_python_behind_a_lock" in run.stdout
 
 
-def test_migrate_goes_on_where_the_tables_are_small(database: Database) -> None:
+def test_migrate_continues_on_small_tables(database: Database) -> None:
     run = database.manage("migrate", "heavy", DJANGO_SETTINGS_MODULE=HEAVY)
 
     assert "Applied heavy.0002_python_behind_a_lock" in run.stdout
