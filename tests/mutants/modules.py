@@ -101,7 +101,8 @@ def _within(functions: Iterable[ast.FunctionDef]) -> set[ast.AST]:
 
 
 def _begin(node: ast.stmt) -> int:
-    return min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
+    decorators = node.decorator_list if isinstance(node, ast.FunctionDef | ast.ClassDef) else []
+    return min([node.lineno, *(decorator.lineno for decorator in decorators)])
 
 
 def _mutants(file: str, tests: tuple[str, ...], reasons: dict[tuple[str, str, str], str]) -> Iterator[Mutant]:
