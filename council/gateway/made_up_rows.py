@@ -70,7 +70,7 @@ TEAM = (
 
 
 class Batch(NamedTuple):
-    """Rows of one table, as lines for COPY. `rows` is about how many, for showing progress."""
+    """Rows of one table, as lines for COPY. `rows` is roughly how many, for showing progress."""
 
     table: str
     columns: tuple[str, ...]

@@ -16,6 +16,10 @@ class Fact(NamedTuple):
     definition: str
 
 
+def names(kind: str, described: Iterable[Fact]) -> frozenset[str]:
+    return frozenset(fact.name for fact in described if fact.kind == kind)
+
+
 # All other kinds belong to a table, and their names begin with its name.
 FREE_STANDING = {"table", "enum", "function", "comment", "extension"}
 

@@ -34,7 +34,7 @@ CHANGES = {
         [with_member_field('nickname = models.TextField(db_column="nickName", null=True, blank=True)')],
         {
             "council/+1_member_nickname": [
-                "New columns: Member.nickName.",
+                "Adds columns: Member.nickName.",
                 "Locks: ACCESS EXCLUSIVE on Member, for an instant: no rewrite; reading and writing wait.",
                 f'dependencies = [("council", "{NEWEST["council"]}")]',
                 "migrations.AddField(",
@@ -46,7 +46,7 @@ CHANGES = {
             with_member_field("visits = models.IntegerField(db_default=0)"),
             with_member_field("seen_at = TimestampField(db_default=CurrentTimestamp())"),
         ],
-        {"council/+1_member_columns": ["New columns: Member.seen_at and Member.visits."]},
+        {"council/+1_member_columns": ["Adds columns: Member.seen_at and Member.visits."]},
     ),
     "foreign key on a table that is there": Change(
         [
@@ -95,7 +95,7 @@ CHANGES = {
             "council/+1_member_indexes": [
                 "    atomic = False\n",
                 "zero_downtime.AddUniqueIndexConcurrently(",
-                "unless it writes what a unique one refuses",
+                "unless it writes rows that a unique index refuses",
             ]
         },
     ),

@@ -133,7 +133,7 @@ def test_a_role_that_owns_only_some_tables_is_refused_before_anything_is_done(
             assert [line.split(":")[0] for line in lines] == [
                 "owner      table Resource"
             ]  # but not StripeEvent, which no migration alters
-            assert f"this role, {role}, is no member of that" in lines[0]
+            assert f"and the role {role} is not a member of " in lines[0]
             assert database.catalog() == before
         finally:
             database.execute(
@@ -170,20 +170,20 @@ def test_before_the_first_migrate_verify_schema_says_what_exists(unblocked: Walk
         between = " ".join(database.manage("verify_schema", check=False).stdout.split())
         database.execute('ALTER TABLE "Resource" ADD notes text')
         refused = " ".join(database.manage("verify_schema", check=False).stdout.split())
-    assert "No migration has run here. The 9 tables of the baseline are there, as it has them." in between
+    assert "No migration has run here. The 9 tables of the baseline exist and match it." in between
     assert (
         "4 of 4 enums, 3 of 3 columns, 5 of 5 tables, 5 of 5 foreign keys, 7 of 17 indexes, 0 of 1 triggers"
         in between
     )
     assert "not finished: Resource_type_idx (INVALID)." in between
     assert (
-        'It replaces one thing: found UNIQUE ("memberId", category) as BenchmarkSubmission_memberId_'
+        'It replaces one object: found UNIQUE ("memberId", category) as BenchmarkSubmission_memberId_'
         in between
     )
-    assert "extra column Resource.notes: found text. migrate refuses this, and changes nothing." in refused
+    assert "extra column Resource.notes: found text. migrate refuses this and changes nothing." in refused
 
 
 def test_for_an_empty_database_verify_schema_says_that_migrate_builds_all(database: Database) -> None:
     told = " ".join(database.manage("verify_schema", check=False).stdout.split())
 
-    assert "none of the 9 tables of the baseline is there: migrate builds everything." in told
+    assert "none of the 9 tables of the baseline exists: migrate builds everything." in told

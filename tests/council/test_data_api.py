@@ -6,7 +6,7 @@ from django.db import connection
 
 from council import data_api
 from council.models import AuditLog
-from council.verification.exposure import ROLES
+from council.verification.data_api_checks import ROLES
 
 pytestmark = pytest.mark.django_db
 

@@ -197,7 +197,7 @@ def test_a_dry_run_prints_the_file_and_writes_none(project: Project) -> None:
 
     result = project.manage("makemigrations", "--dry-run", "--verbosity", "3")
 
-    assert '"""New columns: Member.nickname.\n\nLocks: ACCESS EXCLUSIVE on Member' in result.stdout
+    assert '"""Adds columns: Member.nickname.\n\nLocks: ACCESS EXCLUSIVE on Member' in result.stdout
     assert project.migrations() == before
 
 

@@ -27,7 +27,7 @@ def test_the_plan_lists_each_operation_in_order(v1: Database) -> None:
     assert lines[begin + 1 : begin + 5] == [
         "  Add field current_streak to member",
         '    ACCESS EXCLUSIVE on "Member" for an instant: reads, writes and DDL wait',
-        "    reversible; code before it keeps working",
+        "    reversible; earlier code keeps working",
         '      ALTER TABLE "Member" ADD COLUMN "currentStreak" integer DEFAULT 0 NOT NULL;',
     ]
     begin = lines.index("council.0006_member_points_index")
@@ -57,7 +57,7 @@ def test_a_warning_gives_exit_status_1(v1: Database) -> None:
     more = {"DJANGO_SETTINGS_MODULE": "tests.third_party.settings"}
     run = v1.manage("migrate", "third_party", "0002", "--plan", check=False, **more)
     assert run.returncode == 1
-    assert "unknown-statement: What Do locks is unknown." in run.stdout
+    assert "unknown-statement: The plan does not know Do, so its locks are unknown." in run.stdout
     assert run.stdout.splitlines()[-2].endswith("1 warning.")
 
 

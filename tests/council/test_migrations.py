@@ -11,7 +11,7 @@ from django.apps import apps
 from django.core.management import call_command
 from django.db import connection
 
-from council.postgres import catalog
+from council.postgres import definitions
 from council.postgres.indexes import Index, UniqueIndex
 from council.zero_downtime.baseline import BaselineMismatch
 from tests.databases import Database, Templates, fill_to, migrate
@@ -364,10 +364,10 @@ def test_an_existing_index_is_recognised_as_the_model_s() -> None:
         for model in apps.get_models():
             wanted = [*model._meta.indexes, *model._meta.constraints]
             for index in (one for one in wanted if isinstance(one, Index | UniqueIndex)):
-                there = catalog.index(connection, index.name)
+                there = definitions.index(connection, index.name)
                 assert there
                 table, create_sql = model._meta.db_table, str(index.create_sql(model, schema_editor))
-                expected = catalog.index_as_created(
+                expected = definitions.index_as_created(
                     connection, table=table, name=index.name, create_sql=create_sql
                 )
                 assert there.definition == expected

@@ -50,7 +50,7 @@ def test_a_column_is_removed_in_two_releases_and_old_code_works_until_the_second
 
     assert refused.returncode == 1
     assert (
-        "PendingInvite.token is gone from the model, and code that runs may still use its column."
+        "PendingInvite.token was removed from the model, but running code may still use its column."
         in refused.stderr
     )
     assert list(forgotten) == [

@@ -13,9 +13,9 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from council import verification
-from council.verification import checks, leftovers, manifest
+from council.verification import checks, leftover_checks, manifest
 from council.verification.checks import Level, Result
-from council.zero_downtime import turns
+from council.zero_downtime import migration_lock
 from gamification import verification as points
 from tests.council.damages import DAMAGES, HARMLESS
 from tests.databases import ROOT, Database, Templates, fill_to
@@ -112,7 +112,7 @@ def test_every_damage_is_found_by_its_check_and_cured_by_its_cure(capsys: pytest
             cursor.execute(damage.sql)
             found = found_by(damage.check)
             try:
-                assert any(damage.words in finding.words for finding in found)
+                assert any(damage.words in finding.message for finding in found)
                 assert all(finding.cure for finding in found)
                 for finding in found if damage.is_curable else []:
                     with transaction.atomic():
@@ -153,7 +153,7 @@ def test_a_check_cannot_write() -> None:
     check = checks.Check("writes", look, own_transactions=False)
     [finding] = checks.run_check(check, verification.Database(connection)).findings
 
-    assert finding.words == "could not be looked at: cannot execute INSERT in a read-only transaction"
+    assert finding.message == "could not be checked: cannot execute INSERT in a read-only transaction"
 
 
 @pytest.mark.django_db
@@ -181,7 +181,9 @@ def test_the_cure_of_a_missing_table_creates_it() -> None:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(f'DROP TABLE "{table}"')
             [finding] = faults(results()["tables"])
-            assert finding.cure.startswith("-- Its rows are in a backup. An empty one:\nCREATE TABLE ")
+            assert finding.cure.startswith(
+                "-- Its rows can be restored only from a backup. This creates it empty:\nCREATE TABLE "
+            )
             cursor.execute(finding.cure)
             assert {name: faults(result) for name, result in results().items() if faults(result)} == {}
             transaction.set_rollback(True)
@@ -203,12 +205,12 @@ def test_differences_that_the_baseline_refuses_have_sql_as_cure(database: Databa
     database.execute("""ALTER TABLE "Member" ALTER email SET NOT NULL; DROP INDEX "Member_email_key";""")
     refused = database.manage("migrate", check=False)
     assert "2 differences" in refused.stderr
-    assert "manage.py verify_schema writes the SQL" in refused.stderr
+    assert "manage.py verify_schema prints the SQL" in refused.stderr
 
     report = json.loads(database.manage("verify_schema", "--format", "json", check=False).stdout)
 
     cures = {
-        finding["words"].partition(" ")[0]: finding["cure"]
+        finding["message"].partition(" ")[0]: finding["cure"]
         for check in report["checks"]
         for finding in check["findings"]
     }
@@ -249,7 +251,7 @@ def test_the_output_can_be_json(migrated: Database) -> None:
     assert columns["level"] == "failed"
     assert columns["findings"][0] == {
         "level": "failed",
-        "words": "Member.monthPoints is missing: expected integer NOT NULL DEFAULT 0",
+        "message": "Member.monthPoints is missing: expected integer NOT NULL DEFAULT 0",
         "cure": "SET lock_timeout TO '100ms'; "
         'ALTER TABLE "Member" ADD COLUMN "monthPoints" integer NOT NULL DEFAULT 0;',
     }
@@ -317,7 +319,7 @@ def test_a_locked_table_is_not_waited_for(migrated: Database) -> None:
 
     assert result.returncode == 1
     assert (
-        "ledger figures           could not be looked at: canceling statement due to lock timeout"
+        "ledger figures           could not be checked: canceling statement due to lock timeout"
         in result.stdout
     )
     assert "\nA lock is held by another session (see pg_locks)." in result.stdout
@@ -376,16 +378,16 @@ def test_a_forgotten_prepared_transaction_is_reported(
     with database.as_django_connection() as scratch, database.connect() as session:
         session.execute("BEGIN; CREATE TABLE t (); PREPARE TRANSACTION 'the gateway''s'")
         try:
-            found = list(leftovers.prepared_transactions(verification.Database(scratch)))
+            found = list(leftover_checks.prepared_transactions(verification.Database(scratch)))
             assert found == [verification.note("1 under way")]
-            monkeypatch.setattr(leftovers, "OLD_SECONDS", 0.0)
-            [old, _] = leftovers.prepared_transactions(verification.Database(scratch))
+            monkeypatch.setattr(leftover_checks, "OLD_SECONDS", 0.0)
+            [old, _] = leftover_checks.prepared_transactions(verification.Database(scratch))
             assert old.level is Level.FAILED
-            assert "was prepared" in old.words
+            assert "was prepared" in old.message
             assert old.cure == "ROLLBACK PREPARED 'the gateway''s';"
         finally:
             session.execute("ROLLBACK PREPARED 'the gateway''s'")
-        assert list(leftovers.prepared_transactions(verification.Database(scratch))) == [
+        assert list(leftover_checks.prepared_transactions(verification.Database(scratch))) == [
             verification.note("none")
         ]
 
@@ -394,16 +396,16 @@ def test_the_lock_of_a_running_migrate_is_reported(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with database.as_django_connection() as scratch, database.connect() as session:
-        session.execute("SELECT pg_advisory_lock(%s, %s)", [turns.CLASS, turns.OBJECT])
-        [running] = leftovers.advisory_lock(verification.Database(scratch))
+        session.execute("SELECT pg_advisory_lock(%s, %s)", [migration_lock.CLASS, migration_lock.OBJECT])
+        [running] = leftover_checks.advisory_lock(verification.Database(scratch))
         assert running.level is Level.WARNING
-        assert "a migrate is at work" in running.words
-        monkeypatch.setattr(leftovers, "ORPHANED_SECONDS", 0.0)
-        [orphaned] = leftovers.advisory_lock(verification.Database(scratch))
+        assert "a migrate is running" in running.message
+        monkeypatch.setattr(leftover_checks, "ORPHANED_SECONDS", 0.0)
+        [orphaned] = leftover_checks.advisory_lock(verification.Database(scratch))
         assert orphaned.level is Level.FAILED
         assert orphaned.cure == f"SELECT pg_terminate_backend({session.info.backend_pid});"
         session.execute("SELECT pg_advisory_unlock_all()")
-        assert list(leftovers.advisory_lock(verification.Database(scratch))) == [
+        assert list(leftover_checks.advisory_lock(verification.Database(scratch))) == [
             verification.note("not held")
         ]
 
@@ -439,7 +441,7 @@ def test_a_sample_is_compared_without_full(migrated: Database) -> None:
     )
     told = json.loads(migrated.manage("verify_schema", "--format", "json").stdout)
     [figures] = [check for check in told["checks"] if check["name"] == "ledger figures"]
-    words = figures["findings"][-1]["words"]
+    words = figures["findings"][-1]["message"]
     match = re.fullmatch(r"of ([\d,]+) members, a sample; --full compares all", words)
     assert match
     assert points.BATCH_MEMBERS <= int(match[1].replace(",", "")) <= points.SAMPLE_MEMBERS

@@ -144,7 +144,7 @@ def verified(settings: Any, *, is_full: bool) -> list[tuple[str, str]]:
     database = council_verification.Database(connection, is_full=is_full)
     with mock.patch.object(council_verification.Database, "transaction", nullcontext):
         found = verification.files(database)
-        return [(str(finding.level), finding.words) for finding in found]
+        return [(str(finding.level), finding.message) for finding in found]
 
 
 @pytest.mark.django_db

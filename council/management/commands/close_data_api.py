@@ -13,7 +13,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--apply", action="store_true", help="make the changes")
         parser.add_argument("--undo", action="store_true", help="restore what the last closing revoked")
-        parser.add_argument("--patience", type=float, default=600.0, help="seconds to try for locks (600)")
+        parser.add_argument(
+            "--patience", type=float, default=600.0, help="how many seconds to try to get the locks (600)"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -34,7 +36,7 @@ class Command(BaseCommand):
                 "PUBLIC means every role. Make sure that the gateway's role has its own rights."
             )
         if not apply:
-            self.stdout.write("Nothing was changed. Use --apply to do it, --undo --apply to take it back.")
+            self.stdout.write("Nothing was changed. Use --apply to do it, and --undo --apply to reverse it.")
             return
         act = data_api.reopen if undo else data_api.close
         done = act(patience_seconds=patience, say=self.stderr.write)

@@ -437,7 +437,7 @@ def test_a_missing_wheel_is_reported_with_the_cure(place: Path) -> None:
 
 
 def test_missing_programs_are_named(servers: Servers, place: Path) -> None:
-    with pytest.raises(EmbeddedServerError, match=f"No PostgreSQL runs from {place}"):
+    with pytest.raises(EmbeddedServerError, match=f"PostgreSQL in {place} does not run"):
         Server(folder=place, binaries=place).start()
 
 
@@ -455,14 +455,14 @@ def test_a_failing_initdb_shows_its_last_lines_and_leaves_nothing(servers: Serve
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
     text, _ = python(START, server.folder, preexec_fn=limit_file_size).communicate()
-    assert "EmbeddedServerError: initdb could not make" in text
+    assert "EmbeddedServerError: initdb could not create" in text
     assert "removing contents of data directory" in text
     assert [path.name for path in server.home.iterdir()] == ["lock"]
 
 
 def test_a_server_that_does_not_start_shows_the_end_of_its_log(servers: Servers) -> None:
     server = servers(options={"shared_buffers": "a lot"})
-    with pytest.raises(EmbeddedServerError, match=r'(?s)is not up after 1 s.*invalid value.*"a lot"'):
+    with pytest.raises(EmbeddedServerError, match=r'(?s)did not start within 1 s.*invalid value.*"a lot"'):
         server.start()
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from council.rehearsal import dumps
-from council.rehearsal.place import Place
+from council.rehearsal.database_url import DatabaseUrl
 from tests.council.rehearsal.rehearsing import dump
 from tests.databases import Database
 
@@ -42,7 +42,11 @@ def source(gateway: Database) -> Database:
 def restored(file: Path, place: Database, folder: Path) -> list[str]:
     heard: list[float] = []
     left_out = dumps.restore(
-        dumps.read(file), Place(place.url, "--on"), schema="public", folder=folder, advanced=heard.append
+        dumps.read(file),
+        DatabaseUrl(place.url, "--on"),
+        schema="public",
+        folder=folder,
+        advanced=heard.append,
     )
     assert heard
     assert max(heard) <= 1.0
@@ -94,7 +98,7 @@ def test_an_extension_that_the_server_lacks_is_named(place: Database, tmp_path: 
     found = dumps.Dump(
         tmp_path / "none", dumps.PLAIN, 15, (("supabase_vault", "vault"), ("plpgsql", "pg_catalog"))
     )
-    with Place(place.url, "--on").connect(application="test") as session:
+    with DatabaseUrl(place.url, "--on").connect(application="test") as session:
         left_out = list(dumps._install(session, found.extensions))
 
     assert len(left_out) == 1

@@ -74,13 +74,13 @@ def break_off(rehearsal: Rehearsal, words: str, number: signal.Signals) -> None:
     assert rehearsal.interrupt(number) == 128 + number
 
     name = "Ctrl-C" if number == signal.SIGINT else number.name
-    assert f"{name}: the rehearsal was broken off, and its copy removed." in rehearsal.said
+    assert f"{name}: the rehearsal was interrupted, and its copy was removed." in rehearsal.said
     assert "Traceback" not in rehearsal.said
 
 
 @pytest.mark.parametrize(
     ("words", "members", "number"),
-    [("Building the schema", "1000", signal.SIGINT), ("Making up ", "1000000", signal.SIGTERM)],
+    [("Building the schema", "1000", signal.SIGINT), ("Generating ", "1000000", signal.SIGTERM)],
     ids=["schema", "rows"],
 )
 def test_an_interrupted_rehearsal_of_made_up_members_leaves_nothing(
@@ -92,7 +92,7 @@ def test_an_interrupted_rehearsal_of_made_up_members_leaves_nothing(
 
 @pytest.mark.parametrize(
     ("words", "number"),
-    [("The gateway at work, no migration yet", signal.SIGHUP), ("Migrating, ", signal.SIGINT)],
+    [("Gateway load, before the migrations", signal.SIGHUP), ("Applying ", signal.SIGINT)],
     ids=["load", "migrations"],
 )
 def test_an_interrupted_rehearsal_on_a_private_server_leaves_nothing(
@@ -127,13 +127,13 @@ def test_a_server_that_dies_is_reported_and_nothing_is_left(
 ) -> None:
     with nothing_left(folder):
         rehearsal = start("--from-url", late.url, "--folder", folder, "--before", "600s")
-        rehearsal.wait_for("The gateway at work, no migration yet")
+        rehearsal.wait_for("Gateway load, before the migrations")
         (pid_file,) = folder.glob(f"{target.PREFIX}*/postgres/*/data/postmaster.pid")
         os.kill(int(pid_file.read_text().split()[0]), signal.SIGKILL)
 
         assert rehearsal.process.wait(DEADLINE_SECONDS) == 2
 
-    assert "NoRehearsal: " in rehearsal.said
+    assert "CannotRehearse: " in rehearsal.said
     assert "Traceback" not in rehearsal.said
 
 
@@ -142,12 +142,12 @@ def test_a_given_database_is_empty_again_without_sessions(
 ) -> None:
     with nothing_left(folder):
         rehearsal = start("--from-url", late.url, "--on", place.url, "--folder", folder)
-        rehearsal.wait_for("Migrating, ")
+        rehearsal.wait_for("Applying ")
         time.sleep(1)
 
         assert rehearsal.interrupt(signal.SIGTERM) == 143
 
-    assert "SIGTERM: the rehearsal was broken off, and its copy removed." in rehearsal.said
+    assert "SIGTERM: the rehearsal was interrupted, and its copy was removed." in rehearsal.said
     assert place.fetch(THINGS) == [(0,)]
     others = (
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -163,7 +163,7 @@ def test_the_next_rehearsal_removes_what_a_killed_one_left(
 ) -> None:
     with nothing_left(folder):
         rehearsal = start("--from-url", late.url, "--folder", folder, "--before", "600s")
-        rehearsal.wait_for("The gateway at work, no migration yet")
+        rehearsal.wait_for("Gateway load, before the migrations")
         assert rehearsal.interrupt(signal.SIGKILL) == -signal.SIGKILL
         assert processes(str(folder)) != []
         # The clients notice that their parent is gone.

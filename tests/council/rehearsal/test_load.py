@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from council.rehearsal import load, observation
+from council.rehearsal import load, lock_samples
+from council.rehearsal.database_url import DatabaseUrl
 from council.rehearsal.load import Load
-from council.rehearsal.migrating import APPLICATION
-from council.rehearsal.place import Place
+from council.rehearsal.migrate_process import APPLICATION
 from tests.databases import Database, migrate
 
 pytestmark = pytest.mark.any_server
 
 
-def of(database: Database) -> Place:
-    return Place(database.url, "--on")
+def of(database: Database) -> DatabaseUrl:
+    return DatabaseUrl(database.url, "--on")
 
 
 def test_statements_that_are_due_while_another_waits_are_recorded_as_waiting(
@@ -104,7 +104,7 @@ def test_only_locks_of_the_migrating_session_are_recorded(gateway: Database) -> 
         gateway.connect() as other,
         migrating.transaction(),
         other.transaction(),
-        observation.watching(of(gateway)) as held,
+        lock_samples.watching(of(gateway)) as held,
     ):
         migrating.execute('LOCK TABLE "Member" IN SHARE ROW EXCLUSIVE MODE')
         other.execute('LOCK TABLE "Team" IN ACCESS EXCLUSIVE MODE')
@@ -121,4 +121,4 @@ def test_only_locks_of_the_migrating_session_are_recorded(gateway: Database) -> 
 def test_the_strongest_lock_of_each_table_counts() -> None:
     locks = [("Member", "SHARE"), ("Member", "ACCESS EXCLUSIVE"), ("Member", "ROW SHARE"), ("Team", "SHARE")]
 
-    assert observation.strongest(locks) == {"Member": "ACCESS EXCLUSIVE", "Team": "SHARE"}
+    assert lock_samples.strongest(locks) == {"Member": "ACCESS EXCLUSIVE", "Team": "SHARE"}

@@ -159,7 +159,7 @@ def test_a_blocker_is_named_with_its_locks_and_query(v1: Database, deploy: Calla
 
     assert f"pid {pid} (postgres, nightly report), idle in transaction, open for " in run.output
     assert 'holds ACCESS SHARE on "Member"; query: SELECT count(*) FROM "Member"' in run.output
-    assert "council.0005_member_points got no lock within 2.0 s. In its way:" in run.output
+    assert "council.0005_member_points did not get its locks within 2.0 s. It was blocked by:" in run.output
     assert f"SELECT pg_terminate_backend({pid})" in run.output
     assert "Nothing of it was kept." in run.output
     assert re.search(r"\d+ of \d+ migrations are done, \d+ left.", run.output)

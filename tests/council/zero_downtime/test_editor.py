@@ -15,7 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
-from council.postgres import catalog
+from council.postgres import definitions
 from council.zero_downtime.editor import SchemaEditor
 from council.zero_downtime.failures import DefinitionConflict
 
@@ -259,7 +259,7 @@ def test_an_invalid_index_is_built_again(
 
     project.again(operation)
 
-    found = catalog.index(project.connection, index)
+    found = definitions.index(project.connection, index)
     assert found
     assert found.is_valid
 
@@ -275,7 +275,7 @@ def test_a_check_that_is_not_valid_is_validated_if_necessary(
 
     project.again(operation)
 
-    found = catalog.constraint(project.connection, "app_book", "book_pages")
+    found = definitions.constraint(project.connection, "app_book", "book_pages")
     assert found
     assert found.is_validated
 
@@ -309,4 +309,4 @@ def test_django_s_concurrent_removal_can_be_repeated(
 
     project.again(removal)
 
-    assert catalog.index(project.connection, "book_pages_idx") is None
+    assert definitions.index(project.connection, "book_pages_idx") is None

@@ -15,9 +15,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from council.zero_downtime import events
 from council.zero_downtime.blockers import Blocker
+from council.zero_downtime.event_report import Report
 from council.zero_downtime.events import Blocked, Event, JsonWriter, Noted, RowLevelSecurityEnabled
 from council.zero_downtime.observer import Observer
-from council.zero_downtime.report import Report
 from tests.council.zero_downtime.test_deploy import adopted, open_transaction
 from tests.databases import ROOT, Database
 

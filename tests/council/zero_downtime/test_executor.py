@@ -10,10 +10,10 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
-from council.zero_downtime import progress
+from council.zero_downtime import partial_progress
 from council.zero_downtime.executor import Executor
 from council.zero_downtime.observer import Observer
-from council.zero_downtime.patience import Patience
+from council.zero_downtime.retries import Patience
 
 MADE = "SELECT to_regclass('made') IS NOT NULL"
 TABLE = migrations.RunSQL("CREATE TABLE made ()", "DROP TABLE made")
@@ -87,11 +87,11 @@ def test_the_note_of_finished_operations_and_the_record_change_together(
     whole = migration(atomic=False)
     if backwards:
         executor.apply_migration(ProjectState(), whole)
-    progress.note(executor.recorder, whole, 1, backwards=backwards)
+    partial_progress.note(executor.recorder, whole, 1, backwards=backwards)
     monkeypatch.setattr(MigrationRecorder, "record_unapplied" if backwards else "record_applied", die)
     with pytest.raises(Died):
         if backwards:
             executor.unapply_migration(ProjectState(), whole)
         else:
             executor.apply_migration(ProjectState(), whole)
-    assert progress.count(executor.recorder, whole, backwards=backwards) == 1
+    assert partial_progress.count(executor.recorder, whole, backwards=backwards) == 1

@@ -142,7 +142,7 @@ def test_a_missing_right_on_one_table(v1: Database) -> None:
         assert (
             "1 difference. Nothing was changed.\n  owner      table Member: it belongs to postgres" in words
         )
-        assert "this role, deployer, is no member of that" in words
+        assert "and the role deployer is not a member of postgres" in words
         assert v1.fetch("SELECT to_regclass('django_migrations')") == [(None,)]
         v1.execute('ALTER TABLE "Member" OWNER TO deployer')
         assert v1.manage("migrate", *POINTS, DATABASE_URL=as_deployer).returncode == 0
@@ -199,7 +199,7 @@ def test_a_limit_for_temporary_files_that_an_index_build_exceeds(v1: Database) -
     words = failed(v1, *POINTS_INDEX)
 
     assert "council.0006_member_points_index could not be applied: temporary file size exceeds " in words
-    assert "A limit of the server's is exceeded. Raise the one that is named." in words
+    assert "A limit of the server is exceeded. Raise the limit that the message names." in words
     assert v1.fetch("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [(0,)]
     v1.execute(f'ALTER DATABASE "{v1.name}" RESET ALL')
     assert_completes(v1, *POINTS_INDEX)

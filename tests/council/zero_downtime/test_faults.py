@@ -50,7 +50,7 @@ def test_an_index_whose_server_process_was_terminated_is_built_again(
         ((builder,),) = database.fetch(tries.BUILDERS)
         database.execute(f"SELECT pg_terminate_backend({builder})")
         assert first.finish() == 1
-        assert "the next run drops what an unfinished index left, and goes on from there." in first.output
+        assert "The next run drops an unfinished index, and continues from there." in first.output
         assert "The server was restarted, or somebody terminated the session." in first.output
         assert "Traceback" not in first.output
     assert database.fetch(INDEX) == [(False,)]

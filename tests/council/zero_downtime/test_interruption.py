@@ -55,7 +55,7 @@ def test_interrupting_a_wait_for_a_lock_leaves_nothing_of_the_migration(
         run = deploy(adopted, "council", "0005")
         run.wait_for("waiting, ")
         assert interrupt(run, number) == status
-        assert f"{name}: council.0005_member_points was cut short. Nothing of it was kept." in run.output
+        assert f"{name}: council.0005_member_points was interrupted. None of it was kept." in run.output
         assert "0 of 1 migrations are done, 1 left." in run.output
         assert_no_session_is_left(adopted)
     assert adopted.manage("migrate", "council", "0005").returncode == 0

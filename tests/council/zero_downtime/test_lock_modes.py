@@ -67,7 +67,7 @@ def test_reads_and_writes_take_these_modes(database: Database) -> None:
 def test_each_mode_names_what_waits_for_it() -> None:
     waits = [Lock("T", mode).blocks for mode in MODES]
     assert waits == [
-        *["DDL that takes the table whole"] * 3,
+        *["DDL that needs the whole table"] * 3,
         "other DDL",
         *["writes and DDL"] * 3,
         "reads, writes and DDL",

@@ -17,7 +17,7 @@ from django.db.migrations.state import ProjectState
 from django.db.migrations.writer import OperationWriter
 
 from council import zero_downtime
-from council.postgres import catalog, constraints, fields, indexes, triggers
+from council.postgres import catalog, constraints, definitions, fields, indexes, triggers
 from council.zero_downtime import batch_operations
 from council.zero_downtime.failures import DefinitionConflict
 from council.zero_downtime.index_operations import DuplicateKeys
@@ -96,12 +96,12 @@ def numbers(connection: BaseDatabaseWrapper) -> list[int]:
 
 
 def trigger_function(connection: BaseDatabaseWrapper) -> str:
-    found = catalog.trigger(connection, "Child", "trg_child")
+    found = definitions.trigger(connection, "Child", "trg_child")
     return found.function if found else ""
 
 
 def function_body(connection: BaseDatabaseWrapper) -> str:
-    found = catalog.function(connection, "children_of", "parent text")
+    found = definitions.function(connection, "children_of", "parent text")
     return found.definition if found else ""
 
 
@@ -112,7 +112,7 @@ def nullable_parent() -> migrations.AlterField:
 
 
 def has_index(connection: BaseDatabaseWrapper, name: str) -> bool:
-    found = catalog.index(connection, name)
+    found = definitions.index(connection, name)
     return found is not None and found.is_valid
 
 
@@ -137,7 +137,7 @@ class Case:
 CASES = {
     "AddForeignKeyNotValid": Case(
         operation=zero_downtime.AddForeignKeyNotValid("child", KEY),
-        is_done=lambda connection: catalog.constraint(connection, "Child", KEY.name) is not None,
+        is_done=lambda connection: definitions.constraint(connection, "Child", KEY.name) is not None,
         sql='ADD CONSTRAINT "Child_parentId_fkey" FOREIGN KEY ("parentId") REFERENCES "Parent" ("id") '
         "ON DELETE CASCADE ON UPDATE CASCADE NOT VALID",
         obstacle='ALTER TABLE "Child" ADD CONSTRAINT "Child_parentId_fkey" '
@@ -151,7 +151,8 @@ CASES = {
         operation=zero_downtime.ValidateConstraint("child", KEY.name),
         before=(zero_downtime.AddForeignKeyNotValid("child", KEY),),
         is_done=lambda connection: (
-            (found := catalog.constraint(connection, "Child", KEY.name)) is not None and found.is_validated
+            (found := definitions.constraint(connection, "Child", KEY.name)) is not None
+            and found.is_validated
         ),
         sql='ALTER TABLE "Child" VALIDATE CONSTRAINT "Child_parentId_fkey"',
         obstacle='ALTER TABLE "Child" DROP CONSTRAINT "Child_parentId_fkey"',
@@ -202,7 +203,7 @@ CASES = {
     "RemoveIndexConcurrently": Case(
         operation=zero_downtime.RemoveIndexConcurrently("child", INDEX.name),
         before=(migrations.AddIndex("child", INDEX),),
-        is_done=lambda connection: catalog.index(connection, INDEX.name) is None,
+        is_done=lambda connection: definitions.index(connection, INDEX.name) is None,
         sql=f'DROP INDEX CONCURRENTLY IF EXISTS "{INDEX.name}"',
         obstacle=f'DROP INDEX "{INDEX.name}"; CREATE INDEX "{INDEX.name}" ON "Parent" (id)',
         conflict='found: .*ON "Parent".*\n +expected: an index on "Child"',
@@ -212,7 +213,7 @@ CASES = {
     "RemoveUniqueIndexConcurrently": Case(
         operation=zero_downtime.RemoveUniqueIndexConcurrently("child", UNIQUE.name),
         before=(migrations.AddConstraint("child", UNIQUE),),
-        is_done=lambda connection: catalog.index(connection, UNIQUE.name) is None,
+        is_done=lambda connection: definitions.index(connection, UNIQUE.name) is None,
         sql=f'DROP INDEX CONCURRENTLY IF EXISTS "{UNIQUE.name}"',
         obstacle=f'DROP INDEX "{UNIQUE.name}"; CREATE INDEX "{UNIQUE.name}" ON "Parent" (id)',
         conflict='found: .*ON "Parent".*\n +expected: an index on "Child"',
@@ -241,7 +242,7 @@ CASES = {
     ),
     "AddCheckNotValid": Case(
         operation=zero_downtime.AddCheckNotValid("child", CHECK),
-        is_done=lambda connection: catalog.constraint(connection, "Child", CHECK.name) is not None,
+        is_done=lambda connection: definitions.constraint(connection, "Child", CHECK.name) is not None,
         sql='ALTER TABLE "Child" ADD CONSTRAINT "Child_number_check" CHECK ("Number" >= 0) NOT VALID',
         obstacle='ALTER TABLE "Child" ADD CONSTRAINT "Child_number_check" CHECK ("Number" > 0)',
         conflict=r'found: +CHECK \(\("Number" > 0\)\)\n +expected: CHECK \(\("Number" >= 0\)\)',
@@ -251,7 +252,9 @@ CASES = {
         operation=zero_downtime.AddFieldCheckNotValid(
             "child", "number", models.PositiveIntegerField(db_column="Number")
         ),
-        is_done=lambda connection: catalog.constraint(connection, "Child", "Child_Number_check") is not None,
+        is_done=lambda connection: (
+            definitions.constraint(connection, "Child", "Child_Number_check") is not None
+        ),
         sql='ALTER TABLE "Child" ADD CONSTRAINT "Child_Number_check" CHECK ("Number" >= 0) NOT VALID',
         obstacle='ALTER TABLE "Child" ADD CONSTRAINT "Child_Number_check" CHECK ("Number" > 0)',
         conflict=r'found: +CHECK \(\("Number" > 0\)\)\n +expected: CHECK \(\("Number" >= 0\)\)',
@@ -260,7 +263,7 @@ CASES = {
     "AddFilledCheck": Case(
         operation=zero_downtime.AddFilledCheck("child", "parent"),
         before=(nullable_parent(),),
-        is_done=lambda connection: catalog.constraint(connection, "Child", FILLED) is not None,
+        is_done=lambda connection: definitions.constraint(connection, "Child", FILLED) is not None,
         sql=f'ALTER TABLE "Child" ADD CONSTRAINT "{FILLED}" CHECK ("parentId" IS NOT NULL) NOT VALID',
         obstacle=f'ALTER TABLE "Child" ADD CONSTRAINT "{FILLED}" CHECK (id IS NOT NULL)',
         conflict=r'found: +CHECK \(\(id IS NOT NULL\)\)\n +expected: CHECK \(\("parentId" IS NOT NULL\)\)',
@@ -275,7 +278,7 @@ CASES = {
         ),
         is_done=lambda connection: (
             catalog.is_not_null(connection, "Child", "parentId") is True
-            and catalog.constraint(connection, "Child", FILLED) is None
+            and definitions.constraint(connection, "Child", FILLED) is None
         ),
         sql='ALTER TABLE "Child" ALTER COLUMN "parentId" SET NOT NULL',
         obstacle=f'ALTER TABLE "Child" DROP CONSTRAINT "{FILLED}"',
@@ -291,7 +294,7 @@ CASES = {
     "AddTrigger": Case(
         operation=zero_downtime.AddTrigger("child", TRIGGER),
         is_done=lambda connection: (
-            (found := catalog.trigger(connection, "Child", "trg_child")) is not None
+            (found := definitions.trigger(connection, "Child", "trg_child")) is not None
             and found.is_enabled
             and "FOR EACH STATEMENT" in found.definition
             and "SET search_path TO ''" in found.function
@@ -318,7 +321,7 @@ CASES = {
     "CreateFunction": Case(
         operation=FUNCTION,
         is_done=lambda connection: (
-            (found := catalog.function(connection, "children_of", "parent text")) is not None
+            (found := definitions.function(connection, "children_of", "parent text")) is not None
             and 'WHERE "parentId" = parent' in found.definition
         ),
         sql='CREATE OR REPLACE FUNCTION "public".children_of(parent text)\nRETURNS bigint',
@@ -554,7 +557,7 @@ def test_a_duplicate_fails_a_unique_build_and_leaves_nothing(runner: Runner) -> 
     ):
         runner.forwards(CASES["AddUniqueIndexConcurrently"].operation)
 
-    assert catalog.index(runner.connection, UNIQUE.name) is None
+    assert definitions.index(runner.connection, UNIQUE.name) is None
     runner.execute("""INSERT INTO "Child" VALUES ('c', 7, 'x')""")
 
 
@@ -696,7 +699,7 @@ def test_batches_give_up_and_name_rows_that_stay_locked(
     runner.forwards(HAVE_ROWS)
     with database.connect() as gateway, gateway.transaction():
         gateway.execute("""UPDATE "Child" SET "Number" = 2 WHERE id = 'b'""")
-        with pytest.raises(CommandError, match="1 rows of \"Child\" have been locked .*, among them 'b'"):
+        with pytest.raises(CommandError, match="1 rows of \"Child\" stayed locked for .*, for example 'b'"):
             runner.forwards(CASES["UpdateInBatches"].operation)
     assert numbers(runner.connection) == [10, 2, 30]
 

@@ -62,7 +62,7 @@ def check(session: psycopg.Connection, url: str) -> None:
 def assert_refused(database: Database, url: str, **environment: str) -> str:
     result = database.manage("migrate", check=False, **{"DATABASE_URL": url, **environment})
     assert result.returncode == 1
-    assert "leads to a transaction pooler (127.0.0.1, port " in result.stderr
+    assert "connects to a transaction pooler (127.0.0.1, port " in result.stderr
     assert "Set DIRECT_URL to a direct or session-pooled connection" in result.stderr
     assert "Traceback" not in result.stderr
     assert database.fetch("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace") == []
@@ -74,7 +74,7 @@ def test_a_transaction_pooler_is_refused_before_anything_is_written(database: Da
     with pgbouncer(database, mode="transaction", size=size) as url:
         words = assert_refused(database, url)
 
-    assert words.startswith("TransactionPooler: DATABASE_URL leads to")
+    assert words.startswith("TransactionPooler: DATABASE_URL connects to")
     assert "server process" in words
 
 
@@ -160,7 +160,7 @@ def test_a_pooler_that_refuses_a_second_client_is_refused(database: Database) ->
         result = database.manage("migrate", check=False, DATABASE_URL=url)
 
     assert result.returncode == 1
-    assert "DATABASE_URL leads to a pooler (127.0.0.1, port " in result.stderr
+    assert "DATABASE_URL connects to a pooler (127.0.0.1, port " in result.stderr
     assert "no more connections allowed" in result.stderr
     assert "Set DIRECT_URL to a direct connection" in result.stderr
     assert "Traceback" not in result.stderr
@@ -172,7 +172,7 @@ def test_fake_is_refused_through_a_transaction_pooler(database: Database) -> Non
     with pgbouncer(database, mode="transaction") as url:
         result = database.manage("migrate", "--fake", check=False, DATABASE_URL=url)
 
-    assert "leads to a transaction pooler" in result.stderr
+    assert "connects to a transaction pooler" in result.stderr
     assert database.fetch("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace") == []
 
 

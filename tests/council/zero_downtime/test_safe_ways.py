@@ -16,11 +16,11 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
-from council.zero_downtime import progress, safe_ways
+from council.zero_downtime import partial_progress, safe_ways
 from council.zero_downtime.executor import Executor
 from council.zero_downtime.lock_modes import BY_NAME
 from council.zero_downtime.observer import Observer
-from council.zero_downtime.patience import Patience
+from council.zero_downtime.retries import Patience
 from tests.council.zero_downtime.test_deploy import Deploy, deploy, open_transaction
 from tests.databases import SCRATCH, Database
 
@@ -234,7 +234,7 @@ def test_the_plan_shows_replaced_operations_and_refusals(
     assert lines[begun + 2].startswith('    SHARE UPDATE EXCLUSIVE on "plain_author" for about ')
     assert plan.count("instead of: Alter field email on author") == 4
     assert "  Create index plain_author_score on field(s) score of model author\n" in plan
-    assert lines[-1] == "migrate refuses 2 operations of it without --accept-risks."
+    assert lines[-1] == "Without --accept-risks, migrate refuses this plan because of 2 operations."
 
     as_it_is = database.manage("migrate", "plain", "--plan", check=False, MIGRATE_IN_STEPS="none", **PLAIN)
     assert "instead of" not in as_it_is.stdout
@@ -300,7 +300,7 @@ def test_only_the_apps_in_the_setting_take_safe_ways(
     assert is_changed()
     settings.MIGRATE_IN_STEPS = ["sessions"]
     assert not is_changed()
-    steps = progress.NAME_LENGTH  # a number that does not match
+    steps = partial_progress.NAME_LENGTH  # a number that does not match
     recorder.record_applied(target[0], f"{target[1]} [1 of {steps} operations done]")
     assert not is_changed()
     recorder.record_applied(target[0], f"{target[1]} [1 of 2 operations done]")

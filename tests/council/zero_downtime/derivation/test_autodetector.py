@@ -97,18 +97,18 @@ REFUSED = {
     "not null": (
         add("nickname", models.TextField()),
         'Add field nickname to member: Column "nickname" of "Member" is NOT NULL and has no default',
-        "Give it a db_default, or null=True. For a value of its own in each row: null=True now, fill it with "
-        "UpdateInBatches, then null=False",
+        "Give it a db_default, or null=True. If each row needs its own value: set null=True now, fill the rows with "
+        "UpdateInBatches, then set null=False",
     ),
     "not null, with a default of Python's": (
         add("nickname", models.TextField(default="")),
-        'Add field nickname to member: Column "nickname" of "Member" is NOT NULL then: earlier code',
+        'Add field nickname to member: Column "nickname" of "Member" becomes NOT NULL: earlier code',
         "Give it a db_default, or null=True.",
     ),
     "volatile default": (
         add("token", models.UUIDField(db_default=RandomUUID())),
-        'Add field token to member: gen_random_uuid() has another value for each row of "Member"',
-        "Add it with null=True and without a db_default; then the db_default",
+        'Add field token to member: gen_random_uuid() returns another value for each row of "Member"',
+        "Add it with null=True and without a db_default. Then add the db_default",
     ),
     "generated": (
         add(
@@ -117,8 +117,8 @@ REFUSED = {
                 expression=models.F("total_points") * 2, output_field=models.IntegerField(), db_persist=True
             ),
         ),
-        'Add field twice to member: Column "twice" writes "Member" anew',
-        "Add a plain column, keep it by a trigger",
+        'Add field twice to member: Adding column "twice" rewrites "Member"',
+        "Add a plain column, let a trigger keep it up to date",
     ),
     "unique column": (
         add("nickname", models.TextField(null=True, unique=True, db_column="nickName")),
@@ -132,33 +132,34 @@ REFUSED = {
     ),
     "foreign key of Django's": (
         add("referrer", models.ForeignKey("council.Member", models.CASCADE, null=True, db_index=False)),
-        "Member.referrer would get a foreign key from Django",
+        "Member.referrer would get Django's own foreign key",
         'ForeignKeyConstraint(name="Member_referrer_id_fkey", field="referrer", ',
     ),
     "rewritten": (
         alter("total_points", type=models.BigIntegerField),
-        'Alter field total_points on member: "totalPoints" from integer to bigint writes "Member" anew',
-        "Add a new field beside it, nullable or with a db_default; write both",
+        'Alter field total_points on member: Changing "totalPoints" from integer to bigint rewrites "Member"',
+        "Add a new field, nullable or with a db_default. Write both fields",
     ),
     "narrower": (
         alter("label", model=("gamification", "pointrule"), max_length=40),
-        '"label" from character varying(80) to character varying(40) writes "PointRule" anew',
-        "Add a new field beside it",
+        'Changing "label" from character varying(80) to character varying(40) rewrites "PointRule"',
+        "Add a new field, nullable",
     ),
     "primary key": (
         alter("id", type=models.CharField, max_length=30, primary_key=True),
-        "Member.id is a primary key, text now and varchar(30) then: keys point at it",
-        "Leave it. For another type add a column beside it, copy in batches, and move the keys one by one.",
+        "Member.id is a primary key or would become one (type text, then varchar(30)): foreign keys reference",
+        "Do not change it. For another type, add a new column, copy the values in batches, and move the foreign keys "
+        "one by one.",
     ),
     "collation": (
         alter("idempotency_key", model=("gamification", "pointtransaction"), db_collation="C"),
-        'is built anew, for the new type of "idempotencyKey", while nobody can read "PointTransaction".',
-        "Add a new field beside it",
+        'is rebuilt, for the new type of "idempotencyKey", while nobody can read "PointTransaction".',
+        "Add a new field, nullable",
     ),
     "default that goes": (
         alter("leaderboard_visible", db_default=...),
-        'Alter field leaderboard_visible on member: Column "leaderboardVisible" of "Member" is NOT NULL then',
-        "Keep a db_default, or have all code fill it in one release and forbid NULL in the next.",
+        'Alter field leaderboard_visible on member: Column "leaderboardVisible" of "Member" becomes NOT NULL',
+        "Keep a db_default, or let all code fill it in one release and forbid NULL in the next.",
     ),
     "made unique": (
         alter("company", unique=True),
@@ -173,57 +174,58 @@ REFUSED = {
     "given a key of Django's": (
         alter("team", db_constraint=True),
         'is checked against all rows of "Member" while nobody can write to it.',
-        "Write on_delete=models.DO_NOTHING, db_constraint=False, db_index=False on the field",
+        "Set on_delete=models.DO_NOTHING, db_constraint=False, db_index=False on the field",
     ),
     "another target": (
         alter("team", to="council.Admin"),
-        "Member.team points at Team and would point at Admin: its rows and its key are the old one's.",
-        "Add a new field beside it",
+        "Member.team references Team and would reference Admin, but its values and its foreign key belong to the old "
+        "table.",
+        "Add a new field, nullable",
     ),
     "column renamed": (
         lambda state: state.rename_field(*MEMBER, "company", "firm"),
         "The column of Member.company, company, would become firm in the database",
-        'Keep the name there: db_column="company". For another name there: add a new field beside it',
+        'Keep the name in the database: db_column="company". To change it there as well: Add a new field',
     ),
     "column with another name": (
         alter("company", db_column="firm"),
         "Member.company would become firm in the database",
-        'Keep the name there: db_column="company".',
+        'Keep the name in the database: db_column="company".',
     ),
     "column of a field that is gone": (
         other_column,
-        "Member.firm has the column company of Member.company, and is otherwise another field.",
-        "Rename the field first, with nothing else changed but db_column",
+        "Member.firm takes over the column company of Member.company, but is not the same field otherwise.",
+        "First rename the field, change nothing else except db_column",
     ),
     "table renamed": (
         rename_table,
         "The table of Member, Member, would become People in the database",
-        'Keep the name there: db_table = "Member".',
+        'Keep the name in the database: db_table = "Member".',
     ),
     "model renamed, with its table": (
         rename_model,
         "The table of LeaderboardCheckpoint, LeaderboardCheckpoint, would become Checkpoint in the database",
-        'Keep the name there: db_table = "LeaderboardCheckpoint".',
+        'Keep the name in the database: db_table = "LeaderboardCheckpoint".',
     ),
     "many-to-many from a column": (
         other_kind,
-        "Member.company becomes many-to-many, or ceases to be, under its name.",
-        "Add a new field beside it",
+        "Member.company changes to or from many-to-many and keeps its name.",
+        "Add a new field, nullable",
     ),
     "table that another model has": (
         table_of_another,
-        "Note has the table PointRule, which is there already, as that of gamification.PointRule.",
-        "A new model has a new table. Where it is the same model by another name, run makemigrations before",
+        "Note has the table PointRule, which already belongs to gamification.PointRule.",
+        "A new model needs a new table. If it is the same model with another name, run makemigrations before",
     ),
     "column gone": (
         lambda state: state.remove_field(*MEMBER, "company"),
-        "Member.company is gone from the model, and code that runs may still use its column.",
-        "In two releases: `makemigrations --forget` has Django forget it",
+        "Member.company was removed from the model, but running code may still use its column.",
+        "Remove it in two releases. First, `makemigrations --forget` removes it from Django's state",
     ),
     "table gone": (
         lambda state: state.remove_model("gamification", "leaderboardcheckpoint"),
-        "LeaderboardCheckpoint is gone from the models, and code that runs may still use its table.",
-        "when no process runs that knows it, `makemigrations --drop` drops what was forgotten.",
+        "LeaderboardCheckpoint was removed from the models, but running code may still use its table.",
+        "When no running process uses it any more, `makemigrations --drop` drops it.",
     ),
     "unique constraint": (
         constrain(models.UniqueConstraint(name="Member_company_key", fields=["company"])),
@@ -242,7 +244,8 @@ REFUSED = {
     ),
     "another index of the same name": (
         another_index,
-        "The index Member_totalPoints_idx would be dropped and then built as another, with none in between.",
+        "The index Member_totalPoints_idx would be dropped and then built with another definition, with none in "
+        "between.",
         "Give the new one another name: it is built first, and then the old one is dropped.",
     ),
 }
@@ -310,10 +313,10 @@ def test_a_forgotten_column_or_table_cannot_be_created_again() -> None:
     )
 
     assert [one.fault for one in of_column.refusals] == [
-        "The column of Member.firm was forgotten and is still there."
+        "The column of Member.firm was forgotten, but it still exists."
     ]
     assert [one.fault for one in of_table.refusals] == [
-        "The table LeaderboardCheckpoint of Note was forgotten and is still there."
+        "The table LeaderboardCheckpoint of Note was forgotten, but it still exists."
     ]
     assert "Drop it first, with `makemigrations --drop`" in of_column.refusals[0].cure
 
@@ -552,9 +555,9 @@ def test_an_enum_of_two_apps_is_created_by_the_first_that_needs_it(monkeypatch: 
     [
         (
             ["TEMPLATE", "SOP", "PLAYBOOK", "COURSE"],
-            "VIDEO of the enum ResourceType is gone from the choices",
+            "The choices no longer have VIDEO of the enum ResourceType",
         ),
-        (["SOP", "TEMPLATE", "PLAYBOOK", "COURSE", "VIDEO"], "in another order in the choices"),
+        (["SOP", "TEMPLATE", "PLAYBOOK", "COURSE", "VIDEO"], "The choices have another order"),
     ],
 )
 def test_removed_or_moved_labels_are_refused(
@@ -592,8 +595,8 @@ def test_another_return_type_of_a_function_is_refused(monkeypatch: pytest.Monkey
     detector, _ = detect(lambda state: None)
 
     assert [one.fault for one in detector.refusals] == [
-        "next_weekday(day date) gave date and would give timestamp: PostgreSQL would have it dropped first, under its "
-        "callers."
+        "next_weekday(day date) returns date and would return timestamp. PostgreSQL can change that only by dropping "
+        "the function, although code may call it."
     ]
 
 
@@ -615,7 +618,7 @@ def test_an_undeclared_function_is_dropped_in_a_later_release(
     )
     refused_after, changes_after = detect_after(gone, lambda state: None)
     assert (refused_after.refusals, changes_after) == ([], {})
-    assert "next_weekday(day date) is declared no more" in refusing.refusals[0].fault
+    assert "next_weekday(day date) is no longer declared" in refusing.refusals[0].fault
     assert [operation.describe() for operation in changes["gamification"][0].operations] == [
         "Drop function next_weekday(day date)"
     ]
@@ -627,7 +630,7 @@ def test_a_wider_type_is_refused_if_it_would_rebuild_a_partial_index() -> None:
 
     detector, _ = detect(change)
 
-    assert 'is built anew, for the new type of "idempotencyKey"' in detector.refusals[0].fault
+    assert 'is rebuilt, for the new type of "idempotencyKey"' in detector.refusals[0].fault
 
 
 @pytest.mark.parametrize("default", [3, Now(), CurrentTimestamp()])

@@ -21,7 +21,7 @@ from django.db.migrations.state import ModelState, ProjectState
 from council.postgres.constraints import Action, ForeignKeyConstraint
 from council.postgres.indexes import Index, UniqueIndex
 from council.zero_downtime.derivation.autodetector import Autodetector
-from council.zero_downtime.derivation.steps import Step
+from council.zero_downtime.derivation.stages import StageMigration
 from council.zero_downtime.lock_modes import MODES
 from tests.council.zero_downtime.planning.test_plan_locks import run, watch
 from tests.databases import Database
@@ -227,7 +227,7 @@ def make(connection: BaseDatabaseWrapper, before: ProjectState) -> None:
             cursor.execute("UPDATE shop_order SET count = 1")
 
 
-def header(step: Step) -> dict[str, str]:
+def header(step: StageMigration) -> dict[str, str]:
     """Read from a docstring the lock mode of each table."""
     [line] = re.findall(r"Locks: (.*?)\. Safe with the code", " ".join(step.docstring.split()))
     found: dict[str, str] = {}
@@ -297,7 +297,7 @@ REFUSED = {
             model("Client", NAME, db_table="shop_customer"),
             order(("people", models.ManyToManyField("shop.Client"))),
         ],
-        "write a model for shop_order_people first, with db_table and with db_column for both keys",
+        "first write a model for shop_order_people, with db_table and with db_column for both keys",
     ),
 }
 

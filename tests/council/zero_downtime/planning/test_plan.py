@@ -13,17 +13,17 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 from council import zero_downtime
-from council.zero_downtime.planning import durations, inventory, plan
-from council.zero_downtime.planning import report as plan_report
+from council.zero_downtime.planning import estimates, inventory, plan, plan_report
 from council.zero_downtime.planning.effects import Kind, Work
-from council.zero_downtime.planning.inventory import Column, Constraint, Index, Inventory, Table
+from council.zero_downtime.planning.inventory import Column, Inventory, Table, TableConstraint, TableIndex
+from council.zero_downtime.planning.steps import Step
 from tests.council.zero_downtime.test_operations import CASES, INDEX, KEY, TABLES
 from tests.databases import Database
 
 pytestmark = pytest.mark.django_db
 
 ROWS = 1_000_000
-Predict = Callable[..., list[plan.Step]]
+Predict = Callable[..., list[Step]]
 
 
 @pytest.fixture
@@ -35,11 +35,11 @@ def there() -> Inventory:
         "parentId": Column("character varying(20)"),
     }
     keys = {
-        "known": Constraint("f", "Parent", is_validated=False),
-        "no_null": Constraint("c", not_null="parentId"),
+        "known": TableConstraint("f", "Parent", is_validated=False),
+        "no_null": TableConstraint("c", not_null="parentId"),
     }
     child = Table(
-        ROWS, ROWS * 100, columns=columns, constraints=keys, indexes={"known_idx": Index(["Number"])}
+        ROWS, ROWS * 100, columns=columns, constraints=keys, indexes={"known_idx": TableIndex(["Number"])}
     )
     return Inventory(tables={"Parent": Table(10, 8192), "Child": child})
 
@@ -51,7 +51,7 @@ def predict(there: Inventory) -> Predict:
     for table in TABLES:
         table.state_forwards("app", state)
 
-    def predict(*steps: Operation | str, atomic: bool = True, **attributes: Any) -> list[plan.Step]:
+    def predict(*steps: Operation | str, atomic: bool = True, **attributes: Any) -> list[Step]:
         operations = [migrations.RunSQL(step) if isinstance(step, str) else step for step in steps]
         made = {"operations": operations, "atomic": atomic, **attributes}
         migration: Migration = type("Migration", (Migration,), made)("0002_more", "app")
@@ -60,7 +60,7 @@ def predict(there: Inventory) -> Predict:
     return predict
 
 
-def rules(steps: list[plan.Step]) -> list[str]:
+def rules(steps: list[Step]) -> list[str]:
     return [risk.rule for step in steps for risk in step.warnings]
 
 
@@ -219,7 +219,7 @@ def test_a_safe_operation_gives_no_warning(predict: Predict, sql: str) -> None:
 
 def test_an_unvalidated_check_saves_no_scan(predict: Predict, there: Inventory) -> None:
     not_null = """ALTER TABLE "Child" ALTER "Number" SET NOT NULL"""
-    there.tables["Child"].constraints["unsure"] = Constraint("c", not_null="Number", is_validated=False)
+    there.tables["Child"].constraints["unsure"] = TableConstraint("c", not_null="Number", is_validated=False)
     [step] = predict(not_null)
     assert ([work.kind for work in step.work], rules([step])) == ([Kind.SCAN], ["scan-under-lock"])
     [validated, step] = predict("""ALTER TABLE "Child" VALIDATE CONSTRAINT unsure""", not_null)
@@ -245,20 +245,20 @@ def test_a_type_change_without_a_rewrite_gives_a_warning_for_rebuilt_indexes(
     wider = """ALTER TABLE "Child" ALTER "parentId" TYPE varchar(30)"""
     child = there.tables["Child"]
     child.indexes = {
-        "plain": Index(["parentId"]),
-        "half": Index(["Number"], computed_from=["Number", "parentId"]),
+        "plain": TableIndex(["parentId"]),
+        "half": TableIndex(["Number"], computed_from=["Number", "parentId"]),
     }
     assert [risk.fault.split(",")[0] for step in predict(wider) for risk in step.warnings] == [
-        'Index "half" is built anew'
+        'Index "half" is rebuilt'
     ]
-    child.indexes = {"plain": Index(["parentId"])}
+    child.indexes = {"plain": TableIndex(["parentId"])}
     assert rules(predict("""ALTER TABLE "Child" ALTER "parentId" TYPE citext""")) == ["plain-index"]
     child.columns["parentId"].type = "character varying(20)"
     assert rules(predict("""ALTER TABLE "Child" ALTER "parentId" TYPE varchar(20) COLLATE "C" """)) == [
         "plain-index"
     ]
 
-    child.constraints = {"filled": Constraint("c", columns=["parentId"])}
+    child.constraints = {"filled": TableConstraint("c", columns=["parentId"])}
     assert rules(predict(wider)) == ["scan-under-lock"]
     child.constraints["filled"].is_validated = False
     assert rules(predict(wider)) == []
@@ -339,7 +339,7 @@ def test_an_existing_object_is_named_and_needs_no_lock(predict: Predict) -> None
         assert not made.found
         [found] = predict(statement)
         assert found.found
-        assert found.found[0].endswith(" is there already")
+        assert found.found[0].endswith(" already exists")
         assert not found.sql
         assert not found.locks
 
@@ -350,10 +350,10 @@ def test_an_existing_object_is_named_and_needs_no_lock(predict: Predict) -> None
 @pytest.mark.parametrize(
     ("sql", "words"),
     [
-        ("""ALTER TABLE "Child" DROP COLUMN "Number" """, 'column "Number" of "Child" is gone'),
-        ("""ALTER TABLE "Child" RENAME "Number" TO number""", 'column "Number" of "Child" has another name'),
-        ("""ALTER TABLE "Child" RENAME TO kid""", 'table "Child" has another name'),
-        ("""DROP TABLE "Child" """, 'table "Child" is gone'),
+        ("""ALTER TABLE "Child" DROP COLUMN "Number" """, 'column "Number" of "Child" is dropped'),
+        ("""ALTER TABLE "Child" RENAME "Number" TO number""", 'column "Number" of "Child" is renamed'),
+        ("""ALTER TABLE "Child" RENAME TO kid""", 'table "Child" is renamed'),
+        ("""DROP TABLE "Child" """, 'table "Child" is dropped'),
         (
             """ALTER TABLE "Child" ALTER id DROP DEFAULT""",
             'INSERTs into "Child" that do not name "id" are refused',
@@ -362,7 +362,7 @@ def test_an_existing_object_is_named_and_needs_no_lock(predict: Predict) -> None
             """ALTER TABLE "Child" ADD COLUMN a int NOT NULL""",
             'INSERTs into "Child" that do not name "a" are refused',
         ),
-        ("""ALTER TABLE "Child" ADD CONSTRAINT c CHECK (true)""", 'rows that break "c" are refused'),
+        ("""ALTER TABLE "Child" ADD CONSTRAINT c CHECK (true)""", 'rows that violate "c" are refused'),
     ],
 )
 def test_effects_on_earlier_code_are_named(predict: Predict, sql: str, words: str) -> None:
@@ -416,7 +416,10 @@ def test_a_table_that_was_never_analysed_is_reported_as_not_counted(
 ) -> None:
     there.tables["Child"].is_counted = False
     [step] = predict("""CREATE INDEX CONCURRENTLY i ON "Child" ("Number")""", atomic=False)
-    assert 'index build of "Child": not counted: ANALYZE "Child", then plan again' in plan_report.lines(step)
+    assert (
+        'index build of "Child": number of rows unknown: run ANALYZE "Child", then plan again'
+        in plan_report.lines(step)
+    )
 
 
 def test_the_estimate_of_an_update_uses_the_tables_that_it_reads(predict: Predict, there: Inventory) -> None:
@@ -439,8 +442,8 @@ def test_locks_of_batches_are_held_for_one_batch(predict: Predict) -> None:
 
 def test_an_estimate_grows_with_rows_and_is_slower_on_a_slower_server() -> None:
     small, large = (Work(Kind.BUILD, "t", rows, rows * 100, rows, 8) for rows in (1_000, 1_000_000))
-    assert durations.seconds(large) > 500 * durations.seconds(small)
-    assert durations.seconds(large, pace=3) == pytest.approx(3 * durations.seconds(large))
+    assert estimates.seconds(large) > 500 * estimates.seconds(small)
+    assert estimates.seconds(large, pace=3) == pytest.approx(3 * estimates.seconds(large))
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from django.db.migrations.state import ProjectState
 
 from council.zero_downtime.lock_modes import ACCESS_SHARE, BY_NAME, MODES
 from council.zero_downtime.planning import inventory, plan
+from council.zero_downtime.planning.steps import Step
 from tests.council.zero_downtime.test_operations import CASES, TABLES
 from tests.databases import Database
 
@@ -136,7 +137,7 @@ def make_migration(operations: list[Operation], *, atomic: bool = True) -> Migra
     return made
 
 
-def predicted(step: plan.Step) -> dict[str, str]:
+def predicted(step: Step) -> dict[str, str]:
     return strongest(held.lock for held in step.locks)
 
 

@@ -15,6 +15,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
 from council.zero_downtime.planning import inventory, plan
+from council.zero_downtime.planning.steps import Step
 from tests.databases import SCRATCH, Database
 
 pytestmark = pytest.mark.django_db
@@ -28,7 +29,7 @@ def scratch(database: Database) -> Iterator[BaseDatabaseWrapper]:
 
 def planned(
     connection: BaseDatabaseWrapper, *operations: Operation, before: tuple[Operation, ...] = (), **more: Any
-) -> list[plan.Step]:
+) -> list[Step]:
     state = ProjectState()
     for operation in before:
         operation.state_forwards("app", state)
@@ -36,7 +37,7 @@ def planned(
     return plan.steps(connection, [(migration, False)], state=state, there=inventory.read(connection))
 
 
-def sql(step: plan.Step) -> str:
+def sql(step: Step) -> str:
     return "\n".join(step.sql)
 
 

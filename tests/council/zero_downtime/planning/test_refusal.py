@@ -7,8 +7,7 @@ import pytest
 from django.db import migrations
 
 from council import zero_downtime
-from council.zero_downtime.planning import refusal
-from council.zero_downtime.planning import report as plan_report
+from council.zero_downtime.planning import plan_report, refusal
 from council.zero_downtime.planning.inventory import Inventory
 from tests.council.zero_downtime.planning.test_plan import Predict, predict, there
 from tests.databases import Database
@@ -98,17 +97,17 @@ def test_python_behind_a_lock_says_which_locks_it_holds(predict: Predict) -> Non
     *_, step = predict(COLUMN, """ALTER TABLE "Parent" ADD COLUMN more integer""", PYTHON)
     [risk] = step.risks
     assert risk.fault.endswith(
-        'Until it is through, "Child" (ACCESS EXCLUSIVE) and "Parent" (ACCESS EXCLUSIVE) stay locked: '
+        'Until it ends, "Child" (ACCESS EXCLUSIVE) and "Parent" (ACCESS EXCLUSIVE) stay locked: '
         "reads, writes and DDL wait."
     )
-    assert risk.cure.startswith("Put it into a migration of its own.")
+    assert risk.cure.startswith("Put it into its own migration.")
     [alone] = predict(PYTHON)
     assert "stay" not in alone.risks[0].fault
 
 
 def test_the_summary_counts_operations_with_unknown_locks(predict: Predict) -> None:
     unknown = plan_report.summary(predict(COLUMN, PYTHON))
-    assert "wait for an instant at most, but for 1 operation of which nobody can tell; 1 warning." in unknown
+    assert "wait for an instant at most; this is unknown for 1 operation; 1 warning." in unknown
     accepted = plan_report.summary(predict(COLUMN, PYTHON, accepts={"unknown-operation": "It does nothing."}))
     assert accepted.endswith("reads and writes wait for an instant at most; 0 warnings.")
 
@@ -130,21 +129,22 @@ def test_migrate_refuses_with_the_plan_s_message_and_writes_nothing(large: Datab
 
     assert run.returncode == 1
     words = run.stderr
-    assert "2 operations would keep those who use the database waiting for longer than 100 ms." in words
+    assert "2 operations would make other users of the database wait for longer than 100 ms." in words
     assert "Nothing was changed.\nheavy.0001_plain_index\n  Raw SQL operation\n" in words
     assert '    SHARE on "Member" for about ' in words
     assert (
         'plain-index: Index "heavy_idx" is built while nobody can write to "Member". Use zero_down' in words
     )
-    assert (
-        'Until it is through, "Member" (ACCESS EXCLUSIVE) stays locked: reads, writes and DDL wait.' in words
-    )
+    assert 'Until it ends, "Member" (ACCESS EXCLUSIVE) stays locked: reads, writes and DDL wait.' in words
     assert "--accept-risks" in words and "ACCEPTED_MIGRATION_RISKS" in words
     assert "Traceback" not in words
     assert large.catalog() == before
     assert large.fetch("SELECT * FROM django_migrations") == record
     plan = large.manage("migrate", "heavy", "--plan", check=False, DJANGO_SETTINGS_MODULE=HEAVY)
-    assert plan.stdout.splitlines()[-1] == "migrate refuses 2 operations of it without --accept-risks."
+    assert (
+        plan.stdout.splitlines()[-1]
+        == "Without --accept-risks, migrate refuses this plan because of 2 operations."
+    )
     told = json.loads(
         large.manage(
             "migrate", "heavy", "--plan", "--format=json", check=False, DJANGO_SETTINGS_MODULE=HEAVY

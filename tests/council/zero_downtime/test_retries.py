@@ -10,9 +10,8 @@ import pytest
 from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from council.zero_downtime import failures
-from council.zero_downtime import patience as patience_module
-from council.zero_downtime.patience import Patience
+from council.zero_downtime import failures, retries
+from council.zero_downtime.retries import Patience
 from tests.council.zero_downtime.test_deploy import (
     ACCEPTED,
     MEMBERS,
@@ -52,8 +51,8 @@ class Nobody:
         return []
 
 
-def persist(connection: BaseDatabaseWrapper, act: Callable[[], str], **patience: float) -> str:
-    return patience_module.persist(
+def retry(connection: BaseDatabaseWrapper, act: Callable[[], str], **patience: float) -> str:
+    return retries.retry(
         act,
         connection=connection,
         observer=Nobody(),  # type: ignore[arg-type]
@@ -78,17 +77,17 @@ def failing(*errors: type[psycopg.Error]) -> Callable[[], str]:
 
 def test_a_lock_timeout_or_a_deadlock_is_retried(scratch: BaseDatabaseWrapper) -> None:
     lost = [psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected]
-    assert persist(scratch, failing(*lost)) == "done"
+    assert retry(scratch, failing(*lost)) == "done"
 
 
 def test_other_errors_are_not_retried(scratch: BaseDatabaseWrapper) -> None:
     with pytest.raises(OperationalError):
-        persist(scratch, failing(psycopg.errors.QueryCanceled))
+        retry(scratch, failing(psycopg.errors.QueryCanceled))
 
 
 def test_migrate_gives_up_when_its_patience_ends(scratch: BaseDatabaseWrapper) -> None:
-    with pytest.raises(failures.PatienceExhausted, match="It got no lock within"):
-        persist(scratch, failing(*[psycopg.errors.LockNotAvailable] * 3), seconds=0.0)
+    with pytest.raises(failures.PatienceExhausted, match="It did not get its locks within"):
+        retry(scratch, failing(*[psycopg.errors.LockNotAvailable] * 3), seconds=0.0)
 
 
 def test_a_superuser_s_migration_cancels_an_autovacuum(deploy: Callable[..., Deploy]) -> None:
@@ -211,7 +210,7 @@ def test_giving_up_in_a_non_atomic_migration_says_what_is_kept(
     with open_transaction(v1, READ):
         run = deploy(v1, "third_party", "0004", ACCEPTED, "--patience", "1s", **THIRD_PARTY)
         assert run.finish() == 1
-    assert "third_party.0004_not_atomic got no lock within 1.0 s." in run.output
+    assert "third_party.0004_not_atomic did not get its locks within 1.0 s." in run.output
     assert "Its finished steps are kept" in run.output
 
 

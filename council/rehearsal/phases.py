@@ -8,7 +8,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from council.zero_downtime.blockers import duration
+from council.postgres import units
 
 LINE_SECONDS = 10.0
 
@@ -49,4 +49,4 @@ class Phases:
             if not self.console.is_terminal:
                 self.line(what)
             yield advanced
-        self.line(f"{what}: {duration(time.monotonic() - began)}")
+        self.line(f"{what}: {units.duration(time.monotonic() - began)}")

@@ -67,11 +67,11 @@ def test_after_any_interruption_a_migration_continues_after_its_finished_operati
     with open_transaction(migrated, 'SELECT count(*) FROM "Team"'):
         first = stepping.manage("migrate", "resources", "--patience", "1s", database=migrated, check=False)
     assert first.returncode == 1
-    assert "got no lock within" in first.stderr
+    assert "did not get its locks within" in first.stderr
     assert flags(migrated) == ["a0"]
     assert migrated.fetch(RECORD) == [(f"{NAME} [1 of 4 operations done]",)]
     verified = stepping.manage("verify_schema", database=migrated, check=False).stdout
-    assert f"half-way through resources.{NAME} [1 of 4 operations done]" in verified
+    assert f"only partly applied: resources.{NAME} [1 of 4 operations done]" in verified
 
     monkeypatch.setenv("DIE", "c")
     second = stepping.manage("migrate", "resources", database=migrated, check=False)
@@ -93,7 +93,7 @@ def test_after_any_interruption_a_migration_continues_after_its_finished_operati
 
     forward = stepping.manage("migrate", "resources", database=migrated, check=False)
     assert forward.returncode == 1
-    assert f"The reversal of resources.{NAME} was cut short: 1 of 4 operations undone." in forward.stderr
+    assert f"The reversal of resources.{NAME} was interrupted: 1 of 4 operations undone." in forward.stderr
 
     monkeypatch.delenv("FAIL")
     stepping.manage("migrate", "resources", NEWEST["resources"], database=migrated)
