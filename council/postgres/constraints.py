@@ -74,10 +74,7 @@ class ForeignKeyConstraint(models.BaseConstraint):
             field = model._meta.get_field(self.field)
         except FieldDoesNotExist:
             return [
-                checks.Error(
-                    f"{self.name} is on {self.field!r}, which is not a field of {model.__name__}.",
-                    obj=model,
-                )
+                checks.Error(f"{self.name} is on {self.field!r}, not a field of {model.__name__}.", obj=model)
             ]
         if not isinstance(field, models.ForeignKey):
             return [checks.Error(f"{self.name} is on {self.field!r}, which is not a ForeignKey.", obj=model)]

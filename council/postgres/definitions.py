@@ -38,7 +38,7 @@ class FoundTrigger(NamedTuple):
     is_enabled: bool
 
 
-# An index of a temporary table may use types from the current schema: hence both prefixes.
+# An index or constraint of a temporary table may use types from the current schema: hence both prefixes.
 INDEX = """
     SELECT t.relname,
            replace(replace(pg_get_indexdef(i.indexrelid), %(prefix)s, ''), %(current_prefix)s, ''),
@@ -82,7 +82,6 @@ def index_as_created(connection: BaseDatabaseWrapper, *, table: str, name: str, 
     return created.definition
 
 
-# A constraint of a temporary table may use types from the current schema: hence both prefixes.
 CONSTRAINT = """
     SELECT replace(replace(regexp_replace(pg_get_constraintdef(k.oid), ' NOT VALID$', ''),
                            %(prefix)s, ''), %(current_prefix)s, ''),

@@ -108,11 +108,7 @@ OF_TABLES = """
 
 
 def of_tables(
-    connection: BaseDatabaseWrapper,
-    *,
-    tables: Iterable[str],
-    enums: Iterable[str],
-    schema: str | None = None,
+    connection: BaseDatabaseWrapper, *, tables: Iterable[str], enums: Iterable[str], schema: str | None = None
 ) -> set[Fact]:
     """Describe tables and enums of a schema (by default the current one). Names that do not exist are left out."""
     params = {"tables": list(tables), "enums": list(enums), "schema": schema}

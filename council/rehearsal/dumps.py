@@ -102,8 +102,7 @@ def _format(file: Path) -> str:
         )
     what = "is empty" if not beginning else "was not written by pg_dump"
     raise CannotRehearse(
-        f"{file} {what}.",
-        cure="Give a dump in custom, directory, tar or plain format, which no other program has compressed.",
+        f"{file} {what}.", cure="Give a dump in custom, directory, tar or plain format, not compressed again."
     )
 
 

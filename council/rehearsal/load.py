@@ -18,9 +18,9 @@ from council.gateway.statements import BY_NAME
 from council.rehearsal.client import UNANSWERED
 from council.rehearsal.database_url import DatabaseUrl
 from council.rehearsal.errors import CannotRehearse
+from council.rehearsal.migrate_process import PROJECT
 from council.zero_downtime.interruption import undisturbed
 
-PROJECT = Path(__file__).resolve().parents[2]
 READY_SECONDS, END_SECONDS = 60.0, 30.0
 GATEWAY, REPORT = "gateway", "nightly report"
 

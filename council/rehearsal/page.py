@@ -46,7 +46,7 @@ def render(outcome: Outcome) -> str:
         panel = _panel(outcome)
         context |= {
             "picture": mark_safe(picture.draw(panel)),  # noqa: S308  # it escapes its input
-            "picture_words": _picture_words(found),
+            "picture_description": _describe_picture(found),
             "width": picture.WIDTH,
             "height": TOP + picture.HEIGHT + BOTTOM,
         }
@@ -68,7 +68,7 @@ def _panel(outcome: Outcome) -> Panel:
     )
 
 
-def _picture_words(found: dict[str, Any]) -> str:
+def _describe_picture(found: dict[str, Any]) -> str:
     told = [
         f"The longest {kind} waited {units.milliseconds(found['before'][kind]['longest_ms'])} before the "
         f"migrations and {units.milliseconds(found['during'][kind]['longest_ms'])} while they ran."
@@ -82,37 +82,33 @@ def _figures(found: dict[str, Any]) -> list[dict[str, Any]]:
         {
             "name": f"Longest {kind}",
             "value": units.milliseconds(longest := found["during"][kind]["longest_ms"]),
-            "words": f"99 % within {units.milliseconds(found['during'][kind]['p99_ms'])}; before the migrations "
+            "note": f"99 % within {units.milliseconds(found['during'][kind]['p99_ms'])}; before the migrations "
             f"{units.milliseconds(found['before'][kind]['longest_ms'])} at most",
             "is_over": longest is not None and longest > found["max_wait_ms"],
         }
         for kind in (READ, WRITE)
     ]
     held = found["load"]["open_transactions"]
-    told.append(
+    count = sum(found["during"][kind]["count"] for kind in (READ, WRITE))
+    return [
+        *told,
         {
             "name": "Migrations took",
             "value": units.duration(found["duration_ms"] / 1000),
-            "words": f"while {units.count(held, 'transaction')} stayed open for "
+            "note": f"while {units.count(held, 'transaction')} stayed open for "
             f"{units.duration(found['load']['open_transaction_ms'] / 1000)}",
-        }
-    )
-    count = sum(found["during"][kind]["count"] for kind in (READ, WRITE))
-    told.append(
+        },
         {
             "name": "Statements sent",
             "value": f"{count:,}",
-            "words": f"{found['load']['statements_per_second']:,.0f} a second from {found['load']['clients']} clients",
-        }
-    )
-    told.append(
+            "note": f"{found['load']['statements_per_second']:,.0f} a second from {found['load']['clients']} clients",
+        },
         {
             "name": "Size",
             "value": units.size(found["size_after_bytes"]),
-            "words": f"{units.size(found['size_before_bytes'])} before",
-        }
-    )
-    return told
+            "note": f"{units.size(found['size_before_bytes'])} before",
+        },
+    ]
 
 
 def _migration(found: dict[str, Any], allowed_ms: float) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class Phases:
 
     @contextmanager
     def phase(self, what: str) -> Iterator[Callable[[float], None]]:
-        """Show the progress of a block, which reports it to the yielded function, as 0 to 1, from any thread."""
+        """Show the progress of a block. Yield a function that takes it as a number from 0 to 1, from any thread."""
         began = reported = time.monotonic()
         columns = (
             TextColumn("  {task.description}"),

@@ -94,7 +94,7 @@ def _scale(panel: Panel) -> list[str]:
         level = panel.y(panel.budget_ms / 1000)
         parts.append(f'<line class="budget" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{level}" y2="{level}"/>')
         parts.append(
-            f'<text class="budget-words" x="{WIDTH - RIGHT}" y="{level - 5}">allowed: {panel.budget_ms:,.0f} ms</text>'
+            f'<text class="budget-label" x="{WIDTH - RIGHT}" y="{level - 5}">allowed: {panel.budget_ms:,.0f} ms</text>'
         )
     span = panel.end - panel.begin
     every = next((tick for tick in TICKS if span / tick <= 10), TICKS[-1])

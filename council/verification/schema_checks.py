@@ -65,7 +65,7 @@ def surplus(database: Database, difference: Difference) -> Finding:
 
 
 def count(database: Database, kind: str, *, more: str = "") -> Finding:
-    """Report how many are as expected. The parts of a missing table are missing, too, but not reported one by one."""
+    """Count a kind's objects that are as expected. A missing table's parts count as missing, but are not reported."""
     expected = {fact for fact in database.expected if fact.kind == kind}
     equal = len(expected & database.found)
     return note(f"{equal if equal == len(expected) else f'{equal} of {len(expected)}'} as expected{more}")

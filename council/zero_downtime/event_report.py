@@ -63,9 +63,7 @@ class Report:
             self._draw_bar(build, percent)
         elif now - self.build_reported >= LINE_SECONDS:
             self.build_reported = now
-            amount = (
-                f"{build.done:,} of {build.total:,} ({percent:.0f} %)" if build.total else "progress unknown"
-            )
+            amount = f"{build.done:,} of {build.total:,} ({percent:.0f} %)" if build.total else "not counted"
             waits = f", waits for pid {build.waits_for_pid}" if build.waits_for_pid else ""
             self._line(
                 f"    {build.index}: {build.phase}, {amount}, {units.duration(now - self.build_began)}{waits}"

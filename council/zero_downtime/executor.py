@@ -219,11 +219,7 @@ class Executor(MigrationExecutor):
             self.recorder.record_unapplied(app_label, name)
         self.recorder.record_unapplied(migration.app_label, migration.name)
 
-    def _with_locks(
-        self,
-        migration: Migration,
-        act: Callable[[], ProjectState],
-    ) -> ProjectState:
+    def _with_locks(self, migration: Migration, act: Callable[[], ProjectState]) -> ProjectState:
         """Apply or reverse a migration, and retry until it gets its locks. Raises PatienceExhausted."""
         wanted = (self.wanted.get(operation, ()) for operation in migration.operations)
         return retries.retry(

@@ -36,14 +36,8 @@ NOT_THERE = {"42P01", "42703", "42883", "42704"}
 # Error messages of libpq and Django from before there is a session; these have no SQLSTATE.
 CONNECTION_CURES = (
     (r"statement pooling mode", "Set DIRECT_URL to a direct or session-pooled connection."),
-    (
-        r"password authentication failed|no password supplied",
-        "Check user and password in the URL.",
-    ),
-    (
-        r"could not translate host name|Name or service|nodename|resolve",
-        "Check the host in the URL.",
-    ),
+    (r"password authentication failed|no password supplied", "Check user and password in the URL."),
+    (r"could not translate host name|Name or service|nodename|resolve", "Check the host in the URL."),
     (
         r"Connection refused|No such file|time.?out|timed out|unreachable",
         "Check host and port, and whether the server is up.",

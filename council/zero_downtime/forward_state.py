@@ -142,7 +142,7 @@ def _changed(former: ModelState | None, now: ModelState) -> list[tuple[str, Any]
 
 
 def _is_seen(name: str, field: Any, reference: FieldReference) -> bool:
-    """Return whether a reference to a field's model sees the field. Django assumes that many-to-many fields see all."""
+    """Return whether a reference to a field's model depends on the field. Many-to-many fields depend on all fields."""
     _, to_fields = reference.to or (None, ())
     is_end_of_many_to_many = bool(reference.through and field.remote_field)
     return is_end_of_many_to_many or bool(reference.to and field.primary_key) or name in (to_fields or ())

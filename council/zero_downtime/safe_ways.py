@@ -88,7 +88,7 @@ class AddFieldInSteps(migrations.AddField):
             add(schema_editor._create_fk_sql(model, field, "_fk_%(to_table)s_%(to_column)s"))
 
     def _column(self, field: Any, *, has_check: bool) -> Any:
-        """Copy a field as one that has only a column."""
+        """Copy a field without its index, its foreign key and, unless `has_check`, its CHECK."""
         column = copy.copy(field)
         column.db_index = column.db_constraint = False
         if not has_check:

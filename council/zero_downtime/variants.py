@@ -6,15 +6,14 @@ Definitions are as PostgreSQL prints them, without schemas.
 import re
 from typing import NamedTuple
 
-from council.postgres import sql_parser
+from council.postgres import indexes, sql_parser
 
 NOT_VALID, INVALID = " NOT VALID", " INVALID"
-MAX_NAME_BYTES = 63
 
 
 def successor(index: str) -> str:
     """Return the name of the index that will replace another, as REINDEX CONCURRENTLY would name it."""
-    return f"{index[: MAX_NAME_BYTES - len('_ccnew')]}_ccnew"
+    return f"{index[: indexes.MAX_NAME_LENGTH - len('_ccnew')]}_ccnew"
 
 
 def renamed(definition: str, name: str, new: str) -> str:

@@ -23,6 +23,8 @@ from gamification.models import PointTransaction
 from tests.benchmarks.conftest import ANSWERS
 from tests.factories import AccountFactory, MemberFactory
 
+pytestmark = pytest.mark.any_server
+
 QUEUE = "/admin/benchmarks/benchmarkreview/"
 REASON = "This is not a salary but a company's revenue."
 NOBODYS = "11cfbe6f-2d37-4c99-a9fb-3b7f387508f9"

@@ -6,6 +6,8 @@ import psycopg
 import pytest
 from django.db import connection
 
+pytestmark = pytest.mark.any_server
+
 RELEASE = """
 INSERT INTO "BenchmarkRelease" (id, month, "cutOff") VALUES ('r1', '2026-09-01', '2026-10-01')
 """

@@ -23,6 +23,8 @@ from tests.benchmarks.conftest import ANSWERS, take_release
 from tests.databases import Database
 from tests.factories import AccountFactory, BenchmarkSubmissionFactory, MemberFactory
 
+pytestmark = pytest.mark.any_server
+
 PAY = Category.COMPENSATION
 REASON = "This is not a salary but a company's revenue."
 

@@ -23,6 +23,8 @@ from tests.benchmarks.conftest import ANSWERS
 from tests.databases import Database
 from tests.factories import BenchmarkSubmissionFactory, MemberFactory
 
+pytestmark = pytest.mark.any_server
+
 PAY = Category.COMPENSATION
 INFRASTRUCTURE = Category.INFRASTRUCTURE
 

@@ -17,6 +17,8 @@ from council.models import Member
 from tests.benchmarks.conftest import ANSWERS, add_figure, take_release
 from tests.factories import AccountFactory, BenchmarkSubmissionFactory
 
+pytestmark = pytest.mark.any_server
+
 FillIn = Callable[..., dict[str, Any]]
 ANSWER, RESULTS = "/benchmarks/compensation/answers/", "/benchmarks/compensation/"
 INFRASTRUCTURE = "/benchmarks/infrastructure/answers/"

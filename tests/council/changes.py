@@ -165,7 +165,7 @@ CHANGES = {
         ],
         {
             "council/+1_drop_member_constraints": [
-                "Constraints that go: Member_teamId_fkey.",
+                "Removes constraints: Member_teamId_fkey.",
                 "Locks: ACCESS EXCLUSIVE on Member and Team, for an instant; reading and writing wait.",
                 "migrations.RemoveConstraint(",
             ],

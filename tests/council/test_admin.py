@@ -41,6 +41,8 @@ from tests.factories import (
     TeamFactory,
 )
 
+pytestmark = pytest.mark.any_server
+
 FillIn = Callable[..., dict[str, Any]]
 SECRET = "$2b$12$nobody-may-see-this-one"
 NOW = datetime.now(UTC)

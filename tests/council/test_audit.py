@@ -17,7 +17,7 @@ from council.models import AuditLog, EmailTemplate, FeatureFlag
 from gamification.models import PointRule
 from tests.factories import AccountFactory
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.any_server]
 FillIn = Callable[..., dict[str, Any]]
 
 

@@ -15,7 +15,7 @@ from council.models import Admin, AdminRole, Member, SubscriptionStatus
 from tests.databases import Database
 from tests.factories import AccountFactory, AdminFactory, MemberFactory, hashed
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.any_server]
 PASSWORD = "correct horse"
 WRONG_WORDS = "The email or the password is wrong."
 

@@ -11,6 +11,8 @@ import pytest
 
 from tests.databases import ROOT, Database
 
+pytestmark = pytest.mark.any_server
+
 
 @pytest.fixture
 def folder() -> Iterator[Path]:

@@ -28,6 +28,8 @@ from tests.factories import (
     ResourceTagFactory,
 )
 
+pytestmark = pytest.mark.any_server
+
 DOMAINS = {"domains_per_client": 4}
 NOW = datetime.now(UTC)
 

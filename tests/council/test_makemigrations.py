@@ -98,9 +98,9 @@ def test_a_change_becomes_steps_that_can_be_applied_and_reversed(
         project.edit(*edit)
     files, before = project.migrations(), schema(migrated)
 
-    project.manage_in_turn(
-        ["makemigrations", "--no-input"], ["migrate"], ["makemigrations", "--check"], database=migrated
-    )
+    project.manage("makemigrations", "--no-input", database=migrated)
+    project.manage("migrate", database=migrated)
+    project.manage("makemigrations", "--check", database=migrated)
 
     written = {ahead(file): project.text(file) for file in sorted(project.migrations() - files)}
     assert list(written) == list(change.files)
@@ -113,7 +113,8 @@ def test_a_change_becomes_steps_that_can_be_applied_and_reversed(
         max(file for file in files if file.startswith(f"{app}/"))
         for app in {one.split("/")[0] for one in written}
     ]
-    project.manage_in_turn(*(["migrate", *leaf.split("/")] for leaf in leaves), database=migrated)
+    for leaf in leaves:
+        project.manage("migrate", *leaf.split("/"), database=migrated)
     if change.is_reversible:
         assert schema(migrated) == before
 
@@ -129,13 +130,10 @@ def test_the_steps_of_many_changes_follow_the_plan_s_rules(project: Project, mig
     ):
         project.edit(*edit)
 
-    project.manage_in_turn(
-        ["makemigrations", "--no-input"],
-        ["lint_migrations"],
-        ["migrate"],
-        ["makemigrations", "--check"],
-        database=migrated,
-    )
+    project.manage("makemigrations", "--no-input", database=migrated)
+    project.manage("lint_migrations", database=migrated)
+    project.manage("migrate", database=migrated)
+    project.manage("makemigrations", "--check", database=migrated)
 
     for edit in (edit for name in CHECKED for edit in CHANGES[name].edits):
         project.edit(*edit)
@@ -239,7 +237,7 @@ def test_two_branches_can_be_merged(project: Project, migrated: Database) -> Non
 
     [(path, text)] = joined.items()
     assert path == f"council/+2_merge_{own}_{other}"
-    assert text.startswith('"""Joins branches that go on from the same migration.\n\nLocks: none.')
+    assert text.startswith('"""Merges branches that start from the same migration.\n\nLocks: none.')
     project.manage("migrate", database=migrated)
     project.manage("makemigrations", "--check", database=migrated)
 
@@ -251,7 +249,7 @@ def test_two_branches_can_be_merged(project: Project, migrated: Database) -> Non
             ["--update"],
             "--update would put several steps into one migration. Delete the files that are not applied",
         ),
-        (["--forget", "--drop"], "--forget and --drop are for two releases"),
+        (["--forget", "--drop"], "--forget and --drop belong to two releases"),
     ],
 )
 def test_options_that_would_undo_the_steps_are_refused(

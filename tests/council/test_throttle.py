@@ -23,7 +23,7 @@ from council.models import Admin, Member, SignInFailures
 from tests.databases import ROOT, Database
 from tests.factories import AdminFactory, MemberFactory, hashed
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.any_server]
 PASSWORD = "correct horse"
 OPEN = {200, 302}
 

@@ -72,7 +72,7 @@ def test_a_column_is_removed_in_two_releases_and_old_code_works_until_the_second
     [(name, text)] = dropped.items()
     assert name == "council/+3_drop_pending_invite_token"
     assert (
-        "Safe with the code before it: only if it came with or after the migration that had Django forget"
+        "Safe with the code before it: only if it was deployed with or after the migration that removed this"
         in text
     )
     before = migrated.catalog()

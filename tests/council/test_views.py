@@ -22,6 +22,8 @@ from council.models import AdminRole, Member
 from tests.databases import ROOT, Database
 from tests.factories import AccountFactory, AdminFactory, hashed
 
+pytestmark = pytest.mark.any_server
+
 FillIn = Callable[..., dict[str, Any]]
 PASSWORD = "correct horse"
 HOME = reverse(settings.LOGIN_REDIRECT_URL)

@@ -16,6 +16,8 @@ from gamification import ledger
 from gamification.models import PointRule, PointTransaction
 from tests.factories import AccountFactory, MemberFactory, PointTransactionFactory
 
+pytestmark = pytest.mark.any_server
+
 FillIn = Callable[..., dict[str, Any]]
 MEMBERS = "/admin/council/member/"
 LEDGER = "/admin/gamification/pointtransaction/"

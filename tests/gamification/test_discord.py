@@ -16,6 +16,8 @@ from tests import mee6 as stand_in
 from tests.factories import MemberFactory, PointTransactionFactory
 from tests.mee6 import Mee6, player
 
+pytestmark = pytest.mark.any_server
+
 Sync = Callable[..., JobRun]
 
 

@@ -16,6 +16,8 @@ from tests.databases import ROOT, Database
 from tests.mee6 import Mee6, player
 from tests.pgbouncer import PROGRAM, pgbouncer
 
+pytestmark = pytest.mark.any_server
+
 MEMBERS = 20
 FIRST_XP = 1_000
 # A process that has loaded everything, and forks a run for each line that it reads. The line is the number of the

@@ -10,6 +10,8 @@ from council.models import Member, SubscriptionStatus
 from gamification import staff_figures
 from tests.factories import MemberFactory, PointTransactionFactory
 
+pytestmark = pytest.mark.any_server
+
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 

@@ -18,6 +18,8 @@ from gamification import ledger
 from gamification.models import PointRule, PointTransaction
 from tests.factories import AccountFactory, MemberFactory, PointTransactionFactory
 
+pytestmark = pytest.mark.any_server
+
 OVERVIEW = "/points/"
 HISTORY = "/points/history/"
 LEADERBOARD = "/leaderboard/"

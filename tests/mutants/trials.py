@@ -20,7 +20,6 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from tests import forked
 from tests.mutants import lists, modules
 from tests.mutants.lists import PROJECT, Mutant, Unusable
 
@@ -195,7 +194,6 @@ def trial(mutant: Mutant, items: list[pytest.Item], *, timeout_seconds: float) -
             log = os.open("build/log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(log, 1)
             os.dup2(log, 2)
-            forked.forget_server()
             mutant.take_over()
             outcome = BROKEN
             outcome = next((found for item in items if (found := run(item))), PASSED)

@@ -15,6 +15,8 @@ from tests.resources.curating import ADD, RESOURCES, audited, details, names, sa
 from tests.resources.samples import SAMPLES, pdf, picture
 from tests.resources.storages import SilentServer
 
+pytestmark = pytest.mark.any_server
+
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_a_file_is_added(name: str, folder: Path, sams_browser: Client, entered: Any, sam: Account) -> None:

@@ -11,6 +11,8 @@ from council.models import Member
 from resources.models import Resource
 from tests.factories import ResourceDownloadFactory, ResourceFactory
 
+pytestmark = pytest.mark.any_server
+
 FillIn = Callable[..., dict[str, Any]]
 RESOURCES = "/admin/resources/resource/"
 ENTERED = {

@@ -17,6 +17,8 @@ from resources.refusal import Refused
 from tests.factories import MemberFactory, ResourceFactory
 from tests.resources.curating import ADD, RESOURCES, FillIn, audited, details, names, sent
 
+pytestmark = pytest.mark.any_server
+
 
 def test_a_draft_is_scheduled_published_featured_deleted_and_restored(
     folder: Path, sams_browser: Client, fill_in: FillIn, entered: Any

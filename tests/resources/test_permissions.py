@@ -15,6 +15,8 @@ from tests.factories import AccountFactory, AdminFactory
 from tests.resources.curating import RESOURCES, TAGS, FillIn, replace, sent
 from tests.resources.samples import pdf
 
+pytestmark = pytest.mark.any_server
+
 PAGES = [
     "",
     "{}/change/",

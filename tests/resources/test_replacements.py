@@ -13,6 +13,8 @@ from tests.factories import AccountFactory, ResourceFactory
 from tests.resources.curating import RESOURCES, FillIn, audited, details, names, replace, said, sent
 from tests.resources.samples import pdf
 
+pytestmark = pytest.mark.any_server
+
 
 def test_a_file_is_replaced_and_the_old_one_kept(
     folder: Path, sams_browser: Client, fill_in: FillIn, playbook: Resource

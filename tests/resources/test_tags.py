@@ -15,6 +15,8 @@ from tests.databases import Database
 from tests.factories import AccountFactory, ResourceFactory
 from tests.resources.curating import RESOURCES, TAGS, FillIn, audited, details
 
+pytestmark = pytest.mark.any_server
+
 
 def test_tags_are_added_renamed_and_put_on_resources(
     folder: Path, sams_browser: Client, fill_in: FillIn, playbook: Resource

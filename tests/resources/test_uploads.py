@@ -16,6 +16,8 @@ from tests.factories import AccountFactory
 from tests.resources.curating import ADD, RESOURCES, TAGS, FillIn, audited, names, replace, said, sent
 from tests.resources.samples import pdf, picture, zipped
 
+pytestmark = pytest.mark.any_server
+
 
 def full_disk() -> IO[bytes]:
     """A file that fails on writing like a full disk."""

@@ -31,6 +31,8 @@ from tests.factories import (
 )
 from tests.resources.storages import SilentServer
 
+pytestmark = pytest.mark.any_server
+
 LIBRARY = "/library/"
 DOWNLOADS = "/library/downloads/"
 

@@ -13,9 +13,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--apply", action="store_true", help="make the changes")
         parser.add_argument("--undo", action="store_true", help="restore what the last closing revoked")
-        parser.add_argument(
-            "--patience", type=float, default=600.0, help="how many seconds to try to get the locks (600)"
-        )
+        parser.add_argument("--patience", type=float, default=600.0, help="seconds to try for locks (600)")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:

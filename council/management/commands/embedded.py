@@ -17,11 +17,7 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "act",
-            choices=["status", "start", "stop", "remove"],
-            help="What to do with it.",
-        )
+        parser.add_argument("act", choices=["status", "start", "stop", "remove"], help="What to do with it.")
         parser.add_argument(
             "--no-input", action="store_false", dest="interactive", help="Remove without asking first."
         )

@@ -235,6 +235,5 @@ def refuse_unwritable(file: Path | None) -> None:
     """Check at the start that a report can be written, because a rehearsal takes long. Raises CannotRehearse."""
     if file is not None and (file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK)):
         raise CannotRehearse(
-            f"{file} cannot be written.",
-            cure="Name a file in an existing folder that you may write to.",
+            f"{file} cannot be written.", cure="Name a file in an existing folder that you may write to."
         )

@@ -46,11 +46,7 @@ class Translation:
     """
 
     def __init__(
-        self,
-        changes: Changes,
-        *,
-        forgets: bool,
-        forgotten: Sequence[tuple[Forgotten, Any]] = (),
+        self, changes: Changes, *, forgets: bool, forgotten: Sequence[tuple[Forgotten, Any]] = ()
     ) -> None:
         self.changes = changes
         self.forgets = forgets
@@ -271,9 +267,7 @@ class Translation:
         where = f"{model.name}.{name}"
         if name in self.changes.after.models[app_label, model_name].fields:
             self._refuse(
-                app_label,
-                f"{where} changes to or from many-to-many and keeps its name.",
-                safety.NEW_COLUMN,
+                app_label, f"{where} changes to or from many-to-many and keeps its name.", safety.NEW_COLUMN
             )
         elif field.primary_key:
             self._refuse(

@@ -72,7 +72,7 @@ def is_not_null(column: Any) -> bool:
 
 
 def has_default(column: Any) -> bool:
-    """Return whether a column's definition fills it in rows that leave it out."""
+    """Return whether the definition of a column gives it a value in rows that are inserted without it."""
     return sql_parser.written(column.typeName) in SERIAL or any(
         constraint.contype in FILLED for constraint in column.constraints or ()
     )

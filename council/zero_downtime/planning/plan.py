@@ -59,7 +59,7 @@ def steps(
 ) -> list[Step]:
     """Predict the steps of a migration plan, starting from a model state and an inventory of the database.
 
-    Earlier code has the models of that state; unless `is_one_release`, those before each migration.
+    The earlier release's code has the models of that state. Unless `is_one_release`, each migration is a release.
     """
     found = with_changes(
         connection, migrations, state=state, there=there, pace=pace, is_one_release=is_one_release

@@ -33,9 +33,7 @@ class Refused(CommandError):
     def __init__(self, harms: Sequence[Harm], *, limit_seconds: float) -> None:
         super().__init__(
             f"{units.count(len(harms), 'operation')} would make other users of the database wait for longer than "
-            f"{units.duration(limit_seconds)}. Nothing was changed.\n"
-            + "\n".join(lines(harms))
-            + f"\n{GO_ON}"
+            f"{units.duration(limit_seconds)}. Nothing was changed.\n" + "\n".join([*lines(harms), GO_ON])
         )
 
 

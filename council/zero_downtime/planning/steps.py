@@ -223,7 +223,7 @@ class Prediction:
 
     @contextmanager
     def as_when_it_runs(self, operation: Operation) -> Iterator[None]:
-        """Make an operation see a transaction only if it will run in one. Roll back whatever it does."""
+        """Let the connection say that it is in a transaction if it will be when the operation runs. Roll all back."""
         connection, is_begun = self.connection, False
         in_transaction = self.migration.atomic or bool(operation.atomic)
         if getattr(connection, "is_offline", False):
@@ -306,7 +306,7 @@ class Prediction:
                 yield from self.read_under_locks(effects)
 
     def broken(self, effects: list[Effect]) -> Iterator[Risk]:
-        """Warn about what stops working in earlier code, if that knows it."""
+        """Warn about what stops working in the code of an earlier release, if that code has the table or column."""
         for effect in effects:
             if isinstance(effect, Break) and effect.risk and self.earlier.knows(effect.table, effect.column):
                 yield effect.risk

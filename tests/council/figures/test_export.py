@@ -11,6 +11,8 @@ from council.figures import Column
 from council.figures.export import as_csv, as_json, safe
 from council.figures.tables import Cell
 
+pytestmark = pytest.mark.any_server
+
 COLUMNS = [Column("member"), Column("share", "%")]
 ROWS: list[list[Cell]] = [["=HYPERLINK(1)", 5], ['Mia "M" Müller\nsecond', None], ["ordinary", 1.5]]
 

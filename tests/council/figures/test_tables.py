@@ -6,6 +6,8 @@ import pytest
 
 from council.figures import Chart, Column, Months, Table, charts
 
+pytestmark = pytest.mark.any_server
+
 COLUMNS = [Column("what"), Column("this"), Column("before", "%")]
 
 

@@ -15,6 +15,8 @@ from django.core.management import CommandError, call_command
 from council.gateway import prisma_schema
 from tests.databases import ROOT, Database
 
+pytestmark = pytest.mark.any_server
+
 PACKAGES = ["prisma@7.10.0", "@prisma/client@7.10.0", "@prisma/adapter-pg@7.10.0"]
 FOLDER = ROOT / "build" / "prisma"
 HEAD = """\

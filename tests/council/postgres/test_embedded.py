@@ -19,6 +19,8 @@ import pytest
 from council.postgres import embedded, installation
 from council.postgres.embedded import Address, EmbeddedServerError, Server
 
+pytestmark = pytest.mark.any_server
+
 PROJECT = Path(__file__).parents[3]
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
 UNSAFE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from django.db.migrations.loader import MigrationLoader
 
 from council.rehearsal import filling, tools
+from tests import forked
 from tests.databases import ROOT, Database
 
 V1_SQL = (ROOT / "tests/schema/v1.sql").read_text()
@@ -39,14 +39,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def rehearse(*arguments: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
-    result = subprocess.run(
-        [sys.executable, "manage.py", "rehearse", *map(str, arguments)],
-        cwd=ROOT,
-        env=environment(**more),
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+    result = forked.manage(("rehearse", *map(str, arguments)), environment(**more))
     assert "Traceback" not in result.stderr, result.stderr
     return result
 

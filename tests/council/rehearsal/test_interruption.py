@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from council.rehearsal import target
+from tests import forked
 from tests.council.rehearsal.rehearsing import THINGS, environment, nothing_left, processes
-from tests.council.zero_downtime.test_deploy import as_from_a_terminal
-from tests.databases import ROOT, Database
+from tests.databases import Database
 
 pytestmark = pytest.mark.any_server
 
@@ -26,14 +24,11 @@ class Rehearsal:
     def __init__(self, *arguments: str | Path, log: Path) -> None:
         self.log = log
         with log.open("w") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-u", "manage.py", "rehearse", *map(str, arguments)],
-                cwd=ROOT,
-                env=environment(),
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=as_from_a_terminal,  # noqa: PLW1509  # it calls nothing that takes a lock
+            self.process = forked.start(
+                ("rehearse", *map(str, arguments)),
+                environment(),
+                output=output.fileno(),
+                errors=output.fileno(),
             )
 
     @property

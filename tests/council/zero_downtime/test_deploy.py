@@ -1,7 +1,7 @@
 """`migrate` on a database in use, with real processes and real locks."""
 
+import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from django.db.migrations.loader import MigrationLoader
 
+from tests import forked
 from tests.databases import ROOT, Database, Templates, fill_to
 
 V1_SQL = (Path(__file__).resolve().parents[2] / "schema" / "v1.sql").read_text()
@@ -44,33 +45,22 @@ def with_points(database: Database, templates: Templates) -> Database:
     return database
 
 
-def as_from_a_terminal() -> None:
-    """Reset signals to their default actions, in case the tests run under nohup or in the background."""
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
-
-
 class Deploy:
     """A `manage.py migrate` in a separate process, whose output can be read while it runs."""
 
     def __init__(self, database: Database, *arguments: str, **environment: str) -> None:
         self.output = ""
         self.began = time.monotonic()
-        self.process = subprocess.Popen(
-            [sys.executable, "-u", "manage.py", "migrate", *arguments],
-            cwd=ROOT,
-            env=database.environment(**environment),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            preexec_fn=as_from_a_terminal,  # noqa: PLW1509  # it calls nothing that takes a lock
+        reading, writing = os.pipe()
+        self.process = forked.start(
+            ("migrate", *arguments), database.environment(**environment), output=writing, errors=writing
         )
-        self.reader = threading.Thread(target=self._read, daemon=True)
+        os.close(writing)
+        self.reader = threading.Thread(target=self._read, args=[reading], daemon=True)
         self.reader.start()
 
-    def _read(self) -> None:
-        assert self.process.stdout
-        with self.process.stdout as lines:
+    def _read(self, descriptor: int) -> None:
+        with open(descriptor) as lines:
             for line in lines:
                 self.output += line
 

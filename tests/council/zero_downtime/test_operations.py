@@ -692,6 +692,23 @@ def test_batches_are_sized_to_lock_their_rows_for_about_10_ms(
     assert fewest <= statistics.median(sizes[1:]) <= most, sizes
 
 
+def test_batches_commit_without_waiting_for_the_disk_and_nothing_else_does(runner: Runner) -> None:
+    runner.execute("SET synchronous_commit TO on")  # the test server has it off
+    runner.forwards(HAVE_ROWS)
+    runner.forwards(
+        zero_downtime.UpdateInBatches(
+            "child",
+            """UPDATE "Child" SET "Number" = CASE current_setting('synchronous_commit') WHEN 'off' THEN 1 ELSE 0 END
+                WHERE id = ANY (%(keys)s)""",
+        )
+    )
+
+    assert numbers(runner.connection) == [1, 1, 1]
+    with runner.connection.cursor() as cursor:
+        cursor.execute("SHOW synchronous_commit")
+        assert cursor.fetchone() == ("on",)
+
+
 def test_batches_give_up_and_name_rows_that_stay_locked(
     runner: Runner, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
