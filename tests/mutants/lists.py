@@ -82,7 +82,7 @@ class Mutant:
         kept.parent.mkdir(exist_ok=True)
         shutil.copy2(path, kept)
         path.write_text(self.text or self._change(path.read_text()))
-        os.utime(path, (time := next(TIMES), time))  # in one second, versions share bytecode
+        os.utime(path, (time := next(TIMES), time))  # else old bytecode runs within a second
         try:
             yield
         finally:
