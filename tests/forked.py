@@ -27,8 +27,11 @@ class Process:
     """A running command, with the part of `subprocess.Popen` that tests use."""
 
     def __init__(self, answers: socket.socket) -> None:
+        """Raises EOFError if there is no process to fork."""
         self.answers = answers
-        self.pid = int(answers.recv(100))
+        if not (pid := answers.recv(100)):
+            raise EOFError
+        self.pid = int(pid)
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
@@ -65,6 +68,8 @@ class Imported:
                 cwd=folder,
                 env={"SECRET_KEY": "for tests only", **environment, "DATABASE_URL": "postgresql:///none"},
                 stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
             )
 
@@ -101,7 +106,7 @@ _one_at_a_time = threading.Lock()
 
 def start(
     arguments: tuple[str, ...], environment: dict[str, str], *, output: int, errors: int, folder: Path = ROOT
-) -> Process:
+) -> "Process | subprocess.Popen[bytes]":
     """Start manage.py. `output` and `errors` are file descriptors."""
     same = {
         name: value
@@ -117,7 +122,22 @@ def start(
             if len(_imported) > KEPT:
                 _imported.popitem(last=False)[1].stop()
         _imported.move_to_end(key)
-        return _imported[key].start(arguments, environment, output=output, errors=errors)
+        try:
+            return _imported[key].start(arguments, environment, output=output, errors=errors)
+        except (
+            EOFError,
+            OSError,
+        ):  # the project cannot be imported, for example because its settings are refused
+            _imported.pop(key).stop()
+    return subprocess.Popen(
+        [sys.executable, "manage.py", *arguments],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=errors,
+        start_new_session=True,
+    )
 
 
 def manage(
