@@ -82,10 +82,14 @@ class Imported:
         self, arguments: tuple[str, ...], environment: dict[str, str], *, output: int, errors: int
     ) -> Process:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            command = json.dumps([arguments, environment]).encode()
-            socket.send_fds(self.commands, [command], [theirs.fileno(), output, errors])
-        return Process(ours)
+        try:
+            with theirs:
+                command = json.dumps([arguments, environment]).encode()
+                socket.send_fds(self.commands, [command], [theirs.fileno(), output, errors])
+            return Process(ours)
+        except (EOFError, OSError):
+            ours.close()
+            raise
 
     def stop(self) -> None:
         self.commands.close()
