@@ -158,8 +158,13 @@ class SchemaEditor(schema.DatabaseSchemaEditor):
 
     def _is_constraint_made(self, table: str, node: Any, create_sql: str) -> bool:
         name = node.conname
-        if not name or node.indexname or not self._is_there("constraint", table, name):
+        if not name or not self._is_there("constraint", table, name):
             return False
+        if (
+            node.indexname
+        ):  # the constraint has taken the index over, which was compared when it was to be built
+            self.tell(f'Constraint "{name}" of "{table}" is there already.')
+            return True
         found = catalog.constraint(self.connection, table, name)
         assert found is not None
         if node.contype.name == "CONSTR_FOREIGN":
