@@ -23,7 +23,15 @@ from council.zero_downtime.baseline import AdoptBaseline
 from council.zero_downtime.batch_operations import HELD_SECONDS, UpdateInBatches
 from council.zero_downtime.forward_state import ForwardState
 from council.zero_downtime.lock_modes import MODES, Lock
-from council.zero_downtime.planning import commands, durations, introspection, inventory, presence, rules
+from council.zero_downtime.planning import (
+    commands,
+    deadlocks,
+    durations,
+    introspection,
+    inventory,
+    presence,
+    rules,
+)
 from council.zero_downtime.planning.earlier_code import EarlierCode
 from council.zero_downtime.planning.effects import Break, Effect, Kind, Work
 from council.zero_downtime.planning.inventory import Inventory
@@ -150,6 +158,7 @@ def with_changes(
             there.begin_migration()
             if not is_one_release:
                 earlier = EarlierCode(state)
+                deadlocks.begin_release(migration, state, there)
             predicted = _Prediction(connection, migration, there, earlier, pace)
             changes, made = [], []
             for change in (
@@ -159,6 +168,8 @@ def with_changes(
                 made.append(predicted.step(change))
             if changes and not backwards:
                 state = changes[-1].after
+            if not is_one_release:
+                deadlocks.end_release(migration, there)
             found += zip(changes, _until_the_end(made) if migration.atomic else made, strict=True)
     return found
 
@@ -240,6 +251,7 @@ class _Prediction:
         self.met: list[Risk] = []  # while producing an operation's SQL
         self.found: list[str] = []  # what exists already, or is replaced
         self.locked: list[Lock] = []  # by earlier statements, until the transaction ends
+        self.together = deadlocks.Locked()  # in the transaction at hand
 
     def step(self, change: _Change) -> Step:
         operation = change.operation
@@ -249,7 +261,9 @@ class _Prediction:
         before = list(self.locked)
         effects: list[Effect] = list(self.of_operation(change))
         sql, locks = [], []
-        for text in texts:
+        for number, text in enumerate(texts):
+            if not self.migration.atomic and (number == 0 or not operation.atomic):
+                self.together = deadlocks.Locked()
             if not self.is_there(text):
                 sql.append(text)
                 own = list(self.of_sql(text))
@@ -426,17 +440,22 @@ class _Prediction:
             yield rules.UNREADABLE.of(error=error)
             return
         for statement in found:
+            effects: list[Effect] = []
+            contended = []
             try:
-                effects = [
-                    *commands.effects(statement.node, self.there),
-                    *commands.new_labels(statement.node, self.there),
-                ]
+                for effect in commands.effects(statement.node, self.there):
+                    effects.append(effect)
+                    if isinstance(effect, Lock) and effect.is_felt and self.is_contended(effect.table):
+                        contended.append(effect)  # before the inventory loses a table that is dropped
+                effects += commands.new_labels(statement.node, self.there)
             except Exception as error:  # a form of statement that commands.py does not know
                 told = f"Planning it ended in {type(error).__name__} ({error}), so that what it"
                 yield rules.UNKNOWN_STATEMENT.of(what=told)
                 continue
             yield from effects
             yield from self.broken(effects)
+            own = next((effect.table for effect in effects if isinstance(effect, Lock)), "")
+            yield from self.together.add(statement.node, contended, own=own)
             if self.migration.atomic:
                 yield from self.read_under_locks(effects)
 
@@ -445,6 +464,13 @@ class _Prediction:
         for effect in effects:
             if isinstance(effect, Break) and effect.risk and self.earlier.knows(effect.table, effect.column):
                 yield effect.risk
+
+    def is_contended(self, table: str) -> bool:
+        """Return whether a table is in use and large: changing all of its rows takes longer than an instant."""
+        found = self.there[table]
+        work = Work(Kind.CHANGE, table, found.rows, found.bytes, found.rows, indexes=len(found.indexes))
+        is_small = durations.seconds(work, self.pace) < durations.INSTANT_SECONDS
+        return found.is_in_use and not (self.there.has_sizes and is_small)
 
     def read_under_locks(self, effects: list[Effect]) -> Iterator[Risk]:
         """Warn if a statement reads a table while earlier locks block others. Then remember its own locks."""
