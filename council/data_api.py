@@ -15,7 +15,7 @@ from django.db import DatabaseError, OperationalError, connection, transaction
 
 from council.models import AuditLog
 from council.verification import cures, manifest
-from council.verification.exposure import OPEN_TABLES, ROLES
+from council.verification.data_api_checks import OPEN_TABLES, ROLES
 
 CLOSED, OPENED = "DATA_API_CLOSED", "DATA_API_OPENED"
 PERFORMED_BY = "close_data_api"

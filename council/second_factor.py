@@ -104,7 +104,7 @@ def verify(request: HttpRequest, *, account: Account, code: str) -> bool:
 
 
 def reset(*, account: Account, by: Account | None) -> bool:
-    """Remove the factor and end the account's sessions. The next sign-in sets up a new factor.
+    """Remove the factor. Existing sessions and the next sign-in must set up a new one.
 
     Returns False if there was no factor. Logs SECOND_FACTOR_RESET in the audit log. `by` is None for the command.
     """

@@ -3,7 +3,7 @@
 A pytest plugin (see conftest.py). All tests of a worker share one browser, one server and one database. So a test makes
 its own people, and never counts rows that other tests may have made.
 
-    def test_the_page_is_fit_for_everybody(visitor: Visitor) -> None:
+    def test_the_page_is_accessible(visitor: Visitor) -> None:
         visitor.sign_in(member)
         visitor.open("/membership/")
         visitor.inspect("membership")

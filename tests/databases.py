@@ -43,10 +43,6 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
-def pytest_sessionstart() -> None:
-    forked.common()
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """On another version than the embedded one, skip tests marked any_server, unless `-m` is given."""
     if "COUNCIL_POSTGRES_BIN" not in os.environ or config.option.markexpr:
@@ -149,17 +145,7 @@ class Database:
         self, *arguments: str, check: bool = True, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """Run manage.py in a separate process, as a deploy does."""
-        if forked.can_have(surroundings := self.environment(**environment)):
-            result = forked.manage(arguments, surroundings)
-        else:
-            result = subprocess.run(
-                [sys.executable, "manage.py", *arguments],
-                cwd=ROOT,
-                env=surroundings,
-                check=False,
-                capture_output=True,
-                text=True,
-            )
+        result = forked.manage(arguments, self.environment(**environment))
         if check:
             result.check_returncode()
         return result

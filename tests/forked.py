@@ -1,66 +1,132 @@
-"""`manage.py` in a process that is forked from one that has imported everything, because importing takes a second.
+"""Processes of manage.py that are forked from one that has imported the project, because importing takes a second.
 
-The process is as real as any other: it has its own environment and reads the settings again. But modules keep what they
-decided from the settings when they were imported. So this is only for environments that differ in nothing but the
-database's address.
+Each process is as real as any other: it has its own environment, output, signals and status, and reads the settings
+again. But modules keep what they decided from the settings when they were imported. So the process that is forked was
+started in the same environment, except for the database's address.
 """
 
-import importlib
-import multiprocessing
+import json
 import os
-import runpy
+import select
+import signal
+import socket
 import subprocess
 import sys
-from contextlib import chdir
-from functools import cache
+import threading
+from collections import OrderedDict
 from pathlib import Path
-from tempfile import TemporaryDirectory
-
-from django.conf import Settings, settings
-from django.db import connections
+from tempfile import TemporaryFile
 
 ROOT = Path(__file__).resolve().parent.parent
 ADDRESSES = {"DATABASE_URL", "DIRECT_URL"}
-SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["tests.preloaded"])
+KEPT = 3
+START = f"import runpy; runpy.run_path({str(ROOT / 'tests' / 'forking.py')!r}, run_name='__main__')"
 
 
-@cache
-def common() -> dict[str, str]:
-    """The environment before any test has changed it."""
-    return {**os.environ, "SECRET_KEY": "for tests only"}
+class Process:
+    """A running command, with the part of `subprocess.Popen` that tests use."""
+
+    def __init__(self, answers: socket.socket) -> None:
+        self.answers = answers
+        self.pid = int(answers.recv(100))
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        if self.returncode is None and select.select([self.answers], [], [], 0)[0]:
+            return self.wait()
+        return self.returncode
+
+    def wait(self, seconds: float | None = None) -> int:
+        if self.returncode is None:
+            if not select.select([self.answers], [], [], seconds)[0]:
+                raise subprocess.TimeoutExpired(f"process {self.pid}", seconds or 0)
+            self.returncode = int(self.answers.recv(100))
+            self.answers.close()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
 
-def can_have(environment: dict[str, str]) -> bool:
-    """Tell whether this environment differs from that of other commands only in the database's address."""
-    different = {name for name, _ in environment.items() ^ common().items()}
-    return all(name in ADDRESSES or name.startswith("PYTEST_") for name in different)
+class Imported:
+    """A process that has imported the project in a folder, and is forked for each command."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self.folder = folder
+        self.state = _state(folder)
+        self.commands, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", START, str(theirs.fileno())],
+                cwd=folder,
+                env={"SECRET_KEY": "for tests only", **environment, "DATABASE_URL": "postgresql:///none"},
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
+
+    @property
+    def is_as_the_files(self) -> bool:
+        """Whether no imported file has changed since. New files, such as migrations, are imported by each command."""
+        return self.state.items() <= _state(self.folder).items()
+
+    def start(
+        self, arguments: tuple[str, ...], environment: dict[str, str], *, output: int, errors: int
+    ) -> Process:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            command = json.dumps([arguments, environment]).encode()
+            socket.send_fds(self.commands, [command], [theirs.fileno(), output, errors])
+        return Process(ours)
+
+    def stop(self) -> None:
+        self.commands.close()
+        self.process.wait()
 
 
-def manage(arguments: tuple[str, ...], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run manage.py until it ends."""
-    with TemporaryDirectory() as folder, chdir(ROOT):
-        output, errors = Path(folder, "output"), Path(folder, "errors")
-        process = SERVER.Process(target=_manage, args=(arguments, environment, output, errors))
-        process.start()
-        process.join()
-        status = process.exitcode
-        process.close()
-        assert status is not None
-        return subprocess.CompletedProcess(
-            ["manage.py", *arguments], status, output.read_text(), errors.read_text()
-        )
+def _state(folder: Path) -> dict[str, int]:
+    return {
+        str(file): file.stat().st_mtime_ns
+        for app in folder.glob("*/apps.py")
+        for file in app.parent.rglob("*.py")
+    }
 
 
-def _manage(arguments: tuple[str, ...], environment: dict[str, str], output: Path, errors: Path) -> None:
-    for descriptor, file in ((1, output), (2, errors)):
-        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), descriptor)
-    os.environ.clear()
-    os.environ.update(environment)
-    for module in ("council.settings", os.environ["DJANGO_SETTINGS_MODULE"]):
-        importlib.reload(sys.modules[module])
-    settings._wrapped = Settings(os.environ["DJANGO_SETTINGS_MODULE"])
-    vars(connections).pop("settings", None)  # which it keeps
-    connections.__init__()  # type: ignore[misc]
-    sys.argv = ["manage.py", *arguments]
-    runpy.run_path("manage.py", run_name="__main__")
+_imported: OrderedDict[object, Imported] = OrderedDict()
+_one_at_a_time = threading.Lock()
+
+
+def start(
+    arguments: tuple[str, ...], environment: dict[str, str], *, output: int, errors: int, folder: Path = ROOT
+) -> Process:
+    """Start manage.py. `output` and `errors` are file descriptors."""
+    same = {
+        name: value
+        for name, value in environment.items()
+        if name not in ADDRESSES and not name.startswith("PYTEST_")
+    }
+    key = (folder, *sorted(same.items()))
+    with _one_at_a_time:
+        if key in _imported and not _imported[key].is_as_the_files:
+            _imported.pop(key).stop()
+        if key not in _imported:
+            _imported[key] = Imported(folder, same)
+            if len(_imported) > KEPT:
+                _imported.popitem(last=False)[1].stop()
+        _imported.move_to_end(key)
+        return _imported[key].start(arguments, environment, output=output, errors=errors)
+
+
+def manage(
+    arguments: tuple[str, ...], environment: dict[str, str], *, folder: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
+    """Run manage.py to its end."""
+    with TemporaryFile("w+") as output, TemporaryFile("w+") as errors:
+        process = start(arguments, environment, output=output.fileno(), errors=errors.fileno(), folder=folder)
+        status = process.wait()
+        for file in (output, errors):
+            file.seek(0)
+        return subprocess.CompletedProcess(["manage.py", *arguments], status, output.read(), errors.read())

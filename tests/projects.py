@@ -4,11 +4,11 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import forked
 from tests.databases import ROOT, Database
 
 APPS = ("council", "gamification", "resources", "benchmarks")
@@ -27,15 +27,6 @@ def ahead(name: str) -> str:
 def number(app: str, ahead: int) -> str:
     """Return the number of a migration that is this many ahead of the newest."""
     return f"{int(NEWEST[app][:4]) + ahead:04}"
-
-
-IN_TURN = """
-import os
-from django.core.management import execute_from_command_line
-os.environ["DJANGO_SETTINGS_MODULE"] = "council.settings"
-for arguments in {commands!r}:
-    execute_from_command_line(["manage.py", *arguments])
-"""
 
 
 class Project:
@@ -65,35 +56,20 @@ class Project:
         app, name = migration.split("/")
         return (self.folder / app / "migrations" / f"{name}.py").read_text()
 
-    def run(
+    def manage(
         self, *arguments: str, database: Database | None = None, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
-        """Run Python in the project. Without `database`, the database cannot be reached."""
+        """Run manage.py. Without a database, it gets one that cannot be reached."""
         environment = {
             name: value
             for name, value in os.environ.items()
             if name not in {"DIRECT_URL", "DJANGO_SETTINGS_MODULE"} and not name.startswith("COVERAGE")
         }
         url = database.url if database else "postgresql://nobody@127.0.0.1:1/nowhere"
-        result = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=self.folder,
-            env={**environment, "DATABASE_URL": url, "SECRET_KEY": "for tests only"},
-            check=False,
-            capture_output=True,
-            text=True,
-        )
+        environment |= {"DATABASE_URL": url, "SECRET_KEY": "for tests only"}
+        result = forked.manage(arguments, environment, folder=self.folder)
         assert not check or result.returncode == 0, result.stdout + result.stderr
         return result
-
-    def manage(
-        self, *arguments: str, database: Database | None = None, check: bool = True
-    ) -> subprocess.CompletedProcess[str]:
-        return self.run("manage.py", *arguments, database=database, check=check)
-
-    def manage_in_turn(self, *commands: list[str], database: Database) -> None:
-        """Run commands of manage.py one after the other in one process."""
-        self.run("-c", IN_TURN.format(commands=commands), database=database)
 
     def makemigrations(self, *arguments: str) -> dict[str, str]:
         """Run makemigrations. Returns the new files with their texts, in order."""

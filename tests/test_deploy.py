@@ -40,7 +40,7 @@ def analyze(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @needs_systemd
-def test_systemd_takes_the_units(tmp_path: Path) -> None:
+def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     result = analyze(tmp_path, "verify", "--man=no")
 
     assert (result.returncode, result.stderr) == (0, "")
@@ -48,7 +48,7 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
 
 @needs_systemd
 @pytest.mark.parametrize("unit", [name for name in UNITS if name.endswith(".service")])
-def test_the_services_may_do_little(unit: str, tmp_path: Path) -> None:
+def test_the_services_have_few_rights(unit: str, tmp_path: Path) -> None:
     result = analyze(tmp_path, "security", "--offline=true", f"--threshold={MAX_EXPOSURE}", unit)
 
     assert result.returncode == 0, result.stdout

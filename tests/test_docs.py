@@ -73,7 +73,7 @@ def variables_listed(document: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_every_command_that_it_names_is_there_with_its_options(document: Path) -> None:
+def test_every_command_in_a_document_exists_with_its_options(document: Path) -> None:
     wrong = []
     for match in COMMAND.finditer(document.read_text()):
         if match["name"] not in get_commands():
@@ -89,7 +89,7 @@ def test_every_command_that_it_names_is_there_with_its_options(document: Path) -
 
 
 @pytest.mark.parametrize("document", [OPERATING, ROOT / "docs/migrations.md"], ids=lambda path: path.name)
-def test_every_option_that_it_names_alone_belongs_to_a_command_that_it_names(document: Path) -> None:
+def test_every_option_in_a_document_belongs_to_a_command_in_it(document: Path) -> None:
     text = document.read_text()
     named = {match["name"] for match in COMMAND.finditer(text)} & set(get_commands())
     alone = set(re.findall(r"`(--[a-z-]+)`", text))
@@ -97,7 +97,7 @@ def test_every_option_that_it_names_alone_belongs_to_a_command_that_it_names(doc
     assert alone - frozenset().union(*map(options, named)) == set()
 
 
-def test_the_settings_that_are_listed_are_those_that_the_code_reads() -> None:
+def test_the_listed_settings_are_those_that_the_code_reads() -> None:
     assert variables_listed(SETTINGS) == variables_read() - NOT_OURS
 
 
@@ -108,7 +108,7 @@ def test_readme_leads_to_every_document() -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_every_link_leads_somewhere(document: Path) -> None:
+def test_every_link_has_a_target(document: Path) -> None:
     wrong = []
     for file, anchor in LINK.findall(document.read_text()):
         target = (document.parent / file).resolve() if file else document
@@ -124,7 +124,7 @@ def anchors(document: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_every_message_in_the_table_is_one_that_the_code_gives() -> None:
+def test_every_message_in_the_table_is_in_the_code() -> None:
     """The table lists what migrate says when it stops. People on call search it for these quotes."""
     section = OPERATING.read_text().partition("## It stopped half-way")[2].partition("\n### ")[0]
     messages = re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)
@@ -139,7 +139,7 @@ def test_every_message_in_the_table_is_one_that_the_code_gives() -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_the_files_that_it_names_are_there(document: Path) -> None:
+def test_every_file_in_a_document_exists(document: Path) -> None:
     """Checks paths with a folder, in code: `council/headers.py`, `tests/performance/`. Templates have none."""
     named = re.findall(
         r"`((?:council|gamification|resources|benchmarks|tests|docs|deploy)/[\w./-]+)`", document.read_text()

@@ -10,8 +10,6 @@ from django.db import connection
 from tests import fuzz
 from tests.databases import Database
 
-pytestmark = pytest.mark.any_server
-
 REQUESTS = 250
 
 

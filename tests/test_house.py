@@ -21,13 +21,13 @@ CHECKS: dict[str, list[str | Path]] = {
 
 
 @pytest.mark.parametrize("check", CHECKS)
-def test_the_house_is_in_order(check: str) -> None:
+def test_every_check_passes(check: str) -> None:
     result = subprocess.run(CHECKS[check], capture_output=True, text=True, cwd=ROOT, check=False)
 
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_rehearsals_know_no_table() -> None:
+def test_the_rehearsal_package_names_no_table() -> None:
     """Tables belong in `council.gateway`, which has the gateway's statements and rows."""
     contract = (ROOT / "tests/schema/v2.catalog").read_text()
     tables = re.findall(r"^TABLE\|(\w+)", contract, re.MULTILINE)

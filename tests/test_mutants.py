@@ -10,7 +10,7 @@ from tests.mutants import lists, modules
 pytestmark = pytest.mark.any_server
 
 
-def test_each_guard_stands_in_its_file_once_and_its_tests_exist() -> None:
+def test_each_guard_is_in_its_file_once_and_its_tests_exist() -> None:
     faults = []
     for mutant in lists.read(""):
         if mutant.file and (times := (ROOT / mutant.file).read_text().count(mutant.before)) != 1:
@@ -19,7 +19,7 @@ def test_each_guard_stands_in_its_file_once_and_its_tests_exist() -> None:
     assert not faults, "\n".join(faults)
 
 
-def test_each_module_and_what_stays_of_its_mutants_is_there() -> None:
+def test_each_module_and_each_excused_mutant_exists() -> None:
     faults = []
     for module in modules.LIST["module"]:
         text = modules.flat((ROOT / module["file"]).read_text())

@@ -25,11 +25,11 @@ def review(django_db_setup: None, django_db_blocker: pytest.FixtureRequest) -> s
     return squawk.Review(migrations, scripts=scripts, everywhere=squawk.SETTINGS["ignored"])
 
 
-def test_squawk_finds_nothing_in_the_migrations_that_is_not_excepted_beside_it(review: squawk.Review) -> None:
+def test_squawk_finds_nothing_that_a_migration_does_not_ignore(review: squawk.Review) -> None:
     assert not review.standing, "\n".join(map(str, review.standing))
 
 
-def test_every_exception_from_squawk_is_needed(review: squawk.Review) -> None:
+def test_every_ignored_rule_is_needed(review: squawk.Review) -> None:
     assert not review.needless, "\n".join(map(str, review.needless))
 
 
@@ -79,7 +79,7 @@ def rules(review: squawk.Review) -> list[str]:
     return [finding.rule for finding in review.standing]
 
 
-def test_a_finding_stands_with_its_rule_and_statement(reviewed: Reviewed) -> None:
+def test_a_finding_names_its_rule_and_statement(reviewed: Reviewed) -> None:
     review = reviewed(NOTHING, DROP)
 
     assert rules(review) == ["ban-drop-table"]
@@ -99,32 +99,32 @@ def test_a_finding_stands_with_its_rule_and_statement(reviewed: Reviewed) -> Non
     ],
     ids=["above", "above another comment", "behind", "inside"],
 )
-def test_an_exception_beside_its_operation_is_taken(reviewed: Reviewed, lines: tuple[str]) -> None:
+def test_an_ignore_comment_at_its_operation_is_accepted(reviewed: Reviewed, lines: tuple[str]) -> None:
     review = reviewed(*lines)
 
     assert rules(review) == []
     assert review.needless == []
 
 
-def test_an_exception_is_for_one_operation_and_for_one_rule(reviewed: Reviewed) -> None:
+def test_an_ignore_comment_covers_one_operation_and_one_rule(reviewed: Reviewed) -> None:
     review = reviewed(IGNORED, DROP, DROP, IGNORED, "migrations.RunSQL('DROP SCHEMA old'),")
 
     assert rules(review) == ["ban-drop-table", "ban-drop-schema"]
     assert [str(ignored) for ignored in review.needless] == ["ban-drop-table, ignored by written.py, line 12"]
 
 
-def test_an_exception_that_nothing_needs_is_reported(reviewed: Reviewed) -> None:
+def test_an_unneeded_ignore_comment_is_reported(reviewed: Reviewed) -> None:
     assert [ignored.place for ignored in reviewed(IGNORED, NOTHING).needless] == ["written.py, line 9"]
 
 
-def test_a_rule_ignored_in_the_whole_project_is_reported_when_nothing_needs_it(reviewed: Reviewed) -> None:
+def test_an_unneeded_rule_ignored_in_the_whole_project_is_reported(reviewed: Reviewed) -> None:
     review = reviewed(DROP, everywhere=["ban-drop-table", "ban-drop-schema"])
 
     assert rules(review) == []
     assert [str(ignored) for ignored in review.needless] == ["ban-drop-schema, ignored by pyproject.toml"]
 
 
-def test_an_operation_takes_the_exceptions_of_its_class_and_no_other_does(reviewed: Reviewed) -> None:
+def test_ignore_comments_of_a_class_apply_only_to_its_operations(reviewed: Reviewed) -> None:
     build = "migrations.RunSQL('CREATE INDEX CONCURRENTLY j ON t (a)'),"
 
     assert rules(reviewed(BUILD, atomic=False)) == []
@@ -141,16 +141,16 @@ def test_an_operation_takes_the_exceptions_of_its_class_and_no_other_does(review
     ],
     ids=["no reason", "an empty reason", "squawk's own words", "beside no operation"],
 )
-def test_an_exception_that_is_not_clear_is_refused(reviewed: Reviewed, lines: tuple[str]) -> None:
+def test_an_unclear_ignore_comment_is_refused(reviewed: Reviewed, lines: tuple[str]) -> None:
     with pytest.raises(squawk.UnclearIgnore, match=r"written\.py, line \d+.*ignores nothing"):
         reviewed(*lines)
 
 
-def test_sql_that_squawk_cannot_read_stands(reviewed: Reviewed) -> None:
+def test_sql_that_squawk_cannot_read_is_a_finding(reviewed: Reviewed) -> None:
     assert set(rules(reviewed("migrations.RunSQL('DROP TABEL old'),"))) == {"syntax-error"}
 
 
-def test_a_failure_of_squawk_is_no_clean_bill(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_of_squawk_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(squawk.SETTINGS, "pg_version", "fifteen")
 
     with pytest.raises(RuntimeError, match="squawk failed: .*fifteen"):

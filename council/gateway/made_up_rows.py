@@ -5,7 +5,7 @@ with a counter, as cuids begin with the time, so that indexes grow at one end. T
 """
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -70,7 +70,7 @@ TEAM = (
 
 
 class Batch(NamedTuple):
-    """Rows of one table, as lines for COPY. `rows` is about how many, for showing progress."""
+    """Rows of one table, as lines for COPY. `rows` is roughly how many, for showing progress."""
 
     table: str
     columns: tuple[str, ...]
@@ -150,10 +150,6 @@ class MadeUpRows:
     def _some(self, of: int) -> int:
         """Draw a random number below `of`. Small numbers are far more frequent."""
         return int(of * self.random.random() ** 3)
-
-    def _then(self, values: Sequence[str], beginning: int) -> str:
-        """Draw a random time that is not before `values[beginning]`."""
-        return values[beginning + int((len(values) - beginning) * self.random.random())]
 
     def _team(self) -> Iterator[str]:
         for number in range(self.teams):

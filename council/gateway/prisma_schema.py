@@ -1,4 +1,4 @@
-"""The part of the gateway's schema file about the tables that both applications use.
+"""The part of the gateway's schema file that describes the tables that both applications use.
 
 It is written from the models, so that the gateway's developers get new columns without reading migrations. Source:
 Prisma's schema reference, version 7.

@@ -38,7 +38,7 @@ class Known(NamedTuple):
     team_id: str | None
 
 
-# A sample of whole blocks, twice as large as what is kept of it.
+# Samples whole blocks, about twice as many rows as are kept.
 KNOWN = """SELECT id, email, "discordId", "teamId" FROM "Member" TABLESAMPLE SYSTEM (%s) LIMIT %s"""
 ESTIMATE = """SELECT greatest(reltuples, 1)::float FROM pg_class WHERE oid = to_regclass('"Member"')"""
 MOST_KNOWN = 20_000
@@ -146,7 +146,7 @@ ACTIVITY: Query = (
     lambda member: [cuid(), member.id, member.discord_id or "0", "MESSAGE", 20, now()],
 )
 
-# What a report of the gateway's reads in a transaction that stays open.
+# What the gateway's report reads in a transaction that stays open.
 REPORT = 'SELECT count(*) FROM "Member"'
 STATEMENTS = (
     Statement("member by id", READ, ("Member",), 30, (BY_ID,)),

@@ -37,7 +37,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if server := self.embedded_server:
             if not self.may_start_embedded_server and not server.is_running():
                 raise OperationalError(
-                    "The embedded PostgreSQL is not running, and this command starts nothing."
+                    "The embedded PostgreSQL is not running, and this command does not start it."
                 )
             try:
                 address = server.start()

@@ -5,42 +5,10 @@ pg_catalog and pg_temp in the search_path, so every other name is qualified. The
 then removed, so that they are the same in every schema. PostgreSQL 15 to 18 print them identically.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-
-
-@dataclass(frozen=True)
-class Index:
-    table: str
-    definition: str
-    is_valid: bool
-
-
-@dataclass(frozen=True)
-class Constraint:
-    definition: str
-    is_validated: bool
-
-
-@dataclass(frozen=True)
-class Function:
-    definition: str
-    comment: str | None
-
-
-@dataclass(frozen=True)
-class Trigger:
-    """A trigger and its function, with definitions that omit the schema. `comment` holds pgtrigger's hash."""
-
-    definition: str
-    function: str
-    comment: str | None
-    is_enabled: bool
 
 
 def current_schema(connection: BaseDatabaseWrapper) -> str:
@@ -126,25 +94,6 @@ def relation_kind(connection: BaseDatabaseWrapper, name: str) -> str | None:
     return rows[0][0] if rows else None
 
 
-# An index of a temporary table may use types from the current schema: hence both prefixes.
-INDEX = """
-    SELECT t.relname,
-           replace(replace(pg_get_indexdef(i.indexrelid), %(prefix)s, ''), %(current_prefix)s, ''),
-           i.indisvalid AND i.indisready
-      FROM pg_index i
-      JOIN pg_class x ON x.oid = i.indexrelid
-      JOIN pg_class t ON t.oid = i.indrelid
-      JOIN pg_namespace n ON n.oid = x.relnamespace
-     WHERE n.nspname = %(schema)s AND x.relname = %(name)s
-"""
-
-
-def index(connection: BaseDatabaseWrapper, name: str, *, schema: str | None = None) -> Index | None:
-    """Look up an index by name in a schema (by default the current one)."""
-    rows = ask(connection, INDEX, {"name": name, "schema": schema})
-    return Index(*rows[0]) if rows else None
-
-
 # If REINDEX CONCURRENTLY is interrupted more than once, PostgreSQL adds a number to the name of the next copy.
 INTERRUPTED_REBUILDS = r"""
     SELECT x.relname
@@ -179,59 +128,6 @@ def index_builder(connection: BaseDatabaseWrapper, name: str) -> int | None:
     return rows[0][0] if rows else None
 
 
-@contextmanager
-def _made_on_a_copy(connection: BaseDatabaseWrapper, table: str, create_sql: str) -> Iterator[str]:
-    """Run SQL on an empty copy of a table, and yield the copy's schema.
-
-    The copy is a temporary table with the same name, so the SQL applies to it. Everything is rolled back.
-    """
-    quote = connection.ops.quote_name
-    source = f"{quote(current_schema(connection))}.{quote(table)}"
-    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-        cursor.execute(f"CREATE TEMPORARY TABLE {quote(table)} (LIKE {source}) ON COMMIT DROP")
-        cursor.execute(create_sql)
-        cursor.execute("SELECT nspname FROM pg_namespace WHERE oid = pg_my_temp_schema()")
-        (schema,) = cursor.fetchone()
-        yield schema
-        transaction.set_rollback(True, using=connection.alias)
-
-
-def index_as_created(connection: BaseDatabaseWrapper, *, table: str, name: str, create_sql: str) -> str:
-    """Return the catalogue's definition of an index, by creating it on an empty copy of its table."""
-    with _made_on_a_copy(connection, table, create_sql) as schema:
-        created = index(connection, name, schema=schema)
-    assert created is not None
-    return created.definition
-
-
-# A constraint of a temporary table may use types from the current schema: hence both prefixes.
-CONSTRAINT = """
-    SELECT replace(replace(regexp_replace(pg_get_constraintdef(k.oid), ' NOT VALID$', ''),
-                           %(prefix)s, ''), %(current_prefix)s, ''),
-           k.convalidated
-      FROM pg_constraint k
-      JOIN pg_class t ON t.oid = k.conrelid
-      JOIN pg_namespace n ON n.oid = t.relnamespace
-     WHERE n.nspname = %(schema)s AND t.relname = %(table)s AND k.conname = %(name)s
-"""
-
-
-def constraint(
-    connection: BaseDatabaseWrapper, table: str, name: str, *, schema: str | None = None
-) -> Constraint | None:
-    """Look up a table's constraint by name in a schema (by default the current one)."""
-    rows = ask(connection, CONSTRAINT, {"table": table, "name": name, "schema": schema})
-    return Constraint(*rows[0]) if rows else None
-
-
-def constraint_as_created(connection: BaseDatabaseWrapper, *, table: str, name: str, create_sql: str) -> str:
-    """Return the catalogue's definition of a check, by creating it on an empty copy of its table."""
-    with _made_on_a_copy(connection, table, create_sql) as schema:
-        created = constraint(connection, table, name, schema=schema)
-    assert created is not None
-    return created.definition
-
-
 IS_NOT_NULL = """
     SELECT a.attnotnull
       FROM pg_attribute a
@@ -246,33 +142,6 @@ def is_not_null(connection: BaseDatabaseWrapper, table: str, column: str) -> boo
     """Return whether a column of the current schema is NOT NULL; None if there is no such column."""
     rows = ask(connection, IS_NOT_NULL, {"table": table, "column": column})
     return rows[0][0] if rows else None
-
-
-FOREIGN_KEY_DEFINITION = """
-    SELECT format('FOREIGN KEY (%%I) REFERENCES %%I(%%I)', %(column)s, %(to_table)s, %(to_column)s)
-           || CASE %(on_update)s WHEN 'NO ACTION' THEN '' ELSE ' ON UPDATE ' || %(on_update)s END
-           || CASE %(on_delete)s WHEN 'NO ACTION' THEN '' ELSE ' ON DELETE ' || %(on_delete)s END
-"""
-
-
-def foreign_key_definition(
-    connection: BaseDatabaseWrapper,
-    *,
-    column: str,
-    to_table: str,
-    to_column: str,
-    on_delete: str,
-    on_update: str,
-) -> str:
-    """Write the definition of a foreign key as `constraint` would return it."""
-    params = {
-        "column": column,
-        "to_table": to_table,
-        "to_column": to_column,
-        "on_delete": on_delete,
-        "on_update": on_update,
-    }
-    return str(ask(connection, FOREIGN_KEY_DEFINITION, params)[0][0])
 
 
 class IncomingKey(NamedTuple):
@@ -313,41 +182,7 @@ def enum_labels(connection: BaseDatabaseWrapper, name: str) -> list[str | None] 
     return rows[0][0] if rows else None
 
 
-TRIGGER = """
-    SELECT replace(pg_get_triggerdef(g.oid), %(prefix)s, ''),
-           replace(pg_get_functiondef(g.tgfoid), %(prefix)s, ''),
-           obj_description(g.oid, 'pg_trigger'),
-           g.tgenabled <> 'D'
-      FROM pg_trigger g
-      JOIN pg_class t ON t.oid = g.tgrelid
-      JOIN pg_namespace n ON n.oid = t.relnamespace
-     WHERE n.nspname = %(schema)s AND t.relname = %(table)s AND g.tgname = %(name)s AND NOT g.tgisinternal
-"""
-
-
-def trigger(connection: BaseDatabaseWrapper, table: str, name: str) -> Trigger | None:
-    """Look up a table's trigger by name, in the current schema."""
-    rows = ask(connection, TRIGGER, {"table": table, "name": name})
-    return Trigger(*rows[0]) if rows else None
-
-
-FUNCTION = """
-    SELECT replace(pg_get_functiondef(p.oid), %(prefix)s, ''), obj_description(p.oid, 'pg_proc')
-      FROM pg_proc p
-      JOIN pg_namespace n ON n.oid = p.pronamespace
-     WHERE n.nspname = %(schema)s AND p.proname = %(name)s
-       AND pg_get_function_identity_arguments(p.oid) = %(arguments)s
-"""
-
-
-def function(connection: BaseDatabaseWrapper, name: str, arguments: str = "") -> Function | None:
-    """Look up a function in the current schema by name and arguments, which are written `member_ids text[]`."""
-    rows = ask(connection, FUNCTION, {"name": name, "arguments": arguments})
-    return Function(*rows[0]) if rows else None
-
-
-@dataclass(frozen=True)
-class TriggerFunction:
+class TriggerFunction(NamedTuple):
     """The return type of a function, and the triggers that call it, each as `Table.trigger`."""
 
     returns: str

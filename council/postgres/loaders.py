@@ -22,7 +22,7 @@ MAX_JSON_DEPTH = 64
 # Python refuses to read integers of more than 4,300 digits.
 MAX_DIGITS = 4_000
 LONG_NUMBER = re.compile(rb"\d{%d}" % MAX_DIGITS)
-# Brackets, and strings, whose brackets do not count.
+# Matches brackets, and whole strings, because brackets in strings do not count.
 JSON_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 
 
@@ -68,7 +68,7 @@ class DateLoader(_Tolerant):
 
 
 class TimestamptzLoader(datetime_types.TimestamptzLoader):
-    timezone = UTC  # Django replaces a loader with another time zone by its own
+    timezone = UTC  # otherwise Django would replace this loader
 
     def load(self, data: Buffer) -> datetime:
         try:
@@ -85,7 +85,7 @@ class JsonLoader(TextLoader):
         if raw.count(b"[") + raw.count(b"{") > MAX_JSON_DEPTH and (depth := json_depth(raw)) > MAX_JSON_DEPTH:
             return f'"(not shown: {depth:,} levels deep)"'
         if len(raw) > MAX_DIGITS and LONG_NUMBER.search(raw):
-            return '"(not shown: it holds a number of thousands of digits)"'
+            return '"(not shown: it contains a number with thousands of digits)"'
         return super().load(data)
 
 

@@ -59,8 +59,8 @@ class DatabaseSchemaEditor(schema.DatabaseSchemaEditor):
             if others := [key.name for key in keys if not key.is_django_s]:
                 raise NotSupportedError(
                     f'"{model._meta.db_table}"."{old_field.column}" cannot change from {old_type} to {new_type}: '
-                    f"Django would drop the foreign keys that point at it ({', '.join(others)}). Add a column "
-                    f"beside it, copy in batches, and move the keys one by one."
+                    f"Django would drop the foreign keys that reference it ({', '.join(others)}). Add a new "
+                    f"column, copy the values in batches, and move the foreign keys one by one."
                 )
         super()._alter_field(  # type: ignore[misc]  # not in the stubs
             model, old_field, new_field, old_type, new_type, old_db_params, new_db_params, strict

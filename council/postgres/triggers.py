@@ -119,7 +119,7 @@ class Trigger(pgtrigger.Trigger):
 
     `func` is the function's whole body, from DECLARE or BEGIN to END, with tables written as
     `@extschema@."Member"`, and types as `pg_catalog.text`: even with an empty search_path, PostgreSQL looks for a type
-    among the session's temporary ones first. Only types that are words of SQL, such as `bigint`, need no schema.
+    among the session's temporary ones first. Only types that are SQL keywords, such as `bigint`, need no schema.
     `settings` are set on the function, in addition to an empty search_path.
     django-pgtrigger's `ignore` has no effect: these triggers must never be skipped.
     """

@@ -3,9 +3,9 @@
     python -m council.rehearsal.client CONNECTION SCHEMA STATEMENTS_PER_SECOND OUTPUT [STATEMENT …]
 
 Each statement is due at a time that does not depend on how long earlier ones took. A wait counts from that time, so
-it includes waiting for earlier statements, as a user would. The client prints "ready" before it begins, and ends on
-SIGTERM. It writes a line to OUTPUT for each statement, with tabs between: when it was due, when it was answered (both
-by the monotonic clock, which all processes of a machine share), its name, and an error or nothing.
+it includes the time for earlier statements, as it does for a user. The client prints "ready" before it begins, and
+ends on SIGTERM. It writes a line to OUTPUT for each statement, with tabs between: when it was due, when it was
+answered (both by the monotonic clock, which all processes of a machine share), its name, and an error or nothing.
 """
 
 import os
@@ -92,9 +92,9 @@ class Client:
         except psycopg.OperationalError as failure:
             if self.session.closed:
                 raise
-            error = words(failure)
+            error = one_line(failure)
         except psycopg.Error as failure:
-            error = words(failure)
+            error = one_line(failure)
         self.note(due, time.monotonic(), statement, error)
 
     def ask(self, statement: Statement, member: Known) -> None:
@@ -107,7 +107,7 @@ class Client:
         self.output.write(f"{due}\t{answered}\t{statement.name}\t{error}\n")
 
 
-def words(error: psycopg.Error) -> str:
+def one_line(error: psycopg.Error) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 

@@ -14,8 +14,8 @@ import psycopg
 from psycopg import sql
 
 from council.rehearsal import plain_dump, tools
-from council.rehearsal.faults import NoRehearsal
-from council.rehearsal.place import Place
+from council.rehearsal.database_url import DatabaseUrl
+from council.rehearsal.errors import CannotRehearse
 from council.rehearsal.plain_dump import ESSENTIAL, NOT_RESTORED
 
 CUSTOM, DIRECTORY, TAR, PLAIN = "custom", "directory", "tar", "plain"
@@ -53,12 +53,12 @@ class Dump:
 
 
 def read(file: Path) -> Dump:
-    """Examine a dump without restoring it. Raises NoRehearsal if it cannot be restored."""
+    """Examine a dump without restoring it. Raises CannotRehearse if it cannot be restored."""
     try:
         kind = _format(file)
     except OSError as error:
-        raise NoRehearsal(
-            f"{file} cannot be read: {error.strerror}.", cure="Name a file of pg_dump's."
+        raise CannotRehearse(
+            f"{file} cannot be read: {error.strerror}.", cure="Give a file that pg_dump wrote."
         ) from error
     if kind == PLAIN:
         version, extensions = plain_dump.describe(file)
@@ -66,14 +66,14 @@ def read(file: Path) -> Dump:
     listing = tools.run(tools.binaries("pg_restore") / "pg_restore", "--list", str(file))
     found = VERSION.search(listing.text)
     if listing.status or not found:
-        words = " ".join(listing.errors).strip() or "no version in it"
-        if "unsupported version" in words:
-            raise NoRehearsal(
-                f"{file} was made by a later pg_dump than the pg_restore here: {words}.",
-                cure="Set COUNCIL_POSTGRES_BIN to the binaries of a PostgreSQL at least as new.",
+        message = " ".join(listing.errors).strip() or "it names no version"
+        if "unsupported version" in message:
+            raise CannotRehearse(
+                f"{file} was made by a newer pg_dump than the pg_restore on this machine: {message}.",
+                cure="Set COUNCIL_POSTGRES_BIN to the binaries of a PostgreSQL that is as new as that pg_dump.",
             )
-        raise NoRehearsal(
-            f"{file} is damaged or cut short: {words}.", cure="Dump again, or copy the file again."
+        raise CannotRehearse(
+            f"{file} is damaged or incomplete: {message}.", cure="Dump again, or copy the file again."
         )
     entries = tuple(line for line in listing.text.splitlines() if ENTRY.match(line))
     return Dump(file, kind, int(found[1]), tuple(_extensions(file, entries)), entries)
@@ -82,8 +82,9 @@ def read(file: Path) -> Dump:
 def _format(file: Path) -> str:
     if file.is_dir():
         if not (file / "toc.dat").exists():
-            raise NoRehearsal(
-                f"{file} is a folder without toc.dat, so no dump.", cure="Name a file of pg_dump's."
+            raise CannotRehearse(
+                f"{file} is a folder without toc.dat, so it is not a dump.",
+                cure="Give a file that pg_dump wrote.",
             )
         return DIRECTORY
     with file.open("rb") as opened:
@@ -95,13 +96,13 @@ def _format(file: Path) -> str:
     if b"PostgreSQL database dump" in beginning:
         return PLAIN
     if b"PostgreSQL database cluster dump" in beginning:
-        raise NoRehearsal(
-            f"{file} is a dump of a whole cluster, by pg_dumpall.",
-            cure="Dump the one database, with pg_dump.",
+        raise CannotRehearse(
+            f"{file} is a dump of a whole cluster, made by pg_dumpall.",
+            cure="Dump only the one database, with pg_dump.",
         )
-    what = "is empty" if not beginning else "is no dump of pg_dump's"
-    raise NoRehearsal(
-        f"{file} {what}.", cure="Name one in custom, directory, tar or plain format, not packed."
+    what = "is empty" if not beginning else "was not written by pg_dump"
+    raise CannotRehearse(
+        f"{file} {what}.", cure="Give a dump in custom, directory, tar or plain format, not compressed again."
     )
 
 
@@ -119,29 +120,29 @@ def _extensions(file: Path, entries: tuple[str, ...]) -> Iterator[tuple[str, str
 
 
 def refuse_later_version(dump: Dump, server: int) -> None:
-    """Raise NoRehearsal if a dump is of a later PostgreSQL than the server, which may not understand it."""
+    """Raise CannotRehearse if a dump is of a later PostgreSQL than the server, which may not understand it."""
     if dump.version > server:
-        raise NoRehearsal(
-            f"{dump.file} was made from PostgreSQL {dump.version}, and the copy would be on {server}.",
-            cure=f"Set COUNCIL_POSTGRES_BIN to the binaries of PostgreSQL {dump.version}, or give --on such a server.",
+        raise CannotRehearse(
+            f"{dump.file} was made from PostgreSQL {dump.version}, but the copy would run on {server}.",
+            cure=f"Set COUNCIL_POSTGRES_BIN to the binaries of PostgreSQL {dump.version}, or use such a server (--on).",
         )
 
 
 def restore(
-    dump: Dump, place: Place, *, schema: str, folder: Path, advanced: Callable[[float], object]
+    dump: Dump, database: DatabaseUrl, *, schema: str, folder: Path, advanced: Callable[[float], object]
 ) -> list[str]:
     """Restore a dump into a database, and return what was left out. Calls `advanced` with the share that is done.
 
-    Raises NoRehearsal if the dump, or an essential part of its tables, cannot be restored.
+    Raises CannotRehearse if the dump, or an essential part of its tables, cannot be restored.
     """
     left_out: list[str] = []
-    with place.connect(application="council rehearsal") as session:
+    with database.connect(application="council rehearsal") as session:
         if schema != "public":
             session.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
         left_out += _install(session, dump.extensions)
         if dump.format == PLAIN:
             return left_out + plain_dump.restore(dump.file, session, schema=schema, advanced=advanced)
-    return left_out + _restore_archive(dump, place, schema=schema, folder=folder, advanced=advanced)
+    return left_out + _restore_archive(dump, database, schema=schema, folder=folder, advanced=advanced)
 
 
 def _install(session: psycopg.Connection, extensions: tuple[tuple[str, str], ...]) -> Iterator[str]:
@@ -162,7 +163,7 @@ def _install(session: psycopg.Connection, extensions: tuple[tuple[str, str], ...
 
 
 def _restore_archive(
-    dump: Dump, place: Place, *, schema: str, folder: Path, advanced: Callable[[float], object]
+    dump: Dump, database: DatabaseUrl, *, schema: str, folder: Path, advanced: Callable[[float], object]
 ) -> list[str]:
     wanted = [
         entry
@@ -170,9 +171,9 @@ def _restore_archive(
         if (match := ENTRY.match(entry)) and match["schema"] == schema and match["type"] not in NOT_RESTORED
     ]
     if not any(" TABLE " in entry for entry in wanted):
-        raise NoRehearsal(
-            f"{dump.file} holds no table in the schema {schema}.",
-            cure="Dump that schema. Another one is named by --on …?schema=NAME.",
+        raise CannotRehearse(
+            f"{dump.file} contains no table in the schema {schema}.",
+            cure="Dump that schema, or name another one with --on …?schema=NAME.",
         )
     contents = folder / "contents"
     contents.write_text("\n".join([*wanted, ""]))
@@ -192,28 +193,29 @@ def _restore_archive(
         "--verbose",
         f"--jobs={jobs}",
         f"--use-list={contents}",
-        f"--dbname={place.without_password}",
+        f"--dbname={database.without_password}",
         str(dump.file),
-        environment=place.environment,
+        environment=database.environment,
         heard=heard,
     )
     failed = list(_failed(output.errors))
-    fatal = next((words for kind, words in failed if kind in ESSENTIAL), "")
+    fatal = next((message for kind, message in failed if kind in ESSENTIAL), "")
     # pg_restore continues when the server refuses a statement, and counts these errors in its last line.
     if output.status and not any("errors ignored on restore" in line for line in output.errors):
         passed_over = ("could not execute query", "worker process")
         said = (
             line
             for line in output.errors
-            if "error:" in line and not any(words in line for words in passed_over)
+            if "error:" in line and not any(text in line for text in passed_over)
         )
-        fatal = next(said, "it ended without words")
+        fatal = next(said, "pg_restore gave no error message")
     if fatal:
-        raise NoRehearsal(
+        raise CannotRehearse(
             f"{dump.file} cannot be restored: {fatal.partition('error: ')[2] or fatal}",
-            cure="Cut short? Copy or dump it again. Something missing on the server? Give --on one that has it.",
+            cure="If the file is incomplete, copy or dump it again. If something is missing on the server, use another "
+            "server with --on.",
         )
-    return [words for _, words in failed]
+    return [message for _, message in failed]
 
 
 def _failed(lines: list[str]) -> Iterator[tuple[str, str]]:

@@ -16,16 +16,16 @@ import psycopg
 from council.gateway import statements
 from council.gateway.statements import BY_NAME
 from council.rehearsal.client import UNANSWERED
-from council.rehearsal.faults import NoRehearsal
-from council.rehearsal.place import Place
+from council.rehearsal.database_url import DatabaseUrl
+from council.rehearsal.errors import CannotRehearse
+from council.rehearsal.migrate_process import PROJECT
 from council.zero_downtime.interruption import undisturbed
 
-PROJECT = Path(__file__).resolve().parents[2]
 READY_SECONDS, END_SECONDS = 60.0, 30.0
 GATEWAY, REPORT = "gateway", "nightly report"
 
 
-class Sample(NamedTuple):
+class TimedStatement(NamedTuple):
     """One statement that was due. Times are from the monotonic clock; `error` is empty if there was none."""
 
     due: float
@@ -58,30 +58,30 @@ class Load:
 class Observed:
     """The clients' samples, and when long transactions were open. Complete only after the load has ended."""
 
-    samples: list[Sample] = field(default_factory=list)
+    samples: list[TimedStatement] = field(default_factory=list)
     held: list[tuple[float, float]] = field(default_factory=list)
     clients: list[subprocess.Popen[str]] = field(default_factory=list)
 
-    def see_that_all_are_at_work(self) -> None:
-        """Raise NoRehearsal if a client has stopped."""
+    def refuse_stopped_clients(self) -> None:
+        """Raise CannotRehearse if a client has stopped."""
         for client in self.clients:
             if client.poll() is not None:
-                raise _fell_out(client)
+                raise _stopped(client)
 
 
 @contextmanager
-def at_work(place: Place, load: Load, *, schema: str, folder: Path) -> Iterator[Observed]:
-    """Run the load during a block. Raises NoRehearsal if a client cannot start, or stops early."""
+def at_work(database: DatabaseUrl, load: Load, *, schema: str, folder: Path) -> Iterator[Observed]:
+    """Run the load during a block. Raises CannotRehearse if a client cannot start, or stops early."""
     clients: list[subprocess.Popen[str]] = []
     observed = Observed(clients=clients)
     outputs = [folder / f"client-{number}" for number in range(load.clients)]
     ended = threading.Event()
     holder = threading.Thread(
-        target=_hold_now_and_then, args=[place, load, schema, observed, ended], daemon=True
+        target=_hold_now_and_then, args=[database, load, schema, observed, ended], daemon=True
     )
     try:
         for output in outputs:  # add each at once, so that all that were started are also ended
-            clients += [_start(place, load, schema, output)]
+            clients += [_start(database, load, schema, output)]
         for client in clients:
             _wait_until_ready(client)
         if load.held_seconds:
@@ -101,14 +101,14 @@ def at_work(place: Place, load: Load, *, schema: str, folder: Path) -> Iterator[
                 holder.join(END_SECONDS)
 
 
-def _start(place: Place, load: Load, schema: str, output: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "council.rehearsal.client", place.without_password, schema]
+def _start(database: DatabaseUrl, load: Load, schema: str, output: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "council.rehearsal.client", database.without_password, schema]
     command += [str(load.per_second / load.clients), str(output), *load.statements]
     # In a new session, so that Ctrl-C reaches only the rehearsal, which then ends the clients.
     return subprocess.Popen(  # noqa: S603
         command,
         cwd=PROJECT,
-        env={**os.environ, "PYTHONPATH": str(PROJECT), **place.environment},
+        env={**os.environ, "PYTHONPATH": str(PROJECT), **database.environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -119,7 +119,7 @@ def _start(place: Place, load: Load, schema: str, output: Path) -> subprocess.Po
 def _wait_until_ready(client: subprocess.Popen[str]) -> None:
     assert client.stdout
     if client.stdout.readline() != "ready\n":
-        raise _fell_out(client)
+        raise _stopped(client)
 
 
 def _end(client: subprocess.Popen[str]) -> None:
@@ -129,31 +129,31 @@ def _end(client: subprocess.Popen[str]) -> None:
     except subprocess.TimeoutExpired:
         status = -1
     if status != 0:
-        raise _fell_out(client)
+        raise _stopped(client)
 
 
-def _fell_out(client: subprocess.Popen[str]) -> NoRehearsal:
+def _stopped(client: subprocess.Popen[str]) -> CannotRehearse:
     client.kill()
-    _, words = client.communicate()
-    return NoRehearsal(
-        f"A client that stands in for the gateway has fallen out: {(words.strip() or 'no answer').splitlines()[-1]}",
-        cure="See that the copy's server stays up and lets --clients + 5 sessions in.",
+    _, errors = client.communicate()
+    return CannotRehearse(
+        f"A client that simulates the gateway has stopped: {(errors.strip() or 'no answer').splitlines()[-1]}",
+        cure="Check that the copy's server is running and accepts --clients + 5 sessions.",
     )
 
 
-def _read(output: Path) -> Iterator[Sample]:
+def _read(output: Path) -> Iterator[TimedStatement]:
     for line in output.read_text().splitlines():
         due, answered, name, error = line.split("\t", 3)
-        yield Sample(
+        yield TimedStatement(
             float(due), float(answered), name, BY_NAME[name].kind, "" if error == UNANSWERED else error
         )
 
 
 def _hold_now_and_then(
-    place: Place, load: Load, schema: str, observed: Observed, ended: threading.Event
+    database: DatabaseUrl, load: Load, schema: str, observed: Observed, ended: threading.Event
 ) -> None:
     """Read in a transaction and keep it open, with a snapshot like a report's, again and again."""
-    with suppress(psycopg.OperationalError), place.connect(application=REPORT) as session:
+    with suppress(psycopg.OperationalError), database.connect(application=REPORT) as session:
         session.execute("SELECT set_config('search_path', %s, false)", [f'"{schema}"'])
         while not ended.wait(load.pause_seconds / 4):
             session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")

@@ -6,12 +6,14 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from council.gateway.statements import READ, WRITE
-from council.rehearsal import observation
-from council.rehearsal.load import Sample
+from council.postgres import units
+from council.rehearsal import lock_samples
+from council.rehearsal.load import TimedStatement
 from council.rehearsal.prediction import Predicted
-from council.rehearsal.record import Record, Step
+from council.rehearsal.record import MigrationRun, Record
 
 
 @dataclass(frozen=True)
@@ -24,24 +26,30 @@ class Waits:
     longest_ms: float | None
 
 
-@dataclass(frozen=True)
-class Lock:
+class LockComparison(NamedTuple):
     """The strongest lock on a table, in the words of PostgreSQL's manual; None: not predicted, or not observed."""
 
     table: str
     predicted: str | None
     observed: str | None
 
+    def __str__(self) -> str:
+        shown = f"{self.observed or self.predicted} on {self.table}"
+        if self.observed is None:
+            return f"{shown} (predicted, not seen)"
+        return (
+            f"{shown} (predicted: {self.predicted})" if self.predicted not in {None, self.observed} else shown
+        )
 
-@dataclass(frozen=True)
-class Migration:
+
+class MigrationOutcome(NamedTuple):
     """One migration. Each statement counts for the migration during which it waited longest."""
 
-    step: Step
+    run: MigrationRun
     seconds: float
     predicted: Predicted
-    locks: tuple[Lock, ...]
-    samples: tuple[Sample, ...]
+    locks: tuple[LockComparison, ...]
+    samples: tuple[TimedStatement, ...]
 
 
 @dataclass(frozen=True)
@@ -52,9 +60,9 @@ class Outcome:
     """
 
     record: Record
-    before: tuple[Sample, ...]
-    during: tuple[Sample, ...]
-    migrations: tuple[Migration, ...]
+    before: tuple[TimedStatement, ...]
+    during: tuple[TimedStatement, ...]
+    migrations: tuple[MigrationOutcome, ...]
     faults: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -79,37 +87,37 @@ def conclude(record: Record) -> Outcome:
     )
 
 
-def _end(record: Record, step: Step) -> float:
-    return step.ended or record.ended
+def _end(record: Record, run: MigrationRun) -> float:
+    return run.ended or record.ended
 
 
-def _migrations(record: Record, during: Iterable[Sample]) -> Iterator[Migration]:
+def _migrations(record: Record, during: Iterable[TimedStatement]) -> Iterator[MigrationOutcome]:
     moments = [held.moment for held in record.held]
-    for step, samples in zip(record.steps, _by_step(record, during), strict=True):
-        predicted = record.predicted.get(step.name, Predicted())
-        ended = _end(record, step)
-        held = record.held[bisect_left(moments, step.began) : bisect_right(moments, ended)]
-        observed = observation.strongest((each.table, each.mode) for each in held)
-        expected = observation.strongest(predicted.locks)
+    for run, samples in zip(record.runs, _by_run(record, during), strict=True):
+        predicted = record.predicted.get(run.name, Predicted())
+        ended = _end(record, run)
+        held = record.held[bisect_left(moments, run.began) : bisect_right(moments, ended)]
+        observed = lock_samples.strongest((each.table, each.mode) for each in held)
+        expected = lock_samples.strongest(predicted.locks)
         # Every migration writes to django_migrations, so its lock is not interesting.
         tables = sorted({*observed, *expected} - {"django_migrations"})
-        locks = tuple(Lock(table, expected.get(table), observed.get(table)) for table in tables)
-        yield Migration(step, ended - step.began, predicted, locks, tuple(samples))
+        locks = tuple(LockComparison(table, expected.get(table), observed.get(table)) for table in tables)
+        yield MigrationOutcome(run, ended - run.began, predicted, locks, tuple(samples))
 
 
-def _by_step(record: Record, during: Iterable[Sample]) -> list[list[Sample]]:
-    """Group statements by the step during which each waited longest."""
-    steps = record.steps
-    found: list[list[Sample]] = [[] for _ in steps]
+def _by_run(record: Record, during: Iterable[TimedStatement]) -> list[list[TimedStatement]]:
+    """Group statements by the migration during which each waited longest."""
+    runs = record.runs
+    found: list[list[TimedStatement]] = [[] for _ in runs]
     number = 0
     for sample in sorted(during, key=lambda sample: sample.due):
-        while number < len(steps) - 1 and _end(record, steps[number]) < sample.due:
+        while number < len(runs) - 1 and _end(record, runs[number]) < sample.due:
             number += 1
         best, share = None, 0.0
-        for later in range(number, len(steps)):
-            if steps[later].began > sample.answered:
+        for later in range(number, len(runs)):
+            if runs[later].began > sample.answered:
                 break
-            overlap = min(_end(record, steps[later]), sample.answered) - max(steps[later].began, sample.due)
+            overlap = min(_end(record, runs[later]), sample.answered) - max(runs[later].began, sample.due)
             if overlap > share:
                 best, share = later, overlap
         if best is not None:
@@ -118,7 +126,10 @@ def _by_step(record: Record, during: Iterable[Sample]) -> list[list[Sample]]:
 
 
 def _faults(
-    record: Record, before: Iterable[Sample], during: Sequence[Sample], migrations: Sequence[Migration]
+    record: Record,
+    before: Iterable[TimedStatement],
+    during: Sequence[TimedStatement],
+    migrations: Sequence[MigrationOutcome],
 ) -> Iterator[str]:
     if record.status:
         last = next((line.strip() for line in reversed(record.output) if line.strip()), "it printed nothing")
@@ -126,15 +137,15 @@ def _faults(
     for kind in (READ, WRITE):
         waits = [sample for sample in during if sample.kind == kind]
         longest = max(waits, key=lambda sample: sample.waited, default=None)
-        if record.steps and longest is None:
-            yield f"no {kind} was due while the migrations ran, so nothing is proven: raise --rate"
+        if record.runs and longest is None:
+            yield f"no {kind} was due while the migrations ran, so nothing was measured: raise --rate"
         if longest and longest.waited * 1000 > record.max_wait_ms:
-            where = (migration.step.name for migration in migrations if longest in migration.samples)
+            where = (migration.run.name for migration in migrations if longest in migration.samples)
             yield (
-                f"a {kind} waited {longest.waited * 1000:,.0f} ms, {record.max_wait_ms:,.0f} ms are allowed"
+                f"a {kind} waited {longest.waited * 1000:,.0f} ms, but only {record.max_wait_ms:,.0f} ms are allowed"
                 f" ({longest.statement}, in {next(where, 'none of the migrations')})"
             )
-    # Statements that failed already before the migrations prove nothing.
+    # Statements that already failed before the migrations prove nothing.
     known = {sample.statement for sample in before if sample.error}
     failed = Counter(
         (sample.statement, sample.error)
@@ -142,23 +153,23 @@ def _faults(
         if sample.error and sample.answered >= record.began and sample.statement not in known
     )
     for (statement, error), count in failed.most_common(3):
-        yield f"{statement!r} failed {count:,} time{'' if count == 1 else 's'}: {error}"
+        yield f"{statement!r} failed {units.count(count, 'time')}: {error}"
 
 
-def _notes(record: Record, before: Iterable[Sample]) -> Iterator[str]:
+def _notes(record: Record, before: Iterable[TimedStatement]) -> Iterator[str]:
     longest = waits(before, kind=None).longest_ms
     if longest is not None and longest > record.max_wait_ms:
-        yield f"before the migrations a statement waited {longest:,.0f} ms already: this machine is too busy to judge"
+        yield f"a statement already waited {longest:,.0f} ms before the migrations: this machine is too busy to judge"
     source, ours = record.origin.source_version, int(record.origin.postgresql.split(".")[0])
     if source is not None and source != ours:
         yield f"the source is PostgreSQL {source}, the copy {ours}: times and locks may differ"
     for name in sorted({sample.statement for sample in before if sample.error}):
-        yield f"{name!r} failed before the migrations began, and was not judged"
-    for words in record.origin.left_out:
-        yield f"not in the copy: {words}"
+        yield f"{name!r} already failed before the migrations began, so it was ignored"
+    for part in record.origin.left_out:
+        yield f"not in the copy: {part}"
 
 
-def waits(samples: Iterable[Sample], *, kind: str | None) -> Waits:
+def waits(samples: Iterable[TimedStatement], *, kind: str | None) -> Waits:
     """Summarise the waits of one kind of statement, or of both if `kind` is None."""
     found = sorted(sample.waited * 1000 for sample in samples if kind in {None, sample.kind})
     if not found:

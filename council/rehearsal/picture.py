@@ -77,24 +77,24 @@ def _bands(panel: Panel) -> list[str]:
 
 def _band(name: str, panel: Panel, began: float, ended: float, *, title: str = "") -> str:
     left, right = panel.x(began), panel.x(ended)
-    words = f"<title>{escape(title)}</title>" if title else ""
+    tooltip = f"<title>{escape(title)}</title>" if title else ""
     return (
         f'<rect class="{name}" x="{left}" y="{panel.top}" width="{max(right - left, 1):.1f}" '
-        f'height="{HEIGHT}">{words}</rect>'
+        f'height="{HEIGHT}">{tooltip}</rect>'
     )
 
 
 def _scale(panel: Panel) -> list[str]:
     parts = []
-    for level_ms, words in LEVELS:
+    for level_ms, label in LEVELS:
         level = panel.y(level_ms / 1000)
         parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{level}" y2="{level}"/>')
-        parts.append(f'<text class="level" x="{LEFT - 8}" y="{level + 4}">{words}</text>')
+        parts.append(f'<text class="level" x="{LEFT - 8}" y="{level + 4}">{label}</text>')
     if panel.budget_ms is not None:
         level = panel.y(panel.budget_ms / 1000)
         parts.append(f'<line class="budget" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{level}" y2="{level}"/>')
         parts.append(
-            f'<text class="budget-words" x="{WIDTH - RIGHT}" y="{level - 5}">allowed: {panel.budget_ms:,.0f} ms</text>'
+            f'<text class="budget-label" x="{WIDTH - RIGHT}" y="{level - 5}">allowed: {panel.budget_ms:,.0f} ms</text>'
         )
     span = panel.end - panel.begin
     every = next((tick for tick in TICKS if span / tick <= 10), TICKS[-1])

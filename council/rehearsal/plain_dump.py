@@ -8,7 +8,7 @@ from typing import BinaryIO, NamedTuple
 import psycopg
 from pglast import parser
 
-from council.rehearsal.faults import NoRehearsal
+from council.rehearsal.errors import CannotRehearse
 
 VERSION = re.compile(rb"^-- Dumped from database version (\d+)", re.MULTILINE)
 ENCODING = re.compile(rb"^SET client_encoding = '(\w+)';", re.MULTILINE)
@@ -19,7 +19,7 @@ EXTENSION = re.compile(rb'CREATE EXTENSION (?:IF NOT EXISTS )?"?([\w-]+)"?(?: WI
 COPY = re.compile(rb"COPY .* FROM stdin;$")
 # Commands for psql, and statements that --no-owner would have left out.
 SKIPPED = re.compile(rb"\\(?:un)?restrict |\\connect |ALTER .* OWNER TO |SET default_tablespace ")
-LAST_WORDS = b"PostgreSQL database dump complete"
+LAST_LINE = b"PostgreSQL database dump complete"
 END_OF_ROWS = b"\\.\n"
 # Entries that name roles or concern replication, or that are not needed. Extensions are created separately.
 NOT_RESTORED = {
@@ -49,19 +49,19 @@ class Part(NamedTuple):
 
 
 def describe(file: Path) -> tuple[int, tuple[tuple[str, str], ...]]:
-    """Return the version of the server that was dumped, and its extensions. Raises NoRehearsal."""
+    """Return the version of the server that was dumped, and its extensions. Raises CannotRehearse."""
     with file.open("rb") as dump:
         head = dump.read(TAIL_BYTES)
         dump.seek(max(0, file.stat().st_size - TAIL_BYTES))
         tail = dump.read()
         found = VERSION.search(head)
         if not found:
-            raise NoRehearsal(
+            raise CannotRehearse(
                 f"{file} does not say which PostgreSQL it was made from.", cure="Dump again, with pg_dump."
             )
-        if LAST_WORDS not in tail:
-            raise NoRehearsal(
-                f"{file} is cut short: pg_dump's last words are missing.",
+        if LAST_LINE not in tail:
+            raise CannotRehearse(
+                f"{file} is incomplete: the last line that pg_dump writes is missing.",
                 cure="Dump again, or copy the file again.",
             )
         dump.seek(0)
@@ -77,7 +77,7 @@ def describe(file: Path) -> tuple[int, tuple[tuple[str, str], ...]]:
 def restore(
     file: Path, session: psycopg.Connection, *, schema: str, advanced: Callable[[float], object]
 ) -> list[str]:
-    """Restore a schema, and return what the server refused. Raises NoRehearsal if that was essential."""
+    """Restore a schema, and return what the server refused. Raises CannotRehearse if that was essential."""
     left_out: list[str] = []
     size = max(file.stat().st_size, 1)
     tables = 0
@@ -100,14 +100,14 @@ def restore(
             elif part.is_wanted(schema) and not SKIPPED.match(line):
                 statements += line
                 if len(statements) > BLOCK_BYTES:
-                    raise NoRehearsal(
-                        f"{file} has rows as INSERT statements.", cure="Dump again without --inserts."
+                    raise CannotRehearse(
+                        f"{file} contains rows as INSERT statements.", cure="Dump again without --inserts."
                     )
         left_out += _execute(session, part, statements, file)
     if not tables:
-        raise NoRehearsal(
-            f"{file} holds no table in the schema {schema}.",
-            cure="Dump that schema. Another one is named by --on …?schema=NAME.",
+        raise CannotRehearse(
+            f"{file} contains no table in the schema {schema}.",
+            cure="Dump that schema, or name another one with --on …?schema=NAME.",
         )
     return left_out
 
@@ -160,8 +160,8 @@ def _rows(dump: BinaryIO, file: Path) -> Iterator[bytes]:
     length = 0
     while (line := dump.readline()) != END_OF_ROWS:
         if not line:
-            raise NoRehearsal(
-                f"{file} is cut short, amid a table's rows.", cure="Dump again, or copy the file again."
+            raise CannotRehearse(
+                f"{file} ends in the middle of a table's rows.", cure="Dump again, or copy the file again."
             )
         chunk.append(line)
         length += len(line)
@@ -171,8 +171,8 @@ def _rows(dump: BinaryIO, file: Path) -> Iterator[bytes]:
     yield b"".join(chunk)
 
 
-def _refused(file: Path, part: Part, error: psycopg.Error) -> NoRehearsal:
-    return NoRehearsal(
+def _refused(file: Path, part: Part, error: psycopg.Error) -> CannotRehearse:
+    return CannotRehearse(
         f"{file} cannot be restored: {part.kind.lower()} {part.name}: {str(error).splitlines()[0]}",
-        cure="Where something is missing on the server, give --on one that has it.",
+        cure="If something is missing on the server, use a database on another server with --on.",
     )

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
+from typing import NamedTuple
 
 from django.core.management import CommandError
 from django.db import connections
@@ -12,15 +12,15 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.utils import load_backend
 
-from council.rehearsal.place import Place
+from council.rehearsal.database_url import DatabaseUrl
 from council.zero_downtime import safe_ways
 from council.zero_downtime.planning import plan
+from council.zero_downtime.planning.steps import Step
 
 ALIAS = "rehearsal"
 
 
-@dataclass(frozen=True)
-class Predicted:
+class Predicted(NamedTuple):
     """What the plan predicts for one migration. Locks are (table, mode). None: nothing could be predicted."""
 
     seconds: float | None = None
@@ -28,13 +28,13 @@ class Predicted:
     warnings: tuple[str, ...] = ()
 
 
-def predict(place: Place) -> dict[str, Predicted]:
+def predict(database: DatabaseUrl) -> dict[str, Predicted]:
     """Return the prediction for each pending migration by name, in the order in which they will run."""
-    with _django_connection(place) as connection:
+    with _django_connection(database) as connection:
         executor = MigrationExecutor(connection)
         migrations = safe_ways.plan(executor, executor.loader.graph.leaf_nodes())
         found = {str(migration): Predicted() for migration, _ in migrations}
-        # Where the plan cannot be made, migrate will refuse this database, and say why.
+        # If the plan cannot be made, migrate will refuse this database and say why.
         with suppress(CommandError):
             steps = plan.of(executor, migrations)
             for migration, own in groupby(steps, key=attrgetter("migration")):
@@ -42,7 +42,7 @@ def predict(place: Place) -> dict[str, Predicted]:
         return found
 
 
-def _sum_up(steps: list[plan.Step]) -> Predicted:
+def _sum_up(steps: list[Step]) -> Predicted:
     return Predicted(
         seconds=sum(step.seconds for step in steps),
         locks=tuple((held.lock.table, held.lock.mode) for step in steps for held in step.locks),
@@ -51,12 +51,12 @@ def _sum_up(steps: list[plan.Step]) -> Predicted:
 
 
 @contextmanager
-def _django_connection(place: Place) -> Iterator[BaseDatabaseWrapper]:
+def _django_connection(database: DatabaseUrl) -> Iterator[BaseDatabaseWrapper]:
     """Make a database available as a Django connection during a block."""
     defaults = {
         key: value for key, value in connections["default"].settings_dict.items() if key != "EMBEDDED_SERVER"
     }
-    settings = {**defaults, **place.settings}
+    settings = {**defaults, **database.settings}
     connections[ALIAS] = load_backend(settings["ENGINE"]).DatabaseWrapper(settings, ALIAS)
     try:
         yield connections[ALIAS]

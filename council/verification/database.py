@@ -60,16 +60,16 @@ class Database:
     @cached_property
     def tables(self) -> list[str]:
         """The tables that must exist."""
-        return sorted(manifest.names("table", self.expected))
+        return sorted(facts.names("table", self.expected))
 
     @cached_property
     def found(self) -> frozenset[Fact]:
-        functions = {name.partition("(")[0] for name in manifest.names("function", self.expected)}
+        functions = {name.partition("(")[0] for name in facts.names("function", self.expected)}
         return frozenset(
             facts.of_schema(
                 self.connection,
                 tables=self.tables,
-                enums=manifest.names("enum", self.expected),
+                enums=facts.names("enum", self.expected),
                 functions=functions,
             )
         )
@@ -111,7 +111,7 @@ class Database:
             for operation in migration.operations:
                 if key not in applied and isinstance(operation, AdoptBaseline):
                     with self.transaction():
-                        return operation.words(self.connection)
+                        return operation.describe_database(self.connection)
         return None
 
     @cached_property

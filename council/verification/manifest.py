@@ -20,8 +20,8 @@ FOLDER = Path(__file__).resolve().parent.parent
 FILE = FOLDER / "schema.catalog"
 BASELINE_FILE = FOLDER / "migrations" / "v1.catalog"
 HEADER = """\
-# The finished schema, one fact a line: kind|name|definition, where a line that begins with a space goes on with it.
-# Made by `manage.py write_manifest`; read by `manage.py verify_schema`. Never edit it: migrate, and write it anew.
+# The complete schema, one fact per line: kind|name|definition. A line that begins with a space continues the one above.
+# Written by `manage.py write_manifest`, read by `manage.py verify_schema`. Do not edit it by hand.
 """
 
 
@@ -37,12 +37,8 @@ def baseline() -> frozenset[Fact]:
     return frozenset(parse_manifest(BASELINE_FILE.read_text()))
 
 
-def names(kind: str, described: frozenset[Fact]) -> frozenset[str]:
-    return frozenset(fact.name for fact in described if fact.kind == kind)
-
-
 def gateway_tables() -> frozenset[str]:
-    return names("table", baseline())
+    return facts.names("table", baseline())
 
 
 def describe(connection: BaseDatabaseWrapper) -> set[Fact]:

@@ -49,7 +49,7 @@ class Sample:
             after = ids[-1]
 
     def _drawn(self) -> Iterator[list[str]]:
-        """Yield the drawn ids until the time is up, but always the first batch."""
+        """Yield the drawn ids in batches until the time is up, at least one batch."""
         with self.database.transaction():
             drawn = self._draw()
         deadline = time.monotonic() + SECONDS

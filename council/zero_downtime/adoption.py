@@ -1,19 +1,19 @@
 """Compares a schema that another tool has partly built with two manifests, the baseline and the complete schema.
 
 The database must hold all of the first manifest, and may hold any part of the second. A part of the second may also
-exist as an equivalent variant. The variant is replaced step by step, and its rule holds all the time. Everything else
-is a difference.
+exist as an equivalent variant. The variant is replaced in several statements, and what it enforces is enforced all the
+time. Everything else is a difference.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from council.postgres import catalog, facts
 from council.postgres.facts import Difference, Fact
-from council.zero_downtime import rows, variants
+from council.zero_downtime import offending_rows, variants
 from council.zero_downtime.variants import INVALID, NOT_VALID
 
 
@@ -33,24 +33,24 @@ class Replacement:
 
 @dataclass
 class Adoption:
-    """What a database holds of the manifests, and what must be done before migrations continue.
+    """The parts of the manifests that a database has, and what must be done before migrations continue.
 
-    `steps` are statements, each run in its own transaction or in none. After each one, the database can still be
-    adopted, so an interrupted run can simply start again.
+    Each of the `statements` runs in its own transaction or in none. After each one, the database can still be adopted,
+    so an interrupted run can simply start again.
     """
 
     there: frozenset[Fact]
     differences: list[Difference] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)  # one line each, as for differences
     replacements: list[Replacement] = field(default_factory=list)
-    steps: list[str] = field(default_factory=list)
+    statements: list[str] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)  # foreign keys NOT VALID, indexes that are INVALID
 
 
 def look(
     connection: BaseDatabaseWrapper, *, first: frozenset[Fact], second: frozenset[Fact], with_rows: bool
 ) -> Adoption:
-    """Compare a database with two manifests. Takes no lock. `with_rows` checks rows against rules yet to be added."""
+    """Compare a database with two manifests. Takes no lock. `with_rows`: also check rows against rules to be added."""
     return _Look(connection, first, second).adoption(with_rows=with_rows)
 
 
@@ -70,7 +70,7 @@ def counts(there: frozenset[Fact], *, first: frozenset[Fact], second: frozenset[
 
     Only columns added to tables of the first manifest count. Indexes of constraints do not count.
     """
-    old_tables, keys = _names("table", first), _names("constraint", second)
+    old_tables, keys = facts.names("table", first), facts.names("constraint", second)
     found = {(fact.kind, fact.name) for fact in there}
     parts = []
     for words, (kind, definition) in COUNTED.items():
@@ -94,9 +94,11 @@ class _Look:
         self.quote = connection.ops.quote_name
         self.first = {(fact.kind, fact.name): fact.definition for fact in first}
         self.second = {(fact.kind, fact.name): fact.definition for fact in second}
-        found = facts.of_tables(connection, tables=_names("table", second), enums=_names("enum", second))
+        found = facts.of_tables(
+            connection, tables=facts.names("table", second), enums=facts.names("enum", second)
+        )
         self.found = {(fact.kind, fact.name): fact.definition for fact in found}
-        self.tables = _names("table", found)
+        self.tables = facts.names("table", found)
         self.result = Adoption(frozenset(found))
 
     def adoption(self, *, with_rows: bool) -> Adoption:
@@ -112,7 +114,7 @@ class _Look:
                 self._compare(kind, name)
         self.result.differences.sort()
         for table in sorted(self.tables - strange):
-            self._bring(table)
+            self._replace_variants(table)
         if with_rows and not (self.result.differences or self.result.faults):
             self._rows()
         return self.result
@@ -128,7 +130,7 @@ class _Look:
             self.connection, tables=self.tables & altered, functions=functions
         ):
             self.result.faults.append(
-                f"owner      {kind} {name}: it belongs to {owner}, and this role, {role}, is no member of that"
+                f"owner      {kind} {name}: it belongs to {owner}, and the role {role} is not a member of {owner}"
             )
 
     def _compare_table(self, kind: str, name: str) -> None:
@@ -176,7 +178,7 @@ class _Look:
         )
 
     def _is_constraint_for_index(self, kind: str, name: str, have: str) -> bool:
-        """Return whether a constraint is the unique constraint of a manifest's unique index. Record its replacement."""
+        """Return whether a unique constraint stands where the manifest has a unique index. Record its replacement."""
         want = self.second.get(("index", name), "")
         if (
             kind != "constraint"
@@ -184,11 +186,11 @@ class _Look:
             or ("index", name) in self.first
         ):
             return False
-        columns = variants.Index.read(want).columns
+        columns = variants.IndexShape.read(want).columns
         if not re.fullmatch(r"UNIQUE \([^()]*\)", have):
             return False
         own = self.found.get(("index", name))
-        if own is None or set(variants.Index.read(own).columns) != set(columns):
+        if own is None or set(variants.IndexShape.read(own).columns) != set(columns):
             return False
         index = name.partition(".")[2]
         self.result.replacements.append(Replacement("constraint", index, have, want))
@@ -209,12 +211,12 @@ class _Look:
                 return True
             case "index":
                 is_same, is_unfinished = (
-                    variants.Index.read(have).means_the_same_as(variants.Index.read(want)),
+                    variants.IndexShape.read(have).means_the_same_as(variants.IndexShape.read(want)),
                     have.endswith(INVALID),
                 )
             case "trigger":
                 is_same, is_unfinished = variants.is_same_event(want, have), False
-                by = "the trigger of these migrations, in place"
+                by = "the trigger of these migrations (CREATE OR REPLACE)"
             case _:
                 return False
         if is_unfinished:
@@ -229,8 +231,8 @@ class _Look:
             if kind == "trigger" and (match := CALLED.search(definition)):
                 yield match[1], name
 
-    def _bring(self, table: str) -> None:
-        """Write the steps that replace a table's variants by what the manifest says."""
+    def _replace_variants(self, table: str) -> None:
+        """Write the statements that replace a table's variants with what the manifest defines."""
         for replacement in self.result.replacements:
             name = f"{table}.{replacement.name}"
             if (
@@ -240,19 +242,19 @@ class _Look:
             ):
                 # NOT VALID applies to new rows at once; a later migration validates the existing rows.
                 key = self.quote(replacement.name)
-                self.result.steps.append(
+                self.result.statements.append(
                     f"ALTER TABLE {self.quote(table)} DROP CONSTRAINT {key}, "
                     f"ADD CONSTRAINT {key} {replacement.by} NOT VALID"
                 )
         for (kind, name), want in sorted(self.second.items()):
             if kind == "index" and name.partition(".")[0] == table:
-                self._bring_index(table, name.partition(".")[2], want)
+                self._replace_index(table, name.partition(".")[2], want)
         for function, trigger in self._trigger_functions():
             if trigger.partition(".")[0] == table:
                 self._compare_function(function, trigger)
 
-    def _bring_index(self, table: str, index: str, want: str) -> None:
-        steps = self.result.steps
+    def _replace_index(self, table: str, index: str, want: str) -> None:
+        statements = self.result.statements
         have, next_one = self.found.get(("index", f"{table}.{index}")), variants.successor(index)
         wanted_next = variants.renamed(want, index, next_one)
         is_constraint = ("constraint", f"{table}.{index}") in self.found
@@ -264,7 +266,7 @@ class _Look:
                 and re.sub(r"_cc(new|old)\d*$", "", own) == index != own
                 and self.found[kind, name].endswith(INVALID)
             ):
-                steps.append(f"DROP INDEX CONCURRENTLY {self.quote(own)}")
+                statements.append(f"DROP INDEX CONCURRENTLY {self.quote(own)}")
         key = f"{table}.{index}"
         if ("index", key) in self.first or ("constraint", key) in self.second:  # the index of a primary key
             return
@@ -272,21 +274,21 @@ class _Look:
         is_there = have is not None and not have.endswith(INVALID)
         if is_there and not is_constraint and have == want:
             if is_built:
-                steps.append(f"DROP INDEX CONCURRENTLY {self.quote(next_one)}")
+                statements.append(f"DROP INDEX CONCURRENTLY {self.quote(next_one)}")
             return
         if not is_there and not is_built and not want.startswith("CREATE UNIQUE "):
             return  # a later migration builds it
         if not is_there and not is_built:
             # On a table in use, CreateModel would build it under a lock that blocks writes.
-            steps.append(variants.concurrently(want))
+            statements.append(variants.concurrently(want))
             return
         if not is_built:
-            steps.append(variants.concurrently(wanted_next))
+            statements.append(variants.concurrently(wanted_next))
         if is_constraint:
-            steps.append(f"ALTER TABLE {self.quote(table)} DROP CONSTRAINT {self.quote(index)}")
+            statements.append(f"ALTER TABLE {self.quote(table)} DROP CONSTRAINT {self.quote(index)}")
         elif have is not None:
-            steps.append(f"DROP INDEX CONCURRENTLY {self.quote(index)}")
-        steps.append(f"ALTER INDEX {self.quote(next_one)} RENAME TO {self.quote(index)}")
+            statements.append(f"DROP INDEX CONCURRENTLY {self.quote(index)}")
+        statements.append(f"ALTER INDEX {self.quote(next_one)} RENAME TO {self.quote(index)}")
 
     def _compare_function(self, function: str, trigger: str) -> None:
         """Report a difference unless the function returns a trigger and only this trigger calls it."""
@@ -294,11 +296,11 @@ class _Look:
         if found is None:
             return
         others = [one for one in found.triggers if one != trigger]
-        expected = f"a trigger's function that {trigger} alone calls"
+        expected = f"a trigger function that only {trigger} calls"
         if found.returns != "trigger":
-            self._differs("function", f"{function}()", expected, f"one that returns {found.returns}")
+            self._differs("function", f"{function}()", expected, f"a function that returns {found.returns}")
         elif others:
-            self._differs("function", f"{function}()", expected, f"it is called by {', '.join(others)}")
+            self._differs("function", f"{function}()", expected, f"a function that {', '.join(others)} call")
 
     def _rows(self) -> None:
         """Report rows that break a rule which is still to be added."""
@@ -308,9 +310,9 @@ class _Look:
             if table not in self.tables or (kind, name) in self.first:
                 continue
             if kind == "constraint" and "FOREIGN KEY" in want and (have is None or have.endswith(NOT_VALID)):
-                key = rows.Key.read(table, want)
+                key = offending_rows.ForeignKey.read(table, want)
                 parent_is_there = key.to_table in self.tables
-                for line in rows.orphans(self.connection, key, parent_is_there=parent_is_there):
+                for line in offending_rows.orphans(self.connection, key, parent_is_there=parent_is_there):
                     self.result.faults.append(f"orphans    constraint {name}: {line}")
             if ("constraint", name) in self.second:
                 continue
@@ -321,12 +323,10 @@ class _Look:
             ):
                 if ("index", f"{table}.{variants.successor(thing)}") in self.found:
                     continue
-                for line in rows.duplicates(self.connection, table, variants.Index.read(want).columns):
+                for line in offending_rows.duplicates(
+                    self.connection, table, variants.IndexShape.read(want).columns
+                ):
                     self.result.faults.append(f"duplicates index {name}: {line}")
 
 
 CALLED = re.compile(r" EXECUTE FUNCTION (\w+)\(\)$")
-
-
-def _names(kind: str, described: Iterable[Fact]) -> set[str]:
-    return {fact.name for fact in described if fact.kind == kind}

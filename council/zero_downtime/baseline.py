@@ -12,9 +12,9 @@ from django.db.migrations.operations.base import Operation, OperationCategory
 from django.db.migrations.state import ProjectState
 from django.utils.deconstruct import deconstructible
 
-from council.postgres import statements
+from council.postgres import sql_parser, units
 from council.postgres.facts import Difference, Fact
-from council.zero_downtime import adoption, index_builds, locks
+from council.zero_downtime import adoption, index_builds, session_settings
 from council.zero_downtime.adoption import Adoption
 
 SHOWN = 5  # the number of differences listed in a paragraph
@@ -74,9 +74,10 @@ class AdoptBaseline(Operation):
     `operations` build the schema and define its state. `manifest` describes what they build: the text that
     `format_manifest` returns for `facts.of_tables`. If the database holds all of it, nothing is built. The database
     may also hold any part of `towards`, a second manifest that another tool has begun to build; later operations find
-    those parts. An equivalent variant of such a part is replaced step by step, each step with the usual lock timeouts,
-    so the migration is not atomic. Any other difference is refused: BaselineMismatch lists all differences, and the
-    rows that `row_rules` find; nothing is changed. Takes no lock on existing tables unless it replaces something.
+    those parts. An equivalent variant of such a part is replaced in several statements, each with the usual lock
+    timeouts, so the migration is not atomic. Any other difference is refused: BaselineMismatch lists all differences
+    and the rows that `row_rules` find, and nothing is changed. Takes no lock on existing tables, except to replace
+    something.
     """
 
     atomic = False
@@ -132,19 +133,19 @@ class AdoptBaseline(Operation):
             lines += self._broken_rules(connection, found)
         if lines:
             raise BaselineMismatch(
-                f"This database is not the one that these migrations begin with: {len(lines)} "
-                f"difference{'s' if len(lines) > 1 else ''}. Nothing was changed.\n  "
+                f"This database does not match the baseline of these migrations: "
+                f"{units.count(len(lines), 'difference')}. Nothing was changed.\n  "
                 + "\n  ".join(lines)
-                + "\nAsk who changed it, and make each line true (manage.py verify_schema writes the SQL); then run "
-                "migrate again. Never use --fake here."
+                + "\nFind out who changed it and repair each difference (manage.py verify_schema prints the SQL); then "
+                "run migrate again. Do not use --fake here."
             )
         return found
 
     def refuse_another_schema(self, connection: BaseDatabaseWrapper) -> None:
-        """Look at the rows, too, before anything is changed. Raises BaselineMismatch."""
+        """Compare the schema and check the rows, before anything is changed. Raises BaselineMismatch."""
         self.look(connection, with_rows=True)
 
-    def words(self, connection: BaseDatabaseWrapper) -> str:
+    def describe_database(self, connection: BaseDatabaseWrapper) -> str:
         """Describe a database's state in one paragraph, and what migrate will do. Reads no rows."""
         try:
             found = self.look(connection, with_rows=False)
@@ -152,30 +153,32 @@ class AdoptBaseline(Operation):
             listed = [text.strip() for text in str(error).splitlines() if text.startswith("  ")]
             more = f"; and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
             return (
-                f"No migration has run here. The {len(self.tables)} tables of the baseline are not as it has them, or "
-                f"what is there of the schema after it is another: {'; '.join(listed[:SHOWN])}{more}. migrate refuses "
-                f"this, and changes nothing."
+                f"No migration has run here, and the database differs from the baseline or from the schema that the "
+                f"migrations build: {'; '.join(listed[:SHOWN])}{more}. migrate refuses this and changes nothing."
             )
         if found is None:
             return (
-                f"No migration has run here, and none of the {len(self.tables)} tables of the baseline is there: "
+                f"No migration has run here, and none of the {len(self.tables)} tables of the baseline exists: "
                 f"migrate builds everything."
             )
         counts = adoption.counts(found.there, first=self.expected, second=self.wanted)
-        text = f"No migration has run here. The {len(self.tables)} tables of the baseline are there, as it has them."
+        text = f"No migration has run here. The {len(self.tables)} tables of the baseline exist and match it."
         if self.wanted == self.expected:
-            return f"{text} migrate takes them over, and goes on from there."
-        text += f" Of the schema after it there are {counts}"
+            return f"{text} migrate adopts them and continues from there."
+        text += f" Of what the migrations add, {counts} exist"
         text += f"; not finished: {', '.join(found.unfinished)}." if found.unfinished else "."
-        text += " migrate takes over what is there, and makes what is missing; no row is lost."
-        return " ".join([text, *(f"It replaces one thing: {one}." for one in found.replacements)])
+        text += " migrate adopts what exists and creates what is missing; no row is lost."
+        return " ".join([text, *(f"It replaces one object: {one}." for one in found.replacements)])
 
     def _broken_rules(self, connection: BaseDatabaseWrapper, found: Adoption) -> list[str]:
         tables = {fact.name for fact in found.there if fact.kind == "table"}
         lines = []
         for rule in self.row_rules:
             if tables.issuperset(rule.tables):
-                with locks.session_settings(connection, statement_timeout="0"), connection.cursor() as cursor:
+                with (
+                    session_settings.changed(connection, statement_timeout="0"),
+                    connection.cursor() as cursor,
+                ):
                     cursor.execute(rule.query)
                     lines += [rule.line.format(*row) for row in cursor.fetchall()]
         return lines
@@ -194,8 +197,8 @@ class AdoptBaseline(Operation):
             return
         for replacement in found.replacements:
             schema_editor.tell(str(replacement))
-        for step in found.steps:
-            self._take(schema_editor, step)
+        for statement in found.statements:
+            self._run(schema_editor, statement)
 
     def _build(self, app_label: str, schema_editor: Any, from_state: ProjectState) -> None:
         for operation in self.operations:
@@ -204,24 +207,24 @@ class AdoptBaseline(Operation):
             operation.database_forwards(app_label, schema_editor, from_state, to_state)
             from_state = to_state
 
-    def _take(self, schema_editor: Any, step: str) -> None:
+    def _run(self, schema_editor: Any, sql: str) -> None:
         connection = schema_editor.connection
-        if connection.in_atomic_block and " CONCURRENTLY " in step:
+        if connection.in_atomic_block and " CONCURRENTLY " in sql:
             raise NotSupportedError(
-                f"{type(self).__name__} has to replace something, and cannot do so in a transaction. "
+                f"{type(self).__name__} must replace something, which is not possible in a transaction. "
                 f"Set `atomic = False` on the migration."
             )
-        if not step.startswith("CREATE "):
-            schema_editor.execute(step, params=None)
+        if not sql.startswith("CREATE "):
+            schema_editor.execute(sql, params=None)
             return
-        [statement] = statements.read(step)
+        [statement] = sql_parser.read(sql)
         index_builds.build(
             connection,
             functools.partial(schema_editor.execute, params=None),
             table=statement.node.relation.relname,
             name=statement.node.idxname,
-            create_sql=step,
-            plain_sql=step.replace(" CONCURRENTLY ", " ", 1),
+            create_sql=sql,
+            plain_sql=sql.replace(" CONCURRENTLY ", " ", 1),
         )
 
     def database_backwards(
@@ -255,6 +258,6 @@ class AdoptBaseline(Operation):
                 cursor.execute(f"SELECT EXISTS (SELECT FROM {schema_editor.quote_name(table)})")  # noqa: S608
                 if cursor.fetchone() == (True,):
                     raise CommandError(
-                        f'Reversing the baseline would drop "{table}", which holds rows of the gateway. To start '
-                        f"anew on a throw-away database, drop that database instead."
+                        f'Reversing the baseline would drop "{table}", which contains rows of the gateway. To '
+                        f"start again in a temporary database, drop and create that database instead."
                     )

@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.operations.base import Operation, OperationCategory
 
 BATCH_ROWS = 1_000
-HELD_SECONDS = 0.010
+HELD_SECONDS = 0.010  # for about this long, a batch locks its rows
 FIRST_ROWS = 10
 PAUSE_SECONDS = 0.5
 PATIENCE_SECONDS = 600.0
@@ -28,6 +28,9 @@ class UpdateInBatches(Operation):
     locks its rows for about 10 ms; `batch_rows` is the maximum. The statement must leave finished rows unchanged,
     since an interrupted run starts again from the first row. Rows locked by others are retried later: a batch waits
     for nobody, and others wait at most for one batch. Reversing does nothing.
+
+    A batch's COMMIT does not wait for the disk, so that neither its rows nor other sessions' commits wait for it. The
+    commit that records the migration makes all batches durable. After a crash before that, the operation runs again.
     """
 
     atomic = False
@@ -70,7 +73,7 @@ class UpdateInBatches(Operation):
         if connection.in_atomic_block:
             raise NotSupportedError(
                 f"{type(self).__name__} cannot run in a transaction. Set `atomic = False` on the migration: "
-                f"otherwise every row stays locked until its end."
+                f"otherwise every row stays locked until the end."
             )
         table = _Table(connection, model, self.sql, self.batch_rows)
         left = list(itertools.chain.from_iterable(table.update(keys) for keys in table.batches()))
@@ -78,9 +81,9 @@ class UpdateInBatches(Operation):
         while left:
             if time.monotonic() > deadline:
                 raise CommandError(
-                    f'{len(left)} rows of "{model._meta.db_table}" have been locked for {PATIENCE_SECONDS:.0f} s, '
-                    f"among them {left[0]!r}. The others are done. End the transactions that hold them "
-                    f"(pg_stat_activity), then run migrate again."
+                    f'{len(left)} rows of "{model._meta.db_table}" stayed locked for {PATIENCE_SECONDS:.0f} s, '
+                    f"for example {left[0]!r}. All other rows are updated. End the transactions that lock them "
+                    f"(see pg_stat_activity), then run migrate again."
                 )
             time.sleep(PAUSE_SECONDS)
             left = [key for some in table.batched(left) for key in table.update(some)]
@@ -120,6 +123,8 @@ class _Table:
     def _run(self, keys: list[Any]) -> tuple[list[Any], float]:
         """Lock the rows that are free and run the statement on them. Returns their keys, and the seconds it took."""
         with transaction.atomic(using=self.connection.alias):
+            with self.connection.cursor() as cursor:
+                cursor.execute("SET LOCAL synchronous_commit TO off")
             began = time.monotonic()
             locked = self._keys(LOCK, keys=keys)
             if locked:
@@ -130,7 +135,7 @@ class _Table:
     def _adapt(self, rows: int, seconds: float) -> None:
         """Set the next batch's size by the time of the last one, at most doubling it.
 
-        Fixed costs, such as planning, a scan or the network, are not counted, since even one row would take them. They
+        Fixed costs, such as planning, a scan or the network, are not counted, since even a single row has them. They
         are estimated from two batches of different sizes.
         """
         if self.last and self.last[0] != rows:

@@ -1,4 +1,4 @@
-"""Who blocks a lock: transactions of other sessions, and prepared transactions.
+"""Finds out what blocks a lock: transactions of other sessions, and prepared transactions.
 
 A transaction is identified by its virtual transaction id, as in pg_locks, which every role may read. Its user and
 query are in pg_stat_activity, which shows a role only its own sessions unless it has pg_read_all_stats: what the
@@ -7,11 +7,11 @@ role may not see is reported as "hidden".
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import psycopg
 
+from council.postgres import units
 from council.zero_downtime.lock_modes import BY_NAME, CONFLICTS, NAMES
 
 QUERY_CHARACTERS = 100
@@ -33,7 +33,9 @@ class Blocker:
 
     def __str__(self) -> str:
         age = (
-            f"open for {duration(self.age_seconds)}" if self.age_seconds is not None else "open since: hidden"
+            f"open for {units.duration(self.age_seconds)}"
+            if self.age_seconds is not None
+            else "open since: hidden"
         )
         holds = ", ".join(self.holds[:3]) or "no lock on a table, but an older snapshot"
         more = f" and {len(self.holds) - 3} more" if len(self.holds) > 3 else ""
@@ -44,13 +46,6 @@ class Blocker:
             who = self.kind
         query = " ".join(self.query.split())[:QUERY_CHARACTERS] if self.query else "hidden"
         return f"pid {self.pid} ({who}), {self.state or 'state: hidden'}, {age}, holds {holds}{more}; query: {query}"
-
-
-def duration(seconds: float) -> str:
-    """Format a duration as 12 ms, 3.4 s or 1:02:03."""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    return f"{seconds:.1f} s" if seconds < 60 else str(timedelta(seconds=int(seconds)))
 
 
 # pg_blocking_pids halts all locking on the server for an instant, so call it only once, and only while waiting.
@@ -79,7 +74,7 @@ def blocking(session: psycopg.Connection, pid: int) -> frozenset[str]:
 
 
 # PostgreSQL cancels an autovacuum, unless it prevents wraparound, when a session has waited for deadlock_timeout.
-# A role that may shorten that timeout (see locks.short_waits) need not wait for the autovacuum to end.
+# A role that may shorten that timeout (see session_settings.short_lock_waits) need not wait for the autovacuum to end.
 HOLDING = """
     SELECT DISTINCT virtualtransaction
       FROM pg_locks l

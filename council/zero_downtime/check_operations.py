@@ -8,7 +8,7 @@ from django.db import models
 from django.db.migrations.operations import AddConstraint, AlterField
 from django.db.migrations.operations.base import Operation, OperationCategory
 
-from council.postgres import catalog, indexes
+from council.postgres import catalog, definitions, indexes
 from council.zero_downtime.failures import DefinitionConflict
 
 
@@ -46,7 +46,7 @@ class AddCheckNotValid(AddConstraint):
 
 
 def without_check(field: Any) -> Any:
-    """Copy a field as the one it restricts: IntegerField for PositiveIntegerField. Returns None for other fields."""
+    """Return a field without its check: IntegerField for PositiveIntegerField. Returns None for other fields."""
     unrestricted = getattr(type(field), "integer_field_class", None)
     if unrestricted is None:
         return None
@@ -55,12 +55,12 @@ def without_check(field: Any) -> Any:
 
 
 def field_check_name(table: str, column: str) -> str:
-    """Return the name of the check that a field such as PositiveIntegerField brings with it."""
+    """Return the name of the check that a field such as PositiveIntegerField has."""
     return f"{table}_{column}_check"[-indexes.MAX_NAME_LENGTH :]
 
 
 class AddFieldCheckNotValid(AlterField):
-    """Turn a field into one that brings a check with it, such as IntegerField into PositiveIntegerField.
+    """Turn a field into one that has its own check, such as IntegerField into PositiveIntegerField.
 
     The check applies to new and changed rows. ValidateConstraint checks the existing rows later.
     Locks: ACCESS EXCLUSIVE on the table, for an instant.
@@ -146,7 +146,7 @@ class AddFilledCheck(Operation):
 class SetNotNull(AlterField):
     """Replace the check of AddFilledCheck by NOT NULL. As that check is validated, PostgreSQL scans no rows.
 
-    Locks: ACCESS EXCLUSIVE on the table, for an instant, and so both ways.
+    Locks: ACCESS EXCLUSIVE on the table, for an instant, in both directions.
     """
 
     model_name: str
@@ -172,10 +172,10 @@ class SetNotNull(AlterField):
         if not schema_editor.collect_sql:
             if catalog.is_not_null(schema_editor.connection, table, column):
                 return
-            found = catalog.constraint(schema_editor.connection, table, check)
+            found = definitions.constraint(schema_editor.connection, table, check)
             if found is None:
                 raise CommandError(
-                    f'"{table}" has no constraint "{check}", without which "{column}" would be searched for NULL '
+                    f'"{table}" has no constraint "{check}". Without it, PostgreSQL would search "{column}" for NULL '
                     f"while nobody can read the table. Someone dropped it after the migration that adds it: "
                     f"reverse that migration, then run migrate again."
                 )
@@ -213,8 +213,10 @@ def _add_filled_check(schema_editor: Any, table: str, column: str) -> None:
 def _add_check(schema_editor: Any, table: str, name: str, create_sql: str) -> None:
     """Add a check NOT VALID unless it exists. Raises DefinitionConflict if its definition differs."""
     connection = schema_editor.connection
-    if not schema_editor.collect_sql and (found := catalog.constraint(connection, table, name)):
-        expected = catalog.constraint_as_created(connection, table=table, name=name, create_sql=create_sql)
+    if not schema_editor.collect_sql and (found := definitions.constraint(connection, table, name)):
+        expected = definitions.constraint_as_created(
+            connection, table=table, name=name, create_sql=create_sql
+        )
         if found.definition != expected:
             raise DefinitionConflict(
                 f'Constraint "{name}" of "{table}"', found=found.definition, expected=expected
@@ -224,7 +226,7 @@ def _add_check(schema_editor: Any, table: str, name: str, create_sql: str) -> No
 
 
 def _drop_check(schema_editor: Any, table: str, name: str) -> None:
-    if schema_editor.collect_sql or catalog.constraint(schema_editor.connection, table, name):
+    if schema_editor.collect_sql or definitions.constraint(schema_editor.connection, table, name):
         quote = schema_editor.quote_name
         schema_editor.execute(
             f"ALTER TABLE {quote(table)} DROP CONSTRAINT IF EXISTS {quote(name)}", params=None

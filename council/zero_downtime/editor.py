@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Model
 
-from council.postgres import catalog, facts, schema, statements
+from council.postgres import catalog, definitions, facts, schema, sql_parser
 from council.postgres.facts import Difference, Fact
 from council.zero_downtime import index_builds
 from council.zero_downtime.failures import DefinitionConflict
@@ -71,7 +71,7 @@ class SchemaEditor(schema.DatabaseSchemaEditor):
         found = _fact(facts.of_tables(self.connection, tables=[table], enums=[]), f"{table}.{column}")
         if found != expected:
             raise DefinitionConflict(f'Column "{column}" of "{table}"', found=found, expected=expected)
-        self.tell(f'Column "{column}" of "{table}" is there already.')
+        self.tell(f'Column "{column}" of "{table}" already exists.')
 
     def _column_as_added(self, model: type[Model], field: "Field[Any, Any]") -> str:
         """Return the catalogue's definition of a column, found by adding it to an empty table."""
@@ -91,13 +91,13 @@ class SchemaEditor(schema.DatabaseSchemaEditor):
         if relation is None or relation.schemaname or relation.relpersistence == "t":
             return False
         is_made = False
-        match statements.kind(node):
+        match sql_parser.kind(node):
             case "CreateStmt":
                 is_made = self._is_table_made(relation.relname, text)
             case "IndexStmt" if node.idxname:
                 is_made = self._is_index_made(node, text)
             case "AlterTableStmt" if (
-                len(node.cmds) == 1 and statements.kind(node.cmds[0].def_) == "Constraint"
+                len(node.cmds) == 1 and sql_parser.kind(node.cmds[0].def_) == "Constraint"
             ):
                 is_made = self._is_constraint_made(relation.relname, node.cmds[0].def_, text)
         return is_made
@@ -127,7 +127,7 @@ class SchemaEditor(schema.DatabaseSchemaEditor):
                 found="; ".join(_side(difference, difference.found) for difference in wrong),
                 expected="; ".join(_side(difference, difference.expected) for difference in wrong),
             )
-        self.tell(f'Table "{table}" is there already.')
+        self.tell(f'Table "{table}" already exists.')
         return True
 
     def _is_index_made(self, node: Any, create_sql: str) -> bool:
@@ -150,27 +150,25 @@ class SchemaEditor(schema.DatabaseSchemaEditor):
         if not found.is_valid:
             super().execute(f"DROP INDEX {self.quote_name(name)}", None)
             return False
-        expected = catalog.index_as_created(self.connection, table=table, name=name, create_sql=plain_sql)
+        expected = definitions.index_as_created(self.connection, table=table, name=name, create_sql=plain_sql)
         if found.definition != expected:
             raise DefinitionConflict(f'Index "{name}"', found=found.definition, expected=expected)
-        self.tell(f'Index "{name}" is there already.')
+        self.tell(f'Index "{name}" already exists.')
         return True
 
     def _is_constraint_made(self, table: str, node: Any, create_sql: str) -> bool:
         name = node.conname
         if not name or not self._is_there("constraint", table, name):
             return False
-        if (
-            node.indexname
-        ):  # the constraint has taken the index over, which was compared when it was to be built
-            self.tell(f'Constraint "{name}" of "{table}" is there already.')
+        if node.indexname:  # the constraint has taken over the index, which was compared before
+            self.tell(f'Constraint "{name}" of "{table}" exists already.')
             return True
-        found = catalog.constraint(self.connection, table, name)
+        found = definitions.constraint(self.connection, table, name)
         assert found is not None
         if node.contype.name == "CONSTR_FOREIGN":
             expected = self._key(node)
         else:
-            expected = catalog.constraint_as_created(
+            expected = definitions.constraint_as_created(
                 self.connection, table=table, name=name, create_sql=create_sql
             )
         if found.definition != expected:
@@ -181,7 +179,7 @@ class SchemaEditor(schema.DatabaseSchemaEditor):
             super().execute(
                 f"ALTER TABLE {self.quote_name(table)} VALIDATE CONSTRAINT {self.quote_name(name)}", None
             )
-        self.tell(f'Constraint "{name}" of "{table}" is there already.')
+        self.tell(f'Constraint "{name}" of "{table}" already exists.')
         return True
 
     def _key(self, node: Any) -> str:
@@ -218,8 +216,8 @@ class SchemaEditor(schema.DatabaseSchemaEditor):
 def _only(text: str) -> Any:
     """Return the parse tree of a text's only statement. None if it cannot be parsed or has several statements."""
     try:
-        read = statements.read(text)
-    except statements.Unreadable:
+        read = sql_parser.read(text)
+    except sql_parser.Unreadable:
         return None
     return read[0].node if len(read) == 1 else None
 

@@ -43,7 +43,7 @@ class OtherMigrateAwaited(Event):
 
 @dataclass(frozen=True)
 class Blocked(Event):
-    """Transactions are in the way. `queued` sessions wait behind this migrate; None: it is not in the queue."""
+    """Transactions block this migrate. `queued` sessions wait behind it; None: it is not in the lock queue."""
 
     blockers: list[Blocker]
     seconds: float
@@ -63,7 +63,7 @@ class IndexBuilding(Event):
 
 @dataclass(frozen=True)
 class IndexBuildEnded(Event):
-    """The build that was reported last is over, or was given up."""
+    """The index build that was reported last has ended, or was abandoned."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class RowLevelSecurityEnabled(Event):
 
 @dataclass(frozen=True)
 class Noted(Event):
-    """A remark for people."""
+    """A message for the operator."""
 
     text: str
 

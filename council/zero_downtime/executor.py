@@ -16,15 +16,15 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
-from council.zero_downtime import failures, patience, progress
+from council.zero_downtime import failures, partial_progress, retries
 from council.zero_downtime.baseline import AdoptBaseline
 from council.zero_downtime.editor import SchemaEditor
 from council.zero_downtime.events import Noted
 from council.zero_downtime.forward_state import ForwardState
 from council.zero_downtime.observer import Observer
-from council.zero_downtime.patience import Patience
 from council.zero_downtime.planning import plan as planning
 from council.zero_downtime.planning import refusal
+from council.zero_downtime.retries import Patience
 
 
 class Executor(MigrationExecutor):
@@ -77,11 +77,12 @@ class Executor(MigrationExecutor):
     def _refuse_if_half_reversed(self, plan: Any) -> None:
         """Refuse a plan that ignores a half reversed migration, which is still recorded as applied."""
         going_back = {(migration.app_label, migration.name) for migration, backwards in plan if backwards}
-        for app, name, note in progress.being_reversed(self.recorder):
+        for app, name, note in partial_progress.being_reversed(self.recorder):
             if (app, name) not in going_back:
                 raise CommandError(
-                    f"The reversal of {app}.{name} was cut short: {note.removeprefix(name).strip(' []')}. Nothing was "
-                    f"changed. Finish it first: manage.py migrate {app} and the name of the migration before it."
+                    f"The reversal of {app}.{name} was interrupted: {note.removeprefix(name).strip(' []')}. Nothing "
+                    f"was changed now. Finish it first: manage.py migrate {app} and the name of the migration before "
+                    "it."
                 )
 
     def apply_migration(
@@ -121,7 +122,7 @@ class Executor(MigrationExecutor):
 
     def _apply_step_by_step(self, state: ProjectState, migration: Migration) -> ProjectState:
         """Run the operations of a migration that is not atomic. Retry each until it is done; skip those done before."""
-        done = progress.count(self.recorder, migration, backwards=False)
+        done = partial_progress.count(self.recorder, migration, backwards=False)
         if done == len(migration.operations):
             self._finish(migration)
         for number, operation in enumerate(migration.operations, start=1):
@@ -132,7 +133,7 @@ class Executor(MigrationExecutor):
             if former := getattr(operation, "instead_of", ""):
                 self.observer.tell(Noted(f"{operation.describe()}, instead of: {former}"))
             is_last = number == len(migration.operations)
-            note = functools.partial(progress.note, self.recorder, migration, number, backwards=False)
+            note = functools.partial(partial_progress.note, self.recorder, migration, number, backwards=False)
             ended = functools.partial(self._finish, migration) if is_last else note
             state = self._with_locks(step, functools.partial(self._apply_step, state, step, ended))
         return state
@@ -148,7 +149,7 @@ class Executor(MigrationExecutor):
 
     def _finish(self, migration: Migration) -> None:
         with transaction.atomic(using=self.connection.alias):
-            progress.forget(self.recorder, migration)
+            partial_progress.forget(self.recorder, migration)
             self.record_migration(migration)
 
     def unapply_migration(
@@ -186,13 +187,15 @@ class Executor(MigrationExecutor):
             step = _alone(migration, operation)
             steps.append((step, state))
             state = step.mutate_state(state)
-        undone = progress.count(self.recorder, migration, backwards=True)
+        undone = partial_progress.count(self.recorder, migration, backwards=True)
         for number, (step, before) in enumerate(reversed(steps), start=1):
             if number > undone:
-                note = functools.partial(progress.note, self.recorder, migration, number, backwards=True)
+                note = functools.partial(
+                    partial_progress.note, self.recorder, migration, number, backwards=True
+                )
                 self._with_locks(step, functools.partial(self._unapply_step, before, step, note))
         with transaction.atomic(using=self.connection.alias):
-            progress.forget(self.recorder, migration)
+            partial_progress.forget(self.recorder, migration)
             self._record_unapplied(migration)
 
     def _unapply_step(
@@ -216,14 +219,10 @@ class Executor(MigrationExecutor):
             self.recorder.record_unapplied(app_label, name)
         self.recorder.record_unapplied(migration.app_label, migration.name)
 
-    def _with_locks(
-        self,
-        migration: Migration,
-        act: Callable[[], ProjectState],
-    ) -> ProjectState:
+    def _with_locks(self, migration: Migration, act: Callable[[], ProjectState]) -> ProjectState:
         """Apply or reverse a migration, and retry until it gets its locks. Raises PatienceExhausted."""
         wanted = (self.wanted.get(operation, ()) for operation in migration.operations)
-        return patience.persist(
+        return retries.retry(
             act,
             connection=self.connection,
             observer=self.observer,
@@ -239,9 +238,7 @@ class Executor(MigrationExecutor):
             yield
         except KeyboardInterrupt as error:
             is_known = self._is_as_before(migration, backwards=backwards)
-            stays = (
-                f"{migration} was cut short. {failures.kept(migration, is_known=is_known)} {self._progress()}"
-            )
+            stays = f"{migration} was interrupted. {failures.kept(migration, is_known=is_known)} {self._progress()}"
             raise failures.Interrupted(error, what_stays=stays) from error
         except Error as error:
             if isinstance(error, transaction.TransactionManagementError):

@@ -7,9 +7,9 @@ takes most of a migrate's time. Here as little as possible is rendered:
   replaced in the existing model.
 - For most other changes, it is enough to render the model itself, the models that inherit from it, and the models to
   which it gains or loses a relation. All other models see no more of it than its table and the columns that they
-  reference. Where these change, Django's way is taken.
+  reference. If these change, Django's own method is used.
 
-As with Django's own delayed rendering, RunPython gets models that are all rendered anew.
+As with Django's own delayed rendering, RunPython gets models that have all been rendered again.
 """
 
 import copy
@@ -34,7 +34,7 @@ OWN_OPTIONS = {
 
 
 class ForwardState(ProjectState):
-    """A state for applying migrations. Not for reversing, where one model would stand for several states at once."""
+    """A state for applying migrations. It cannot reverse them, which needs several states of a model at once."""
 
     _rendered: dict[Key, ModelState]
 
@@ -142,7 +142,7 @@ def _changed(former: ModelState | None, now: ModelState) -> list[tuple[str, Any]
 
 
 def _is_seen(name: str, field: Any, reference: FieldReference) -> bool:
-    """Return whether a reference to a field's model sees the field. Django assumes that a many-to-many sees all."""
+    """Return whether a reference to a field's model depends on the field. Many-to-many fields depend on all fields."""
     _, to_fields = reference.to or (None, ())
     is_end_of_many_to_many = bool(reference.through and field.remote_field)
     return is_end_of_many_to_many or bool(reference.to and field.primary_key) or name in (to_fields or ())

@@ -7,7 +7,7 @@ import copy
 from contextlib import nullcontext
 from typing import Any
 
-from django.db import migrations, transaction
+from django.db import migrations, models, transaction
 
 from council.zero_downtime.batch_operations import UpdateInBatches
 from council.zero_downtime.operations import ValidateConstraint
@@ -56,6 +56,8 @@ class AddUniqueInSteps(InSteps, migrations.AddConstraint):
 
     Locks: SHARE UPDATE EXCLUSIVE on the table during the build; ACCESS EXCLUSIVE for an instant.
     """
+
+    constraint: models.UniqueConstraint
 
     def describe(self) -> str:
         return f"Build the index of {self.constraint.name} on {self.model_name} concurrently, then add the constraint"

@@ -6,8 +6,8 @@ from contextlib import suppress
 from django.db import Error, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from council.postgres import catalog
-from council.zero_downtime import locks
+from council.postgres import catalog, definitions
+from council.zero_downtime import session_settings
 from council.zero_downtime.failures import DefinitionConflict
 
 # How long an interrupted migration may spend on cleaning up.
@@ -16,12 +16,12 @@ CLEARING_SECONDS = 5
 Run = Callable[[str], None]
 
 
-def look_up(connection: BaseDatabaseWrapper, name: str) -> catalog.Index | None:
+def look_up(connection: BaseDatabaseWrapper, name: str) -> definitions.FoundIndex | None:
     """Find an index by name. Raises DefinitionConflict if the name belongs to a table or a view."""
     kind = catalog.relation_kind(connection, name)
     if kind not in {None, "index"}:
         raise DefinitionConflict(f'"{name}"', found=f"a {kind}", expected="an index")
-    return catalog.index(connection, name)
+    return definitions.index(connection, name)
 
 
 def build(
@@ -36,17 +36,17 @@ def build(
         _let_finish(connection, run, table)
     drop_remains(connection, run, name)
     if found := look_up(connection, name):
-        expected = catalog.index_as_created(connection, table=table, name=name, create_sql=plain_sql)
+        expected = definitions.index_as_created(connection, table=table, name=name, create_sql=plain_sql)
         if found.definition != expected:
             raise DefinitionConflict(f'Index "{name}"', found=found.definition, expected=expected)
         return False
     # A timeout during a build would leave an INVALID index.
-    with locks.session_settings(connection, lock_timeout="0", statement_timeout="0"):
+    with session_settings.changed(connection, lock_timeout="0", statement_timeout="0"):
         try:
             run(create_sql)
         except KeyboardInterrupt:
-            # Dropping waits for transactions that use the table; the timeout lets the operator leave.
-            with suppress(Error), locks.session_settings(connection, lock_timeout=f"{CLEARING_SECONDS}s"):
+            # Dropping waits for transactions that use the table; the timeout keeps that short.
+            with suppress(Error), session_settings.changed(connection, lock_timeout=f"{CLEARING_SECONDS}s"):
                 drop_remains(connection, run, name)
             raise
         except Error:
@@ -58,7 +58,7 @@ def build(
 
 
 def _let_finish(connection: BaseDatabaseWrapper, run: Run, table: str) -> None:
-    """Wait for another session's build using a lock, so the executor's timeout, report and retries apply."""
+    """Wait for another session's build by requesting a lock, to which the usual timeout, report and retries apply."""
     with transaction.atomic(using=connection.alias):
         run(f"LOCK TABLE {connection.ops.quote_name(table)} IN SHARE UPDATE EXCLUSIVE MODE")
 

@@ -11,7 +11,7 @@ from django.db.migrations.operations import AddConstraint, AddIndex, RemoveConst
 from django.db.migrations.operations.base import Operation, OperationCategory
 
 from council.postgres import indexes
-from council.zero_downtime import index_builds, rows
+from council.zero_downtime import index_builds, offending_rows
 from council.zero_downtime.failures import DefinitionConflict
 
 
@@ -26,14 +26,14 @@ class DuplicateKeys(CommandError):
             there.values(*index.fields).annotate(rows=models.Count("*")).filter(rows__gt=1).order_by("-rows")
         )
         lines = [
-            f"  {key.pop('rows')} rows with {rows.condition(connection, columns_of(model, key))}"
-            for key in keys[: rows.LISTED]
+            f"  {key.pop('rows')} rows with {offending_rows.condition(connection, columns_of(model, key))}"
+            for key in keys[: offending_rows.LISTED]
         ]
         super().__init__(
             f'Unique index "{index.name}" cannot be built: "{model._meta.db_table}" holds duplicates'
-            f" (at most {rows.LISTED} keys are listed).\n"
+            f" (at most {offending_rows.LISTED} keys are listed).\n"
             + "\n".join(lines)
-            + "\nNothing is left of the index. Merge or remove the duplicates, then run migrate again."
+            + "\nThe unfinished index was removed. Merge or remove the duplicates, then run migrate again."
         )
 
 
@@ -79,7 +79,7 @@ class ConcurrentIndexMixin:
                 raise DuplicateKeys(connection, model, index) from error
             raise
         if not is_built:
-            schema_editor.tell(f'Index "{index.name}" is there already.')
+            schema_editor.tell(f'Index "{index.name}" already exists.')
 
     def _drop(self, schema_editor: Any, model: Any, name: str) -> None:
         self._ensure_not_in_transaction(schema_editor)

@@ -53,9 +53,9 @@ class Lock(NamedTuple):
 
     @property
     def blocks(self) -> str:
-        """What waits for it, in words: for instance "writes and DDL"."""
+        """What waits for it, as text: for example "writes and DDL"."""
         if ACCESS_SHARE in CONFLICTS[self.mode]:
             return "reads, writes and DDL"
         if self.is_felt:
             return "writes and DDL"
-        return "other DDL" if self.mode in CONFLICTS[self.mode] else "DDL that takes the table whole"
+        return "other DDL" if self.mode in CONFLICTS[self.mode] else "DDL that needs the whole table"

@@ -19,7 +19,7 @@ from council.zero_downtime.events import Blocked, IndexBuildEnded, IndexBuilding
 SAMPLE_SECONDS = 0.02
 BUILD_SECONDS = 0.25
 WATCH_SECONDS = 0.1
-TELL_SECONDS = 5.0  # how often to tell who is in the way
+TELL_SECONDS = 5.0  # how often to report what blocks the migration
 # The time limit for a query to the server; normally these take some milliseconds.
 ANSWER_SECONDS = 5.0
 
@@ -66,17 +66,14 @@ class Observer:
             self.session.execute(f"SET statement_timeout = '{ANSWER_SECONDS:.0f}s'".encode())
         except psycopg.Error as error:
             self.tell(
-                Noted(f"No second session to watch who blocks ({error}); waiting goes by the clock alone.")
+                Noted(f"No second session to watch for blocking ones ({error}): retries use fixed times.")
             )
         else:
             self._thread.start()
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._ended.set()
         if self._thread.is_alive():
@@ -141,7 +138,7 @@ class Observer:
         """Shut down the socket from our side, so that a thread waiting for an answer gets an error at once."""
         if self.session and not self.session.closed:
             self.tell(
-                Noted("The second session, which watches who blocks, does not answer: on by the clock alone.")
+                Noted("The session that watches for blocking ones does not answer: retries use fixed times.")
             )
             with socket.socket(fileno=os.dup(self.session.fileno())) as line:
                 line.shutdown(socket.SHUT_RDWR)
@@ -167,7 +164,7 @@ class Observer:
     def _tell_blocked(
         self, transactions: Collection[str], *, seconds: float, is_in_queue: bool = False
     ) -> None:
-        """Tell who is in the way, at intervals."""
+        """Report what blocks the migration, at intervals."""
         now = time.monotonic()
         if now - self._told_blocked < TELL_SECONDS:
             return

@@ -15,8 +15,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.operations import AddConstraint
 from django.db.migrations.operations.base import Operation, OperationCategory
 
-from council.postgres import catalog, constraints
-from council.zero_downtime import locks, rows
+from council.postgres import catalog, constraints, definitions
+from council.zero_downtime import offending_rows, session_settings
 from council.zero_downtime.failures import DefinitionConflict
 
 
@@ -51,7 +51,7 @@ class AddForeignKeyNotValid(AddConstraint):
             return
         if not schema_editor.collect_sql and (found := self._look_up(connection, model)):
             field = model._meta.get_field(self.constraint.field)
-            expected = catalog.foreign_key_definition(
+            expected = definitions.foreign_key_definition(
                 connection,
                 column=field.column,
                 to_table=field.remote_field.model._meta.db_table,
@@ -63,7 +63,7 @@ class AddForeignKeyNotValid(AddConstraint):
                 thing = f'Constraint "{self.constraint.name}" of "{model._meta.db_table}"'
                 raise DefinitionConflict(thing, found=found.definition, expected=expected)
             schema_editor.tell(
-                f'Constraint "{self.constraint.name}" of "{model._meta.db_table}" is there already.'
+                f'Constraint "{self.constraint.name}" of "{model._meta.db_table}" already exists.'
             )
             return
         schema_editor.execute(self.constraint.create_sql(model, schema_editor, not_valid=True), params=None)
@@ -76,8 +76,8 @@ class AddForeignKeyNotValid(AddConstraint):
         if schema_editor.collect_sql or self._look_up(connection, model):
             schema_editor.execute(self.constraint.remove_sql(model, schema_editor), params=None)
 
-    def _look_up(self, connection: BaseDatabaseWrapper, model: Any) -> catalog.Constraint | None:
-        return catalog.constraint(connection, model._meta.db_table, self.constraint.name)
+    def _look_up(self, connection: BaseDatabaseWrapper, model: Any) -> definitions.FoundConstraint | None:
+        return definitions.constraint(connection, model._meta.db_table, self.constraint.name)
 
 
 class OrphanRows(CommandError):
@@ -85,9 +85,9 @@ class OrphanRows(CommandError):
 
     def __init__(self, connection: BaseDatabaseWrapper, table: str, name: str, definition: str) -> None:
         try:
-            lines = rows.orphans(connection, rows.Key.read(table, definition))
+            lines = offending_rows.orphans(connection, offending_rows.ForeignKey.read(table, definition))
         except ValueError:  # a key of several columns
-            lines = [f"rows without a parent by {definition}"]
+            lines = [f"rows without a parent according to {definition}"]
         super().__init__(
             f'Foreign key "{name}" of "{table}" cannot be validated: rows have no parent.\n  '
             + "\n  ".join(lines)
@@ -130,7 +130,7 @@ class ValidateConstraint(Operation):
             return
         table = model._meta.db_table
         if not schema_editor.collect_sql:
-            found = catalog.constraint(schema_editor.connection, table, self.name)
+            found = definitions.constraint(schema_editor.connection, table, self.name)
             if found is None:
                 raise CommandError(
                     f'"{table}" has no constraint "{self.name}" to validate. Someone dropped it after the '
@@ -145,7 +145,7 @@ class ValidateConstraint(Operation):
             return
         connection = schema_editor.connection
         # It reads the whole table; a role's statement_timeout is not meant for that.
-        with locks.session_settings(connection, statement_timeout="0"):
+        with session_settings.changed(connection, statement_timeout="0"):
             try:
                 with transaction.atomic(using=connection.alias):
                     schema_editor.execute(sql, params=None)
@@ -188,7 +188,7 @@ class CreateEnum(Operation):
             return
         if not schema_editor.collect_sql and (found := catalog.enum_labels(connection, self.name)):
             if found != self.labels:
-                found_words = "a type that is no enum" if found == [None] else ", ".join(map(str, found))
+                found_words = "a type that is not an enum" if found == [None] else ", ".join(map(str, found))
                 raise DefinitionConflict(
                     f'Type "{self.name}"', found=found_words, expected=", ".join(self.labels)
                 )
@@ -244,8 +244,8 @@ class AddEnumValue(Operation):
             if self.after is not None and self.after not in found:
                 raise DefinitionConflict(
                     f'Type "{self.name}"',
-                    found=", ".join(map(str, found)) or "no enum",
-                    expected=f"an enum with the label {self.after}, for {self.label} to come after it",
+                    found=", ".join(map(str, found)) or "no such enum",
+                    expected=f"an enum with the label {self.after}, after which {self.label} is added",
                 )
             if self.after is None and found:
                 place = f" BEFORE {quote_value(found[0])}"

@@ -19,10 +19,10 @@ class TransactionPooler(CommandError):
 
     def __init__(self, evidence: str, *, host: str, port: str, variable: str) -> None:
         super().__init__(
-            f"{variable} leads to a transaction pooler ({host}, port {port}): {evidence}. A migration needs one "
-            f"server process from beginning to end: its locks, its lock timeout and its concurrent index builds "
-            f"would be shared out among others. Nothing was changed.\n"
-            f"Set DIRECT_URL to a direct or session-pooled connection (at Supabase: port 5432, not 6543)."
+            f"{variable} connects to a transaction pooler ({host}, port {port}): {evidence}. A migration needs the "
+            "same server process from beginning to end, because its locks and its settings belong to that process. "
+            "Nothing was changed.\n"
+            "Set DIRECT_URL to a direct or session-pooled connection (at Supabase: port 5432, not 6543)."
         )
 
 
@@ -31,10 +31,10 @@ class PoolerOfUnknownMode(CommandError):
 
     def __init__(self, refusal: str, *, host: str, port: str, variable: str) -> None:
         super().__init__(
-            f"{variable} leads to a pooler ({host}, port {port}) that refuses a second client: {refusal.strip()}\n"
-            f"Without one it cannot be seen whether it is a transaction pooler, where migrations must not run. Nothing "
-            f"was changed.\n"
-            f"Set DIRECT_URL to a direct connection, or run migrate again when the pooler has a client less."
+            f"{variable} connects to a pooler ({host}, port {port}) that refuses a second client: {refusal.strip()}\n"
+            f"Without one, migrate cannot find out whether it is a transaction pooler, through which migrations must "
+            f"not run. Nothing was changed.\n"
+            f"Set DIRECT_URL to a direct connection, or run migrate again when the pooler has a free connection."
         )
 
 
@@ -104,7 +104,7 @@ def _evidence(session: psycopg.Connection, other: psycopg.Connection | None, bac
         # Twice: if the pooler rotates server processes, two alternating clients would never share one.
         for ours in (_backend(session, seconds=ANSWER_SECONDS) for _ in range(2)):
             if ours is None:
-                return f"a client that had server process {backend} was kept waiting for one"
+                return f"a client lost its server process {backend} and had to wait for another one"
             if ours != backend:
                 return f"one client was served by two server processes, {backend} and {ours}"
         if theirs == backend:

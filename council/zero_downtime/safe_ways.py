@@ -1,6 +1,6 @@
 """Safe ways for other people's migrations: what locks a table in use for long is replaced by steps that do not.
 
-A migration is changed where it was loaded, before it is planned, so that plan and execution read the same operations.
+The loaded migration is changed before it is planned, so that the plan and the execution read the same operations.
 Its state, its record and the catalogue afterwards are those of the original. It then runs operation by operation, and
 each finished one is noted, as for a migration with `atomic = False`. So a migration that is one transaction is changed
 only if it may be cut into several: see SEPARABLE.
@@ -20,7 +20,7 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
 
-from council.zero_downtime import progress
+from council.zero_downtime import partial_progress
 from council.zero_downtime.check_operations import (
     AddCheckNotValid,
     AddFilledCheck,
@@ -71,7 +71,7 @@ IN_PARTS = (
 
 
 def plan(executor: MigrationExecutor, targets: Any) -> Plan:
-    """Return an executor's plan, in which each migration with a safe way takes it. Changes the executor's graph.
+    """Return an executor's plan, in which migrations with a safe way are changed to it. Changes the executor's graph.
 
     A migration that was begun in steps is finished in the same steps. Raises CommandError for a wrong setting.
     """
@@ -85,7 +85,7 @@ def plan(executor: MigrationExecutor, targets: Any) -> Plan:
     state = executor._create_project_state(with_applied_migrations=True)  # type: ignore[attr-defined]
     for migration, _ in found:
         way = _Way(executor.connection, migration, state)
-        begun = progress.begun(executor.loader.applied_migrations, migration)
+        begun = partial_progress.begun(executor.loader.applied_migrations, migration)
         if begun is None:
             is_taken = is_chosen(migration.app_label) and not in_use.isdisjoint(way.tables)
         else:

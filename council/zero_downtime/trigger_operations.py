@@ -9,7 +9,7 @@ from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.operations.base import Operation, OperationCategory
 
-from council.postgres import catalog, triggers
+from council.postgres import catalog, definitions, triggers
 from council.zero_downtime.failures import DefinitionConflict
 
 
@@ -35,10 +35,10 @@ class AddTrigger(pgtrigger.migrations.AddTrigger):
     def _is_installed(self, connection: BaseDatabaseWrapper, model: Any) -> bool:
         """Compare with the existing trigger. Raises DefinitionConflict if that must not be replaced."""
         sql = self.trigger.sql
-        found = catalog.trigger(connection, model._meta.db_table, sql.pgid)
+        found = definitions.trigger(connection, model._meta.db_table, sql.pgid)
         if found is None:
             used = catalog.trigger_function(connection, sql.function)
-            function = catalog.function(connection, sql.function)
+            function = definitions.function(connection, sql.function)
             # A trigger function that no trigger calls was made for the missing trigger.
             if used and function and (used.returns != "trigger" or used.triggers):
                 thing = f'Function "{sql.function}"'
@@ -60,7 +60,7 @@ class AddTrigger(pgtrigger.migrations.AddTrigger):
 class ReplaceTrigger(AddTrigger):
     """Replace a trigger by another version, so that one of the two is always installed.
 
-    Locks: SHARE ROW EXCLUSIVE on the table, for an instant; reading goes on, and so both ways.
+    Locks: SHARE ROW EXCLUSIVE on the table, for an instant, in both directions; reading goes on.
     """
 
     def describe(self) -> str:
@@ -127,7 +127,7 @@ class CreateFunction(Operation):
         signature = f"{triggers.SCHEMA}.{self.name}({self.arguments})"
         sql = f"CREATE OR REPLACE FUNCTION {signature}\n{self.definition}"
         if not schema_editor.collect_sql:
-            found = catalog.function(connection, self.name, self.arguments)
+            found = definitions.function(connection, self.name, self.arguments)
             if found and found.comment == self.comment:
                 return
             if found and not (found.comment or "").startswith("council "):

@@ -4,17 +4,16 @@ Definitions are as PostgreSQL prints them, without schemas.
 """
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from council.postgres import statements
+from council.postgres import indexes, sql_parser
 
 NOT_VALID, INVALID = " NOT VALID", " INVALID"
-MAX_NAME_BYTES = 63
 
 
 def successor(index: str) -> str:
     """Return the name of the index that will replace another, as REINDEX CONCURRENTLY would name it."""
-    return f"{index[: MAX_NAME_BYTES - len('_ccnew')]}_ccnew"
+    return f"{index[: indexes.MAX_NAME_LENGTH - len('_ccnew')]}_ccnew"
 
 
 def renamed(definition: str, name: str, new: str) -> str:
@@ -36,8 +35,7 @@ def is_same_event(want: str, have: str) -> bool:
     return pattern.sub("EXECUTE", want) == pattern.sub("EXECUTE", have)
 
 
-@dataclass(frozen=True)
-class Index:
+class IndexShape(NamedTuple):
     """The parts of an index's definition that decide whether two indexes are equivalent."""
 
     rest: tuple[object, ...]  # table, method, uniqueness, and NULLS NOT DISTINCT
@@ -47,8 +45,8 @@ class Index:
     operator_classes: tuple[object, ...]
 
     @classmethod
-    def read(cls, definition: str) -> "Index":
-        [statement] = statements.read(definition.removesuffix(INVALID))
+    def read(cls, definition: str) -> "IndexShape":
+        [statement] = sql_parser.read(definition.removesuffix(INVALID))
         node = statement.node
         parts = list(node.indexParams)
         return cls(
@@ -59,10 +57,10 @@ class Index:
             and not node.options
             and all(part.name and not part.collation and not part.opclassopts for part in parts),
             is_unique=bool(node.unique),
-            operator_classes=tuple(statements.name(part.opclass) if part.opclass else None for part in parts),
+            operator_classes=tuple(sql_parser.name(part.opclass) if part.opclass else None for part in parts),
         )
 
-    def means_the_same_as(self, other: "Index") -> bool:
+    def means_the_same_as(self, other: "IndexShape") -> bool:
         """Return whether two indexes are equivalent: column order and operator classes may differ."""
         return (
             self.is_plain

@@ -1,20 +1,19 @@
-"""Take over from wherever production may stand, in every state, and see that migrate finishes.
+"""Migrate databases in every state that production may be in, and check that migrate finishes.
 
     python -m tests.adoption [--every 4 [--first 3]] [--only states builds variants refused watched killed]
 
-Each state has a database of its own, with rows in every table. After migrate its catalogue, its record of
-migrations and its rows must be those of an undisturbed run; what is refused must be as before, and go through once it
-is put right.
+Each state has its own database, with rows in every table. After migrate, its catalogue, its record of migrations and
+its rows must be those of an undisturbed run. A refused database must be unchanged, and migrate once it is repaired.
 Prints how many were tried, and each failure; exit status 1 if any.
 
 states      after each statement of the gateway's plan (tests/schema/plan.sql)
 builds      an index INVALID, or the copy that an interrupted REINDEX leaves
-variants    what means the same as the contract, and is brought to it
-refused     what is not, with every difference listed
-watched     the variants, with a second session that tries to break each rule around each change of the schema
-killed      migrate is killed by SIGKILL at a point drawn at random, every other time beside a writer; the next finishes
+variants definitions that mean the same as the contract's, which migrate replaces
+refused other definitions, of which migrate lists every difference
+watched the variants, while a second session tries to break each rule before and after each schema change
+killed migrate is killed by SIGKILL at a random point, every second time during writes; the next run finishes
 
-`COUNCIL_POSTGRES_BIN=/usr/lib/postgresql/15/bin` does it on another PostgreSQL.
+`COUNCIL_POSTGRES_BIN=/usr/lib/postgresql/15/bin` selects another PostgreSQL.
 """
 
 import argparse
@@ -47,10 +46,10 @@ def arguments() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--every", type=int, default=1, help="try every n-th only")
-    parser.add_argument("--first", type=int, default=0, help="the first to be tried, counted from 0")
-    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="some parts only")
+    parser.add_argument("--first", type=int, default=0, help="the first one to try, counted from 0")
+    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="only some parts")
     parser.add_argument("--named", help="only those whose name contains this")
-    parser.add_argument("--lanes", type=int, default=2, help="how many at a time")
+    parser.add_argument("--lanes", type=int, default=2, help="how many at the same time")
     return parser.parse_args()
 
 

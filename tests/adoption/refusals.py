@@ -1,4 +1,4 @@
-"""The states that migrate refuses: each says what it finds, and is as before."""
+"""The states that migrate refuses. It must say what it found, and change nothing."""
 
 from tests.adoption.states import (
     FUNCTION,
@@ -14,7 +14,7 @@ from tests.adoption.states import (
 
 
 def refused() -> list[State]:
-    """What migrate refuses, with every difference listed and nothing changed, and what puts it right."""
+    """Lists states that migrate refuses, with the differences that it must list, and SQL that repairs them."""
     all_of_it = upto(STEPS)
     other_type = (
         'ALTER TABLE "Member" ALTER "totalPoints" DROP DEFAULT, ALTER "totalPoints" TYPE text, '

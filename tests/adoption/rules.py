@@ -1,8 +1,8 @@
-"""The rules of the contract that variants keep in other ways, and somebody who tries to break each of them meanwhile.
+"""The contract's rules, which a variant enforces in another way, and a session that tries to break them.
 
-A rule that a state keeps may not cease to hold at any moment of a migrate, and at its end all of them hold. So a second
-session tries each of them, and rolls back: whenever a statement that changes the schema, or the end of a transaction
-with such statements, has been sent, and when it has been answered. Within a transaction nobody else sees a change.
+A rule that holds at the beginning must hold at any time during migrate, and in the end all rules must hold. So a second
+session tries to break each rule, and rolls back. It does so before and after each statement that changes the schema
+outside of a transaction, and before and after each COMMIT of such statements.
 """
 
 import io
@@ -20,7 +20,7 @@ from tests.databases import Database
 from tests.faults.points import Points
 
 CHANGES_SCHEMA = re.compile(r"\s*(ALTER|CREATE|DROP)\b", re.IGNORECASE)
-# Rows that their own rule refuses, and no other.
+# Rows that only one rule refuses.
 TWICE = """
 INSERT INTO "BenchmarkSubmission" (id, "memberId", category, data, "updatedAt")
 VALUES ('broken', 'm1', 'BUSINESS', '{}', now())
@@ -39,7 +39,7 @@ INSERT INTO "PointTransaction" (id, "memberId", action, points) VALUES ('broken'
 INSERT INTO "DiscordActivity" (id, "memberId", "discordId", "activityType", "xpTotal")
 VALUES ('broken', 'nobody', 'discord', 'MESSAGE', 1)""",
 }
-# A member whose rows no other rule looks at.
+# A member whose rows are only for this rule.
 GONE = 'DELETE FROM "Member" WHERE id = %s'
 LEFT = """
 SELECT (SELECT count(*) FROM "DiscordActivity" WHERE "memberId" = %(id)s)
@@ -92,7 +92,7 @@ RULES: dict[str, Callable[[psycopg.Connection], bool]] = {
 
 @dataclass
 class Breaker:
-    """A session that tries to break each rule, and notes which held when it was last tried."""
+    """A session that tries to break each rule, and records which rules held the last time."""
 
     session: psycopg.Connection
     held: set[str] = field(default_factory=set)
@@ -103,12 +103,12 @@ class Breaker:
         for rule, holds in RULES.items():
             found = self._holds(holds)
             if found is None:
-                continue  # a lock is held that nobody gets past: nothing can be broken just now
+                continue  # a lock stops everybody, so nothing can break the rule now
             self.tried += 1
             if found:
                 self.held.add(rule)
             elif rule in self.held:
-                self.held.discard(rule)  # said once
+                self.held.discard(rule)  # report it only once
                 self.faults.append(f"{rule} no longer holds at {moment}")
 
     def _holds(self, holds: Callable[[psycopg.Connection], bool]) -> bool | None:
@@ -120,9 +120,9 @@ class Breaker:
 
 
 def watch(database: Database) -> tuple[str, int, list[str]]:
-    """Migrate in this process while another session tries to break the rules.
+    """Migrate in this process, while another session tries to break the rules.
 
-    Returns what migrate says, how often a rule was tried, and what broke.
+    Returns migrate's output, how often a rule was tried, and the broken rules.
     """
     output = io.StringIO()
     connection.settings_dict["NAME"] = database.name
@@ -136,7 +136,7 @@ def watch(database: Database) -> tuple[str, int, list[str]]:
             is_changed = is_changed or bool(CHANGES_SCHEMA.match(points.statement))
             if is_changed and (is_end or not connection.in_atomic_block):
                 pool.submit(breaker.try_all, f"point {points.passed}, {points.statement[:200]}").result()
-                is_changed = points.passed % 2 == 1  # it runs, and is tried again when it is answered
+                is_changed = points.passed % 2 == 1  # the statement still runs; try again after it
 
         points = Points(at=None, act=act)
         pool.submit(breaker.try_all, "the beginning").result()

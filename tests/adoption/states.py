@@ -1,4 +1,4 @@
-"""The states in which production may be found: version 1, and the gateway's plan for version 2 up to any statement."""
+"""The states that production may be in: version 1, followed by any number of statements of the gateway's plan."""
 
 import re
 import time
@@ -26,7 +26,7 @@ INSERT INTO "StripeEvent" (id, "eventId", type) VALUES ('s1', 'evt_1', 'invoice.
 INSERT INTO "AuditLog" (id, action, "entityType", "entityId") VALUES ('l1', 'login', 'Member', 'm1');
 INSERT INTO "ReconciliationRun" (id, "triggeredBy") VALUES ('r1', 'a1');
 """
-# In the tables of the plan that are there.
+# For the plan's tables, if they exist.
 PLAN_ROWS = {
     "BenchmarkSubmission": """
 INSERT INTO "BenchmarkSubmission" (id, "memberId", category, data, "updatedAt")
@@ -70,13 +70,13 @@ STEPS = PLAN[-1].step
 
 @dataclass(frozen=True)
 class State:
-    """What was done to version 1, and what migrate says that it replaces; or why it refuses, and changes nothing."""
+    """How version 1 was changed, and what migrate replaces in it; or else why migrate refuses it."""
 
     name: str
     statements: tuple[str, ...]
     says: tuple[str, ...] = ()
     refused: bool = False
-    cure: tuple[str, ...] = ()  # after which migrate goes through
+    cure: tuple[str, ...] = ()  # after it, migrate succeeds
 
 
 def upto(step: int) -> tuple[str, ...]:
@@ -84,7 +84,7 @@ def upto(step: int) -> tuple[str, ...]:
 
 
 def on_the_way() -> list[State]:
-    """After each statement of the plan, the ends of the steps among them."""
+    """The states after each statement of the plan, including the ends of its steps."""
     found = [State("version 1", ())]
     for count, (statement, following) in enumerate(zip(PLAN, [*PLAN[1:], None], strict=True), start=1):
         is_end = following is None or following.step != statement.step
@@ -112,7 +112,7 @@ def invalid(index: str) -> str:
 
 
 def interrupted_builds() -> list[State]:
-    """An index that is INVALID, as a build that was interrupted leaves it, and the copies that REINDEX leaves."""
+    """States with an INVALID index after an interrupted build, or with a copy that REINDEX left."""
     found = []
     for statement in PLAN:
         match = re.match(r'CREATE (?:UNIQUE )?INDEX (?:CONCURRENTLY )?"(\w+)" ON (.*);$', statement.sql)
@@ -156,7 +156,7 @@ TRIGGER, FUNCTION = "trg_update_member_points", "update_member_total_points"
 
 
 def variants() -> list[State]:
-    """What means the same as the contract, and is brought to it."""
+    """States with definitions that mean the same as the contract's, which migrate replaces."""
     all_of_it = upto(STEPS)
     said_of_unique = (f'found UNIQUE ("memberId", category) as {UNIQUE}',)
     found = [
@@ -268,7 +268,7 @@ def variants() -> list[State]:
 
 
 def to_be_killed() -> list[State]:
-    """Choose some of each kind: with and without tables, rows, indexes, and somebody who counts."""
+    """Choose some of each kind: with and without tables, rows, indexes, and a trigger that counts."""
     named = {"all at once", f"unique constraint, after step {STEPS}", "jsonb_ops", "totalPoints ascending"}
     named |= {
         "neither trigger nor function",

@@ -1,4 +1,4 @@
-"""Make each state, with rows in every table, and see what migrate makes of it."""
+"""Create each state, with rows in every table, migrate it, and check the result."""
 
 import io
 import signal
@@ -32,11 +32,11 @@ SELECT count(*), md5(string_agg(line, E'\\n' ORDER BY line))
 
 
 class Fault(Exception):
-    """A state was not taken over as it must be."""
+    """A state was not migrated as it should be."""
 
 
 def facts(database: Database) -> set[str]:
-    """Describe everything in the schema and the record of migrations; column order need not match."""
+    """Describe the schema and the record of migrations. The order of columns does not matter."""
     with database.connect() as session:
         session.execute("SET search_path TO pg_catalog")
         found = {row[0] for row in session.execute(catalog_query(scope="all", ordinals="off"))}
@@ -48,7 +48,7 @@ def columns_of(database: Database) -> dict[str, list[str]]:
 
 
 def rows(database: Database, columns: dict[str, list[str]]) -> dict[str, tuple[object, ...]]:
-    """Sum up the rows of tables, save the figures that triggers keep."""
+    """Hash the rows of tables, without the figures that triggers maintain."""
     with database.connect() as session:
         found = {}
         for table, names in columns.items():
@@ -58,11 +58,11 @@ def rows(database: Database, columns: dict[str, list[str]]) -> dict[str, tuple[o
 
 
 class Walk:
-    """Has a v1 database with rows to copy, and what an undisturbed migrate makes of one."""
+    """Holds a v1 database with rows to copy, and the result of an undisturbed migrate."""
 
     def __init__(self, name: str, *, undisturbed: Database | None = None) -> None:
         self.name = name
-        self.points = 0  # at which an undisturbed migrate could be killed, where it was counted
+        self.points = 0  # where an undisturbed migrate could be killed, if counted
         self.template = Database(f"{name}_v1")
         self.template.drop()
         self.template.create()
@@ -102,7 +102,7 @@ class Walk:
             yield database
 
     def try_state(self, state: State) -> str | None:
-        """Migrate a state. Returns what went wrong."""
+        """Migrate a state. Returns what went wrong, if anything."""
         try:
             with self.state(state) as database:
                 (self._see_refused if state.refused else self._see_adopted)(state, database)
@@ -113,7 +113,7 @@ class Walk:
         return None
 
     def try_watched(self, state: State) -> str | None:
-        """Migrate a state while somebody tries to break its rules. Returns what went wrong."""
+        """Migrate a state, while a session tries to break its rules. Returns what went wrong, if anything."""
         try:
             with self.state(state) as database:
                 self._see_adopted(state, database, by=watched)
@@ -124,7 +124,7 @@ class Walk:
         return None
 
     def try_killed(self, state: State, *, at: int, has_writer: bool) -> str | None:
-        """Kill a migrate at a point, and have the next one finish, beside a writer or alone. Returns the fault."""
+        """Kill a migrate at a point, and let the next one finish, with or without a writer. Returns any fault."""
         try:
             with self.state(state) as database:
                 columns = columns_of(database)
@@ -206,7 +206,7 @@ class Walk:
             require(not lines, "\n    ".join(["after the cure it differs:", *lines[:12]]))
 
     def plan(self, database: Database) -> str:
-        """Give the plan; its exit status also tells of warnings about other apps' migrations."""
+        """Return the plan. Its exit status is ignored, because it depends on warnings about other apps, too."""
         output = io.StringIO()
         with database.as_django_connection(), suppress(SystemExit):
             call_command("migrate", database=SCRATCH, plan=True, stdout=output, interactive=False)

@@ -10,7 +10,7 @@ from benchmarks import definitions
 from benchmarks.definitions import Category
 from benchmarks.figures import Figure, Release
 
-# Answers that are right, by category: as submissions take them.
+# Valid answers by category, in the form that `submissions` accepts.
 ANSWERS: dict[Category, dict[str, Any]] = {
     Category.COMPENSATION: {"gtm_engineer_us": 120_000, "sdr_bdr_us_commission": "$100 a meeting"},
     Category.INFRASTRUCTURE: {"cost_per_domain": 12, "domain_vendor": "porkbun"},
@@ -21,7 +21,7 @@ TakeRelease = Callable[..., Release]
 
 
 def take_release(month: date = date(2026, 9, 1), **bands: tuple[float, float, float]) -> Release:
-    """Put a release there, with the quartiles of some fields for all companies."""
+    """Add a release with the quartiles of some fields for all companies."""
     cut_off = datetime.combine((month + timedelta(days=32)).replace(day=1), datetime.min.time(), UTC)
     release = Release.objects.create(month=month, cut_off=cut_off)
     fields = {field.name: category for category in Category for field in definitions.number_fields(category)}
@@ -31,7 +31,7 @@ def take_release(month: date = date(2026, 9, 1), **bands: tuple[float, float, fl
 
 
 def add_figure(release: Release, category: Category, name: str, **values: Any) -> Figure:
-    """Publish a cell of a release that is just being taken."""
+    """Publish a cell of a release that is being taken in this transaction."""
     return Figure.objects.create(
         release=release,
         category=category,
@@ -42,5 +42,5 @@ def add_figure(release: Release, category: Category, name: str, **values: Any) -
 
 @pytest.fixture
 def release(db: None) -> Release:
-    """The newest release: GTM engineers in the United States have quartiles of 100, 120 and 140 thousand dollars."""
+    """The newest release. Its quartiles for GTM engineers in the United States are $100,000, $120,000 and $140,000."""
     return take_release(gtm_engineer_us=(100_000, 120_000, 140_000))

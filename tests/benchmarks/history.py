@@ -1,4 +1,4 @@
-"""Made-up history for tests of releases: members, and what they answered when."""
+"""Made-up members with a history of answers, for tests of releases."""
 
 import itertools
 import json
@@ -65,7 +65,7 @@ def answer(
     state: str | None = "RECEIVED",
     is_withdrawn: bool = False,
 ) -> str:
-    """Record a version as the trigger would have at that moment, and its review."""
+    """Record a version as the trigger would have done at that time, and its review."""
     values = {
         "member": member,
         "category": category,

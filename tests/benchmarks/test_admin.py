@@ -1,4 +1,4 @@
-"""Staff review answers, and nothing on the way tells whose they are."""
+"""Staff review answers without any hint whose they are."""
 
 import re
 import uuid
@@ -23,6 +23,8 @@ from gamification.models import PointTransaction
 from tests.benchmarks.conftest import ANSWERS
 from tests.factories import AccountFactory, MemberFactory
 
+pytestmark = pytest.mark.any_server
+
 QUEUE = "/admin/benchmarks/benchmarkreview/"
 REASON = "This is not a salary but a company's revenue."
 NOBODYS = "11cfbe6f-2d37-4c99-a9fb-3b7f387508f9"
@@ -37,7 +39,7 @@ def submit(member: Member, **changes: Any) -> uuid.UUID:
 
 @pytest.fixture
 def reviewer(db: None) -> Account:
-    """Staff of the gateway's, with the role ADMIN."""
+    """Staff of the gateway with the role ADMIN."""
     account = AccountFactory.create(username="rita", is_staff=True)
     roles.assign(account, AdminRole.ADMIN)
     return account
@@ -55,7 +57,7 @@ def one(number: uuid.UUID) -> str:
 
 
 def traces(member: Member, number: uuid.UUID) -> list[str]:
-    """What would tell whose an answer is: the member, the company, the row's id, and the moment in any spelling."""
+    """Texts that would reveal whose an answer is: member, company, the row's id, and the time in any format."""
     version = BenchmarkVersion.objects.get(pk=number)
     row = BenchmarkSubmission.objects.get(member=member)
     moment = version.recorded_at
@@ -68,7 +70,7 @@ def traces(member: Member, number: uuid.UUID) -> list[str]:
     ]  # fmt: skip
 
 
-def test_no_page_tells_whose_answers_these_are(
+def test_no_page_reveals_whose_answers_these_are(
     mia: Member, sam: Account, sams_browser: Client, release: Release
 ) -> None:
     number = submit(mia, gtm_engineer_us=1_000_000)
@@ -91,7 +93,7 @@ def test_no_page_tells_whose_answers_these_are(
     assert str(number) not in pages[1].content.decode()
 
 
-def test_no_record_tells_whose_answers_were_rejected(
+def test_no_record_reveals_whose_answers_were_rejected(
     mia: Member, reviewer: Account, reviewers_browser: Client
 ) -> None:
     number = submit(mia)
@@ -106,7 +108,7 @@ def test_no_record_tells_whose_answers_were_rejected(
         told = f"{row.action} {row.entity_type} {row.entity_id} {row.details}"
         assert not [trace for trace in traces(mia, number) if trace in told], told
     assert not LogEntry.objects.exists()
-    # What the ledger holds for the member is theirs to see, and names no reviewer.
+    # The member can see their ledger row, so it must not name the reviewer.
     reversal = PointTransaction.objects.get(member=mia, points=-50)
     assert reviewer.staff_id not in str(reversal.metadata)
     ledger = reviewers_browser.get("/admin/gamification/pointtransaction/").content.decode()
@@ -120,7 +122,7 @@ def test_no_record_tells_whose_answers_were_rejected(
     )
 
 
-def test_there_is_no_page_of_the_raw_rows(sams_browser: Client) -> None:
+def test_there_is_no_page_for_the_raw_rows(sams_browser: Client) -> None:
     for model in ("benchmarksubmission", "benchmarkversion"):
         assert sams_browser.get(f"/admin/benchmarks/{model}/").status_code == 404
     ours = {model.__name__ for model in admin.site._registry if model._meta.app_label == "benchmarks"}
@@ -142,7 +144,7 @@ def test_there_is_no_page_of_the_raw_rows(sams_browser: Client) -> None:
         "category=COMPENSATION",
     ],
 )
-def test_no_query_narrows_or_orders_the_list(query: str, sams_browser: Client, db: None) -> None:
+def test_no_query_string_filters_or_orders_the_list(query: str, sams_browser: Client, db: None) -> None:
     for _ in range(4):
         submit(MemberFactory.create())
     whole = sams_browser.get(f"{QUEUE}?state=RECEIVED")
@@ -164,7 +166,7 @@ def test_members_cannot_be_found_by_their_answers(sams_browser: Client, mia: Mem
         assert response.status_code in {302, 400}, lookup
 
 
-def test_flagged_answers_come_first_with_their_picture(
+def test_flagged_answers_come_first_with_a_chart(
     mia: Member, carl: Member, sams_browser: Client, release: Release
 ) -> None:
     odd, _ = submit(mia, gtm_engineer_us=399_000), submit(carl)
@@ -180,7 +182,7 @@ def test_flagged_answers_come_first_with_their_picture(
         assert forbidden not in page
 
 
-def test_every_look_is_logged_and_a_list_is_no_look(
+def test_each_view_of_an_answer_is_logged_but_not_a_view_of_the_list(
     mia: Member, carl: Member, sam: Account, sams_browser: Client
 ) -> None:
     numbers = [submit(mia), submit(carl)]
@@ -192,7 +194,7 @@ def test_every_look_is_logged_and_a_list_is_no_look(
     assert sorted(seen) == sorted([(str(numbers[0]), "sam"), *((str(number), "sam") for number in numbers)])
 
 
-def test_many_are_decided_at_once(sams_browser: Client, fill_in: FillIn, db: None) -> None:
+def test_several_answers_are_decided_together(sams_browser: Client, fill_in: FillIn, db: None) -> None:
     members = [MemberFactory.create() for _ in range(3)]
     numbers = [str(submit(member, gtm_engineer_us=1_000_000)) for member in members]
     page = sams_browser.post(f"{QUEUE}answers/", {"number": numbers})
@@ -245,19 +247,21 @@ def test_a_decision_that_is_refused_says_why_and_loses_nothing(sams_browser: Cli
         (f"{QUEUE}count/", 200),
     ],
 )
-def test_addresses_that_lead_nowhere(address: str, status: int, sams_browser: Client) -> None:
+def test_unknown_addresses_are_not_found(address: str, status: int, sams_browser: Client) -> None:
     assert sams_browser.get(address).status_code == status
 
 
 @pytest.mark.parametrize("numbers", [[], ["nonsense"], [NOBODYS], [NOBODYS] * 60])
 @pytest.mark.parametrize("decision", ["", "publish", "reject", "nonsense"])
-def test_numbers_that_are_none(numbers: list[str], decision: str, sams_browser: Client, db: None) -> None:
+def test_ids_that_are_invalid_are_not_found(
+    numbers: list[str], decision: str, sams_browser: Client, db: None
+) -> None:
     sent = {"number": numbers, "decision": decision, "reason": REASON}
     assert sams_browser.post(f"{QUEUE}answers/", sent).status_code in {302, 404}
     assert not AuditLog.objects.exists()
 
 
-def test_exact_answers_are_counted_and_few_are_not_told(sams_browser: Client, db: None) -> None:
+def test_exact_answers_are_counted_and_small_counts_are_hidden(sams_browser: Client, db: None) -> None:
     def ask(question: str, answer: str) -> str:
         sent = {"question": question, "answer": answer}
         return sams_browser.post(f"{QUEUE}count/", sent).content.decode()
@@ -276,7 +280,7 @@ def test_exact_answers_are_counted_and_few_are_not_told(sams_browser: Client, db
     assert AuditLog.objects.filter(action="BENCHMARK_COUNTED").count() == 4
 
 
-def test_who_may_do_what(
+def test_permissions_decide_who_may_see_and_decide(
     mia: Member, noras_browser: Client, reviewers_browser: Client, client: Client
 ) -> None:
     number = submit(mia)
@@ -297,7 +301,7 @@ def test_who_may_do_what(
     assert member.get(QUEUE).status_code == 302
 
 
-def test_the_week_is_all_that_is_told_of_the_moment(mia: Member, sams_browser: Client) -> None:
+def test_only_the_week_of_an_answer_is_shown(mia: Member, sams_browser: Client) -> None:
     number = submit(mia)
     monday = datetime.now(UTC).date() - timedelta(datetime.now(UTC).weekday())
     [entry] = sams_browser.get(QUEUE, {"state": "RECEIVED"}).context["entries"]

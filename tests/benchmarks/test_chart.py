@@ -1,4 +1,4 @@
-"""The picture of a band: everything stays inside of it, wherever one's own value is."""
+"""The chart of a band. Everything stays inside of it, wherever the member's own value is."""
 
 from datetime import date
 from decimal import Decimal
@@ -33,7 +33,7 @@ BANDS = [
 
 @pytest.mark.parametrize("shown", BANDS)
 @pytest.mark.parametrize("own", [None, "-1000", "0", "30", "119999.99", "120000", "2000000"])
-def test_everything_is_in_the_picture_and_in_order(shown: Band, own: str | None) -> None:
+def test_everything_is_inside_of_the_chart_and_in_order(shown: Band, own: str | None) -> None:
     assert isinstance(PAY, NumberField)
     drawn = chart.draw(field=PAY, band=shown, own=None if own is None else Decimal(own))
     places = [float(drawn.whisker[0]), float(drawn.box[0]), float(drawn.median), float(drawn.box[1]), float(drawn.whisker[1])]  # fmt: skip  # noqa: E501
@@ -45,12 +45,12 @@ def test_everything_is_in_the_picture_and_in_order(shown: Band, own: str | None)
 
 
 @pytest.mark.parametrize(("own", "beyond"), [("20000", "left"), ("120000", ""), ("900000", "right")])
-def test_a_value_far_outside_points_beyond_the_edge(own: str, beyond: str) -> None:
+def test_a_value_far_outside_is_at_the_edge_with_an_arrow(own: str, beyond: str) -> None:
     assert isinstance(PAY, NumberField)
     assert chart.draw(field=PAY, band=BANDS[0], own=Decimal(own)).beyond == beyond
 
 
-def test_the_title_says_what_the_picture_shows() -> None:
+def test_the_title_describes_the_chart() -> None:
     assert isinstance(MARGIN, NumberField)
     drawn = chart.draw(field=MARGIN, band=BANDS[4], own=Decimal("-5.5"))
     assert drawn.title == (

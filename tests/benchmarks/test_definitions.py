@@ -1,4 +1,4 @@
-"""The definitions hold together, and read what anybody stored as far as it makes sense."""
+"""The definitions are consistent, and read stored answers as far as these make sense."""
 
 import json
 from decimal import Decimal
@@ -12,7 +12,7 @@ from benchmarks.definitions import Category, ChoiceField, NumberField, TextField
 pytestmark = pytest.mark.any_server
 
 ALL = [(category, field) for category in Category for field in definitions.FIELDS[category]]
-# PRODUCT, "Benchmarks": every field by name, and those without which nothing is stored.
+# Every field that the product needs, by name, and those that are required.
 NAMES = {
     Category.COMPENSATION: "gtm_engineer_us gtm_engineer_offshore sdr_bdr_us_salary sdr_bdr_offshore_salary "
     "account_manager virtual_assistant_hourly copywriter_hourly sdr_bdr_us_commission",
@@ -41,7 +41,7 @@ def test_a_category_has_the_fields_that_the_product_names(category: Category) ->
     assert sorted(field.name for field in definitions.FIELDS[category]) == sorted(NAMES[category].split())
 
 
-def test_the_fields_that_are_required_and_those_that_are_aged_are_the_product_s() -> None:
+def test_the_required_fields_and_the_aged_fields_are_those_of_the_product() -> None:
     assert {field.name for _, field in ALL if field.is_required} == REQUIRED
     assert {field.name for _, field in ALL if isinstance(field, NumberField) and field.is_pay_or_fee} == (
         PAY_AND_FEES
@@ -54,7 +54,7 @@ def test_no_name_is_used_twice() -> None:
     assert definitions.VERSION_KEY not in names
 
 
-def test_sections_are_not_torn_apart() -> None:
+def test_fields_of_a_section_are_together() -> None:
     for category in Category:
         sections = [field.section for field in definitions.FIELDS[category]]
         runs = [section for n, section in enumerate(sections) if n == 0 or sections[n - 1] != section]
@@ -102,7 +102,7 @@ def test_limits_and_choices_make_sense(category: Category, field: Any) -> None:
         ("9" * 100, None),
     ],
 )
-def test_a_stored_number_is_read_if_it_is_one(stored: Any, read: Decimal | None) -> None:
+def test_a_stored_value_is_read_only_if_it_is_a_number(stored: Any, read: Decimal | None) -> None:
     answers = definitions.read(Category.INFRASTRUCTURE, {"cost_per_domain": stored})
     assert answers.get("cost_per_domain") == read
 
@@ -122,7 +122,9 @@ def test_a_stored_number_is_read_if_it_is_one(stored: Any, read: Decimal | None)
         (None, None, ""),
     ],
 )
-def test_a_text_where_a_list_is_now_is_a_choice(stored: Any, choice: str | None, other: str) -> None:
+def test_a_stored_text_of_a_field_with_choices_is_read_as_a_choice(
+    stored: Any, choice: str | None, other: str
+) -> None:
     stored_answers = {"domain_vendor": stored}
     assert definitions.read(Category.INFRASTRUCTURE, stored_answers).get("domain_vendor") == choice
     field = definitions.field(Category.INFRASTRUCTURE, "domain_vendor")
@@ -130,14 +132,14 @@ def test_a_text_where_a_list_is_now_is_a_choice(stored: Any, choice: str | None,
     assert field.read_other(stored_answers) == other
 
 
-def test_the_text_of_other_is_read_where_it_is_stored() -> None:
+def test_the_text_for_other_is_read() -> None:
     field = definitions.field(Category.INFRASTRUCTURE, "domain_vendor")
     assert isinstance(field, ChoiceField)
     assert field.read_other({"domain_vendor": "other", "domain_vendor_other": "Joe's"}) == "Joe's"
     assert field.read_other({"domain_vendor": "porkbun", "domain_vendor_other": "Joe's"}) == ""
 
 
-def test_a_choice_without_other_is_as_listed_or_none() -> None:
+def test_a_field_without_other_accepts_only_listed_choices() -> None:
     assert definitions.read(Category.BUSINESS, {"agency_type": "Circus"}) == {}
     assert definitions.read(Category.BUSINESS, {"agency_type": "Full service"}) == {
         "agency_type": "full_service"
@@ -145,12 +147,12 @@ def test_a_choice_without_other_is_as_listed_or_none() -> None:
 
 
 @pytest.mark.parametrize("stored", [None, [], "text", 7, {}, {"unknown": 1}, {"": ""}])
-def test_what_makes_no_sense_is_no_answer(stored: Any) -> None:
+def test_a_stored_value_without_sense_is_no_answer(stored: Any) -> None:
     for category in Category:
         assert definitions.read(category, stored) == {}
 
 
-def test_a_text_is_one_line_of_what_a_box_takes() -> None:
+def test_a_text_is_read_as_one_line_of_limited_length() -> None:
     text = definitions.field(Category.COMPENSATION, "sdr_bdr_us_commission")
     assert isinstance(text, TextField)
     assert (
@@ -173,6 +175,6 @@ def test_values_are_shown_with_their_unit(unit: Unit, value: Any, shown: str) ->
     assert unit.show(value) == shown
 
 
-def test_what_is_read_can_be_stored_as_json() -> None:
+def test_answers_that_are_read_can_be_stored_as_json() -> None:
     answers = definitions.read(Category.INFRASTRUCTURE, json.loads('{"cost_per_domain": 12.35}'))
     assert answers == {"cost_per_domain": Decimal("12.35")}

@@ -1,4 +1,4 @@
-"""Each rule of disclosure by itself."""
+"""Each rule of disclosure, tested separately."""
 
 import itertools
 import math
@@ -32,7 +32,7 @@ def test_quantiles_need_ten_companies_and_tails_thirty(companies: int, names: tu
 
 @examples
 @given(st.integers(10, 500), st.sampled_from(list(disclosure.QUANTILES)), st.floats(0, 1, exclude_max=True))
-def test_a_quantile_never_touches_the_smallest_or_the_largest_answer(
+def test_a_quantile_never_uses_the_smallest_or_the_largest_answer(
     companies: int, quantile: str, drawn: float
 ) -> None:
     ranks = disclosure.ranks(quantile, companies, drawn)
@@ -41,7 +41,7 @@ def test_a_quantile_never_touches_the_smallest_or_the_largest_answer(
     assert max(ranks) < companies
 
 
-def test_the_rank_is_moved_by_one_either_way_but_the_medians_is_not() -> None:
+def test_a_rank_is_shifted_by_at_most_one_and_the_median_s_is_not() -> None:
     centres = {disclosure.ranks("p25", 101, drawn)[2] for drawn in (0.0, 0.4, 0.99)}
     assert centres == {25, 26, 27}
     assert {disclosure.ranks("p50", 101, drawn)[2] for drawn in (0.0, 0.4, 0.99)} == {51}
@@ -73,19 +73,19 @@ def test_rounding_moves_a_figure_by_seven_percent_at_most(value: float) -> None:
     assert abs(disclosure.rounded(value) - value) <= 0.072 * value
 
 
-def test_what_comes_of_moved_zeros_is_zero() -> None:
+def test_a_figure_of_moved_zeros_is_zero() -> None:
     assert disclosure.rounded(0.04, step=0.1) == 0
     assert disclosure.rounded(0.06, step=0.1) == 0.062
 
 
 @examples
 @given(st.floats(-1e6, 1e6), st.sampled_from([0.1, 1.0]), st.floats(0, 1, exclude_max=True))
-def test_who_knows_a_moved_answer_does_not_know_the_true_one_to_within_ten_percent(
+def test_a_moved_answer_does_not_reveal_the_true_one_to_within_ten_percent(
     value: float, step: float, drawn: float
 ) -> None:
     moved = disclosure.moved(value, drawn, step=step, minimum=-1e9)
     assert abs(moved - value) <= max(0.15 * abs(value), step) * 1.000001
-    # All answers that some draw moves to the same place: at least one of the ends is far from the true one.
+    # Of all answers that some draw moves to the same number, the smallest or the largest is far from the true one.
     reach = 0.15 * abs(value) + step
     alike = [
         other
@@ -95,11 +95,11 @@ def test_who_knows_a_moved_answer_does_not_know_the_true_one_to_within_ten_perce
     assert max(abs(other - value) for other in alike) > 0.1 * abs(value)
 
 
-def test_an_answer_is_not_moved_below_what_may_be_answered() -> None:
+def test_an_answer_is_not_moved_below_the_field_s_minimum() -> None:
     assert disclosure.moved(0.05, 0.0, step=0.1, minimum=0) == 0
 
 
-def test_one_company_in_five_is_counted_under_each_other_choice_alike() -> None:
+def test_one_company_in_five_is_counted_under_another_choice() -> None:
     choices = ["a", "b", "c", "d", "e"]
     counted = [disclosure.counted_as("b", (number + 0.5) / 1000, choices=choices) for number in range(1000)]
     assert {choice: counted.count(choice) for choice in choices} == {
@@ -132,14 +132,14 @@ EXACT = Rules(other_choice=0)
         ({"a": 3, "b": 50, "c": 47}, {"b": 50, "c": 50}),
     ],
 )
-def test_shares_are_coarse_and_leave_rare_and_overwhelming_choices_out(
+def test_shares_are_rounded_and_rare_or_overwhelming_choices_are_left_out(
     counts: dict[str, int], shares: dict[str, int] | None
 ) -> None:
     assert disclosure.shares(counts, choices=5, rules=EXACT) == shares
 
 
-def test_shares_reckon_back_what_was_counted_under_other_choices() -> None:
-    # Of 1,000 companies 600 chose a and 400 b; a fifth are counted under the four others.
+def test_shares_correct_for_companies_counted_under_other_choices() -> None:
+    # Of 1,000 companies, 600 chose a and 400 chose b. A fifth are counted under the four other choices.
     counts = {"a": 480 + 20, "b": 320 + 30, "c": 50, "d": 50, "e": 50}
     assert disclosure.shares(counts, choices=5) == {"a": 60, "b": 40}
 
@@ -190,7 +190,7 @@ def test_types_are_not_joined() -> None:
     assert [group.bands for group in withheld] == [("a",), ("b",)]
 
 
-def test_five_changes_make_a_figure_anew_and_it_stands_for_four_releases() -> None:
+def test_five_changes_renew_a_figure_which_is_carried_over_at_most_four_releases() -> None:
     assert [disclosure.is_recomputed(changed) for changed in (0, 4, 5)] == [False, False, True]
     assert [disclosure.may_be_carried(releases) for releases in (1, 4, 5)] == [True, True, False]
 
@@ -221,7 +221,7 @@ def test_draws_need_the_key_and_are_always_the_same() -> None:
         (10, (-5, 0, 5), "rough"),
     ],
 )
-def test_how_sure_a_median_is(companies: int, quartiles: tuple[float, float, float], word: str) -> None:
+def test_the_rating_of_a_median(companies: int, quartiles: tuple[float, float, float], word: str) -> None:
     lower, median, upper = quartiles
     found = disclosure.how_sure(companies_at_least=companies, lower=lower, median=median, upper=upper)
     assert found == word

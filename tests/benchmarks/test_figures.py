@@ -1,10 +1,12 @@
-"""The tables of releases, as any writer meets them: what is out stays as it is, and nothing comes out early."""
+"""The tables of releases: no writer can change a release, or add one early."""
 
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 from django.db import connection
+
+pytestmark = pytest.mark.any_server
 
 RELEASE = """
 INSERT INTO "BenchmarkRelease" (id, month, "cutOff") VALUES ('r1', '2026-09-01', '2026-10-01')
@@ -21,7 +23,7 @@ VALUES ('b1', 'r1', 'BUSINESS', false, ARRAY[gen_random_uuid()])
 
 @pytest.fixture
 def session(db: None) -> psycopg.Connection:
-    """A session in a transaction that the test's end rolls back."""
+    """A session in a transaction that is rolled back after the test."""
     connection.ensure_connection()
     session: psycopg.Connection = connection.connection
     return session
@@ -36,13 +38,13 @@ def release(session: psycopg.Connection) -> psycopg.Connection:
 
 @pytest.mark.parametrize("table", ["BenchmarkRelease", "BenchmarkFigure", "BenchmarkBasis"])
 @pytest.mark.parametrize("statement", ["UPDATE {} SET id = 'x'", "DELETE FROM {}", "TRUNCATE {} CASCADE"])
-def test_what_is_out_cannot_be_changed(table: str, statement: str, release: psycopg.Connection) -> None:
+def test_a_release_cannot_be_changed(table: str, statement: str, release: psycopg.Connection) -> None:
     with pytest.raises(psycopg.errors.RestrictViolation, match="Releases of benchmarks are never changed: "):
         release.execute(statement.format(f'"{table}"').encode())
 
 
 @pytest.mark.parametrize("row", [FIGURE, BASIS])
-def test_a_release_that_is_out_gets_no_more_rows(row: str, session: psycopg.Connection) -> None:
+def test_no_rows_can_be_added_to_an_existing_release(row: str, session: psycopg.Connection) -> None:
     session.execute(RELEASE)
     session.execute('ALTER TABLE "BenchmarkRelease" DISABLE TRIGGER trg_benchmark_release_append_only')
     session.execute("""UPDATE "BenchmarkRelease" SET "takenAt" = "takenAt" - interval '1 ms'""")
@@ -50,7 +52,7 @@ def test_a_release_that_is_out_gets_no_more_rows(row: str, session: psycopg.Conn
         session.execute(row.encode())
 
 
-def test_a_month_that_is_not_over_has_no_release(session: psycopg.Connection) -> None:
+def test_a_month_that_is_not_over_gets_no_release(session: psycopg.Connection) -> None:
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).replace(tzinfo=None)
     with pytest.raises(psycopg.errors.CheckViolation, match="is not over"):
         session.execute(
@@ -59,7 +61,7 @@ def test_a_month_that_is_not_over_has_no_release(session: psycopg.Connection) ->
         )
 
 
-def test_the_moment_is_the_databases_own(session: psycopg.Connection) -> None:
+def test_the_database_sets_the_time_of_a_release(session: psycopg.Connection) -> None:
     session.execute("SET LOCAL TIME ZONE 'Asia/Tokyo'")
     session.execute(
         """INSERT INTO "BenchmarkRelease" (id, month, "cutOff", "takenAt")

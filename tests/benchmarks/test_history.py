@@ -1,4 +1,4 @@
-"""The history of answers, as real writers make it: whoever writes, every change is a version, and versions stay."""
+"""The history of answers: every change by any writer adds a version, and versions never change."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ INSERT INTO "Team" (id, name, "stripeCustomerId", "updatedAt") VALUES ('t1', 'Ac
 INSERT INTO "Member" (id, "teamId", "stripeCustomerId", "updatedAt")
 VALUES ('m1', 't1', 'cus_m1', now()), ('m2', NULL, 'cus_m2', now()), ('m3', NULL, NULL, now())
 """
-# As the gateway's client writes an upsert, an update, and a removal.
+# Statements of the gateway's client: an upsert, an update, and a deletion.
 UPSERT = """
 INSERT INTO "BenchmarkSubmission" (id, "memberId", category, data, "updatedAt")
 VALUES (gen_random_uuid(), %s, %s, %s, now())
@@ -32,7 +32,7 @@ Row = tuple[Any, ...]
 
 @pytest.fixture
 def session(db: None) -> psycopg.Connection:
-    """A session in a transaction that the test's end rolls back."""
+    """A session in a transaction that is rolled back after the test."""
     connection.ensure_connection()
     session: psycopg.Connection = connection.connection
     session.execute(PEOPLE)
@@ -44,12 +44,12 @@ def submit(session: psycopg.Connection, member: str, data: Any, category: str = 
 
 
 def history(session: psycopg.Connection) -> list[Row]:
-    """Read all versions. Django's connection gives JSON as text, others as objects."""
+    """Read all versions. Django's connection returns JSON as text, others return objects."""
     rows = session.execute(HISTORY).fetchall()
     return [(*row[:3], json.loads(row[3]) if isinstance(row[3], str) else row[3], *row[4:]) for row in rows]
 
 
-def test_every_change_is_a_version_and_a_repetition_is_none(session: psycopg.Connection) -> None:
+def test_every_change_adds_a_version_and_a_repetition_does_not(session: psycopg.Connection) -> None:
     submit(session, "m1", {"domains_per_client": 5})
     submit(session, "m1", {"domains_per_client": 6})
     submit(session, "m1", {"domains_per_client": "6", "version": 1})
@@ -77,7 +77,9 @@ def test_a_withdrawal_is_a_version_without_answers_and_a_new_submission_the_next
     ]
 
 
-def test_the_company_is_the_team_or_who_pays_or_the_member_and_frozen(session: psycopg.Connection) -> None:
+def test_the_company_is_the_team_or_the_customer_or_the_member_and_never_changes(
+    session: psycopg.Connection,
+) -> None:
     for member in ("m1", "m2", "m3"):
         submit(session, member, {"domains_per_client": 5})
     session.execute('DELETE FROM "Team"')
@@ -87,7 +89,7 @@ def test_the_company_is_the_team_or_who_pays_or_the_member_and_frozen(session: p
     assert [row[5] for row in history(session)][:2] == ["team:t1", "customer:cus_m1"]
 
 
-def test_a_member_who_goes_takes_the_history_and_its_reviews_along(session: psycopg.Connection) -> None:
+def test_a_member_is_deleted_with_their_history_and_its_reviews(session: psycopg.Connection) -> None:
     submit(session, "m1", {"domains_per_client": 5})
     submit(session, "m2", {"domains_per_client": 5})
     session.execute(
@@ -100,7 +102,7 @@ def test_a_member_who_goes_takes_the_history_and_its_reviews_along(session: psyc
     assert session.execute('SELECT count(*) FROM "BenchmarkReview"').fetchone() == (1,)
 
 
-def test_a_member_s_other_id_is_followed_without_a_version(session: psycopg.Connection) -> None:
+def test_a_new_member_id_changes_the_history_without_a_new_version(session: psycopg.Connection) -> None:
     for member in ("m1", "m3"):
         submit(session, member, {"domains_per_client": 5})
     session.execute("""UPDATE "Member" SET id = 'n' || id WHERE id IN ('m1', 'm3')""")
@@ -111,7 +113,7 @@ def test_a_member_s_other_id_is_followed_without_a_version(session: psycopg.Conn
     ]
 
 
-def test_a_submission_that_is_given_to_somebody_else_leaves_one_history_for_the_other(
+def test_a_submission_moved_to_another_member_is_withdrawn_in_the_first_history(
     session: psycopg.Connection,
 ) -> None:
     submit(session, "m1", {"domains_per_client": 5})
@@ -141,7 +143,7 @@ def test_a_submission_that_is_given_to_somebody_else_leaves_one_history_for_the_
         'TRUNCATE "BenchmarkReview"',
     ],
 )
-def test_what_is_recorded_stays(session: psycopg.Connection, statement: str) -> None:
+def test_the_history_cannot_be_changed(session: psycopg.Connection, statement: str) -> None:
     submit(session, "m1", {"domains_per_client": 5})
     session.execute(
         """INSERT INTO "BenchmarkReview" ("versionId", state, "createdAt")
@@ -182,7 +184,9 @@ READABLE = [
 
 
 @pytest.mark.parametrize(("stored", "readable"), READABLE, ids=range(len(READABLE)))
-def test_a_version_holds_what_makes_sense(session: psycopg.Connection, stored: str, readable: Any) -> None:
+def test_a_version_has_only_answers_that_make_sense(
+    session: psycopg.Connection, stored: str, readable: Any
+) -> None:
     submit(session, "m1", stored)
 
     [(*_, data, _, _)] = history(session)
@@ -246,7 +250,7 @@ def test_writers_at_once_number_their_versions_one_after_the_other(two_sessions:
     assert newest_is_withdrawn == (left == (0,))
 
 
-def test_submissions_from_before_get_their_first_version(database: Database) -> None:
+def test_existing_submissions_get_their_first_version(database: Database) -> None:
     with database.as_django_connection():
         migrate("benchmarks", "0010")
         database.execute(PEOPLE)

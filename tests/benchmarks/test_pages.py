@@ -1,4 +1,4 @@
-"""The pages of the benchmarks in a real browser, members' and staff's."""
+"""The benchmarks' pages for members and staff in a real browser."""
 
 import re
 from datetime import date, datetime, timedelta
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.any_server
 
 @pytest.fixture
 def release(live: str) -> Release:
-    """A release that is newer than any other test's."""
+    """A release that is newer than that of any other test."""
     newest = Release.objects.order_by("-month").first()
     month = (newest.month + timedelta(days=32)).replace(day=1) if newest else date(2020, 1, 1)
     cut_off = datetime.combine((month + timedelta(days=32)).replace(day=1), datetime.min.time())
@@ -95,7 +95,7 @@ def test_choices_protection_and_withdrawal(visitor: Visitor, member: Member, rel
     assert not BenchmarkSubmission.objects.filter(member=member).exists()
 
 
-def test_a_lapsed_member_is_told(visitor: Visitor, live: str) -> None:
+def test_a_lapsed_member_sees_what_is_missing(visitor: Visitor, live: str) -> None:
     lapsed = MemberFactory.create(subscription_status=SubscriptionStatus.CANCELLED)
     BenchmarkSubmissionFactory.create(member=lapsed)
     visitor.sign_in(lapsed)

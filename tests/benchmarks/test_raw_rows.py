@@ -1,11 +1,12 @@
-"""Raw answers are read by three modules, and by no view: by import (import-linter holds that), or by SQL (here)."""
+"""Only three modules, and no view, read raw answers with SQL. import-linter checks the same for imports."""
 
 import re
 
 from tests.databases import ROOT
 
 NAMES = re.compile(r"BenchmarkSubmission|BenchmarkVersion|benchmarksubmission|benchmarkversion")
-# submissions: a member's own. review: staff's, without the member. basis: releases. The others count or keep rows.
+# submissions: a member's own answers. review: for staff, without the member. basis: for releases. The other modules
+# only count or store rows.
 READ = {"benchmarks/submissions.py", "benchmarks/review.py", "benchmarks/basis.py"}
 KEEP = {
     "benchmarks/answers.py",  # declares them

@@ -1,4 +1,4 @@
-"""Releases, taken on the database: whose answers count, what is published, and what stays."""
+"""Releases in the database: whose answers count, what is published, and what is carried over."""
 
 import hashlib
 import hmac
@@ -31,7 +31,7 @@ def key(settings: Any) -> None:
 
 @pytest.fixture
 def exact(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have answers counted as they are, so that a test can tell which ones."""
+    """Count answers without moving them, so that a test can tell which ones were counted."""
     monkeypatch.setattr(disclosure, "RULES", EXACT)
 
 
@@ -124,13 +124,13 @@ def test_a_clock_a_day_ahead_takes_nothing_early_and_one_a_day_behind_the_same_l
     ] == expected
 
 
-def test_a_gap_before_a_release_is_never_filled() -> None:
+def test_a_missing_month_before_a_release_is_never_filled() -> None:
     releases.take(month=month("2026-06"))
     with pytest.raises(CommandError, match="May 2026 has no release, and June 2026 has one already"):
         call_command("take_release", month=month("2026-05"))
 
 
-def test_a_month_is_written_as_one() -> None:
+def test_a_month_must_be_written_like_2026_10() -> None:
     with pytest.raises(CommandError, match="'June' is not a month. Write it as 2026-10."):
         call_command("take_release", "--month", "June")
 
@@ -142,10 +142,10 @@ def test_without_a_key_there_is_no_release(settings: Any) -> None:
     assert not Release.objects.exists()
 
 
-# Whose answers count
+# Which answers count
 
 
-def test_who_joined_yesterday_does_not_count() -> None:
+def test_a_member_who_joined_yesterday_does_not_count() -> None:
     old = population()
     new = member(joined=history.at("2026-06-30T00:00+00:00"))
     answer(new, "OPERATIONAL", {FIELD: 99}, "2026-06-30 01:00")
@@ -157,7 +157,7 @@ def test_who_joined_yesterday_does_not_count() -> None:
 
 
 @pytest.mark.parametrize("status", ["NONE", "TRIALING", "PAST_DUE", "CANCELLED"])
-def test_a_company_counts_while_somebody_of_it_is_active(status: str) -> None:
+def test_a_company_counts_while_one_of_its_members_is_active(status: str) -> None:
     lapsed = member(team="t1", status=status)
     answer(lapsed, "OPERATIONAL", {FIELD: 5})
     assert counted(releases.take(month=month("2026-06"))) == set()
@@ -202,7 +202,7 @@ def test_a_flagged_or_rejected_version_is_left_out_and_the_former_one_stays(exac
     assert counted(releases.take(month=month("2026-07"))) == {*members, former, lifted}
 
 
-def test_a_rejection_after_the_cut_off_does_not_change_what_was() -> None:
+def test_a_rejection_after_the_cut_off_does_not_change_the_release() -> None:
     member_ = member()
     version = answer(member_, "OPERATIONAL", {FIELD: 5})
     history.review(version, "REJECTED", "2026-07-10")
@@ -231,7 +231,7 @@ def test_a_team_that_dissolves_counts_once_until_its_people_answer_for_themselve
 def table(
     release: Release | None, category: Category, rules: disclosure.Rules = EXACT
 ) -> list[dict[str, Any]]:
-    """Read the rows that a release was made from: one a company."""
+    """Read the rows that a release was made from, one per company."""
     assert release is not None
     moved_answers.set_key(KEY)
     companies = execute('SELECT DISTINCT "companyKey" FROM "BenchmarkVersion"')
@@ -251,7 +251,7 @@ def table(
     return rows
 
 
-def test_a_company_has_one_value_a_field_the_owners_else_the_newest() -> None:
+def test_a_company_s_value_is_the_owner_s_answer_or_else_the_newest() -> None:
     owner, newer, newest = member(team="t1", is_owner=True), member(team="t1"), member(team="t1")
     answer(newest, "OPERATIONAL", {FIELD: 3, "inboxes_per_domain": 3, "domains_per_client": 3}, "2026-06-03")
     answer(newer, "OPERATIONAL", {FIELD: 2, "inboxes_per_domain": 2, "warmup_period_days": 2}, "2026-06-02")
@@ -294,7 +294,7 @@ JUNK = [
 ]
 
 
-def test_what_the_gateway_wrote_counts_as_far_as_it_makes_sense() -> None:
+def test_the_gateway_s_answers_count_if_they_make_sense() -> None:
     for data in JUNK:
         answer(member(), "OPERATIONAL", data)
     rows = table(releases.take(month=month("2026-06")), Category.OPERATIONAL)
@@ -338,7 +338,7 @@ def member_draw(member_: str, field: str) -> float:
     return float(hashed / 16777216)
 
 
-def test_the_database_moves_answers_as_the_rules_do() -> None:
+def test_the_database_moves_answers_like_the_rules_in_python() -> None:
     choice = definitions.field(Category.INFRASTRUCTURE, "warmup_tool")
     assert isinstance(choice, definitions.ChoiceField)
     places = [value for value, _ in choice.all_choices]
@@ -370,7 +370,7 @@ def expected_numbers(
     category: str,
     cell: tuple[str, ...],
 ) -> dict[str, float]:
-    """Compute a cell by the pure rules alone."""
+    """Compute a cell in Python with the rules."""
     moved = sorted(
         disclosure.moved(
             value, member_draw(who, asked.name), step=moved_answers.step(asked), minimum=asked.minimum
@@ -386,7 +386,7 @@ def expected_numbers(
 
 
 @pytest.mark.parametrize("companies", [10, 19, 20, 30, 101])
-def test_the_database_computes_what_the_rules_say(companies: int) -> None:
+def test_the_database_computes_the_same_figures_as_the_rules(companies: int) -> None:
     source = random.Random(companies)
     fields = definitions.number_fields(Category.OPERATIONAL)
     given: dict[str, dict[str, float]] = {}
@@ -426,14 +426,14 @@ def test_a_cell_that_is_not_published_names_the_rule_and_no_number() -> None:
     assert {found.withheld_by for found in releases.withheld(release)} == {"too_few"}
 
 
-def test_a_choice_that_nearly_all_made_is_withheld(exact: None) -> None:
+def test_a_choice_of_nearly_all_companies_is_withheld(exact: None) -> None:
     for number in range(20):
         answer(member(), "BUSINESS", {"pricing_model": "retainer" if number < 17 else "hybrid"})
     release = releases.take(month=month("2026-06"))
     assert figure(release, "pricing_model").withheld_by == "one_choice"
 
 
-# What stays
+# What is carried over
 
 
 def change(members: list[str], *, to: float, when: str) -> None:
@@ -461,7 +461,7 @@ def test_a_figure_stays_until_five_companies_changed(exact: None) -> None:
     assert figure(third).p75 != figure(first).p75
 
 
-def test_coming_and_leaving_are_changes_and_changing_back_is_none(exact: None) -> None:
+def test_joining_and_leaving_are_changes_and_changing_back_is_not(exact: None) -> None:
     members = population(20)
     releases.take(month=month("2026-05"))
     change(members[:5], to=5000, when="2026-06-10")
@@ -474,14 +474,14 @@ def test_coming_and_leaving_are_changes_and_changing_back_is_none(exact: None) -
     assert as_of(releases.take(month=month("2026-07"))) == date(2026, 8, 1)
 
 
-def test_a_figure_is_carried_over_four_releases_and_no_further() -> None:
+def test_a_figure_is_carried_over_at_most_four_releases() -> None:
     population(20)
     months = ["2026-03", "2026-04", "2026-05", "2026-06", "2026-07", "2026-08"]
     execute("SELECT 1")
     population(20, when="2026-02-01")
     taken = [releases.take(month=month(text)) for text in months]
     days = [as_of(release) for release in taken]
-    # The second twenty answered in May, so that the release of May is made anew; three later ones carry it.
+    # The second twenty answered in May, so the figure is made again for May, and carried over in three later releases.
     assert days[:2] == [date(2026, 4, 1)] * 2
     withheld = [figure(release).withheld_by for release in taken]
     assert withheld == [None] * 6
@@ -490,7 +490,7 @@ def test_a_figure_is_carried_over_four_releases_and_no_further() -> None:
     assert figure(taken[-1]).withheld_by == "few_changed"
 
 
-def test_a_cell_that_fell_below_ten_by_few_keeps_its_figure(exact: None) -> None:
+def test_a_cell_with_few_changes_keeps_its_figure_below_ten_companies(exact: None) -> None:
     members = population(10)
     first = releases.take(month=month("2026-05"))
     answer(members[0], "OPERATIONAL", {}, "2026-06-10", is_withdrawn=True)
@@ -501,7 +501,7 @@ def test_a_cell_that_fell_below_ten_by_few_keeps_its_figure(exact: None) -> None
     assert figure(releases.take(month=month("2026-07"))).withheld_by == "too_few"
 
 
-def test_a_lost_key_changes_no_figure_that_is_out(settings: Any) -> None:
+def test_a_lost_key_changes_no_published_figure(settings: Any) -> None:
     population(20)
     first = releases.take(month=month("2026-05"))
     before = list(Figure.objects.filter(release=first).order_by("pk").values())
@@ -512,7 +512,7 @@ def test_a_lost_key_changes_no_figure_that_is_out(settings: Any) -> None:
     assert figure(second).p50 == figure(first).p50
 
 
-def test_months_that_were_missed_get_what_was_so_then(exact: None) -> None:
+def test_a_late_release_uses_the_answers_of_its_month(exact: None) -> None:
     members = population(20)
     releases.take(month=month("2026-05"))
     change(members, to=5000, when="2026-07-10")
@@ -531,7 +531,7 @@ def groups(exact: None) -> None:
             answer(member_, "BUSINESS", {"annual_revenue_band": "sub_100k" if number < 12 else "above_5m"})
 
 
-def test_a_remainder_of_one_to_nine_costs_a_group(groups: None) -> None:
+def test_a_group_is_withheld_if_one_to_nine_companies_remain_outside(groups: None) -> None:
     release = releases.take(month=month("2026-06"))
     found = Figure.objects.filter(release=release, field=FIELD, dimension="annual_revenue_band")
     assert sorted((one.bands[0], one.withheld_by) for one in found) == [

@@ -1,4 +1,4 @@
-"""Flags, decisions of staff, and the points that go and come with them."""
+"""Flags, decisions of staff, and the points that these reverse or pay again."""
 
 import uuid
 from collections.abc import Iterator
@@ -23,12 +23,14 @@ from tests.benchmarks.conftest import ANSWERS, take_release
 from tests.databases import Database
 from tests.factories import AccountFactory, BenchmarkSubmissionFactory, MemberFactory
 
+pytestmark = pytest.mark.any_server
+
 PAY = Category.COMPENSATION
 REASON = "This is not a salary but a company's revenue."
 
 
 def submit(member: Member, category: Category = PAY, **changes: Any) -> uuid.UUID:
-    """Send answers. Returns the number of their version."""
+    """Send answers. Returns the random number of their version."""
     submissions.submit(member=member, category=category, answers={**ANSWERS[category], **changes})
     return newest(member, category).pk
 
@@ -57,13 +59,13 @@ def flags(**answers: Any) -> dict[str, str]:
     ("pay", "is_flagged"),
     [(40_000, False), (39_999, True), (400_000, False), (400_001, True), (0, True), (2_000_000, True)],
 )
-def test_a_number_beyond_what_is_plausible_is_flagged_without_a_release(
+def test_an_implausible_number_is_flagged_even_without_a_release(
     pay: int, is_flagged: bool, db: None
 ) -> None:
     assert list(flags(gtm_engineer_us=pay)) == (["gtm_engineer_us"] if is_flagged else [])
 
 
-def test_the_quartiles_of_the_last_release_are_what_flags_go_by(db: None) -> None:
+def test_flags_compare_with_the_quartiles_of_the_last_release(db: None) -> None:
     take_release(date(2026, 9, 1), gtm_engineer_us=(100_000, 110_000, 120_000))
     assert list(flags(gtm_engineer_us=181_000)) == ["gtm_engineer_us"]
     assert list(flags(gtm_engineer_us=180_000)) == []
@@ -80,7 +82,7 @@ def test_flags_do_not_depend_on_live_answers(release: Release) -> None:
     assert flags(gtm_engineer_us=250_000) == before
 
 
-def test_every_number_has_a_plausible_range_that_is_not_flagged(db: None) -> None:
+def test_no_number_in_its_plausible_range_is_flagged(db: None) -> None:
     for category in Category:
         for field in definitions.number_fields(category):
             for number, is_flagged in (
@@ -92,7 +94,7 @@ def test_every_number_has_a_plausible_range_that_is_not_flagged(db: None) -> Non
                 assert bool(found) == is_flagged, f"{field.name} {number}"
 
 
-def test_a_first_state_has_the_version_s_own_moment(mia: Member) -> None:
+def test_a_first_state_has_the_time_of_the_version(mia: Member) -> None:
     number = submit(mia, gtm_engineer_us=1_000_000)
     found = BenchmarkReview.objects.get(version=number)
     assert found.created_at == newest(mia).recorded_at
@@ -102,7 +104,7 @@ def test_a_first_state_has_the_version_s_own_moment(mia: Member) -> None:
     )
 
 
-def test_what_the_gateway_wrote_gets_its_state_once(mia: Member, carl: Member) -> None:
+def test_answers_from_the_gateway_get_one_first_state(mia: Member, carl: Member) -> None:
     BenchmarkSubmissionFactory.create(member=mia, data={"cost_per_domain": "12"})
     BenchmarkSubmissionFactory.create(member=carl, data={"cost_per_domain": 5_000})
     BenchmarkSubmissionFactory.create(data={"cost_per_domain": 12}, is_valid=False)
@@ -125,7 +127,7 @@ def test_what_the_gateway_wrote_gets_its_state_once(mia: Member, carl: Member) -
 # Decisions -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_rejection_takes_the_points_back_and_its_lifting_pays_again(mia: Member, sam: Account) -> None:
+def test_a_rejection_reverses_the_points_and_publishing_pays_them_again(mia: Member, sam: Account) -> None:
     number = submit(mia)
     assert points(mia) == 50
     for _ in range(2):
@@ -143,7 +145,7 @@ def test_a_rejection_takes_the_points_back_and_its_lifting_pays_again(mia: Membe
     assert BenchmarkVersion.objects.count() == 1
 
 
-def test_what_the_gateway_paid_is_taken_back_too(mia: Member, sam: Account) -> None:
+def test_a_rejection_also_reverses_points_paid_by_the_gateway(mia: Member, sam: Account) -> None:
     PointTransaction.objects.create(
         member=mia, action="benchmark_submission", points=40, metadata={"category": "COMPENSATION"}
     )
@@ -159,14 +161,14 @@ def test_what_the_gateway_paid_is_taken_back_too(mia: Member, sam: Account) -> N
     assert points(mia) == 90
 
 
-def test_publishing_what_was_flagged_pays_nothing_again(mia: Member, sam: Account) -> None:
+def test_publishing_flagged_answers_pays_nothing(mia: Member, sam: Account) -> None:
     number = submit(mia, gtm_engineer_us=1_000_000)
     assert (state(number), points(mia)) == (State.FLAGGED, 50)
     review.publish(numbers=[number], reason="", reviewer=sam)
     assert (state(number), points(mia)) == (State.RECEIVED, 50)
 
 
-def test_a_resubmission_clears_no_rejection_by_itself(mia: Member, sam: Account) -> None:
+def test_sending_answers_again_does_not_lift_a_rejection(mia: Member, sam: Account) -> None:
     review.reject(numbers=[submit(mia)], reason=REASON, reviewer=sam)
     again = submit(mia, gtm_engineer_us=130_000)
     assert (state(again), points(mia)) == (State.FLAGGED, 0)
@@ -186,7 +188,7 @@ def test_a_resubmission_clears_no_rejection_by_itself(mia: Member, sam: Account)
     assert state(submit(mia, gtm_engineer_us=132_000)) == State.RECEIVED
 
 
-def test_what_was_changed_or_withdrawn_meanwhile_is_not_decided(mia: Member, sam: Account) -> None:
+def test_a_version_changed_or_withdrawn_meanwhile_cannot_be_decided(mia: Member, sam: Account) -> None:
     former = submit(mia)
     submit(mia, gtm_engineer_us=130_000)
     other = submit(MemberFactory.create())
@@ -204,7 +206,7 @@ def test_what_was_changed_or_withdrawn_meanwhile_is_not_decided(mia: Member, sam
         review.reject(numbers=[withdrawal], reason=REASON, reviewer=sam)
 
 
-def test_many_are_decided_at_once_all_or_none(sam: Account, db: None) -> None:
+def test_a_decision_about_several_answers_is_made_for_all_or_none(sam: Account, db: None) -> None:
     members = [MemberFactory.create() for _ in range(5)]
     numbers = [submit(member) for member in members]
     with pytest.raises(Refused, match="no longer exist"):
@@ -225,7 +227,7 @@ def test_many_are_decided_at_once_all_or_none(sam: Account, db: None) -> None:
         (51, REASON, "Choose 1 to 50 answers, not 51"),
     ],
 )
-def test_a_decision_that_cannot_be_is_refused(
+def test_an_invalid_decision_is_refused(
     numbers: int, reason: str, message: str, mia: Member, sam: Account
 ) -> None:
     own = submit(mia)
@@ -254,7 +256,7 @@ def test_a_rejection_and_its_points_are_one_transaction(
 # What staff see ------------------------------------------------------------------------------------------------------
 
 
-def test_the_queue_holds_versions_in_force_by_state(mia: Member, carl: Member, sam: Account) -> None:
+def test_the_list_has_the_current_versions_with_a_state(mia: Member, carl: Member, sam: Account) -> None:
     former = submit(mia, gtm_engineer_us=1_000_000)
     odd = submit(mia, gtm_engineer_us=1_000_001)
     plain = submit(carl)
@@ -278,13 +280,13 @@ def test_the_queue_holds_versions_in_force_by_state(mia: Member, carl: Member, s
     assert former not in numbers(State.FLAGGED)
 
 
-def test_the_order_of_the_queue_tells_the_week_and_nothing_else(db: None) -> None:
+def test_the_order_of_the_list_reveals_only_the_week(db: None) -> None:
     numbers = [submit(MemberFactory.create(), gtm_engineer_us=500_000 + n) for n in range(12)]
     [*entries], _ = review.queue(state=State.FLAGGED)
     assert [entry.number for entry in entries] == sorted(numbers)
 
 
-def test_the_queue_has_pages(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_list_has_pages(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(review, "MAX_AT_ONCE", 2)
     numbers = {submit(MemberFactory.create()) for _ in range(3)}
     first, has_more = review.queue(state=State.RECEIVED)
@@ -293,7 +295,7 @@ def test_the_queue_has_pages(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {entry.number for entry in (*first, *second)} == numbers
 
 
-def test_a_look_shows_the_answers_and_is_recorded(mia: Member, sam: Account, release: Release) -> None:
+def test_a_view_of_answers_is_recorded(mia: Member, sam: Account, release: Release) -> None:
     number = submit(mia, gtm_engineer_us=399_000)
     [look] = review.look(numbers=[number], viewer=sam)
     assert look.number == number
@@ -312,7 +314,7 @@ def test_a_look_shows_the_answers_and_is_recorded(mia: Member, sam: Account, rel
     )  # fmt: skip
 
 
-def test_every_look_is_a_row(sam: Account, db: None) -> None:
+def test_every_view_adds_a_row_to_the_audit_log(sam: Account, db: None) -> None:
     numbers = [submit(MemberFactory.create()) for _ in range(3)]
     review.look(numbers=numbers, viewer=sam)
     review.look(numbers=numbers[:1], viewer=sam)
@@ -346,7 +348,7 @@ def test_the_count_goes_through_the_gin_index_at_200_000_rows(db: None) -> None:
     assert rows.count() == 201
 
 
-# At once -------------------------------------------------------------------------------------------------------------
+# Concurrency ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -368,7 +370,7 @@ def test_a_decision_about_a_version_without_a_state_leaves_it_its_first_one(
     assert list(states) == [(State.RECEIVED, None), (State.REJECTED, sam.staff_id)]
 
 
-def test_decisions_submissions_and_first_states_at_once_keep_the_points_right(committing: Database) -> None:
+def test_points_are_right_after_concurrent_decisions_and_submissions(committing: Database) -> None:
     staff = [AccountFactory.create(username=f"staff{n}", is_staff=True) for n in range(2)]
     members = [MemberFactory.create() for _ in range(4)]
     for member in members:
@@ -407,7 +409,7 @@ def test_decisions_submissions_and_first_states_at_once_keep_the_points_right(co
 
 @pytest.fixture
 def sent(committing: Database) -> list[uuid.UUID]:
-    """The answers of two members, in the order of the members' ids."""
+    """Add the answers of two members, in the order of the members' ids."""
     members = sorted([MemberFactory.create(), MemberFactory.create()], key=lambda member: member.pk)
     return [submit(member) for member in members]
 
@@ -428,13 +430,13 @@ def test_a_decision_locks_members_by_their_ids_and_answers_after_them(
             first.execute(lock.format("min").encode())
             second = pool.submit(reject, sent)
             committing.wait_for_waiting(1)
-            first.execute("SET LOCAL lock_timeout = '1s'")  # the second has none of these yet
+            first.execute("SET LOCAL lock_timeout = '1s'")  # the second has not locked these yet
             first.execute(lock.format("max").encode())
             first.execute('SELECT FROM "BenchmarkVersion" FOR UPDATE')
         assert second.result(timeout=30) == 2
 
 
-def test_the_gateway_inserts_what_belongs_to_members_who_are_decided_about(
+def test_the_gateway_can_insert_rows_of_members_during_a_decision(
     committing: Database, sent: list[uuid.UUID]
 ) -> None:
     reviewer = AccountFactory.create(is_staff=True)
@@ -445,7 +447,7 @@ def test_the_gateway_inserts_what_belongs_to_members_who_are_decided_about(
         assert review.reject(numbers=sent, reason=REASON, reviewer=reviewer) == 2
 
 
-def test_of_two_who_give_first_states_at_once_the_second_gives_none(committing: Database) -> None:
+def test_of_two_runs_that_give_first_states_the_second_gives_none(committing: Database) -> None:
     BenchmarkSubmissionFactory.create()
 
     def receive() -> int:

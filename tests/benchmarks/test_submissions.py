@@ -23,6 +23,8 @@ from tests.benchmarks.conftest import ANSWERS
 from tests.databases import Database
 from tests.factories import BenchmarkSubmissionFactory, MemberFactory
 
+pytestmark = pytest.mark.any_server
+
 PAY = Category.COMPENSATION
 INFRASTRUCTURE = Category.INFRASTRUCTURE
 
@@ -68,7 +70,7 @@ def test_a_rule_that_is_off_pays_nothing_and_blocks_nothing(mia: Member) -> None
     assert submit(mia).points == 50
 
 
-def test_what_fails_on_the_way_leaves_nothing(mia: Member, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_submission_that_fails_leaves_nothing(mia: Member, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(award: ledger.Award) -> None:
         raise ledger.Refused("no")
 
@@ -93,9 +95,7 @@ def test_every_submission_gets_the_same_answer_and_points_flagged_or_not(
 
 @pytest.mark.parametrize("standing", ["NONE", "PAST_DUE", "CANCELLED"])
 def test_a_member_without_standing_sends_nothing(standing: str, mia: Member) -> None:
-    Member.objects.filter(pk=mia.pk).update(
-        subscription_status=standing
-    )  # meanwhile, behind the session's back
+    Member.objects.filter(pk=mia.pk).update(subscription_status=standing)  # without the session noticing
     with pytest.raises(NotInGoodStanding, match="requires an active membership"):
         submit(mia)
     assert not BenchmarkSubmission.objects.exists()
@@ -108,7 +108,7 @@ def test_a_member_who_lost_standing_can_still_withdraw(lars: Member) -> None:
     assert submissions.of_member(lars) == {}
 
 
-def test_a_member_who_is_gone_is_told(mia: Member) -> None:
+def test_a_deleted_member_gets_an_error(mia: Member) -> None:
     BenchmarkSubmissionFactory.create(member=mia)
     Member.objects.filter(pk=mia.pk).delete()
     with pytest.raises(Refused, match="no longer exists"):
@@ -124,7 +124,7 @@ def test_a_member_who_joined_yesterday_is_told_when_answers_count(mia: Member) -
     assert submissions.counts_from(mia) is None
 
 
-def test_what_was_changed_elsewhere_is_not_overwritten_unseen(mia: Member) -> None:
+def test_answers_changed_elsewhere_are_not_overwritten(mia: Member) -> None:
     submissions.submit(member=mia, category=PAY, answers=ANSWERS[PAY], shown=0)
     for shown in (0, 2, 7):
         with pytest.raises(ChangedMeanwhile, match="changed elsewhere since this page was opened"):
@@ -136,7 +136,7 @@ def test_what_was_changed_elsewhere_is_not_overwritten_unseen(mia: Member) -> No
     submissions.submit(member=mia, category=PAY, answers={"gtm_engineer_us": 60_000}, shown=0)
 
 
-def test_what_the_gateway_wrote_is_shown_as_far_as_it_makes_sense(mia: Member) -> None:
+def test_the_gateway_s_answers_are_shown_if_they_make_sense(mia: Member) -> None:
     BenchmarkSubmissionFactory.create(
         member=mia,
         data={
@@ -158,7 +158,7 @@ def test_what_the_gateway_wrote_is_shown_as_far_as_it_makes_sense(mia: Member) -
     assert submissions.of_member(mia) == {INFRASTRUCTURE: submission}
 
 
-def test_answers_are_to_be_looked_at_after_twelve_months_and_one_act_settles_it(mia: Member) -> None:
+def test_after_twelve_months_answers_can_be_confirmed(mia: Member) -> None:
     submit(mia)
     BenchmarkSubmission.objects.update(updated_at=datetime.now(UTC) - timedelta(days=364))
     assert not submissions.of_member(mia)[INFRASTRUCTURE].is_stale
@@ -177,7 +177,7 @@ NUMBERS = [(category, field) for category in Category for field in definitions.n
 
 
 def needed(category: Category, name: str) -> dict[str, Any]:
-    """What the category needs beside a field."""
+    """Return the answers that a category requires in addition to a field."""
     return {
         field.name: ANSWERS[category][field.name]
         for field in definitions.FIELDS[category]
@@ -186,7 +186,7 @@ def needed(category: Category, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("category", "field"), NUMBERS, ids=lambda value: getattr(value, "name", ""))
-def test_a_number_is_taken_up_to_its_limits(category: Category, field: definitions.NumberField) -> None:
+def test_a_number_is_accepted_up_to_its_limits(category: Category, field: definitions.NumberField) -> None:
     def check(number: Any) -> dict[str, Any]:
         return submissions.check(
             category=category, answers={field.name: number, **needed(category, field.name)}
@@ -210,7 +210,7 @@ def test_a_number_is_taken_up_to_its_limits(category: Category, field: definitio
      "12", "١٢", True, [12], {"a": 1}, b"12", 12j],
     ids=repr,
 )  # fmt: skip
-def test_what_is_no_number_is_refused_by_the_field_s_name(answer: Any) -> None:
+def test_a_refused_number_is_reported_at_its_field(answer: Any) -> None:
     with pytest.raises(Invalid) as raised:
         submissions.check(category=INFRASTRUCTURE, answers={"cost_per_domain": answer})
     assert set(raised.value.faults) == {"cost_per_domain"}
@@ -241,7 +241,7 @@ def test_what_is_no_number_is_refused_by_the_field_s_name(answer: Any) -> None:
         (PAY, {"sdr_bdr_us_commission": 10}, {"sdr_bdr_us_commission": "This is not a text"}),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told_by_field(category: Category, answers: Any, faults: dict[str, str]) -> None:
+def test_errors_are_reported_by_field(category: Category, answers: Any, faults: dict[str, str]) -> None:
     with pytest.raises(Invalid) as raised:
         submissions.check(category=category, answers=answers)
     assert set(raised.value.faults) == set(faults)
@@ -249,7 +249,7 @@ def test_what_is_wrong_is_told_by_field(category: Category, answers: Any, faults
         assert words in raised.value.faults[name]
 
 
-def test_texts_are_one_line_and_other_needs_no_choice() -> None:
+def test_texts_become_one_line_and_a_text_for_other_sets_the_choice() -> None:
     stored = submissions.check(
         category=INFRASTRUCTURE, answers={"cost_per_domain": 12, "domain_vendor_other": " Joe's\n Domains "}
     )
@@ -263,7 +263,7 @@ def test_texts_are_one_line_and_other_needs_no_choice() -> None:
     assert submissions.check(category=PAY, answers=longest) == {"version": 1, **longest}
 
 
-def test_every_choice_of_every_list_is_taken() -> None:
+def test_every_choice_of_every_list_is_accepted() -> None:
     for category in Category:
         for field in definitions.choice_fields(category):
             for value, _ in field.choices:
@@ -280,7 +280,7 @@ def committing(migrated: Database, django_db_blocker: Any) -> Iterator[Database]
         yield migrated
 
 
-def test_two_tabs_at_once_are_paid_once_and_the_second_is_told(committing: Database) -> None:
+def test_two_tabs_at_once_are_paid_once_and_the_second_gets_an_error(committing: Database) -> None:
     member = MemberFactory.create(subscription_status=SubscriptionStatus.ACTIVE)
 
     def send(price: int) -> str:
@@ -301,8 +301,8 @@ def test_two_tabs_at_once_are_paid_once_and_the_second_is_told(committing: Datab
     assert BenchmarkVersion.objects.count() == BenchmarkReview.objects.count() == 1
 
 
-def test_who_loses_standing_while_answers_are_sent_sends_none(committing: Database) -> None:
-    """The submission waits for the change of the member, and reads it then."""
+def test_a_member_who_loses_good_standing_meanwhile_sends_no_answers(committing: Database) -> None:
+    """The submission waits for the change of the member, and then reads the new row."""
     member = MemberFactory.create(subscription_status=SubscriptionStatus.ACTIVE)
 
     def send() -> None:
@@ -320,7 +320,7 @@ def test_who_loses_standing_while_answers_are_sent_sends_none(committing: Databa
             second.result(timeout=30)
 
 
-def test_the_gateway_inserts_what_belongs_to_a_member_who_sends_answers(committing: Database) -> None:
+def test_the_gateway_can_insert_rows_of_a_member_during_a_submission(committing: Database) -> None:
     member = MemberFactory.create(subscription_status=SubscriptionStatus.ACTIVE)
     with committing.connect() as gateway, gateway.transaction(force_rollback=True):
         gateway.execute('SELECT FROM "Member" FOR KEY SHARE')  # as the foreign key of a row does

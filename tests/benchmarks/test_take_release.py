@@ -1,4 +1,4 @@
-"""`manage.py take_release` with real processes: at once, killed, and behind a transaction pooler."""
+"""`manage.py take_release` with real processes: concurrent, killed, and with a transaction pooler."""
 
 import os
 import signal
@@ -42,7 +42,7 @@ def begin(database: Database, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def test_machines_that_take_a_release_at_once_take_one(database_with_answers: Database) -> None:
+def test_two_machines_at_once_take_one_release(database_with_answers: Database) -> None:
     with database_with_answers.connect() as holder:
         holder.execute("BEGIN")
         holder.execute('LOCK TABLE "BenchmarkFigure" IN SHARE MODE')
@@ -76,7 +76,7 @@ def test_a_run_that_is_killed_leaves_nothing_and_the_next_takes_the_release(
 
 
 @pytest.mark.skipif(not PROGRAM, reason="pgbouncer is not installed")
-def test_a_transaction_pooler_is_no_obstacle(database_with_answers: Database) -> None:
+def test_a_release_can_be_taken_through_a_transaction_pooler(database_with_answers: Database) -> None:
     with pgbouncer(database_with_answers, mode="transaction") as url:
         pooled = Database(database_with_answers.name, server=url)
         done = pooled.manage("take_release", "--month", "2026-09", check=True, **KEY)

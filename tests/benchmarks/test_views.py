@@ -1,4 +1,4 @@
-"""The members' pages of the benchmarks, as member, lapsed member, staff and stranger."""
+"""The members' pages of the benchmarks, for members, lapsed members, staff and strangers."""
 
 import re
 from collections.abc import Callable
@@ -16,6 +16,8 @@ from council.accounts.models import Account
 from council.models import Member
 from tests.benchmarks.conftest import ANSWERS, add_figure, take_release
 from tests.factories import AccountFactory, BenchmarkSubmissionFactory
+
+pytestmark = pytest.mark.any_server
 
 FillIn = Callable[..., dict[str, Any]]
 ANSWER, RESULTS = "/benchmarks/compensation/answers/", "/benchmarks/compensation/"
@@ -88,7 +90,7 @@ def test_a_form_is_prefilled_with_what_is_there_and_sends_it_back_unchanged(
     assert BenchmarkSubmission.objects.get().data == stored
 
 
-def test_what_is_wrong_is_told_at_its_field_and_nothing_typed_is_lost(
+def test_errors_are_shown_at_their_fields_and_nothing_typed_is_lost(
     mias_browser: Client, fill_in: FillIn
 ) -> None:
     sent = fill_in(
@@ -161,7 +163,7 @@ def test_ten_megabytes_are_refused(mias_browser: Client) -> None:
     assert mias_browser.post(INFRASTRUCTURE, sent).status_code == 400
 
 
-def test_the_second_of_two_tabs_sees_that_and_may_send_again(
+def test_the_second_of_two_tabs_sees_the_change_and_may_send_again(
     mias_browser: Client, mia: Member, fill_in: FillIn
 ) -> None:
     first, second = mias_browser.get(INFRASTRUCTURE), mias_browser.get(INFRASTRUCTURE)
@@ -177,7 +179,7 @@ def test_the_second_of_two_tabs_sees_that_and_may_send_again(
     assert mia.total_points == 50
 
 
-def test_what_the_gateway_stored_can_be_sent_again(
+def test_answers_from_the_gateway_can_be_sent_again(
     mias_browser: Client, mia: Member, fill_in: FillIn
 ) -> None:
     BenchmarkSubmissionFactory.create(
@@ -207,7 +209,7 @@ def test_a_member_withdraws(mias_browser: Client, mia: Member) -> None:
     assert mias_browser.post("/benchmarks/compensation/withdraw/").status_code == 302
 
 
-def test_a_member_is_reminded_after_a_year_and_answers_by_one_click(
+def test_a_member_is_reminded_after_a_year_and_confirms_with_one_click(
     mias_browser: Client, mia: Member
 ) -> None:
     submit(mia)
@@ -263,7 +265,9 @@ def test_a_member_in_good_standing_sees_all_pages(mias_browser: Client) -> None:
         assert mias_browser.head(page).status_code == 200
 
 
-def test_a_lapsed_member_sees_their_own_and_what_is_missing(lars_browser: Client, lars: Member) -> None:
+def test_a_lapsed_member_sees_their_own_answers_and_what_is_missing(
+    lars_browser: Client, lars: Member
+) -> None:
     BenchmarkSubmissionFactory.create(member=lars)
     overview = lars_browser.get("/benchmarks/").content.decode()
     assert "Your membership has ended." in overview
@@ -289,7 +293,7 @@ def test_strangers_and_staff_see_nothing(client: Client, sams_browser: Client) -
      f"{RESULTS}?group=annual_revenue_band", f"{RESULTS}?group=annual_revenue_band.circus", f"{RESULTS}?group=%00",
      f"{RESULTS}?group=pricing_model.retainer"],
 )  # fmt: skip
-def test_what_there_is_not(address: str, mias_browser: Client) -> None:
+def test_unknown_categories_and_groups_are_not_found(address: str, mias_browser: Client) -> None:
     assert mias_browser.get(address).status_code == 404
 
 
@@ -315,7 +319,7 @@ def test_before_the_first_release_there_are_no_figures(mias_browser: Client, db:
     assert "<svg" not in html
 
 
-def test_own_value_and_bands_are_a_picture_a_table_and_words(mias_browser: Client, mia: Member) -> None:
+def test_results_show_the_own_value_as_chart_table_and_text(mias_browser: Client, mia: Member) -> None:
     release = take_release()
     add_figure(
         release, Category.COMPENSATION, "gtm_engineer_us",
@@ -338,7 +342,7 @@ def test_own_value_and_bands_are_a_picture_a_table_and_words(mias_browser: Clien
     assert "commission" not in html
 
 
-def test_what_is_withheld_says_not_enough_yet_without_a_number(mias_browser: Client, mia: Member) -> None:
+def test_a_withheld_figure_says_not_enough_yet(mias_browser: Client, mia: Member) -> None:
     release = take_release()
     release.figures.create(
         category=Category.COMPENSATION, field="gtm_engineer_us", withheld_by="too_few", as_of=None
@@ -350,7 +354,7 @@ def test_what_is_withheld_says_not_enough_yet_without_a_number(mias_browser: Cli
     assert "too_few" not in html and "Fewer than" not in html
 
 
-def test_a_figure_that_was_carried_over_has_its_own_date_and_changes_are_told(
+def test_a_carried_over_figure_has_its_own_date_and_changes_are_described(
     mias_browser: Client, db: None
 ) -> None:
     former = take_release(date(2026, 8, 1), gtm_engineer_us=(100_000, 120_000, 150_000),
@@ -406,7 +410,9 @@ def test_the_own_group_is_offered_first_and_joined_groups_are_named(
         (120, "At the median"), (150, "At the upper quartile"), (151, "Above the upper quartile"),
     ],
 )  # fmt: skip
-def test_the_place_is_told_in_words(own: int, words: str, mias_browser: Client, mia: Member) -> None:
+def test_the_position_in_the_band_is_described(
+    own: int, words: str, mias_browser: Client, mia: Member
+) -> None:
     take_release(gtm_engineer_us=(100_000, 120_000, 150_000))
     submit(mia, gtm_engineer_us=own * 1000)
     assert f"{words}: you have" in mias_browser.get(RESULTS).content.decode()

@@ -1,4 +1,4 @@
-"""Numbers as people write them: read where they can mean one thing only, otherwise told how to write them."""
+"""Numbers as people write them. Unambiguous ones are read; for others, the message says how to write them."""
 
 from decimal import Decimal
 
@@ -55,7 +55,7 @@ def field(name: str) -> NumberField:
         ("0", COUNT, "0"),
     ],
 )
-def test_what_is_unambiguous_is_read(text: str, name: str, number: str) -> None:
+def test_an_unambiguous_number_is_read(text: str, name: str, number: str) -> None:
     assert written.number(text, field=field(name)) == Decimal(number)
 
 
@@ -102,7 +102,7 @@ def test_what_is_unambiguous_is_read(text: str, name: str, number: str) -> None:
         ("12<b>", PAY, "is not a number"),
     ],
 )
-def test_what_is_not_clear_is_refused_with_how_to_write_it(text: str, name: str, message: str) -> None:
+def test_an_unclear_number_is_refused_with_an_example(text: str, name: str, message: str) -> None:
     with pytest.raises(written.Unclear) as raised:
         written.number(text, field=field(name))
     assert message in str(raised.value)
@@ -118,7 +118,7 @@ def test_the_example_of_a_message_is_itself_read(name: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["85000", "12.5", "-5", "0", "0.25", "1234567.89", "100"])
-def test_a_number_that_is_shown_in_a_box_is_read_again(value: str) -> None:
+def test_a_number_shown_in_a_box_can_be_read_again(value: str) -> None:
     margin = field(PERCENT)
     assert margin.unit is Unit.PERCENT
     assert written.number(written.show(Decimal(value)), field=margin) == Decimal(value)

@@ -1,4 +1,4 @@
-"""Changes of the project's models, and the migrations that makemigrations writes for each."""
+"""Changes of the project's models, with the migrations that makemigrations must write for each."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from tests.projects import NEWEST
 
 
 class Change(NamedTuple):
-    """A change of the models, and the files that come of it with what is in each."""
+    """A change of the models, and the resulting files with texts that each must contain."""
 
     edits: list[tuple[str, str, str]]
     files: dict[str, list[str]]
@@ -34,7 +34,7 @@ CHANGES = {
         [with_member_field('nickname = models.TextField(db_column="nickName", null=True, blank=True)')],
         {
             "council/+1_member_nickname": [
-                "New columns: Member.nickName.",
+                "Adds columns: Member.nickName.",
                 "Locks: ACCESS EXCLUSIVE on Member, for an instant: no rewrite; reading and writing wait.",
                 f'dependencies = [("council", "{NEWEST["council"]}")]',
                 "migrations.AddField(",
@@ -46,7 +46,7 @@ CHANGES = {
             with_member_field("visits = models.IntegerField(db_default=0)"),
             with_member_field("seen_at = TimestampField(db_default=CurrentTimestamp())"),
         ],
-        {"council/+1_member_columns": ["New columns: Member.seen_at and Member.visits."]},
+        {"council/+1_member_columns": ["Adds columns: Member.seen_at and Member.visits."]},
     ),
     "foreign key on a table that is there": Change(
         [
@@ -95,7 +95,7 @@ CHANGES = {
             "council/+1_member_indexes": [
                 "    atomic = False\n",
                 "zero_downtime.AddUniqueIndexConcurrently(",
-                "unless it writes what a unique one refuses",
+                "unless it writes rows that a unique index refuses",
             ]
         },
     ),
@@ -165,7 +165,7 @@ CHANGES = {
         ],
         {
             "council/+1_drop_member_constraints": [
-                "Constraints that go: Member_teamId_fkey.",
+                "Removes constraints: Member_teamId_fkey.",
                 "Locks: ACCESS EXCLUSIVE on Member and Team, for an instant; reading and writing wait.",
                 "migrations.RemoveConstraint(",
             ],
@@ -254,7 +254,7 @@ CHANGES = {
                 'after="SOP"',
             ]
         },
-        is_reversible=False,  # PostgreSQL cannot take a label away
+        is_reversible=False,  # PostgreSQL cannot remove a label
     ),
     "another body of a trigger": Change(
         [

@@ -1,13 +1,13 @@
-"""What may happen to a database: SQL, the check that finds it, what it says, and whether its cure is SQL.
+"""Damages to a database: the SQL, the check that must find it, its finding, and whether its cure is SQL.
 
-At the end what harms nothing, and no check may report.
+At the end are harmless changes, which no check may report.
 """
 
 from typing import NamedTuple
 
 
 class Damage(NamedTuple):
-    """`is_curable`: the cure, run as SQL, leaves nothing that its check finds."""
+    """If `is_curable`, its check finds nothing after the cure was run as SQL."""
 
     sql: str
     check: str
@@ -16,13 +16,13 @@ class Damage(NamedTuple):
 
 
 TRIGGER_FUNCTION = "CREATE FUNCTION {} RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; "
-# Members and rows for the ledger; the columns are made wrong by whoever has the rights.
+# Members and ledger rows. A superuser can then make their columns wrong.
 LEDGER = """
     INSERT INTO "Member" (id, "updatedAt") VALUES ('m1', now());
     INSERT INTO "PointTransaction" (id, "memberId", action, points, "createdAt")
     VALUES ('p1', 'm1', 'intro_completed', 25, '2026-11-20 10:00');
 """
-# A resource with one download; whoever may leave the triggers out makes its count wrong.
+# A resource with one download. A superuser can switch triggers off and make its count wrong.
 LIBRARY = """
     INSERT INTO "Member" (id, "updatedAt") VALUES ('m1', now());
     INSERT INTO "Resource" (id, title, description, category, type, "fileUrl", "updatedAt")
@@ -59,7 +59,7 @@ DAMAGES: dict[str, Damage] = {
     "a migration that this code does not have": Damage(
         "INSERT INTO django_migrations (app, name, applied) VALUES ('resources', '0099_later', now())",
         "migrations",
-        "resources.0099_later is applied, and not in this code: the database is ahead of it",
+        "resources.0099_later is applied, but not in this code: the database is newer than the code",
         is_curable=False,
     ),
     "a gap in the record": Damage(
@@ -369,13 +369,13 @@ DAMAGES: dict[str, Damage] = {
     "a sequence behind its column": Damage(
         "INSERT INTO auth_group (id, name) VALUES (1000000, 'restored')",
         "sequences",
-        "auth_group.id goes up to 1000000, and its sequence has got to ",
+        "auth_group.id goes up to 1000000, but its sequence is only at ",
     ),
     # leftovers
     "an invalid index": Damage(
         """UPDATE pg_index SET indisvalid = false WHERE indexrelid = '"Member_teamId_idx"'::regclass""",
         "invalid indexes",
-        'Member_teamId_idx of "Member" is INVALID: it costs with every row, and serves no query',
+        'Member_teamId_idx of "Member" is INVALID: it slows down every write, and serves no query',
     ),
     "an index that is not ready": Damage(
         """UPDATE pg_index SET indisready = false WHERE indexrelid = '"Team_stripeCustomerId_key"'::regclass""",
@@ -410,7 +410,7 @@ DAMAGES: dict[str, Damage] = {
         '"DiscordActivity_memberId_fkey" FOREIGN KEY ("memberId") REFERENCES "Member" (id) ON UPDATE CASCADE '
         "ON DELETE CASCADE NOT VALID",
         "unvalidated constraints",
-        'DiscordActivity_memberId_fkey of "DiscordActivity" is NOT VALID: older rows may break it',
+        'DiscordActivity_memberId_fkey of "DiscordActivity" is NOT VALID: older rows may violate it',
     ),
     # the session
     "a database in another time zone": Damage(
@@ -431,7 +431,7 @@ DAMAGES: dict[str, Damage] = {
     "a search_path to somewhere else": Damage(
         "CREATE SCHEMA other; SET LOCAL search_path TO other",
         "search_path",
-        'other: leads to the schema other; the tables are in "public"',
+        'other: its first schema is other, but the tables are in "public"',
         is_curable=False,  # the next session has it
     ),
     "tables of the same names": Damage(
@@ -462,7 +462,7 @@ DAMAGES: dict[str, Damage] = {
         "CREATE ROLE council_reader; GRANT ALL ON ALL TABLES IN SCHEMA public TO council_reader; "
         "SET LOCAL ROLE council_reader",
         "rights",
-        "row level security hides the rows of PointTransaction from council_reader, who is not its owner",
+        "row level security hides the rows of PointTransaction from council_reader, which is not its owner",
         is_curable=False,
     ),
     "a function that the role may not run": Damage(
@@ -488,7 +488,7 @@ DAMAGES: dict[str, Damage] = {
     "the gateway's tables are open": Damage(
         DATA_API + "GRANT ALL ON ALL TABLES IN SCHEMA public TO anon, authenticated",
         "data API: tables",
-        "of the gateway's: Admin is open to anon, authenticated (DELETE, INSERT, SELECT, UPDATE); AuditLog",
+        "among the gateway's tables, Admin is open to anon, authenticated (DELETE, INSERT, SELECT, UPDATE); AuditLog",
     ),
     "a table of ours that is open to everybody": Damage(
         DATA_API

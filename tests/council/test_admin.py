@@ -1,4 +1,4 @@
-"""The admin: who may look, what is never shown, and what a save writes."""
+"""The admin: who may see pages, what is never shown, and what a save writes."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -41,6 +41,8 @@ from tests.factories import (
     TeamFactory,
 )
 
+pytestmark = pytest.mark.any_server
+
 FillIn = Callable[..., dict[str, Any]]
 SECRET = "$2b$12$nobody-may-see-this-one"
 NOW = datetime.now(UTC)
@@ -78,7 +80,7 @@ ROWS: dict[type[Any], Callable[[], Any]] = {
     Team: lambda: MemberFactory.create(team=TeamFactory.create()).team,
 }
 EDITABLE = {Account, EmailTemplate, FeatureFlag, PointRule, Resource, ResourceTag}
-FIXED = {PointRule, FigureTable}  # neither added nor searched
+FIXED = {PointRule, FigureTable}  # these pages have no form to add rows and no search
 DELETABLE = {EmailTemplate, FeatureFlag, ResourceTag}
 ENUM_FILTERS = [
     (Team, "subscription_status"),
@@ -102,7 +104,7 @@ def page(model: type[Any], name: str, *args: object, **query: str) -> str:
 
 def test_every_table_of_ours_has_a_page() -> None:
     ours = {"accounts", "council", "gamification", "resources", "benchmarks"}
-    # The reviews of benchmarks have pages of their own: tests/benchmarks/test_admin.py.
+    # Reviews of benchmarks have custom pages: tests/benchmarks/test_admin.py.
     found = {model for model in admin.site._registry if model._meta.app_label in ours}
     assert found == set(ROWS) | {BenchmarkReview}
 
@@ -125,7 +127,7 @@ def test_a_page_shows_its_row_and_no_secret(model: type[Any], sams_browser: Clie
     for name, *key in (("changelist",), ("change", row.pk), ("history", row.pk)):
         response = sams_browser.get(page(model, name, *key), follow=True)
         assert response.status_code == 200
-        # A resource's history is the audit log; nothing else leads elsewhere.
+        # Only a resource's history page redirects, to the audit log.
         assert [url.partition("?")[0] for url, _ in response.redirect_chain] == (
             ["/admin/council/auditlog/"] if (model, name) == (Resource, "history") else []
         )
@@ -144,7 +146,9 @@ def test_search_finds_or_finds_nothing(model: type[Any], sams_browser: Client) -
 
 
 @every_model
-def test_only_what_staff_keep_can_be_added_changed_or_deleted(model: type[Any], sams_browser: Client) -> None:
+def test_only_rows_that_staff_maintain_can_be_added_changed_or_deleted(
+    model: type[Any], sams_browser: Client
+) -> None:
     row = ROWS[model]()
     may_edit, may_delete = 200 if model in EDITABLE else 403, 200 if model in DELETABLE else 403
     assert sams_browser.get(page(model, "add")).status_code == (403 if model in FIXED else may_edit)
@@ -185,7 +189,7 @@ def test_pages_have_no_inline_script_or_style(model: type[Any], sams_browser: Cl
 
 
 @pytest.mark.parametrize(("model", "field"), ENUM_FILTERS)
-def test_a_filter_with_a_bad_value_leads_back_to_the_whole_list(
+def test_a_filter_with_an_invalid_value_redirects_to_the_whole_list(
     model: type[Any], field: str, sams_browser: Client
 ) -> None:
     ROWS[model]()
@@ -213,7 +217,7 @@ def test_a_secret_cannot_be_searched(model: type[Any], query: dict[str, str], sa
 
 
 @pytest.mark.parametrize("query", [{"email": "\0"}, {"team": "\0"}, {"q": "\0"}])
-def test_a_nul_is_no_server_error(query: dict[str, str], sams_browser: Client) -> None:
+def test_a_nul_is_not_a_server_error(query: dict[str, str], sams_browser: Client) -> None:
     assert sams_browser.get(page(Member, "changelist", **query)).status_code in {200, 400}
     assert sams_browser.get(page(Member, "change", "\0")).status_code == 302
 
@@ -236,7 +240,7 @@ def test_members_are_found_by_name_email_company_and_discord(
 
 
 @pytest.mark.parametrize("model", [Member, Team])
-def test_what_the_gateway_keeps_is_changed_by_nobody_here(
+def test_nobody_can_change_the_gateway_s_rows_here(
     model: type[Any], sams_browser: Client, client: Client
 ) -> None:
     row = ROWS[model]()
@@ -269,7 +273,7 @@ def mail(db: None) -> EmailTemplate:
     return EmailTemplate.objects.create(name="welcome", subject="Hello", body="Dear member")
 
 
-def test_a_save_leaves_alone_what_others_changed_while_the_form_was_open(
+def test_a_save_keeps_changes_that_others_made_while_the_form_was_open(
     sams_browser: Client, fill_in: FillIn, mail: EmailTemplate
 ) -> None:
     address = page(EmailTemplate, "change", mail.pk)
@@ -305,7 +309,7 @@ def test_a_save_without_a_change_writes_nothing(
     assert not AuditLog.objects.exists()
 
 
-def test_a_name_taken_is_refused_with_words(
+def test_a_name_that_is_used_gives_a_message(
     sams_browser: Client, fill_in: FillIn, mail: EmailTemplate
 ) -> None:
     address = page(EmailTemplate, "add")
@@ -323,14 +327,16 @@ def test_a_flag_is_added_with_the_database_defaults(sams_browser: Client, fill_i
     assert (flag.category, flag.enabled, flag.description) == ("general", False, None)
 
 
-def test_single_lines_are_inputs_and_the_body_is_an_area(sams_browser: Client, mia: Member) -> None:
+def test_single_lines_are_inputs_and_the_body_is_a_textarea(sams_browser: Client, mia: Member) -> None:
     assert "<textarea" not in sams_browser.get(page(Member, "change", mia.pk)).content.decode()
     html = sams_browser.get(page(EmailTemplate, "add")).content.decode()
     assert html.count("<textarea") == 1
     assert '<textarea name="body"' in html
 
 
-def test_a_mail_keeps_its_lines_and_is_signed(sams_browser: Client, fill_in: FillIn, sam: Account) -> None:
+def test_an_email_template_keeps_its_lines_and_names_who_changed_it(
+    sams_browser: Client, fill_in: FillIn, sam: Account
+) -> None:
     mail = EmailTemplate.objects.create(name="welcome", subject="Hello", body="Dear\n\nmember\n")
     address = page(EmailTemplate, "change", mail.pk)
     form = fill_in(sams_browser.get(address), subject="Welcome", name="other")
@@ -346,9 +352,7 @@ def test_a_mail_keeps_its_lines_and_is_signed(sams_browser: Client, fill_in: Fil
     assert mail.body == "Dear\nmember"
 
 
-def test_a_change_is_signed_with_the_id_that_the_gateway_knows(
-    db: None, client: Client, fill_in: FillIn
-) -> None:
+def test_a_change_by_the_gateway_s_staff_names_their_id(db: None, client: Client, fill_in: FillIn) -> None:
     boss = Admin.objects.create(email="boss@council.example", password_hash=SECRET)
     client.force_login(AccountFactory.create(admin=boss, is_staff=True, is_superuser=True))
     response = client.post(
@@ -374,7 +378,7 @@ def test_an_invitations_token_is_masked_even_when_short(sams_browser: Client) ->
         assert token not in sams_browser.get(page(PendingInvite, "change", invite.pk)).content.decode()
 
 
-def test_details_are_indented_and_escaped_and_what_they_call_secret_is_hidden(sams_browser: Client) -> None:
+def test_details_are_indented_and_escaped_and_secrets_in_them_are_hidden(sams_browser: Client) -> None:
     details = {"name": "<b>Zoë</b>", "resetToken": SECRET, "nested": [{"password": SECRET}]}
     entry = AuditLog.objects.create(action="LOOKED", entity_type="Member", entity_id="x", details=details)
     html = sams_browser.get(page(AuditLog, "change", entry.pk)).content.decode()
@@ -383,7 +387,7 @@ def test_details_are_indented_and_escaped_and_what_they_call_secret_is_hidden(sa
     assert SECRET not in html
 
 
-def test_payloads_tokens_and_hashes_are_said_to_be_there_and_shown_to_nobody(sams_browser: Client) -> None:
+def test_payloads_tokens_and_hashes_are_never_shown(sams_browser: Client) -> None:
     event = StripeEvent.objects.create(event_id="evt_1", type="x", payload={"secret": "sk_live_1234"})
     bare = StripeEvent.objects.create(event_id="evt_2", type="x")
     invite = ROWS[PendingInvite]()
@@ -404,7 +408,9 @@ def test_payloads_tokens_and_hashes_are_said_to_be_there_and_shown_to_nobody(sam
         assert sams_browser.get(page(StripeEvent, "changelist", **query)).status_code == 400
 
 
-def test_an_account_is_made_and_given_rights_and_a_password(sams_browser: Client, fill_in: FillIn) -> None:
+def test_a_superuser_adds_an_account_with_rights_and_a_password(
+    sams_browser: Client, fill_in: FillIn
+) -> None:
     password = {"password1": "correct horse battery", "password2": "correct horse battery"}
     new = sams_browser.get(page(Account, "add"))
     form = fill_in(new, username="mia", usable_password="true", **password)
@@ -445,7 +451,7 @@ def test_an_account_cannot_belong_to_a_member_and_to_an_admin(
     assert "An account belongs to a member or to an admin, not to both." in response.content.decode()
 
 
-def test_lists_that_grow_stop_counting(sams_browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_lists_are_not_counted_completely(sams_browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("council.model_admin.BoundedPaginator.max_rows", 3)
     for _ in range(5):
         ROWS[AuditLog]()
@@ -455,7 +461,7 @@ def test_lists_that_grow_stop_counting(sams_browser: Client, monkeypatch: pytest
 
 @pytest.fixture
 def ada(db: None) -> Account:
-    """A super admin of the gateway's, as a sign-in makes the account."""
+    """The account of a super admin of the gateway, as after a sign-in."""
     account = AccountFactory.create(
         username="ada", admin=Admin.objects.create(email="ada@council.example", password_hash=SECRET)
     )
@@ -481,7 +487,7 @@ def test_a_super_admin_closes_an_account(adas_browser: Client, fill_in: FillIn, 
 
 
 @pytest.mark.parametrize("whose", ["ada", "nora"])
-def test_a_super_admin_gives_nobody_rights(
+def test_a_super_admin_cannot_give_rights(
     whose: str, adas_browser: Client, fill_in: FillIn, ada: Account, nora: Account, sam: Account, mia: Member
 ) -> None:
     account = Account.objects.get(username=whose)
@@ -507,7 +513,7 @@ def test_a_super_admin_gives_nobody_rights(
     assert not account.user_permissions.exists()
 
 
-def test_a_super_admin_makes_no_account_and_sets_no_password(
+def test_a_super_admin_cannot_add_accounts_or_set_passwords(
     adas_browser: Client, fill_in: FillIn, nora: Account, sam: Account
 ) -> None:
     assert adas_browser.get(page(Account, "add")).status_code == 403
@@ -521,7 +527,7 @@ def test_a_super_admin_makes_no_account_and_sets_no_password(
     assert adas_browser.get(reverse("admin:auth_user_password_change", args=[999])).status_code == 403
 
 
-def test_a_super_admin_only_looks_at_a_superuser_s_account_and_sees_no_hash(
+def test_a_super_admin_can_only_view_a_superuser_s_account_without_the_hash(
     adas_browser: Client, sam: Account, nora: Account
 ) -> None:
     sam.set_password("a horse of sam's")
@@ -535,11 +541,11 @@ def test_a_super_admin_only_looks_at_a_superuser_s_account_and_sees_no_hash(
     assert sam.is_active
 
 
-def test_a_super_admin_has_no_page_of_groups(adas_browser: Client) -> None:
+def test_a_super_admin_has_no_page_for_groups(adas_browser: Client) -> None:
     assert adas_browser.get("/admin/auth/group/").status_code == 403
 
 
-def test_a_superuser_sets_no_password_of_a_member_or_an_admin(
+def test_a_superuser_cannot_set_the_password_of_a_member_or_an_admin(
     sams_browser: Client, ada: Account, mia: Member
 ) -> None:
     for account in (ada, AccountFactory.create(member=mia)):
@@ -548,7 +554,7 @@ def test_a_superuser_sets_no_password_of_a_member_or_an_admin(
         assert "The gateway stores the passwords of members and admins." in response.content.decode()
 
 
-def test_a_superuser_makes_no_member_s_account_staff(
+def test_a_superuser_cannot_make_a_member_s_account_staff(
     sams_browser: Client, fill_in: FillIn, mia: Member
 ) -> None:
     account = AccountFactory.create(member=mia)
@@ -560,7 +566,7 @@ def test_a_superuser_makes_no_member_s_account_staff(
 
 @pytest.mark.parametrize("role", AdminRole)
 @every_model
-def test_each_role_sees_the_pages_that_its_permissions_name(
+def test_each_role_sees_the_pages_of_its_permissions(
     model: type[Any], role: AdminRole, ada: Account, adas_browser: Client
 ) -> None:
     roles.assign(ada, role)
@@ -571,7 +577,7 @@ def test_each_role_sees_the_pages_that_its_permissions_name(
     assert adas_browser.get(page(model, "change", row.pk)).status_code == status
 
 
-def test_a_link_that_names_no_field_and_a_choice_that_is_no_key_are_no_errors(sams_browser: Client) -> None:
+def test_a_link_without_a_field_and_an_invalid_choice_are_not_server_errors(sams_browser: Client) -> None:
     group = Group.objects.create(name="Closers")
     assert sams_browser.get(page(Group, "change", group.pk), {"_to_field": ""}).status_code == 200
     chosen = {"action": "delete_selected", "_selected_action": "word"}

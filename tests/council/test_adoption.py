@@ -1,4 +1,4 @@
-"""Take over from wherever production may stand: a sample of `python -m tests.adoption`, and what it does not try."""
+"""Migrating databases in any state of production: a sample of `python -m tests.adoption`, and cases beyond it."""
 
 import os
 import subprocess
@@ -34,7 +34,7 @@ def unblocked(django_db_blocker: pytest.FixtureRequest, walk: Walk) -> Iterator[
         yield walk
 
 
-def test_the_plan_of_these_tests_makes_the_contract_s_v2(unblocked: Walk) -> None:
+def test_the_plan_in_these_tests_creates_the_contract_s_v2(unblocked: Walk) -> None:
     with unblocked.state(states.State("all of it", states.upto(states.STEPS))) as database:
         found = {line for line in database.catalog() if not line.startswith("FUNCTION")}
     contract = (states.SCHEMA / "v2.catalog").read_text().splitlines()
@@ -54,8 +54,8 @@ def test_migrate_finishes_what_the_gateway_s_tool_began(unblocked: Walk, state: 
     assert fault is None, fault
 
 
-def test_variants_give_way_without_a_moment_in_which_a_rule_does_not_hold(db: None) -> None:
-    """A second session tries to break each of them around every change: unique, keys, the count by the trigger."""
+def test_variants_are_replaced_while_every_rule_always_holds(db: None) -> None:
+    """A second session tries to break each rule before and after every change: unique, keys, the trigger's count."""
     result = subprocess.run(
         [
             *(sys.executable, "-m", "tests.adoption"),
@@ -72,8 +72,8 @@ def test_variants_give_way_without_a_moment_in_which_a_rule_does_not_hold(db: No
     assert "Tried 1: 1 watched." in result.stdout
 
 
-def test_a_migrate_killed_at_random_beside_a_writer_is_finished_by_the_next(db: None) -> None:
-    """One of the states; all by hand."""
+def test_a_migrate_killed_at_random_during_writes_is_finished_by_the_next(db: None) -> None:
+    """Tries one of the states. `python -m tests.adoption` tries all."""
     result = subprocess.run(
         [
             sys.executable,
@@ -100,9 +100,7 @@ def test_a_migrate_killed_at_random_beside_a_writer_is_finished_by_the_next(db: 
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_not_on_the_way_is_refused_with_every_difference_and_left_alone(
-    unblocked: Walk, name: str
-) -> None:
+def test_other_states_are_refused_with_every_difference_and_not_changed(unblocked: Walk, name: str) -> None:
     state = REFUSED[name]
 
     fault = unblocked.try_state(states.State(name, state.statements, state.says, refused=True))
@@ -110,7 +108,7 @@ def test_what_is_not_on_the_way_is_refused_with_every_difference_and_left_alone(
     assert fault is None, fault
 
 
-def test_a_role_that_owns_only_some_of_the_tables_is_told_which_before_anything_is_done(
+def test_a_role_that_owns_only_some_tables_is_refused_before_anything_is_done(
     unblocked: Walk,
 ) -> None:
     role = f"{unblocked.name}_role"
@@ -134,8 +132,8 @@ def test_a_role_that_owns_only_some_of_the_tables_is_told_which_before_anything_
             lines = [line.strip() for line in str(caught.value).splitlines() if line.startswith("  ")]
             assert [line.split(":")[0] for line in lines] == [
                 "owner      table Resource"
-            ]  # and not StripeEvent, which no migration alters
-            assert f"this role, {role}, is no member of that" in lines[0]
+            ]  # but not StripeEvent, which no migration alters
+            assert f"and the role {role} is not a member of " in lines[0]
             assert database.catalog() == before
         finally:
             database.execute(
@@ -155,7 +153,7 @@ def test_a_build_that_still_runs_without_its_client_is_waited_for(
             gateway.execute('LOCK TABLE "BenchmarkSubmission" IN ROW EXCLUSIVE MODE')
             client.pgconn.send_query(sql.encode())
             states.wait_for_build(database)
-            client.pgconn.finish()  # the client is gone, and the server process goes on
+            client.pgconn.finish()  # the client is gone, but the server process goes on
             run = deploy(database, "benchmarks", "0004")
             run.wait_for("waiting, .*CREATE INDEX CONCURRENTLY")
             gateway.execute("COMMIT")
@@ -166,26 +164,26 @@ def test_a_build_that_still_runs_without_its_client_is_waited_for(
         assert rows == [(True,)]
 
 
-def test_before_the_first_migrate_verify_schema_says_what_stands_there(unblocked: Walk) -> None:
+def test_before_the_first_migrate_verify_schema_says_what_exists(unblocked: Walk) -> None:
     statements = (*states.upto(9), *states.UNIQUE_CONSTRAINT, states.invalid("Resource_type_idx"))
     with unblocked.state(states.State("between", statements), purpose="verify") as database:
         between = " ".join(database.manage("verify_schema", check=False).stdout.split())
         database.execute('ALTER TABLE "Resource" ADD notes text')
         refused = " ".join(database.manage("verify_schema", check=False).stdout.split())
-    assert "No migration has run here. The 9 tables of the baseline are there, as it has them." in between
+    assert "No migration has run here. The 9 tables of the baseline exist and match it." in between
     assert (
         "4 of 4 enums, 3 of 3 columns, 5 of 5 tables, 5 of 5 foreign keys, 7 of 17 indexes, 0 of 1 triggers"
         in between
     )
     assert "not finished: Resource_type_idx (INVALID)." in between
     assert (
-        'It replaces one thing: found UNIQUE ("memberId", category) as BenchmarkSubmission_memberId_'
+        'It replaces one object: found UNIQUE ("memberId", category) as BenchmarkSubmission_memberId_'
         in between
     )
-    assert "extra column Resource.notes: found text. migrate refuses this, and changes nothing." in refused
+    assert "extra column Resource.notes: found text. migrate refuses this and changes nothing." in refused
 
 
-def test_in_an_empty_database_verify_schema_says_that_all_is_built(database: Database) -> None:
+def test_for_an_empty_database_verify_schema_says_that_migrate_builds_all(database: Database) -> None:
     told = " ".join(database.manage("verify_schema", check=False).stdout.split())
 
-    assert "none of the 9 tables of the baseline is there: migrate builds everything." in told
+    assert "none of the 9 tables of the baseline exists: migrate builds everything." in told

@@ -1,4 +1,4 @@
-"""Every change by staff leaves an audit row with the old and the new values, in the transaction of the change."""
+"""Every change by staff adds an audit row with the old and new values, in the transaction of the change."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ from council.models import AuditLog, EmailTemplate, FeatureFlag
 from gamification.models import PointRule
 from tests.factories import AccountFactory
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.any_server]
 FillIn = Callable[..., dict[str, Any]]
 
 
@@ -32,7 +32,9 @@ def entries() -> list[tuple[str, str, str, Any, str | None]]:
     ]
 
 
-def test_a_row_that_is_added_changed_and_deleted_leaves_three(sams_browser: Client, fill_in: FillIn) -> None:
+def test_adding_changing_and_deleting_a_row_adds_three_audit_rows(
+    sams_browser: Client, fill_in: FillIn
+) -> None:
     add = page("council_featureflag_add")
     sams_browser.post(add, fill_in(sams_browser.get(add), key="beta"))
     flag = FeatureFlag.objects.get()
@@ -54,14 +56,16 @@ def test_a_row_that_is_added_changed_and_deleted_leaves_three(sams_browser: Clie
     assert deleted[3]["enabled"] == {"from": True, "to": None}
 
 
-def test_deleting_from_the_list_leaves_a_row_for_each(sams_browser: Client) -> None:
+def test_deleting_from_the_list_adds_an_audit_row_for_each(sams_browser: Client) -> None:
     flags = [FeatureFlag.objects.create(key=key) for key in ("a", "b")]
     form = {"action": "delete_selected", "_selected_action": [flag.pk for flag in flags], "post": "yes"}
     sams_browser.post(page("council_featureflag_changelist"), form)
     assert {entry[2] for entry in entries()} == {flag.pk for flag in flags}
 
 
-def test_the_old_value_is_the_database_s_not_the_form_s(sams_browser: Client, fill_in: FillIn) -> None:
+def test_the_old_value_comes_from_the_database_not_from_the_form(
+    sams_browser: Client, fill_in: FillIn
+) -> None:
     mail = EmailTemplate.objects.create(name="welcome", subject="Hello", body="Dear")
     address = page("council_emailtemplate_change", mail.pk)
     form = fill_in(sams_browser.get(address), subject="Welcome")
@@ -85,7 +89,7 @@ def test_closing_an_account_and_its_groups_are_recorded(sams_browser: Client, fi
     }
 
 
-def test_a_password_is_recorded_without_any_of_it(sams_browser: Client, sam: Account) -> None:
+def test_a_new_password_is_recorded_without_its_value(sams_browser: Client, sam: Account) -> None:
     account = Account.objects.create_user("own", "a horse of own's")
     form = {
         "password1": "correct horse battery",
@@ -108,7 +112,7 @@ def test_a_password_is_recorded_without_any_of_it(sams_browser: Client, sam: Acc
     assert entries()[1][3] == {"password": {"from": "(hidden)", "to": "(hidden)"}}
 
 
-def test_a_change_that_fails_leaves_no_row(
+def test_a_failed_change_adds_no_audit_row(
     sams_browser: Client, fill_in: FillIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
@@ -151,12 +155,12 @@ def test_a_rule_s_row_holds_what_changed(sams_browser: Client, fill_in: FillIn) 
 
 
 def test_every_page_that_changes_rows_writes_the_audit_log() -> None:
-    """A page of Django's own would change rows past it."""
+    """Django's own pages would change rows without it."""
     others = [type(page) for page in admin.site._registry.values() if not isinstance(page, ModelAdmin)]
-    # Its acts write rows of their own, without what would tell whose answers they are (benchmarks.review).
+    # Its actions write audit rows that do not reveal whose answers they are (benchmarks.review).
     assert others == [BenchmarkReviewAdmin]
 
 
-def test_secret_names_are_known() -> None:
+def test_names_of_secret_fields_are_recognised() -> None:
     assert audit.is_secret(Account, "password")
     assert not audit.is_secret(FeatureFlag, "key")

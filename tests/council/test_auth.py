@@ -1,4 +1,4 @@
-"""Who gets in at which door, by which account, and for how long."""
+"""Who can sign in on which page, with which account, and for how long."""
 
 import threading
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from council.models import Admin, AdminRole, Member, SubscriptionStatus
 from tests.databases import Database
 from tests.factories import AccountFactory, AdminFactory, MemberFactory, hashed
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.any_server]
 PASSWORD = "correct horse"
 WRONG_WORDS = "The email or the password is wrong."
 
@@ -29,7 +29,7 @@ def mia(mia: Member) -> Member:
 
 @pytest.fixture
 def ada(db: None) -> Admin:
-    """The gateway's staff."""
+    """Staff of the gateway."""
     return AdminFactory.create(email="Ada@Council.example", password_hash=hashed(PASSWORD))
 
 
@@ -45,7 +45,7 @@ def staff_door(username: str = "ada@council.example", password: str = PASSWORD) 
     return account
 
 
-def test_a_member_s_account_is_made_at_the_first_sign_in_and_found_at_the_next(mia: Member) -> None:
+def test_a_member_s_account_is_created_at_the_first_sign_in_and_found_at_the_next(mia: Member) -> None:
     account = member_door()
     assert account
     assert (account.member, account.admin, account.username) == (mia, None, mia.pk)
@@ -58,7 +58,7 @@ def test_a_member_signs_in_with_the_email_as_stored(mia: Member) -> None:
 
 
 @pytest.mark.parametrize("status", SubscriptionStatus)
-def test_a_member_signs_in_whatever_the_standing(mia: Member, status: SubscriptionStatus) -> None:
+def test_a_member_can_sign_in_with_any_standing(mia: Member, status: SubscriptionStatus) -> None:
     Member.objects.filter(pk=mia.pk).update(subscription_status=status)
     assert member_door()
 
@@ -99,13 +99,13 @@ def test_staff_sign_in_in_upper_or_lower_case(ada: Admin) -> None:
     assert staff_door() == account
 
 
-def test_emails_that_differ_in_case_only_let_neither_in(ada: Admin) -> None:
+def test_two_staff_emails_that_differ_only_in_case_cannot_sign_in(ada: Admin) -> None:
     AdminFactory.create(email="ada@council.example", password_hash=hashed(PASSWORD))
     assert staff_door() is None
     assert staff_door(username="Ada@Council.example") is None
 
 
-def test_the_door_decides_which_account_it_is(mia: Member) -> None:
+def test_the_page_decides_which_account_is_used(mia: Member) -> None:
     AdminFactory.create(email="mia@acme.example", password_hash=hashed("other horse"))
     as_member, as_staff = member_door(), staff_door("mia@acme.example", "other horse")
     assert as_member and as_staff
@@ -115,19 +115,19 @@ def test_the_door_decides_which_account_it_is(mia: Member) -> None:
     assert staff_door("mia@acme.example", PASSWORD) is None
 
 
-def test_staff_have_no_door_of_members_and_members_none_of_staff(mia: Member, ada: Admin) -> None:
+def test_members_and_staff_cannot_sign_in_on_each_other_s_page(mia: Member, ada: Admin) -> None:
     assert member_door(email="Ada@Council.example") is None
     assert staff_door(username="mia@acme.example") is None
 
 
-def test_an_account_of_createsuperuser_signs_in_by_username(ada: Admin) -> None:
+def test_an_account_of_createsuperuser_signs_in_with_its_username(ada: Admin) -> None:
     sam = Account.objects.create_superuser("sam", "a horse of sam's")
     assert staff_door("sam", "a horse of sam's") == sam
     assert staff_door("sam", "another") is None
     assert staff_door("SAM", "a horse of sam's") is None
 
 
-def test_a_password_in_the_account_of_a_member_or_admin_is_worth_nothing(mia: Member, ada: Admin) -> None:
+def test_a_password_in_the_account_of_a_member_or_admin_does_not_work(mia: Member, ada: Admin) -> None:
     for account in (member_door(), staff_door()):
         assert account
         account.set_password("own horse")
@@ -143,14 +143,14 @@ def test_a_member_s_account_cannot_be_made_staff(mia: Member) -> None:
             Account.objects.filter(pk=account.pk).update(**fields)
 
 
-def test_a_username_that_is_taken_is_no_hindrance_and_no_way_in(mia: Member) -> None:
+def test_a_used_username_neither_prevents_nor_allows_a_sign_in(mia: Member) -> None:
     taken = Account.objects.create_superuser(mia.pk, "a horse of sam's")
     account = member_door()
     assert account and account != taken
     assert account.member == mia
 
 
-def test_an_admin_who_comes_back_gets_an_account_of_their_own(ada: Admin) -> None:
+def test_a_recreated_admin_gets_a_new_account(ada: Admin) -> None:
     former = staff_door()
     ada_id = ada.pk
     ada.delete()
@@ -177,7 +177,7 @@ def test_the_role_decides_what_staff_may_do(ada: Admin) -> None:
     assert [group.name for group in account.groups.all()] == ["Admins"]
 
 
-def test_a_sign_in_puts_right_what_was_changed_by_hand(ada: Admin) -> None:
+def test_a_sign_in_restores_groups_that_were_changed_by_hand(ada: Admin) -> None:
     account = staff_door()
     assert account
     before = permissions_of(account)
@@ -191,7 +191,7 @@ def test_a_sign_in_puts_right_what_was_changed_by_hand(ada: Admin) -> None:
     assert permissions_of(account) == before
 
 
-def test_a_role_that_nobody_here_knows_opens_nothing(ada: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_role_gives_no_rights(ada: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(roles.GROUPS, AdminRole.ADMIN)
     assert staff_door() is None
 
@@ -239,26 +239,26 @@ ADMIN_CHANGES: dict[str, Callable[[], object]] = {
 
 
 @pytest.mark.parametrize("change", MEMBER_CHANGES)
-def test_a_member_s_session_ends_with_what_it_was_good_for(change: str, mias_browser: Client) -> None:
+def test_a_member_s_session_ends_if_its_conditions_change(change: str, mias_browser: Client) -> None:
     MEMBER_CHANGES[change]()
     response = mias_browser.get("/membership/")
     assert (response.status_code, response.headers["Location"]) == (302, "/sign-in/?next=/membership/")
 
 
 @pytest.mark.parametrize("change", ADMIN_CHANGES)
-def test_a_staff_session_ends_with_what_it_was_good_for(change: str, adas_browser: Client) -> None:
+def test_a_staff_session_ends_if_its_conditions_change(change: str, adas_browser: Client) -> None:
     ADMIN_CHANGES[change]()
     assert adas_browser.get("/admin/").headers["Location"] == "/admin/login/?next=/admin/"
 
 
-def test_what_says_nothing_about_the_session_leaves_it_alone(mias_browser: Client, mia: Member) -> None:
+def test_other_changes_do_not_end_a_session(mias_browser: Client, mia: Member) -> None:
     Member.objects.update(
         email="new@acme.example", company="New", subscription_status=SubscriptionStatus.TRIALING
     )
     assert mias_browser.get("/membership/").status_code == 200
 
 
-def test_a_session_begun_without_good_standing_lasts_when_it_is_gained_and_ends_when_it_is_lost_again(
+def test_a_session_survives_gaining_good_standing_and_ends_on_losing_it(
     mia: Member,
 ) -> None:
     Member.objects.update(subscription_status=SubscriptionStatus.PAST_DUE)

@@ -1,4 +1,4 @@
-"""docs/sanitise_clone.sql: what it leaves of people in a clone of production, and where it refuses to work."""
+"""docs/sanitise_clone.sql removes people's data from a clone, and refuses other databases."""
 
 import threading
 import time
@@ -16,7 +16,7 @@ IN_FILE = """
 SELECT position('secret Member.passwordHash'::bytea IN pg_read_binary_file(pg_relation_filepath('"Member"'))) > 0
 """
 
-# Columns of text that tell of nobody: ids, the council's own words, and the names of things.
+# Text columns without data about people: ids, the council's own texts, and names of things.
 KEPT = {
     "Admin": "id",
     "AuditLog": "action entityId entityType id",
@@ -35,7 +35,7 @@ KEPT = {
     "PointRule": "action description label",
     "PointTransaction": "action id idempotencyKey memberId reversesId",
     "ReconciliationRun": "id",
-    # "sha" is sha256: the name of a secret has no digits.
+    # "sha" is sha256, because the secrets' names have no digits.
     "Resource": "author description fileName fileUrl id mimeType sha storagePath thumbnailPath thumbnailUrl title",
     "ResourceDownload": "id memberId resourceId",
     "ResourceTag": "id name slug",
@@ -76,14 +76,14 @@ COLUMNS = """
 
 
 class Clone:
-    """A database in which every column of text of every table holds a secret, named for the column."""
+    """A database in which every text column of every table holds a secret with the column's name."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
         with database.connect() as session:
             self.columns = session.execute(COLUMNS).fetchall()
             for table, name, kind, *_ in self.columns:
-                if kind == "character varying":  # some are too short for the name of a column
+                if kind == "character varying":  # some columns are too short for the name
                     session.execute(f'ALTER TABLE "{table}" ALTER "{name}" TYPE text'.encode())
             session.execute("SET session_replication_role TO replica")  # no triggers, no keys
             for table in {column[0] for column in self.columns}:
@@ -94,7 +94,7 @@ class Clone:
         for name, kind, nullable, identity, label in [c[1:] for c in self.columns if c[0] == table]:
             secret = f"secret {table}.{name}"
             if table == "council_account" and name in {"member_id", "admin_id"}:
-                values[name] = "NULL"  # one or the other
+                values[name] = "NULL"  # only one of the two may be set
             elif (table, name) == ("BenchmarkBasis", "versions"):
                 values[name] = "ARRAY[gen_random_uuid()]"
             elif (table, name) == ("council_signinfailures", "failed_at"):
@@ -102,7 +102,7 @@ class Clone:
             elif table == "ResourceVersion" and name in {"number", "fileSize"}:
                 values[name] = "1"
             elif (table, name) == ("BenchmarkFigure", "shares"):
-                values[name] = "NULL"  # a withheld cell has none
+                values[name] = "NULL"  # a withheld cell has no number
             elif kind == "jsonb":
                 values[name] = f"""'{{"a": "{secret}"}}'"""
             elif kind == "ARRAY":
@@ -117,7 +117,7 @@ class Clone:
         return f'INSERT INTO "{table}" ({columns}) VALUES ({", ".join(values.values())})'
 
     def sanitise(self) -> None:
-        """Run the file as psql does: what follows the transaction, by itself."""
+        """Run the file like psql: the statements after the transaction run separately."""
         transaction, commit, rest = SANITISE.partition("COMMIT;")
         with self.database.connect() as session:
             session.execute((transaction + commit).encode())
@@ -125,7 +125,7 @@ class Clone:
                 session.execute(statement.encode())
 
     def told(self) -> set[str]:
-        """List the columns whose secrets are still to be read, wherever they are."""
+        """List the columns whose secrets can still be read anywhere."""
         found: set[str] = set()
         for table, name, kind, *_ in self.columns:
             if kind in TEXTS:
@@ -136,14 +136,14 @@ class Clone:
 
 @pytest.fixture
 def named_clone(database: Database) -> Iterator[Database]:
-    """Give the database a name that the file works on."""
+    """Give the database a name that the file accepts."""
     clone = Database(f"{database.name}_clone")
     clone.drop()
     yield clone
     clone.drop()
 
 
-def test_a_clone_tells_of_nobody(migrated: Database, named_clone: Database) -> None:
+def test_a_clone_has_no_data_about_people(migrated: Database, named_clone: Database) -> None:
     named_clone.create(template=migrated.name)
     clone = Clone(named_clone)
     assert {"Member.email", "Admin.passwordHash", "django_session.session_data"} <= clone.told()
@@ -153,7 +153,7 @@ def test_a_clone_tells_of_nobody(migrated: Database, named_clone: Database) -> N
     assert clone.told() == kept()
 
 
-def test_a_clone_of_version_1_tells_of_nobody(named_clone: Database) -> None:
+def test_a_clone_of_version_1_has_no_data_about_people(named_clone: Database) -> None:
     named_clone.create()
     named_clone.execute(V1_SQL)
     clone = Clone(named_clone)
@@ -164,7 +164,7 @@ def test_a_clone_of_version_1_tells_of_nobody(named_clone: Database) -> None:
     assert named_clone.fetch('SELECT email FROM "Member"') == [("secret Member.id@clone.invalid",)]
 
 
-def test_nothing_is_left_in_the_files_either(named_clone: Database) -> None:
+def test_the_data_is_also_gone_from_the_files(named_clone: Database) -> None:
     named_clone.create()
     named_clone.execute(V1_SQL)
     clone = Clone(named_clone)
@@ -177,8 +177,8 @@ def test_nothing_is_left_in_the_files_either(named_clone: Database) -> None:
     assert named_clone.fetch(IN_FILE) == [(False,)]
 
 
-def test_nothing_is_left_in_the_files_for_a_transaction_of_another_database(named_clone: Database) -> None:
-    """VACUUM keeps rows while a transaction is open that began before they went, in whichever database."""
+def test_the_data_is_gone_from_the_files_despite_an_open_transaction_elsewhere(named_clone: Database) -> None:
+    """VACUUM keeps deleted rows while an older transaction is open in any database."""
     named_clone.create()
     named_clone.execute(V1_SQL)
     clone = Clone(named_clone)
@@ -208,7 +208,7 @@ def test_the_ledger_refuses_changes_again_afterwards(migrated: Database, named_c
         named_clone.execute('UPDATE "PointTransaction" SET points = 1')
 
 
-def test_a_database_that_is_not_named_a_clone_is_left_alone(migrated: Database) -> None:
+def test_a_database_without_clone_in_its_name_is_not_changed(migrated: Database) -> None:
     clone = Clone(migrated)
     before = clone.told()
 

@@ -1,4 +1,4 @@
-"""The commands as an operator runs them, in processes of their own."""
+"""The commands as an operator runs them, in separate processes."""
 
 import os
 import subprocess
@@ -11,6 +11,8 @@ import pytest
 
 from tests.databases import ROOT, Database
 
+pytestmark = pytest.mark.any_server
+
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
@@ -19,7 +21,7 @@ def folder() -> Iterator[Path]:
 
 
 def manage(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run manage.py on the embedded default, which has not been started."""
+    """Run manage.py with the embedded server, which is not running."""
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -40,7 +42,7 @@ def manage(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     [["check"], ["help"], ["migrate", "--help"], ["makemigrations", "--check"], ["embedded", "status"]],
     ids=" ".join,
 )
-def test_a_command_that_needs_no_database_starts_none(arguments: list[str], folder: Path) -> None:
+def test_a_command_that_needs_no_database_starts_no_server(arguments: list[str], folder: Path) -> None:
     result = manage(*arguments, folder=folder)
 
     assert result.returncode == 0, result.stderr
@@ -48,7 +50,7 @@ def test_a_command_that_needs_no_database_starts_none(arguments: list[str], fold
     assert not folder.exists()
 
 
-def test_overview_says_what_is_there_and_what_to_do_next(migrated: Database) -> None:
+def test_overview_lists_what_exists_and_what_to_do_next(migrated: Database) -> None:
     migrated.execute(
         """INSERT INTO "Team" (id, name, "stripeCustomerId", "updatedAt") VALUES ('t', 'A', 'c', now())"""
     )
@@ -78,14 +80,14 @@ def test_settings_without_a_secret_key_are_refused_in_production(database: Datab
     assert "Traceback" not in result.stderr
 
 
-def test_a_database_url_that_cannot_be_used_is_refused_without_its_password(database: Database) -> None:
+def test_an_invalid_database_url_is_refused_without_its_password(database: Database) -> None:
     result = database.manage("check", check=False, DATABASE_URL="postgresql://u:hunter2@h/?sslmod=on")
 
     assert "DATABASE_URL cannot be read" in result.stderr
     assert "hunter2" not in result.stderr
 
 
-def test_migrate_takes_the_direct_url(database: Database) -> None:
+def test_migrate_uses_the_direct_url(database: Database) -> None:
     nowhere = "postgresql://nobody@127.0.0.1:1/pooler"
 
     result = database.manage("migrate", "council", "0001", DATABASE_URL=nowhere, DIRECT_URL=database.url)
@@ -103,7 +105,7 @@ def test_enum_labels_that_differ_from_the_model_are_reported(migrated: Database)
 
 
 @pytest.mark.parametrize("command", ["overview", "reconcile_points", "refresh_leaderboard"])
-def test_a_command_that_cannot_reach_its_database_says_so_in_words(command: str, database: Database) -> None:
+def test_an_unreachable_database_gives_a_message(command: str, database: Database) -> None:
     result = database.manage(command, check=False, DATABASE_URL="postgresql://sam@127.0.0.1:1/council")
 
     assert result.returncode == 1
@@ -113,7 +115,7 @@ def test_a_command_that_cannot_reach_its_database_says_so_in_words(command: str,
 
 
 @pytest.mark.parametrize("command", ["reconcile_points", "refresh_leaderboard"])
-def test_a_command_that_finds_no_schema_says_what_tells_what_to_do(command: str, database: Database) -> None:
+def test_a_missing_schema_gives_a_message_with_the_command_to_run(command: str, database: Database) -> None:
     result = database.manage(command, check=False)
 
     assert result.returncode == 1

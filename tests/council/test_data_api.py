@@ -1,4 +1,4 @@
-"""Closing the gateway's tables to the data API, and the way back."""
+"""Closing the gateway's tables to the data API, and opening them again."""
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -6,7 +6,7 @@ from django.db import connection
 
 from council import data_api
 from council.models import AuditLog
-from council.verification.exposure import ROLES
+from council.verification.data_api_checks import ROLES
 
 pytestmark = pytest.mark.django_db
 
@@ -35,7 +35,7 @@ def test_without_apply_it_says_what_it_would_do(capsys: pytest.CaptureFixture[st
     assert data_api.grants() == before
 
 
-def test_it_closes_all_and_opens_them_again_as_they_were(capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_closes_all_tables_and_restores_their_grants(capsys: pytest.CaptureFixture[str]) -> None:
     before = data_api.grants()
     assert {grant.table for grant in before} == {"Admin", "FeatureFlag", "Member", "PointRule", "Team"}
     call_command("close_data_api", apply=True)
@@ -50,7 +50,7 @@ def test_it_closes_all_and_opens_them_again_as_they_were(capsys: pytest.CaptureF
         call_command("close_data_api", undo=True)
 
 
-def test_what_would_stay_open_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_changed_if_a_table_would_stay_open(capsys: pytest.CaptureFixture[str]) -> None:
     with connection.cursor() as cursor:
         cursor.execute('CREATE ROLE readers; GRANT SELECT ON "Member" TO readers; GRANT readers TO anon')
     with pytest.raises(CommandError, match="Member would stay open"):

@@ -1,4 +1,4 @@
-"""The doors when two come at once: what one waits for, and what it finds then."""
+"""Concurrent sign-ins: what the second one waits for, and what it finds afterwards."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ from tests.databases import Database
 
 
 def test_rows_are_claimed_in_the_order_of_their_keys(migrated: Database) -> None:
-    """So that two who need the same rows wait for each other and not in a circle."""
+    """So two transactions that need the same rows never deadlock."""
     taken = "INSERT INTO council_signinfailures (key, failures, forgotten_at, failed_at) VALUES (%s, 1, now(), '{}')"
 
     def claim() -> None:
@@ -32,12 +32,12 @@ def test_rows_are_claimed_in_the_order_of_their_keys(migrated: Database) -> None
             second = pool.submit(claim)
             migrated.wait_for_waiting(1)
             first.execute("SET LOCAL lock_timeout = '1s'")
-            for key in ("b", "c"):  # which the second does not have yet
+            for key in ("b", "c"):  # which the second has not locked yet
                 first.execute(taken, [key])
         second.result(timeout=30)
 
 
-def test_what_is_forgotten_and_in_use_is_left_for_another_time(migrated: Database) -> None:
+def test_old_rows_that_are_locked_are_deleted_later(migrated: Database) -> None:
     migrated.execute(
         """INSERT INTO council_signinfailures (key, failures, forgotten_at, failed_at)
            VALUES ('a', 1, now(), '{}'), ('b', 1, now(), '{}'), ('c', 1, now() + interval '1 hour', '{}')"""
@@ -52,14 +52,14 @@ def test_what_is_forgotten_and_in_use_is_left_for_another_time(migrated: Databas
 
 @pytest.fixture
 def device(migrated: Database) -> Iterator[TOTPDevice]:
-    """An app of sam's, in a database where others commit, too."""
+    """The authenticator app of sam, in a database where others commit, too."""
     with migrated.as_default_connection():
         sam = Account.objects.create_superuser("sam", "a horse of sam's")
         yield TOTPDevice.objects.create(user=sam, confirmed=True)
 
 
 def in_a_thread(act: Callable[..., Any], device: TOTPDevice) -> Any:
-    """Give the app's code in a session of its own."""
+    """Enter the app's code in a separate session."""
     request = RequestFactory().post(PAGE)
     request.user, request.session = device.user, SessionStore()
     try:
@@ -68,8 +68,10 @@ def in_a_thread(act: Callable[..., Any], device: TOTPDevice) -> Any:
         connection.close()
 
 
-def test_of_two_who_give_one_code_at_once_one_comes_in(migrated: Database, device: TOTPDevice) -> None:
-    """The second waits for the first, and reads then which codes were used."""
+def test_of_two_concurrent_sign_ins_with_one_code_only_one_succeeds(
+    migrated: Database, device: TOTPDevice
+) -> None:
+    """The second waits for the first, and then reads which codes were used."""
     with migrated.connect() as first, ThreadPoolExecutor(1) as pool:
         with first.transaction():
             first.execute("SELECT FROM otp_totp_totpdevice FOR UPDATE")
@@ -79,7 +81,7 @@ def test_of_two_who_give_one_code_at_once_one_comes_in(migrated: Database, devic
         assert second.result(timeout=30) is False
 
 
-def test_of_two_who_set_it_up_at_once_one_gets_the_recovery_codes(
+def test_of_two_concurrent_set_ups_only_one_gets_recovery_codes(
     migrated: Database, device: TOTPDevice
 ) -> None:
     migrated.execute("UPDATE otp_totp_totpdevice SET confirmed = false")

@@ -1,4 +1,4 @@
-"""Reports of errors, received by a server that speaks Sentry's protocol."""
+"""Error reports, received by a server with Sentry's protocol."""
 
 import gzip
 import json

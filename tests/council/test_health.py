@@ -1,4 +1,4 @@
-"""`/healthz` and `/readyz`, as a load balancer asks: without a name, TLS or an account."""
+"""`/healthz` and `/readyz`, requested like a load balancer: without a host name, TLS or an account."""
 
 from datetime import timedelta
 from typing import Any
@@ -16,7 +16,7 @@ from tests.factories import MemberFactory
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep no answer from another test, and wait for a machine that is busy."""
+    """Forget results of other tests, and allow for a busy machine."""
     monkeypatch.setattr(health, "STATEMENT_TIMEOUT", "60s")
     monkeypatch.setattr(health, "LOOK_SECONDS", -1.0)
     monkeypatch.setattr(health, "_is_migrated", False)
@@ -32,7 +32,7 @@ def production(settings: Any) -> Client:
     return Client(headers={"host": "10.0.0.7"})
 
 
-def test_a_process_that_is_alive_says_so_without_asking_the_database(production: Client) -> None:
+def test_healthz_does_not_ask_the_database(production: Client) -> None:
     response = production.get("/healthz")
     assert (response.status_code, response.content) == (200, b"ok\n")
     assert response["Cache-Control"] == "no-store"
@@ -56,7 +56,7 @@ def test_a_site_that_can_serve_is_ready(production: Client, db: None) -> None:
     }
 
 
-def test_an_overdue_job_degrades_it_and_takes_it_from_nobody(production: Client, db: None) -> None:
+def test_an_overdue_job_makes_the_site_degraded_but_ready(production: Client, db: None) -> None:
     long_ago = database_clock() - timedelta(days=3)
     JobRun.objects.create(
         job="housekeeping",
@@ -77,17 +77,17 @@ def test_an_overdue_job_degrades_it_and_takes_it_from_nobody(production: Client,
     assert "housekeeping" not in response.content.decode()
 
 
-def test_figures_that_are_not_the_ledgers_degrade_it(production: Client, db: None) -> None:
+def test_figures_that_differ_from_the_ledger_make_the_site_degraded(production: Client, db: None) -> None:
     member = MemberFactory.create()
     Member.objects.filter(pk=member.pk).update(total_points=7)
     with connection.cursor() as cursor:
-        cursor.execute('ANALYZE "Member"')  # how many are drawn depends on how many there are thought to be
+        cursor.execute('ANALYZE "Member"')  # the sample depends on this estimate
     response = production.get("/readyz")
     assert (response.status_code, response.json()["ledger"]) == (200, "differs")
     assert member.pk not in response.content.decode()
 
 
-def test_a_database_that_is_away_makes_it_unready_and_says_no_more(
+def test_without_a_database_the_site_is_not_ready_and_no_details_are_shown(
     production: Client, monkeypatch: pytest.MonkeyPatch, db: None
 ) -> None:
     def away(*args: Any) -> None:
@@ -99,7 +99,7 @@ def test_a_database_that_is_away_makes_it_unready_and_says_no_more(
     assert response.json() == {"status": "unavailable", "database": "unavailable"}
 
 
-def test_a_database_that_is_too_slow_makes_it_unready(
+def test_with_a_slow_database_the_site_is_not_ready(
     production: Client, monkeypatch: pytest.MonkeyPatch, db: None
 ) -> None:
     def slow() -> None:
@@ -112,13 +112,13 @@ def test_a_database_that_is_too_slow_makes_it_unready(
     assert (response.status_code, response.json()["database"]) == (503, "unavailable")
 
 
-def test_a_database_that_is_not_migrated_makes_it_unready(database: Database) -> None:
+def test_with_pending_migrations_the_site_is_not_ready(database: Database) -> None:
     with database.as_default_connection():
         words, status = health.look()
     assert (status, words) == (503, {"status": "unavailable", "database": "ok", "migrations": "pending"})
 
 
-def test_an_answer_is_kept_so_that_asking_often_costs_little(
+def test_results_are_cached_so_that_frequent_requests_cost_little(
     production: Client, monkeypatch: pytest.MonkeyPatch, db: None, django_assert_num_queries: Any
 ) -> None:
     monkeypatch.setattr(health, "LOOK_SECONDS", 60.0)
@@ -127,6 +127,6 @@ def test_an_answer_is_kept_so_that_asking_often_costs_little(
         production.get("/readyz")
 
 
-def test_nothing_else_is_answered_there(production: Client) -> None:
+def test_only_the_two_addresses_are_answered(production: Client) -> None:
     assert production.post("/readyz").status_code == 405
     assert production.head("/healthz").status_code == 200

@@ -1,4 +1,4 @@
-"""The home page: where a member stands, what is new, what is done, what may be next."""
+"""The home page: a member's standing, news, answered benchmarks, and recommendations."""
 
 import re
 from collections.abc import Callable
@@ -28,6 +28,8 @@ from tests.factories import (
     ResourceTagFactory,
 )
 
+pytestmark = pytest.mark.any_server
+
 DOMAINS = {"domains_per_client": 4}
 NOW = datetime.now(UTC)
 
@@ -46,7 +48,7 @@ def browser(account: Account) -> Client:
 
 
 def words_of(browser: Client, **headers: Any) -> str:
-    """What the page says, as one line."""
+    """Return the page's text as one line."""
     response = browser.get("/", headers=headers)
     assert response.status_code == 200
     main = response.content.decode().partition("<main")[2].partition("</main>")[0]
@@ -54,11 +56,11 @@ def words_of(browser: Client, **headers: Any) -> str:
 
 
 def visited(account: Account, *, days: float) -> None:
-    """Have the member's last visit be so many days ago."""
+    """Set the member's last visit to this many days ago."""
     Account.objects.filter(pk=account.pk).update(visited_at=NOW - timedelta(days=days))
 
 
-def test_a_new_member_is_told_what_each_part_is_for(browser: Client) -> None:
+def test_a_new_member_sees_what_each_part_is_for(browser: Client) -> None:
     words = words_of(browser)
     assert "Hello, Mia" in words
     assert "Level Member 100 more points to Contributor" in words
@@ -68,7 +70,7 @@ def test_a_new_member_is_told_what_each_part_is_for(browser: Client) -> None:
     assert "Recommended for you Nothing yet. Once you have downloaded a resource" in words
 
 
-def test_the_standing_is_that_of_the_points_page(mia: Member, browser: Client) -> None:
+def test_the_standing_equals_that_of_the_points_page(mia: Member, browser: Client) -> None:
     PointTransactionFactory.create(points=900)
     PointTransactionFactory.create(member=mia, points=120, created_at=NOW - timedelta(days=400))
     PointTransactionFactory.create(member=mia, points=5)
@@ -77,7 +79,7 @@ def test_the_standing_is_that_of_the_points_page(mia: Member, browser: Client) -
     assert "Level Contributor 375 more points to Council Voice" in words
 
 
-def test_what_came_since_the_last_visit_is_new_until_the_next(
+def test_things_since_the_last_visit_are_new_until_the_next(
     mia: Member, account: Account, browser: Client
 ) -> None:
     visited(account, days=3)
@@ -96,7 +98,7 @@ def test_what_came_since_the_last_visit_is_new_until_the_next(
     )
     Release.objects.create(month=datetime(2026, 1, 1, tzinfo=UTC).date(), cut_off="2026-02-01T00:00Z")
 
-    for _ in range(2):  # a page that is loaded again says the same
+    for _ in range(2):  # loading the page again shows the same
         words = words_of(browser)
         assert "New since your last visit" in words
         assert "Resources Published since Cold Email · Template A new one" in words
@@ -114,7 +116,7 @@ def test_what_came_since_the_last_visit_is_new_until_the_next(
     assert "A new one" not in words
 
 
-def test_what_there_is_no_room_for_is_named(mia: Member, account: Account, browser: Client) -> None:
+def test_news_beyond_the_limit_are_summarised(mia: Member, account: Account, browser: Client) -> None:
     visited(account, days=3)
     for n in range(7):
         ResourceFactory.create(title=f"Number {n}", created_at=NOW - timedelta(hours=n))
@@ -125,7 +127,7 @@ def test_what_there_is_no_room_for_is_named(mia: Member, account: Account, brows
     assert "+28 points in 7 entries" in words
 
 
-def test_a_visit_is_written_down_once(account: Account, browser: Client) -> None:
+def test_a_visit_is_recorded_once(account: Account, browser: Client) -> None:
     def moments() -> tuple[Any, Any]:
         account.refresh_from_db()
         return account.visited_at, account.visited_before_at
@@ -150,7 +152,7 @@ def test_a_visit_is_written_down_once(account: Account, browser: Client) -> None
     assert second > first
 
 
-def test_of_two_requests_at_once_the_first_begins_the_visit(account: Account) -> None:
+def test_the_first_of_two_concurrent_requests_begins_the_visit(account: Account) -> None:
     visited(account, days=2)
     account, other = Account.objects.get(), Account.objects.get()
     home.visit(account)
@@ -162,7 +164,7 @@ def test_of_two_requests_at_once_the_first_begins_the_visit(account: Account) ->
     )
 
 
-def test_the_four_categories_say_what_is_done(mia: Member, browser: Client, sam: Account) -> None:
+def test_the_four_categories_show_what_is_answered(mia: Member, browser: Client, sam: Account) -> None:
     operational = Category.OPERATIONAL
     submissions.submit(member=mia, category=operational, answers=DOMAINS)
     submissions.submit(member=mia, category=Category.BUSINESS, answers={"annual_revenue_band": "1m_2m"})
@@ -177,7 +179,7 @@ def test_the_four_categories_say_what_is_done(mia: Member, browser: Client, sam:
     assert 'href="/benchmarks/business/"' in html
 
 
-def test_what_has_the_same_tags_is_recommended(mia: Member, browser: Client) -> None:
+def test_resources_with_the_same_tags_are_recommended(mia: Member, browser: Client) -> None:
     tag = ResourceTagFactory.create()
     had, other = ResourceFactory.create(title="Had"), ResourceFactory.create(title="Like it")
     for resource in (had, other):
@@ -194,7 +196,7 @@ def test_what_has_the_same_tags_is_recommended(mia: Member, browser: Client) -> 
         (SubscriptionStatus.NONE, "Become a member"),
     ],
 )
-def test_a_member_without_good_standing_is_led_to_the_billing_page(
+def test_a_member_without_good_standing_gets_a_link_to_the_billing_page(
     status: SubscriptionStatus, link: str, mia: Member, browser: Client
 ) -> None:
     Member.objects.update(subscription_status=status)
@@ -204,12 +206,12 @@ def test_a_member_without_good_standing_is_led_to_the_billing_page(
     with override_settings(GATEWAY_URL="https://gateway.example/billing"):
         html = browser.get("/").content.decode()
     assert f'<a href="https://gateway.example/billing">{link}</a>' in html
-    assert 'href="/benchmarks/operational' not in html  # neither answers nor results are open
+    assert 'href="/benchmarks/operational' not in html  # neither answers nor results are available
     assert "Release of" not in html
     assert "Where you manage your membership, you can" in words_of(browser)
 
 
-def test_a_member_in_good_standing_is_not(browser: Client) -> None:
+def test_a_member_in_good_standing_gets_no_such_link(browser: Client) -> None:
     with override_settings(GATEWAY_URL="https://gateway.example/billing"):
         assert "gateway.example" not in browser.get("/").content.decode()
 

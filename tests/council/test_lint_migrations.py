@@ -1,4 +1,4 @@
-"""`manage.py lint_migrations`, and the check that says the same."""
+"""`manage.py lint_migrations`, and the system check with the same findings."""
 
 import io
 import json
@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
 
 @pytest.fixture
 def risky_app(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Make an app with one risky migration, that may accept something."""
+    """Make an app with one risky migration, which may accept risks."""
 
     def make(accepts: str = "") -> None:
         folder = tmp_path / "risky" / "migrations"
@@ -54,11 +54,11 @@ def lint_migrations(*arguments: str) -> tuple[int, str]:
     return 0, out.getvalue()
 
 
-def test_nothing_is_found_in_the_project() -> None:
+def test_the_project_s_migrations_have_no_findings() -> None:
     assert lint_migrations() == (0, "Nothing found.\n")
 
 
-def test_a_risk_is_found_and_told_with_its_cure(risky_app: Any) -> None:
+def test_a_risk_is_found_and_reported_with_its_cure(risky_app: Any) -> None:
     risky_app()
     status, output = lint_migrations()
     assert status == 1
@@ -75,14 +75,14 @@ def test_a_risk_is_accepted_in_the_migration(risky_app: Any) -> None:
     assert lint_migrations()[0] == 0
 
 
-def test_what_is_accepted_and_not_done_is_found(risky_app: Any) -> None:
+def test_an_accepted_risk_that_is_not_taken_is_found(risky_app: Any) -> None:
     risky_app('accepts = {"plain-index": "Ten rows.", "rewrite": "It was one, once."}')
     status, output = lint_migrations()
     assert status == 1
     assert "nothing-to-accept: It accepts rewrite, but nothing that it does has this risk." in output
 
 
-def test_the_deploy_check_says_the_same(risky_app: Any) -> None:
+def test_the_deploy_check_has_the_same_findings(risky_app: Any) -> None:
     risky_app()
     err = io.StringIO()
     call_command("check", "--deploy", databases=["default"], stderr=err)
@@ -90,8 +90,8 @@ def test_the_deploy_check_says_the_same(risky_app: Any) -> None:
     assert 'Index "i" is built while nobody can write to "Member".' in err.getvalue()
 
 
-def test_an_app_of_others_is_looked_through_when_it_is_asked_for() -> None:
-    """Django's own third migration of contenttypes drops a column that code before it reads."""
+def test_another_app_is_checked_on_request() -> None:
+    """The second migration of Django's contenttypes drops a column that earlier code reads."""
     status, output = lint_migrations("contenttypes")
     assert status == 1
     assert 'breaks-earlier-code: Column "name" of "django_content_type" is dropped' in output

@@ -1,4 +1,4 @@
-"""From a changed model to migrations that run: the command as a developer runs it, in a copy of the project."""
+"""From a changed model to applied migrations, with the command in a copy of the project."""
 
 import json
 import re
@@ -32,7 +32,7 @@ def ruff(*arguments: str, folder: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_the_whole_of_version_2_comes_out_of_the_models(
+def test_makemigrations_derives_all_of_version_2_from_the_models(
     project: Project, database: Database, migrated: Database
 ) -> None:
     for app in APPS:
@@ -78,7 +78,7 @@ def test_the_whole_of_version_2_comes_out_of_the_models(
 
 
 def schema(database: Database) -> set[Fact]:
-    """Describe all that is in a database."""
+    """Describe everything in a database."""
     enums = database.fetch("SELECT DISTINCT enumtypid::regtype::text FROM pg_enum")
     tables = database.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
     with database.as_django_connection() as connection:
@@ -90,15 +90,17 @@ def schema(database: Database) -> set[Fact]:
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_change_becomes_steps_that_run_both_ways(project: Project, migrated: Database, name: str) -> None:
+def test_a_change_becomes_steps_that_can_be_applied_and_reversed(
+    project: Project, migrated: Database, name: str
+) -> None:
     change = CHANGES[name]
     for edit in change.edits:
         project.edit(*edit)
     files, before = project.migrations(), schema(migrated)
 
-    project.manage_in_turn(
-        ["makemigrations", "--no-input"], ["migrate"], ["makemigrations", "--check"], database=migrated
-    )
+    project.manage("makemigrations", "--no-input", database=migrated)
+    project.manage("migrate", database=migrated)
+    project.manage("makemigrations", "--check", database=migrated)
 
     written = {ahead(file): project.text(file) for file in sorted(project.migrations() - files)}
     assert list(written) == list(change.files)
@@ -111,31 +113,27 @@ def test_a_change_becomes_steps_that_run_both_ways(project: Project, migrated: D
         max(file for file in files if file.startswith(f"{app}/"))
         for app in {one.split("/")[0] for one in written}
     ]
-    project.manage_in_turn(*(["migrate", *leaf.split("/")] for leaf in leaves), database=migrated)
+    for leaf in leaves:
+        project.manage("migrate", *leaf.split("/"), database=migrated)
     if change.is_reversible:
         assert schema(migrated) == before
 
 
 CHECKED = {"check", "another check of the same name", "not null"}
-# Those that want the same lines as others.
+# Changes that need the same lines as others.
 ALONE = {"index", "other actions of a key", "another event of a trigger"}
 
 
-def test_many_changes_at_once_are_as_safe_for_the_plan_s_rules_too(
-    project: Project, migrated: Database
-) -> None:
+def test_the_steps_of_many_changes_follow_the_plan_s_rules(project: Project, migrated: Database) -> None:
     for edit in (
         edit for name, change in CHANGES.items() if name not in CHECKED | ALONE for edit in change.edits
     ):
         project.edit(*edit)
 
-    project.manage_in_turn(
-        ["makemigrations", "--no-input"],
-        ["lint_migrations"],
-        ["migrate"],
-        ["makemigrations", "--check"],
-        database=migrated,
-    )
+    project.manage("makemigrations", "--no-input", database=migrated)
+    project.manage("lint_migrations", database=migrated)
+    project.manage("migrate", database=migrated)
+    project.manage("makemigrations", "--check", database=migrated)
 
     for edit in (edit for name in CHECKED for edit in CHANGES[name].edits):
         project.edit(*edit)
@@ -143,11 +141,11 @@ def test_many_changes_at_once_are_as_safe_for_the_plan_s_rules_too(
     linted = project.manage("lint_migrations", "--format", "json", database=migrated, check=False)
     assert {one["rule"] for one in json.loads(linted.stdout)} == {
         "unchecked-rows"
-    }  # what people have to look at
+    }  # findings that a person must look at
     project.manage("migrate", database=migrated)
 
 
-def test_nothing_is_rewritten_when_a_text_may_be_longer(project: Project, migrated: Database) -> None:
+def test_no_table_is_rewritten_for_a_longer_text(project: Project, migrated: Database) -> None:
     file = """SELECT pg_relation_filenode('"PointRule"'), pg_relation_filenode('"PointRule_pkey"')"""
     before = migrated.fetch(file)
     project.edit(
@@ -197,11 +195,11 @@ def test_a_dry_run_prints_the_file_and_writes_none(project: Project) -> None:
 
     result = project.manage("makemigrations", "--dry-run", "--verbosity", "3")
 
-    assert '"""New columns: Member.nickname.\n\nLocks: ACCESS EXCLUSIVE on Member' in result.stdout
+    assert '"""Adds columns: Member.nickname.\n\nLocks: ACCESS EXCLUSIVE on Member' in result.stdout
     assert project.migrations() == before
 
 
-def test_name_and_header_are_as_asked_for(project: Project) -> None:
+def test_name_and_header_follow_the_options(project: Project) -> None:
     project.edit(*with_member_field("nickname = models.TextField(null=True)"))
 
     written = project.makemigrations("council", "--name", "nicknames", "--no-header")
@@ -210,7 +208,7 @@ def test_name_and_header_are_as_asked_for(project: Project) -> None:
     assert written["council/+1_nicknames"].startswith("from django.db import migrations, models\n")
 
 
-def test_scriptable_prints_the_paths_alone(project: Project) -> None:
+def test_scriptable_prints_only_the_paths(project: Project) -> None:
     project.edit(*with_member_field("nickname = models.TextField(null=True)"))
 
     result = project.manage("makemigrations", "--scriptable")
@@ -218,7 +216,7 @@ def test_scriptable_prints_the_paths_alone(project: Project) -> None:
     assert result.stdout == f"council/migrations/{number('council', 1)}_member_nickname.py\n"
 
 
-def test_an_empty_migration_has_the_questions_in_it(project: Project) -> None:
+def test_an_empty_migration_has_a_header_with_questions(project: Project) -> None:
     written = project.makemigrations("gamification", "--empty", "--name", "fill_levels")
 
     [text] = written.values()
@@ -227,7 +225,7 @@ def test_an_empty_migration_has_the_questions_in_it(project: Project) -> None:
     assert "operations = []" in text
 
 
-def test_two_branches_are_joined(project: Project, migrated: Database) -> None:
+def test_two_branches_can_be_merged(project: Project, migrated: Database) -> None:
     project.edit(*with_member_field("nickname = models.TextField(null=True)"))
     [(one, text)] = project.makemigrations().items()
     assert one == "council/+1_member_nickname"
@@ -239,7 +237,7 @@ def test_two_branches_are_joined(project: Project, migrated: Database) -> None:
 
     [(path, text)] = joined.items()
     assert path == f"council/+2_merge_{own}_{other}"
-    assert text.startswith('"""Joins branches that go on from the same migration.\n\nLocks: none.')
+    assert text.startswith('"""Merges branches that start from the same migration.\n\nLocks: none.')
     project.manage("migrate", database=migrated)
     project.manage("makemigrations", "--check", database=migrated)
 
@@ -251,7 +249,7 @@ def test_two_branches_are_joined(project: Project, migrated: Database) -> None:
             ["--update"],
             "--update would put several steps into one migration. Delete the files that are not applied",
         ),
-        (["--forget", "--drop"], "--forget and --drop are for two releases"),
+        (["--forget", "--drop"], "--forget and --drop belong to two releases"),
     ],
 )
 def test_options_that_would_undo_the_steps_are_refused(

@@ -1,4 +1,4 @@
-"""`manage.py migrate` beside Django's own command: what it refuses, announces and signals."""
+"""`manage.py migrate` compared with Django's command: refusals, announcements and signals."""
 
 from io import StringIO
 from typing import Any
@@ -53,9 +53,7 @@ def test_arguments_are_refused_in_django_s_words(scratch: BaseDatabaseWrapper, a
     [["sessions"], ["sessions", "0001"], ["sessions", "zero"], ["messages", "--run-syncdb"]],
     ids=" ".join,
 )
-def test_what_is_to_be_done_is_announced_as_by_django(
-    scratch: BaseDatabaseWrapper, arguments: list[str]
-) -> None:
+def test_the_announcements_are_those_of_django(scratch: BaseDatabaseWrapper, arguments: list[str]) -> None:
     first, second = (run(command, *arguments).partition("Running migrations:")[0] for command in COMMANDS)
     assert first == second
     assert "Operations to perform:\n  " in first
@@ -90,7 +88,7 @@ def test_the_signals_get_what_django_sends(scratch: BaseDatabaseWrapper, databas
 
 @pytest.mark.any_server
 @pytest.mark.parametrize("label", ["messages", None])
-def test_apps_without_migrations_are_given_to_django_s_command(
+def test_apps_without_migrations_are_left_to_django_s_command(
     scratch: BaseDatabaseWrapper, label: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced = []

@@ -1,4 +1,4 @@
-"""`manage.py migrate --plan`, as its user runs it."""
+"""The output of `manage.py migrate --plan`."""
 
 import json
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def v1(database: Database, templates: Templates) -> Database:
-    """The gateway's database, with members by the catalogue's count."""
+    """The gateway's database, with a million members according to the catalogue."""
     database.become(templates.get("baseline", fill_to("council", "0001")))
     database.execute(
         """UPDATE pg_class SET reltuples = 1000000, relpages = 20000 WHERE oid = '"Member"'::regclass"""
@@ -20,14 +20,14 @@ def v1(database: Database, templates: Templates) -> Database:
     return database
 
 
-def test_the_plan_tells_each_operation_in_order(v1: Database) -> None:
+def test_the_plan_lists_each_operation_in_order(v1: Database) -> None:
     run = v1.manage("migrate", "council", "0006", "--plan")
     lines = run.stdout.splitlines()
     begin = lines.index("council.0005_member_points")
     assert lines[begin + 1 : begin + 5] == [
         "  Add field current_streak to member",
         '    ACCESS EXCLUSIVE on "Member" for an instant: reads, writes and DDL wait',
-        "    reversible; code before it keeps working",
+        "    reversible; earlier code keeps working",
         '      ALTER TABLE "Member" ADD COLUMN "currentStreak" integer DEFAULT 0 NOT NULL;',
     ]
     begin = lines.index("council.0006_member_points_index")
@@ -53,11 +53,11 @@ def test_the_whole_plan_is_without_warnings_from_v1_and_changes_nothing(v1: Data
     ].keys()
 
 
-def test_a_warning_is_told_and_gives_exit_status_1(v1: Database) -> None:
+def test_a_warning_gives_exit_status_1(v1: Database) -> None:
     more = {"DJANGO_SETTINGS_MODULE": "tests.third_party.settings"}
     run = v1.manage("migrate", "third_party", "0002", "--plan", check=False, **more)
     assert run.returncode == 1
-    assert "unknown-statement: What Do locks is unknown." in run.stdout
+    assert "unknown-statement: The plan does not know Do, so its locks are unknown." in run.stdout
     assert run.stdout.splitlines()[-2].endswith("1 warning.")
 
 
@@ -66,16 +66,16 @@ def test_with_check_anything_to_do_gives_exit_status_1(v1: Database) -> None:
     assert v1.manage("migrate", "council", "0001", "--plan", "--check").stdout == "Nothing to do.\n"
 
 
-def test_the_way_back_is_planned_as_well(migrated: Database) -> None:
+def test_a_reversal_can_be_planned_too(migrated: Database) -> None:
     run = migrated.manage("migrate", "gamification", "0008", "--plan")
     assert "  Undo: Install trigger trg_point_transaction_in_utc on pointtransaction" in run.stdout
     assert 'ACCESS EXCLUSIVE on "PointTransaction" for an instant: reads, writes and DDL wait' in run.stdout
 
 
-def test_what_migrate_refuses_is_told_by_the_plan_and_fails_as_that_migration(
+def test_the_plan_warns_of_an_operation_that_migrate_then_refuses(
     project: Project, migrated: Database
 ) -> None:
-    """Its refusal comes with its SQL, which both ask for before anything is run."""
+    """The operation refuses when its SQL is collected, which both do before anything is run."""
     name = f"{number('council', 1)}_long_ids"
     (project.folder / f"council/migrations/{name}.py").write_text(
         "from django.db import migrations, models\n\n\nclass Migration(migrations.Migration):\n"
@@ -92,7 +92,7 @@ def test_what_migrate_refuses_is_told_by_the_plan_and_fails_as_that_migration(
     assert "cannot be used" not in told.stderr + run.stderr
 
 
-def test_another_database_than_the_baseline_is_told_in_words(v1: Database) -> None:
+def test_a_database_that_differs_from_the_baseline_gives_a_message(v1: Database) -> None:
     v1.execute("""DELETE FROM django_migrations; ALTER TABLE "Member" DROP COLUMN company""")
     run = v1.manage("migrate", "--plan", check=False)
     assert run.returncode == 1

@@ -1,4 +1,4 @@
-"""Both roads to version 2: on an empty database, and on the gateway's."""
+"""Both ways to version 2: from an empty database, and from the gateway's."""
 
 import re
 import shutil
@@ -11,7 +11,7 @@ from django.apps import apps
 from django.core.management import call_command
 from django.db import connection
 
-from council.postgres import catalog
+from council.postgres import definitions
 from council.postgres.indexes import Index, UniqueIndex
 from council.zero_downtime.baseline import BaselineMismatch
 from tests.databases import Database, Templates, fill_to, migrate
@@ -35,19 +35,19 @@ SELECT 'n' || n, 'n' || n || '@example.com', now() FROM generate_series(1, 99000
 
 
 def contract(name: str) -> set[str]:
-    """Read a catalogue of the contract, without column order, which need not match."""
+    """Read a catalogue of the contract, without the order of columns, which need not match."""
     lines = (SCHEMA / name).read_text().splitlines()
     return {line for line in lines if not line.startswith("ORDINAL|")}
 
 
 def without_leeway(lines: set[str]) -> set[str]:
-    """Leave out what the contract lets us change: triggers, row level security and comments."""
+    """Leave out what the contract allows us to change: triggers, row level security and comments."""
     return {
         re.sub(r"\|rls=\w+|\|comment=.*", "", line) for line in lines if not line.startswith("TRIGGER|")
     }  # fmt: skip
 
 
-# What ours adds to the contract's tables.
+# What our migrations add to the contract's tables.
 ADDED_KINDS = {
     *("CHECK", "COLUMN", "ENUM", "FKACTION", "FOREIGNKEY", "FUNCTION", "FUNCTIONBODY", "FUNCTIONMD5"),
     *("INDEX", "INDEXCOLUMN", "INDEXSTATE", "UNIQUEINDEX"),
@@ -62,7 +62,7 @@ def assert_is_v2(database: Database) -> None:
     columns = [line for line in added if line.startswith("COLUMN|")]
     assert [
         line for line in columns if "|NOT NULL|default=-" in line
-    ] == []  # the gateway inserts without them
+    ] == []  # the gateway inserts rows without these columns
     assert [line for line in found if "trg_update_member_points" in line] == [
         "TRIGGER|PointTransaction|trg_update_member_points|CREATE TRIGGER trg_update_member_points AFTER INSERT "
         'ON public."PointTransaction" REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT '
@@ -72,7 +72,7 @@ def assert_is_v2(database: Database) -> None:
 
 @pytest.fixture
 def v1(database: Database) -> Iterator[Database]:
-    """The gateway's database, which Django did not make, with rows in it."""
+    """The gateway's database with rows, not made by Django."""
     database.execute(V1_SQL + ROWS)
     with database.as_django_connection():
         yield database
@@ -80,7 +80,7 @@ def v1(database: Database) -> Iterator[Database]:
 
 @pytest.fixture
 def adopted(database: Database, templates: Templates) -> Iterator[Database]:
-    """The gateway's database with 100,000 members, migrated wholly."""
+    """The gateway's database with 100,000 members, fully migrated."""
     database.become(templates.get("gateway", fill_to(sql=V1_SQL + ROWS + MORE_MEMBERS)))
     with database.as_django_connection():
         yield database
@@ -92,12 +92,12 @@ def empty(database: Database) -> Iterator[Database]:
         yield database
 
 
-def test_the_sql_of_these_tests_makes_the_contract_s_v1(v1: Database) -> None:
+def test_the_sql_in_these_tests_creates_the_contract_s_v1(v1: Database) -> None:
     assert set(v1.catalog()) == contract("v1.catalog")
 
 
 @pytest.mark.skipif(not shutil.which("psql"), reason="psql is not installed")
-def test_the_contract_s_query_gives_in_psql_what_it_gives_here(v1: Database) -> None:
+def test_the_contract_s_query_gives_the_same_result_in_psql(v1: Database) -> None:
     result = subprocess.run(
         ["psql", "-XAt", "-v", "ordinals=off", "-f", str(SCHEMA / "catalog.sql"), v1.url],
         check=True,
@@ -109,7 +109,7 @@ def test_the_contract_s_query_gives_in_psql_what_it_gives_here(v1: Database) -> 
     assert printed == v1.catalog()
 
 
-def test_the_baseline_builds_v1_to_the_letter_where_there_is_nothing(empty: Database) -> None:
+def test_the_baseline_builds_exactly_v1_in_an_empty_database(empty: Database) -> None:
     migrate("council", "0001")
 
     assert set(empty.catalog()) == contract("v1.catalog")
@@ -129,7 +129,7 @@ def test_a_gateway_s_database_becomes_v2_and_keeps_its_rows(adopted: Database) -
     assert adopted.fetch('SELECT token FROM "PendingInvite"') == [("secret",)]
 
 
-def test_adopting_touches_nothing(v1: Database) -> None:
+def test_adopting_changes_nothing(v1: Database) -> None:
     versions = (
         """SELECT oid, xmin::text FROM pg_class WHERE relnamespace = 'public'::regnamespace ORDER BY oid"""
     )
@@ -152,7 +152,7 @@ def test_migrating_again_finds_nothing_to_do(adopted: Database, capsys: pytest.C
     assert adopted.catalog() == before
 
 
-def test_reversing_v2_gives_v1_back_and_forwards_gives_v2_again(adopted: Database) -> None:
+def test_reversing_v2_gives_v1_and_migrating_again_gives_v2(adopted: Database) -> None:
     for app in ("benchmarks", "resources", "gamification", "admin"):
         migrate(app, "zero")
 
@@ -292,7 +292,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_database_is_refused_in_words_and_left_alone(v1: Database, damage: str) -> None:
+def test_a_different_database_is_refused_with_a_message_and_not_changed(v1: Database, damage: str) -> None:
     statements, words = DAMAGES[damage]
     v1.execute(statements)
     before = v1.catalog()
@@ -320,7 +320,7 @@ def test_every_difference_is_listed_not_only_the_first(v1: Database) -> None:
     ]
 
 
-def test_row_level_security_and_comments_are_the_owner_s_own_matter(v1: Database) -> None:
+def test_row_level_security_and_comments_of_the_gateway_are_ignored(v1: Database) -> None:
     v1.execute("""ALTER TABLE "Member" ENABLE ROW LEVEL SECURITY; COMMENT ON TABLE "Member" IS 'people'""")
 
     migrate("council", "0001")
@@ -328,7 +328,7 @@ def test_row_level_security_and_comments_are_the_owner_s_own_matter(v1: Database
     assert v1.fetch("SELECT name FROM django_migrations") == [("0001_baseline",)]
 
 
-def test_new_tables_are_shut_to_the_data_api_and_the_gateway_s_are_not_touched(adopted: Database) -> None:
+def test_new_tables_are_closed_to_the_data_api_and_the_gateway_s_are_not_changed(adopted: Database) -> None:
     rows = adopted.fetch(
         "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' "
         "AND NOT relrowsecurity AND relname !~ '^(auth|django|council_account|otp)_' ORDER BY relname"
@@ -357,17 +357,17 @@ def test_a_deploy_in_a_process_of_its_own_reports_a_mismatch_without_a_traceback
 
 
 @pytest.mark.django_db
-def test_an_index_that_is_there_is_recognised_as_the_one_that_a_model_wants() -> None:
-    """Whatever its columns and conditions speak of; else a migration that was cut short could not be finished."""
+def test_an_existing_index_is_recognised_as_the_model_s() -> None:
+    """This must work for any columns and conditions; otherwise an interrupted migration could not be finished."""
     found = 0
     with connection.schema_editor(collect_sql=True) as schema_editor:
         for model in apps.get_models():
             wanted = [*model._meta.indexes, *model._meta.constraints]
             for index in (one for one in wanted if isinstance(one, Index | UniqueIndex)):
-                there = catalog.index(connection, index.name)
+                there = definitions.index(connection, index.name)
                 assert there
                 table, create_sql = model._meta.db_table, str(index.create_sql(model, schema_editor))
-                expected = catalog.index_as_created(
+                expected = definitions.index_as_created(
                     connection, table=table, name=index.name, create_sql=create_sql
                 )
                 assert there.definition == expected

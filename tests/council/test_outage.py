@@ -1,4 +1,4 @@
-"""A slow or dead database is an outage that pages tell of, and no hang: with real servers, stopped and frozen."""
+"""With a slow or dead database, pages show an error instead of hanging. Real servers are stopped and frozen."""
 
 import os
 import signal
@@ -31,13 +31,13 @@ def seconds_until_served(site: Site) -> float:
 
 
 @needs_pgbouncer
-def test_pages_say_that_the_database_is_away_and_come_back_with_it() -> None:
+def test_pages_report_an_outage_of_the_database_and_recover() -> None:
     with behind_pgbouncer(PAGE_STATEMENT_SECONDS="1") as site:
-        # restarted, while nobody asked
+        # restarted between two requests
         with without_pooler(site) as direct:
             for _ in range(3):
                 assert (site.page().status, direct.page().status) == (302, 302)
-            assert site.connections_so_far == 1  # which outlives the request
+            assert site.connections_so_far == 1  # a connection that is kept after the request
             site.server.stop()
             site.server.start()
             assert (site.page().status, direct.page().status) == (302, 302)
@@ -45,8 +45,8 @@ def test_pages_say_that_the_database_is_away_and_come_back_with_it() -> None:
         site.server.stop()
         assert_outage(site, within_seconds=6)
         site.server.start()
-        assert seconds_until_served(site) < 5  # docs/measured.md has what it is on a quiet machine
-        # a lock that somebody keeps
+        assert seconds_until_served(site) < 5  # docs/measured.md has the time on a quiet machine
+        # a lock that another session keeps
         with site.database.connect() as holder:
             with holder.transaction():
                 holder.execute("LOCK TABLE django_session")
@@ -56,7 +56,7 @@ def test_pages_say_that_the_database_is_away_and_come_back_with_it() -> None:
             while holder.execute(left + " AND pid <> pg_backend_pid()").fetchone() != (0,):
                 assert time.monotonic() < deadline
         assert seconds_until_served(site) < 5
-        # frozen: it takes connections, and answers nothing
+        # frozen: it accepts connections but does not answer
         with site.database.connect() as session:
             backends = session.execute(
                 "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"

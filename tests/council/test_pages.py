@@ -77,7 +77,7 @@ def test_a_member_without_good_standing_and_faults(new_visitor: NewVisitor) -> N
     staff.expect_complaints("403 (Forbidden)")
 
 
-def test_the_door_closes_after_five_failures(visitor: Visitor) -> None:
+def test_sign_in_is_blocked_after_five_failures(visitor: Visitor) -> None:
     visitor.open("/sign-in/")
     for _ in range(6):
         visitor.page.get_by_label("Email").fill("guessed@example.com")
@@ -121,7 +121,7 @@ def test_django_s_admin_works_under_the_policy(visitor: Visitor) -> None:
     visitor.picture("admin-accounts")
 
 
-def test_where_one_is_signed_in(new_visitor: NewVisitor) -> None:
+def test_the_list_of_sessions(new_visitor: NewVisitor) -> None:
     member = new_visitor()
     member.sign_in(MemberFactory.create())
     member.open("/sessions/")
@@ -133,7 +133,7 @@ def test_where_one_is_signed_in(new_visitor: NewVisitor) -> None:
 
 
 def test_the_second_factor(new_visitor: NewVisitor, served_database: Database) -> None:
-    """Set up, with a wrong code first; the recovery codes; and asked for at the next sign-in."""
+    """Set it up, with a wrong code first, see the recovery codes, and enter a code at the next sign-in."""
     visitor = new_visitor()
     with serving(served_database) as visitor.address:
         set_up_second_factor(visitor)

@@ -1,4 +1,4 @@
-"""Hashes as the gateway's writers leave them, and everything that is none."""
+"""Hashes from the gateway, and values that are not hashes."""
 
 import argon2
 import pytest
@@ -14,7 +14,7 @@ SWAPPED = HASH.replace("m=8,t=1,p=1", "m=8,p=1,t=1")
 
 @pytest.fixture
 def verified(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The hashes that argon2 is asked to verify, in turn."""
+    """Records the hashes that argon2 verifies."""
     verified: list[str] = []
 
     class Watched(argon2.PasswordHasher):
@@ -27,14 +27,14 @@ def verified(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize("order", ["m=8,t=1,p=1", "m=8,p=1,t=1", "p=1,t=1,m=8", "t=1,m=8,p=1"])
-def test_a_hash_is_read_in_whatever_order_its_parameters_are(order: str) -> None:
+def test_a_hash_is_read_with_its_parameters_in_any_order(order: str) -> None:
     stored = HASH.replace("m=8,t=1,p=1", order)
     assert passwords.is_correct("correct horse", stored=stored)
     assert not passwords.is_correct("correct horsE", stored=stored)
 
 
 @pytest.mark.parametrize("order", ["m=19456,t=2,p=1", "m=19456,p=1,t=2"])
-def test_a_hash_of_the_gateway_s_own_strength_is_read(order: str) -> None:
+def test_a_hash_with_the_gateway_s_parameters_is_read(order: str) -> None:
     gateways = argon2.PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1)
     stored = gateways.hash("Zoë's ключ 🔑").replace("m=19456,t=2,p=1", order)
     assert passwords.is_correct("Zoë's ключ 🔑", stored=stored)
@@ -76,11 +76,11 @@ def test_argon2_itself_refuses_the_other_order() -> None:
         HASH * 100,
     ],
 )
-def test_what_is_no_hash_fits_no_password_and_costs_no_more_than_another(
+def test_an_invalid_hash_matches_no_password_and_takes_no_longer(
     stored: str | None, verified: list[str]
 ) -> None:
     assert not passwords.is_correct("correct horse", stored=stored)
-    for asked in verified:  # also of what argon2 could not read after all
+    for asked in verified:  # also of a hash that argon2 then could not read
         parameters = argon2.extract_parameters(asked)
         assert parameters.memory_cost <= 2**18
         assert max(parameters.time_cost, parameters.parallelism) <= 16
@@ -88,7 +88,7 @@ def test_what_is_no_hash_fits_no_password_and_costs_no_more_than_another(
 
 
 @pytest.mark.parametrize("password", ["", "\0", "\ud800", "x" * 10_000_000, "correct horse\0"])
-def test_what_is_no_password_fits_no_hash(password: str) -> None:
+def test_an_impossible_password_matches_no_hash(password: str) -> None:
     assert not passwords.is_correct(password, stored=HASH)
     assert not passwords.is_correct(password, stored=None)
 
@@ -103,7 +103,7 @@ def test_what_is_no_password_fits_no_hash(password: str) -> None:
         ("x" * 5000, HASH),
     ],
 )
-def test_an_answer_without_a_hash_costs_what_the_gateway_s_hash_does(
+def test_a_check_without_a_hash_takes_as_long_as_with_one(
     password: str, stored: str | None, verified: list[str]
 ) -> None:
     assert not passwords.is_correct(password, stored=stored)

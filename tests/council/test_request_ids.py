@@ -1,4 +1,4 @@
-"""The id of a request: in the log, as one JSON object a line, in the answer, and in what PostgreSQL is asked."""
+"""The id of a request appears in the log (a JSON object per line), in the response, and in each SQL statement."""
 
 import json
 import logging
@@ -43,7 +43,7 @@ def test_a_record_is_one_json_object_on_one_line() -> None:
     assert found["time"].endswith("Z")
 
 
-def test_without_a_request_nothing_is_said_of_one() -> None:
+def test_a_record_without_a_request_has_no_request_fields() -> None:
     found = json.loads(logs.JsonFormatter().format(record("done")))
     assert set(found) == {"time", "level", "logger", "message"}
 
@@ -57,7 +57,7 @@ def test_production_writes_json_and_development_does_not() -> None:
     assert formatter(is_json=False) == "council.logs.Formatter"
 
 
-def test_what_a_request_asks_of_the_database_carries_its_id(client: Client, db: None, mia: Member) -> None:
+def test_each_sql_statement_of_a_request_contains_its_id(client: Client, db: None, mia: Member) -> None:
     with CaptureQueriesContext(connection) as queries:
         response = client.post("/sign-in/", {"email": "nobody@example.com", "password": MARK})
     comment = f"/* request {response.headers['X-Request-ID']} */ "

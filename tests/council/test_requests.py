@@ -1,6 +1,6 @@
-"""What a request may hold and no page, and what every answer and every log line has."""
+"""Invalid requests, and what every response and every log line contains."""
 # mypy: disable-error-code="arg-type, attr-defined"
-# ruff: noqa: E501  # what is asked for, in one line each
+# ruff: noqa: E501  # one request per line
 
 import logging
 import re
@@ -82,7 +82,7 @@ def test_security_txt_says_where_to_report(settings: Any) -> None:
 
 
 @pytest.mark.parametrize("cookie", ["sessionid", "csrftoken", "messages", "known-member", "x"])
-def test_a_cookie_that_is_no_text_is_passed_over(cookie: str, client: Client) -> None:
+def test_a_cookie_that_is_not_text_is_ignored(cookie: str, client: Client) -> None:
     response = Client(HTTP_COOKIE=f"{cookie}=a\0b").get("/membership/")
     assert response.status_code == 302
 
@@ -96,7 +96,7 @@ def test_another_encoding_is_refused(charset: str, content_type: str) -> None:
     assert response.status_code == 400
 
 
-def test_a_content_type_that_nobody_can_read_reaches_no_page_and_breaks_none() -> None:
+def test_an_unreadable_content_type_is_answered_with_400() -> None:
     answers: list[str] = []
     environ = Client()._base_environ(PATH_INFO="/sign-in/", CONTENT_TYPE="a/b; x*=nonsense''y")
     environ["wsgi.errors"] = None
@@ -116,7 +116,7 @@ def test_a_content_type_that_nobody_can_read_reaches_no_page_and_breaks_none() -
         ("/membership/?a=1", "/membership/?a=1"),
     ],
 )
-def test_no_link_keeps_anybody_from_signing_in(asked_for: str, led_to: str, mia: Member) -> None:
+def test_no_link_prevents_members_from_signing_in(asked_for: str, led_to: str, mia: Member) -> None:
     Member.objects.update(password_hash=hashed("correct horse"))
     form = {"email": "mia@acme.example", "password": "correct horse", "next": asked_for}
     browser = Client()
@@ -125,7 +125,7 @@ def test_no_link_keeps_anybody_from_signing_in(asked_for: str, led_to: str, mia:
 
 
 @pytest.mark.parametrize("asked_for", ["word", "//evil.example", "/admin/logout/", "\0"])
-def test_no_link_keeps_staff_from_signing_in(asked_for: str) -> None:
+def test_no_link_prevents_staff_from_signing_in(asked_for: str) -> None:
     AdminFactory.create(email="ada@council.example", password_hash=hashed("correct horse"))
     form = {"username": "ada@council.example", "password": "correct horse"}
     browser = Client()
@@ -138,7 +138,7 @@ def test_no_link_keeps_staff_from_signing_in(asked_for: str) -> None:
     ["email__regex=(", "email__iregex=((a*)*)*", "created_at__year=99999", "created_at__gte=10000-01-01", "last_active_at__date=x",
      "created_at__year=-1", "total_points__gt=1e400", "current_period_end__contained_by=1__2", "total_points=99999999999999999999", "q=%00", "email=%00", "o=99.-9", "p=x"],
 )  # fmt: skip
-def test_a_condition_that_is_none_is_answered(query: str, sams_browser: Client) -> None:
+def test_an_invalid_filter_is_not_a_server_error(query: str, sams_browser: Client) -> None:
     sams_browser.raise_request_exception = False
     assert sams_browser.get(f"/admin/council/member/?{query}").status_code in {200, 302, 400}
 
@@ -192,7 +192,7 @@ def _broken_page(settings: Any) -> None:
 
 @pytest.fixture
 def log_lines() -> Iterator[list[str]]:
-    """Everything that is logged, as it is written."""
+    """Collects everything that is logged."""
     lines: list[str] = []
 
     class Keep(logging.Handler):
@@ -208,7 +208,7 @@ def log_lines() -> Iterator[list[str]]:
 
 @pytest.mark.usefixtures("_broken_page")
 @pytest.mark.parametrize("what", ERRORS)
-def test_an_error_leaves_its_place_and_nothing_of_what_was_sent(
+def test_the_log_has_the_place_of_an_error_but_nothing_that_was_sent(
     what: str, mia: Member, log_lines: list[str]
 ) -> None:
     Member.objects.update(password_hash=hashed(SECRET))
@@ -233,18 +233,18 @@ def test_an_error_leaves_its_place_and_nothing_of_what_was_sent(
     assert 'test_requests.py", line' in text
 
 
-# What is asked before a page begins, and what a page asks to begin with.
+# Queries of the middleware, and queries of pages.
 LETS_IN = re.compile(r'FROM "(django_session|council_account|Member|Admin)"|council_signinfailures')
 SIGN_OUT = {"council:sign-out", "council:sessions", "admin:logout", "admin:sessions"}
 KEPT_FIELDS = re.compile(r"(TOTAL|INITIAL|MIN_NUM|MAX_NUM)_FORMS$|^action$|^_selected_action$")
 
 
-def test_no_address_leaves_in_the_log_what_was_sent_or_stored(
+def test_no_page_logs_anything_that_was_sent_or_stored(
     mia: Member, sam: Account, sams_browser: Client, log_lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each page is read, and its form sent with a marked secret, while the database refuses, with words that quote it.
+    """Requests each page and sends its form with a secret, while the database fails with messages that quote it.
 
-    Those of members and the doors once more while it does not.
+    Members' pages and the sign-in pages are also tried with a working database.
     """
     monkeypatch.setattr(throttle, "MAX_POSTS", 10_000)
     Member.objects.update(first_name=SECRET, company=SECRET, password_hash=hashed(SECRET))
@@ -286,17 +286,17 @@ def test_no_address_leaves_in_the_log_what_was_sent_or_stored(
     assert [line for line in log_lines if SECRET in line] == []
 
 
-def test_a_log_line_is_one_line_whatever_the_path() -> None:
+def test_a_log_record_is_one_line_for_any_path() -> None:
     record = logging.LogRecord("council", logging.WARNING, "", 1, "a\nb %s", ("mia@acme.example",), None)
     assert logs.Formatter().format(record).endswith(r"WARNING council: a\nb [left out]")
 
 
 @pytest.mark.parametrize("error", [OperationalError("gone"), DataError("no date"), IntegrityError("taken")])
-def test_only_what_the_database_could_not_do_is_an_outage(error: Exception) -> None:
+def test_only_certain_database_errors_are_an_outage(error: Exception) -> None:
     assert outage.is_outage(error) == isinstance(error, OperationalError)
 
 
-def test_a_database_that_is_away_is_told_by_whatever_reads_it_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_outage_in_the_middleware_is_answered_with_503(monkeypatch: pytest.MonkeyPatch) -> None:
     def away(*_: Any, **__: Any) -> None:
         raise OperationalError("the connection is lost")
 

@@ -1,4 +1,4 @@
-"""A backup is worth what its restore gives: the commands of the operating guide, run on a database with rows."""
+"""The backup and restore commands of docs/operating.md, run on a database with rows."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from django.core.management import call_command
 from council.rehearsal import tools
 from tests.databases import ROOT, Database
 
-# The triggers add figures to these rows, which a restore must neither lose nor add again.
+# The triggers compute figures from these rows, which a restore must neither lose nor add again.
 ROWS = """
 INSERT INTO "Team" (id, name, "stripeCustomerId", "updatedAt") VALUES ('t', 'Acme', 'cus_t', now());
 INSERT INTO "Member" (id, email, "teamId", "subscriptionStatus", "introCompleted", "createdAt", "updatedAt")
@@ -41,13 +41,13 @@ def commands() -> list[str]:
 
 
 def rows(database: Database) -> dict[str, object]:
-    """Give each table's rows as one sum, whatever their order."""
+    """Return one hash for each table's rows, in any order."""
     tables = [str(table) for (table,) in database.fetch(TABLES)]
     query = 'SELECT count(*), sum(hashtextextended(each::text, 0)::numeric) FROM "{}" AS each'
     return {table: database.fetch(query.format(table)) for table in tables}
 
 
-def test_a_backup_is_restored_whole_and_nothing_is_counted_twice(
+def test_a_backup_is_restored_completely_and_nothing_is_counted_twice(
     migrated: Database, database: Database, tmp_path: Path
 ) -> None:
     migrated.execute(ROWS)
@@ -71,6 +71,6 @@ def test_a_backup_is_restored_whole_and_nothing_is_counted_twice(
     assert rows(database) == rows(migrated)
     said = StringIO()
     with database.as_default_connection():
-        call_command("verify_schema", "--full", stdout=said)  # ends the process where a check fails
+        call_command("verify_schema", "--full", stdout=said)  # the process fails if a check does
         call_command("reconcile_points", stdout=said)
     assert "Every member's figures match the ledger." in said.getvalue()

@@ -1,4 +1,4 @@
-"""The second factor of staff, and where an account is signed in."""
+"""The second factor of staff, and the list of an account's sessions."""
 
 import re
 from io import StringIO
@@ -41,13 +41,13 @@ def sign_in() -> Client:
 
 
 def code_of(device: TOTPDevice, *, steps: int = 0) -> str:
-    """Make the code that an app shows, so many half minutes from now."""
+    """Compute the code that an app shows, this many half minutes from now."""
     totp = TOTP(device.bin_key, device.step, device.t0, device.digits, device.drift + steps)
     return f"{totp.token():06}"
 
 
 def set_up(browser: Client) -> list[str]:
-    """Set the factor up, and give the recovery codes."""
+    """Set up the factor, and return the recovery codes."""
     browser.get(PAGE)
     TOTPDevice.objects.update(throttling_failure_count=0, throttling_failure_timestamp=None)
     response = browser.post(PAGE, {"code": code_of(TOTPDevice.objects.get())})
@@ -56,7 +56,7 @@ def set_up(browser: Client) -> list[str]:
 
 
 @pytest.mark.usefixtures("_required")
-def test_staff_set_it_up_at_the_next_sign_in_and_see_no_page_before(ada: Admin) -> None:
+def test_staff_must_set_it_up_at_the_next_sign_in_before_any_page(ada: Admin) -> None:
     browser = sign_in()
     for address in ("/admin/", "/admin/council/member/", "/admin/password_change/"):
         response = browser.get(address, follow=True)
@@ -75,7 +75,7 @@ def test_staff_set_it_up_at_the_next_sign_in_and_see_no_page_before(ada: Admin) 
 
 
 @pytest.mark.usefixtures("_required")
-def test_a_code_is_asked_for_at_each_sign_in_and_taken_once(ada: Admin) -> None:
+def test_a_code_is_required_at_each_sign_in_and_accepted_once(ada: Admin) -> None:
     set_up(sign_in())
     browser, other = sign_in(), sign_in()
     assert browser.get("/admin/", follow=True).redirect_chain[-1][0].startswith(PAGE)
@@ -89,7 +89,7 @@ def test_a_code_is_asked_for_at_each_sign_in_and_taken_once(ada: Admin) -> None:
 
 
 @pytest.mark.usefixtures("_required")
-def test_a_recovery_code_is_taken_once_under_an_older_key_too(ada: Admin, settings: Any) -> None:
+def test_a_recovery_code_is_accepted_once_also_with_an_older_key(ada: Admin, settings: Any) -> None:
     codes = set_up(sign_in())
     settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "another"
     assert sign_in().post(PAGE, {"code": codes[0].upper()}).status_code == 302
@@ -122,7 +122,7 @@ def test_a_super_admin_resets_it_and_sessions_end(ada: Admin) -> None:
     assert not second_factor.reset(account=account, by=account)
 
 
-def test_the_list_of_accounts_resets_it_and_no_superuser_s_by_a_super_admin(ada: Admin) -> None:
+def test_a_super_admin_cannot_reset_a_superuser_s_second_factor(ada: Admin) -> None:
     sam = Account.objects.create_superuser("sam", "a horse of sam's")
     other = auth._account(admin=AdminFactory.create())
     for account in (sam, other):
@@ -134,7 +134,7 @@ def test_the_list_of_accounts_resets_it_and_no_superuser_s_by_a_super_admin(ada:
 
 
 @pytest.mark.usefixtures("_required")
-def test_where_no_super_admin_is_left_the_command_resets_it(ada: Admin, mia: Member) -> None:
+def test_the_command_resets_it_without_another_super_admin(ada: Admin, mia: Member) -> None:
     browser = sign_in()
     set_up(browser)
     mia_s = auth._account(member=mia)
@@ -189,14 +189,14 @@ def test_a_member_sees_their_sessions_and_ends_them_all(mia: Member) -> None:
     assert not AccountSession.objects.exists()
 
 
-def test_a_session_that_nobody_wrote_down_ends_too(mia: Member) -> None:
+def test_a_session_without_a_record_ends_too(mia: Member) -> None:
     unknown, here = member_browser(FIREFOX), member_browser(FIREFOX)
     AccountSession.objects.filter(session_key=unknown.cookies["sessionid"].value).delete()
     here.post("/sessions/")
     assert unknown.get("/membership/").status_code == 302
 
 
-def test_others_sessions_stay(mia: Member, ada: Admin) -> None:
+def test_sessions_of_other_accounts_stay(mia: Member, ada: Admin) -> None:
     staff = sign_in()
     member_browser(FIREFOX).post("/sessions/")
     assert staff.get("/admin/sessions/").status_code == 200
@@ -204,7 +204,7 @@ def test_others_sessions_stay(mia: Member, ada: Admin) -> None:
     assert staff.get("/admin/").status_code == 302
 
 
-def test_a_browser_is_named_and_nothing_else_of_it() -> None:
+def test_only_the_browser_and_its_system_are_shown() -> None:
     names: dict[str, str] = {
         FIREFOX: "Firefox on Linux",
         "Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/140.0 Safari/537.36 Edg/140.0": "Edge on Windows",

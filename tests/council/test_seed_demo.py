@@ -28,13 +28,13 @@ pytestmark = pytest.mark.any_server
 
 @pytest.fixture
 def said(seeded_template: tuple[str, str], django_db_blocker: pytest.FixtureRequest) -> Iterator[str]:
-    """Work with the seeded database, which is only read. What the command said."""
+    """Connect to the seeded database, which is only read. Returns the command's output."""
     name, said = seeded_template
     with django_db_blocker.unblock(), Database(name).as_default_connection():  # type: ignore[attr-defined]
         yield said
 
 
-def test_the_community_is_as_the_guide_says(said: str) -> None:
+def test_the_community_is_as_the_readme_says(said: str) -> None:
     now = datetime.now(UTC)
     assert (Member.objects.count(), Team.objects.count()) == (240, 70)
     for email in (demo.MIA, demo.BEN, demo.OPS, demo.ADA):
@@ -81,13 +81,13 @@ def test_the_community_is_as_the_guide_says(said: str) -> None:
     assert len(review.queue(state=State.FLAGGED)[0]) == 4
     assert len(review.queue(state=State.REJECTED)[0]) == 1
 
-    # What runs by the clock
+    # Scheduled jobs
     assert JobRun.objects.filter(outcome=JobRun.Outcome.FAILED).count() == 1
     assert not JobRun.objects.filter(ended_at=None).exists()
     assert len(FigureTable.objects.get(figure="risk").table["rows"]) > 10
 
 
-def test_everything_is_as_it_must_be(said: str) -> None:
+def test_verify_schema_finds_no_fault_in_it(said: str) -> None:
     out = StringIO()
     call_command("verify_schema", stdout=out)
     assert "0 warnings, 0 failed" in out.getvalue()

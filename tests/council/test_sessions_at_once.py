@@ -1,4 +1,4 @@
-"""One session stays one, whatever it has to take note of, under requests at once."""
+"""Concurrent requests never multiply a session."""
 
 import threading
 from typing import Any
@@ -16,7 +16,7 @@ PASSWORD = "correct horse"
 
 
 @pytest.mark.parametrize("cause", ["standing", "key"])
-def test_one_session_stays_one_under_requests_at_once(migrated: Database, cause: str, settings: Any) -> None:
+def test_concurrent_requests_do_not_multiply_a_session(migrated: Database, cause: str, settings: Any) -> None:
     answers: list[int] = []
     with migrated.as_default_connection():
         MemberFactory.create(

@@ -1,4 +1,4 @@
-"""Settings that are read from the environment: what they become, and what is refused."""
+"""Settings that are read from the environment, and values that are refused."""
 
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ def test_a_bucket_has_its_address_region_name_and_keys(monkeypatch: pytest.Monke
     assert [options[f"{name}_seconds"] for name in ("connect", "answer", "save")] == [1, 2, 30]
 
 
-def test_development_has_a_folder_and_production_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_development_has_a_folder_and_production_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert library_storage(monkeypatch) is None
     assert library_storage(monkeypatch, True)["OPTIONS"] == {"location": module.BASE_DIR / ".library"}
     assert library_storage(monkeypatch, LIBRARY_FOLDER="/srv/library")["OPTIONS"] == {
@@ -72,7 +72,7 @@ def test_development_has_a_folder_and_production_none(monkeypatch: pytest.Monkey
         ({"S3_ANSWER_SECONDS": "soon"}, "S3_ANSWER_SECONDS is 'soon'. Set it to a whole number."),
     ],
 )
-def test_a_fault_is_named_with_its_cure(
+def test_an_invalid_setting_is_reported_with_its_cure(
     changes: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ImproperlyConfigured) as refusal:

@@ -1,5 +1,5 @@
-"""Failed sign-ins: what is counted, when the door closes, for whom, and for how long."""
-# ruff: noqa: E501  # names, in one line each
+"""Failed sign-ins: what is counted, and when, for whom and how long sign-in is blocked."""
+# ruff: noqa: E501  # long test names
 
 import re
 import subprocess
@@ -23,7 +23,7 @@ from council.models import Admin, Member, SignInFailures
 from tests.databases import ROOT, Database
 from tests.factories import AdminFactory, MemberFactory, hashed
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.any_server]
 PASSWORD = "correct horse"
 OPEN = {200, 302}
 
@@ -74,7 +74,7 @@ Door = Callable[..., HttpResponse]
 
 
 @doors
-def test_the_sixth_attempt_is_refused_in_words_whatever_the_password(
+def test_the_sixth_attempt_is_refused_with_any_password(
     door: Door, email: str, mia: Member, ada: Admin
 ) -> None:
     assert [door().status_code for _ in range(5)] == [200] * 5
@@ -86,9 +86,7 @@ def test_the_sixth_attempt_is_refused_in_words_whatever_the_password(
 
 
 @doors
-def test_an_email_that_nobody_has_gets_the_same_answers(
-    door: Door, email: str, mia: Member, ada: Admin
-) -> None:
+def test_an_unknown_email_gets_the_same_answers(door: Door, email: str, mia: Member, ada: Admin) -> None:
     def answers(who: str) -> list[tuple[int, str]]:
         responses = [door(email=who, at="192.0.2.7" if who == email else "192.0.2.8") for _ in range(6)]
         words = (re.sub(r'(value|content)="[^"]*"', "", response.content.decode()) for response in responses)
@@ -98,7 +96,7 @@ def test_an_email_that_nobody_has_gets_the_same_answers(
 
 
 @doors
-def test_the_right_password_gives_the_attempt_back_and_forgets_the_failures_before(
+def test_the_right_password_takes_its_count_back_and_clears_earlier_failures(
     door: Door, email: str, mia: Member, ada: Admin
 ) -> None:
     for _ in range(3):
@@ -107,7 +105,7 @@ def test_the_right_password_gives_the_attempt_back_and_forgets_the_failures_befo
 
 
 @doors
-def test_failures_are_forgotten_after_the_window(door: Door, email: str, mia: Member, ada: Admin) -> None:
+def test_failures_do_not_count_after_the_window(door: Door, email: str, mia: Member, ada: Admin) -> None:
     for _ in range(6):
         door()
     SignInFailures.objects.update(forgotten_at=timezone.now())
@@ -143,7 +141,7 @@ def test_one_address_cannot_try_many_members(mia: Member) -> None:
     tried = 0
     for number in range(60):
         tried += member_door(email=f"victim{number}@example.com").status_code in OPEN
-        member_door("mine", email="own@evil.example")  # gives itself back, and nothing else
+        member_door("mine", email="own@evil.example")  # its count is taken back, and no other
     assert tried <= 50
     assert member_door(PASSWORD).status_code == 429
     assert member_door(PASSWORD, at="192.0.2.2").status_code == 302
@@ -161,7 +159,7 @@ def test_many_addresses_cannot_guess_at_one_member_who_still_signs_in_with_a_kno
     assert member_door(PASSWORD, browser=known).status_code == 302
 
 
-def test_a_known_browser_is_known_for_its_own_member_and_door_only(mia: Member, carl: Member) -> None:
+def test_a_known_browser_is_known_only_for_its_member_and_page(mia: Member, carl: Member) -> None:
     known = Client()
     member_door(PASSWORD, browser=known)
     known.post("/sign-out/")
@@ -191,13 +189,13 @@ def test_a_browser_is_known_for_180_days(
         member_door(at=f"198.51.100.{number}")
     later = time.time() + days * 24 * 3600
     monkeypatch.setattr("django.core.signing.time.time", lambda: later)
-    browser = Client()  # which sends what it has, however old
+    browser = Client()  # which sends its cookie, however old
     browser.cookies["known-member"] = cookie
     assert member_door(PASSWORD, browser=browser).status_code == answer
 
 
 @pytest.mark.parametrize("value", ["", "x", "x:y:z", "\0", "ImEi:1tX:abc"])
-def test_a_forged_cookie_makes_no_browser_known(mia: Member, value: str) -> None:
+def test_a_forged_cookie_does_not_make_a_browser_known(mia: Member, value: str) -> None:
     browser = Client()
     browser.cookies["known-member"] = value
     for _ in range(5):
@@ -205,7 +203,7 @@ def test_a_forged_cookie_makes_no_browser_known(mia: Member, value: str) -> None
     assert member_door(browser=browser).status_code == 429
 
 
-def test_the_cookie_of_a_known_browser_is_out_of_reach_of_scripts_and_names_nobody(mia: Member) -> None:
+def test_the_cookie_of_a_known_browser_is_http_only_and_names_nobody(mia: Member) -> None:
     cookie = member_door(PASSWORD).cookies["known-member"]
     assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")
     assert "mia" not in cookie.value
@@ -217,7 +215,7 @@ def test_staff_are_counted_in_upper_and_lower_case_together(ada: Admin) -> None:
     assert SignInFailures.objects.filter(failures=3).count() == 2
 
 
-def test_a_form_that_lacks_something_is_no_attempt(mia: Member) -> None:
+def test_an_incomplete_form_does_not_count(mia: Member) -> None:
     for _ in range(10):
         member_door("")
         member_door(email="")
@@ -226,7 +224,7 @@ def test_a_form_that_lacks_something_is_no_attempt(mia: Member) -> None:
     assert not SignInFailures.objects.exists()
 
 
-def test_what_is_kept_names_nobody_and_is_removed(mia: Member) -> None:
+def test_stored_rows_name_nobody_and_are_deleted(mia: Member) -> None:
     member_door()
     assert all(re.fullmatch("[0-9a-f]{64}", row.key) for row in SignInFailures.objects.all())
     SignInFailures.objects.update(forgotten_at=timezone.now())
@@ -235,7 +233,7 @@ def test_what_is_kept_names_nobody_and_is_removed(mia: Member) -> None:
     assert not SignInFailures.objects.filter(forgotten_at__lte=timezone.now()).exists()
 
 
-def test_finding_what_to_forget_scans_no_table(db: None) -> None:
+def test_finding_old_rows_scans_no_table(db: None) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO council_signinfailures SELECT 'k' || n, 1, now() + interval '1 hour' "
@@ -270,7 +268,7 @@ def test_the_address_is_the_one_that_the_first_trusted_proxy_saw(
     assert throttle.client_network(request) == network
 
 
-def test_a_proxy_count_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_proxy_count_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROXY_COUNT", "-1")
     with pytest.raises(ImproperlyConfigured, match="PROXY_COUNT is '-1'. Set it to a whole number."):
         council_settings.number("PROXY_COUNT", default=0)
@@ -308,9 +306,7 @@ print(len(allowed))
 @pytest.mark.parametrize(
     ("email", "limit"), [("mia@acme.example", 5), ("m{thread}{number}@acme.example", 50)]
 )
-def test_processes_that_try_all_at_once_try_no_more_between_them(
-    migrated: Database, email: str, limit: int
-) -> None:
+def test_concurrent_processes_share_the_limit(migrated: Database, email: str, limit: int) -> None:
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", ATTACK, email],
@@ -330,8 +326,8 @@ def test_processes_that_try_all_at_once_try_no_more_between_them(
     assert sum(allowed) == limit
 
 
-def test_no_spelling_of_a_name_gives_more_guesses(ada: Admin) -> None:
-    """The dotless i is upper() of neither in Python's folding, and of the same in PostgreSQL's."""
+def test_no_spelling_of_a_name_gives_more_attempts(ada: Admin) -> None:
+    """Python's folding treats the dotless i as another letter than i, but PostgreSQL's upper() makes both the same."""
     names = ["ada@council.example", "ADA@COUNCIL.EXAMPLE", "ada@counc\u0131l.example", "ADA@COUNC\u0131L.EXAMPLE", "\uff41da@council.example",
              " ada@council.example ", "aDa@council.example", "ada@counci\uff4c.example"]  # fmt: skip
     found = [name for name in names if auth.StaffBackend().authenticate(None, name.strip(), PASSWORD)]
@@ -344,7 +340,7 @@ def test_no_spelling_of_a_name_gives_more_guesses(ada: Admin) -> None:
     assert sum(name in found for name in looked_at) <= 5
 
 
-def test_names_that_nobody_has_are_counted_by_the_same_rule(db: None) -> None:
+def test_unknown_names_are_counted_in_the_same_way(db: None) -> None:
     names = ["nob\u0131dy@x.example", "NOBIDY@X.EXAMPLE", "nobidy@x.example", "Nob\u0131dy@x.example"]
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(DISTINCT upper(name)) FROM unnest(%s::text[]) AS name", [names])
@@ -355,7 +351,7 @@ def test_names_that_nobody_has_are_counted_by_the_same_rule(db: None) -> None:
 
 def test_the_limit_holds_across_the_edge_of_any_window(mia: Member) -> None:
     assert [member_door().status_code for _ in range(5)] == [200] * 5
-    # As if they had been made at the end of a window: the first four leave it, the last does not.
+    # Move them to the end of a window, so that only the first four are too old to count.
     with connection.cursor() as cursor:
         cursor.execute(
             """UPDATE council_signinfailures SET failed_at = ARRAY(
@@ -368,7 +364,7 @@ def test_the_limit_holds_across_the_edge_of_any_window(mia: Member) -> None:
 @pytest.mark.parametrize(
     ("door", "url", "field"), [(member_door, "/sign-in/", "email"), (staff_door, "/admin/login/", "username")]
 )
-def test_an_attempt_costs_one_hash_whoever_it_names(
+def test_an_attempt_costs_one_hash_for_any_name(
     door: Door, url: str, field: str, mia: Member, ada: Admin, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
     settings.PASSWORD_HASHERS = ["council.passwords.Argon2Hasher"]
@@ -402,7 +398,7 @@ def test_more_than_a_few_at_once_are_told_to_come_back(mia: Member, monkeypatch:
     assert member_door(PASSWORD).status_code == 302
 
 
-def test_a_place_is_free_again_also_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_place_is_released_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throttle, "WAIT_FOR_A_PLACE_SECONDS", 0.01)
     places = throttle.Places(1)
     for _ in range(4):
@@ -413,7 +409,7 @@ def test_a_place_is_free_again_also_after_an_error(monkeypatch: pytest.MonkeyPat
             pass
 
 
-def test_an_account_sends_so_many_forms_a_minute(mia: Member) -> None:
+def test_an_account_has_a_limited_number_of_forms_a_minute(mia: Member) -> None:
     browser = Client()
     member_door(PASSWORD, browser=browser)
     answers = [browser.post("/leaderboard/privacy/", {"listed": "yes"}).status_code for _ in range(62)]
@@ -422,7 +418,7 @@ def test_an_account_sends_so_many_forms_a_minute(mia: Member) -> None:
     assert browser.get("/membership/").status_code == 200
 
 
-def test_guesses_at_the_old_password_are_counted(settings: Any) -> None:
+def test_wrong_old_passwords_are_counted(settings: Any) -> None:
     sam = Account.objects.create_superuser("sam", "a horse of sam's")
     browser = Client()
     browser.force_login(sam)
@@ -449,7 +445,7 @@ def test_an_address_is_read_in_every_spelling(remote: str, network: str, setting
 
 
 def test_no_more_than_one_waits_for_each_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two are in: one inside, and one who waits. The third is told at once."""
+    """One is inside and one waits. The third is refused at once."""
     monkeypatch.setattr(throttle, "WAIT_FOR_A_PLACE_SECONDS", 20)
     places, came_in = throttle.Places(1), threading.Event()
 

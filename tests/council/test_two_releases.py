@@ -1,4 +1,4 @@
-"""What is gone from the models: Django forgets it in one release, the database in a later one."""
+"""Removed fields and models: Django forgets them in one release, and a later one drops them from the database."""
 
 import pytest
 
@@ -36,7 +36,7 @@ INVITE_WITHOUT_TOKEN = """INSERT INTO "PendingInvite" (id, "teamId", "seatTier",
 VALUES ({}, 't', 'TEAM_MEMBER', 'm')"""
 
 
-def test_a_column_goes_in_two_releases_and_code_from_before_works_until_the_second(
+def test_a_column_is_removed_in_two_releases_and_old_code_works_until_the_second(
     project: Project, migrated: Database
 ) -> None:
     migrated.execute(
@@ -50,7 +50,7 @@ def test_a_column_goes_in_two_releases_and_code_from_before_works_until_the_seco
 
     assert refused.returncode == 1
     assert (
-        "PendingInvite.token is gone from the model, and code that runs may still use its column."
+        "PendingInvite.token was removed from the model, but running code may still use its column."
         in refused.stderr
     )
     assert list(forgotten) == [
@@ -58,8 +58,8 @@ def test_a_column_goes_in_two_releases_and_code_from_before_works_until_the_seco
         "council/+2_forget_pending_invite_token",
     ]
     project.manage("migrate", database=migrated)
-    migrated.execute(INVITE.format("'b'", "'other secret'"))  # the code before it
-    migrated.execute(INVITE_WITHOUT_TOKEN.format("'c'"))  # the code after it
+    migrated.execute(INVITE.format("'b'", "'other secret'"))  # code before the migration
+    migrated.execute(INVITE_WITHOUT_TOKEN.format("'c'"))  # code after the migration
     assert migrated.fetch('SELECT token FROM "PendingInvite" ORDER BY id') == [
         ("secret",),
         ("other secret",),
@@ -72,7 +72,7 @@ def test_a_column_goes_in_two_releases_and_code_from_before_works_until_the_seco
     [(name, text)] = dropped.items()
     assert name == "council/+3_drop_pending_invite_token"
     assert (
-        "Safe with the code before it: only if it came with or after the migration that had Django forget"
+        "Safe with the code before it: only if it was deployed with or after the migration that removed this"
         in text
     )
     before = migrated.catalog()
@@ -84,7 +84,7 @@ def test_a_column_goes_in_two_releases_and_code_from_before_works_until_the_seco
     assert [line for line in migrated.catalog() if line.startswith("COLUMN|")] == columns
 
 
-def test_a_table_goes_in_two_releases(project: Project, migrated: Database) -> None:
+def test_a_table_is_removed_in_two_releases(project: Project, migrated: Database) -> None:
     without_checkpoints(project)
 
     forgotten = project.makemigrations("--forget")
@@ -104,7 +104,7 @@ def test_a_table_goes_in_two_releases(project: Project, migrated: Database) -> N
     assert migrated.fetch('SELECT count(*) FROM "LeaderboardCheckpoint"') == [(0,)]
 
 
-def test_a_column_that_another_field_has_by_now_is_not_dropped(project: Project) -> None:
+def test_a_column_that_a_new_field_uses_is_not_dropped(project: Project) -> None:
     project.edit(MEMBER, COMPANY, "")
     project.makemigrations("--forget")
     project.edit(MEMBER, VISIBLE, f'{VISIBLE}    firm = models.TextField(db_column="company", null=True)\n')

@@ -1,4 +1,4 @@
-"""Verification: a sound database on both roads, every kind of damage, and nothing written."""
+"""Verification of correct databases and of every kind of damage, without writing anything."""
 
 import json
 import os
@@ -13,9 +13,9 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from council import verification
-from council.verification import checks, leftovers, manifest
+from council.verification import checks, leftover_checks, manifest
 from council.verification.checks import Level, Result
-from council.zero_downtime import turns
+from council.zero_downtime import migration_lock
 from gamification import verification as points
 from tests.council.damages import DAMAGES, HARMLESS
 from tests.databases import ROOT, Database, Templates, fill_to
@@ -32,12 +32,12 @@ INSERT INTO "PointTransaction" (id, "memberId", action, points, "createdAt")
 SELECT 'p' || n, 'm' || 1 + n % 1000, 'resource_download', 5, now() - n * interval '7 hours'
   FROM generate_series(1, 3000) AS n
 """
-# Checks whose damage takes another session, or another server: tests of their own.
+# Checks with their own tests, because their damage needs another session or server.
 NOT_IN_A_TRANSACTION = {"prepared transactions", "migrate's lock", "writes", "server", "extensions"}
 
 
 def results() -> dict[str, Result]:
-    """Verify Django's test database as this transaction sees it."""
+    """Verify Django's test database within this transaction."""
     return {result.name: result for result in checks.run(verification.Database(connection))}
 
 
@@ -51,7 +51,7 @@ def faults(result: Result) -> list[verification.Finding]:
 
 @pytest.fixture
 def adopted(database: Database, templates: Templates) -> Database:
-    """The gateway's database, with rows, brought up to date."""
+    """The gateway's database with rows, migrated to the newest state."""
     database.become(templates.get("verified", fill_to(sql=V1_SQL + ROWS)))
     database.execute(POINTS)
     return database
@@ -59,13 +59,13 @@ def adopted(database: Database, templates: Templates) -> Database:
 
 @pytest.mark.django_db
 def test_the_manifest_is_what_the_migrations_make() -> None:
-    """On every version of PostgreSQL that the suite runs on."""
+    """This holds on every version of PostgreSQL on which the suite runs."""
     found = manifest.describe(connection)
-    assert found ^ manifest.expected() == set(), "A migration is new? Then run: manage.py write_manifest"
+    assert found ^ manifest.expected() == set(), "If a migration is new, run: manage.py write_manifest"
 
 
-def test_the_manifest_holds_what_the_plan_of_version_2_verifies() -> None:
-    """So that no writing it anew can lose these."""
+def test_the_manifest_has_the_facts_that_the_plan_of_version_2_verifies() -> None:
+    """So these facts cannot get lost when it is written again."""
     named = {(fact.kind, fact.name): fact.definition for fact in manifest.expected()}
     for table in (
         "BenchmarkSubmission",
@@ -84,7 +84,7 @@ def test_the_manifest_holds_what_the_plan_of_version_2_verifies() -> None:
     assert named["trigger state", "PointTransaction.trg_update_member_points"] == "enabled"
 
 
-def test_an_empty_database_that_was_migrated_is_in_order(migrated: Database) -> None:
+def test_a_migrated_empty_database_has_no_findings(migrated: Database) -> None:
     result = migrated.manage("verify_schema", "--strict")
 
     assert re.search(r"^\d+ checks: \d+ ok, 0 warnings, 0 failed, in ", result.stdout, re.MULTILINE)
@@ -93,9 +93,7 @@ def test_an_empty_database_that_was_migrated_is_in_order(migrated: Database) -> 
     assert "\x1b" not in result.stdout
 
 
-def test_the_gateway_s_database_that_was_adopted_is_in_order(
-    adopted: Database, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_adopted_database_has_no_findings(adopted: Database, capsys: pytest.CaptureFixture[str]) -> None:
     result = adopted.manage("verify_schema", "--strict", "--full")
 
     assert "ledger figures           of 1,000 members, all" in result.stdout
@@ -114,7 +112,7 @@ def test_every_damage_is_found_by_its_check_and_cured_by_its_cure(capsys: pytest
             cursor.execute(damage.sql)
             found = found_by(damage.check)
             try:
-                assert any(damage.words in finding.words for finding in found)
+                assert any(damage.words in finding.message for finding in found)
                 assert all(finding.cure for finding in found)
                 for finding in found if damage.is_curable else []:
                     with transaction.atomic():
@@ -134,7 +132,7 @@ def test_every_damage_is_found_by_its_check_and_cured_by_its_cure(capsys: pytest
 
 
 @pytest.mark.django_db
-def test_what_harms_nothing_is_not_reported() -> None:
+def test_harmless_changes_are_not_reported() -> None:
     reported = {}
     for name, sql in HARMLESS.items():
         with transaction.atomic(), connection.cursor() as cursor:
@@ -145,7 +143,7 @@ def test_what_harms_nothing_is_not_reported() -> None:
 
 
 @pytest.mark.django_db
-def test_a_check_that_would_write_is_not_let() -> None:
+def test_a_check_cannot_write() -> None:
     def look(database: verification.Database) -> list[verification.Finding]:
         database.rows(
             """INSERT INTO "AuditLog" (id, action, "entityType", "entityId") VALUES ('', '', '', '')"""
@@ -155,7 +153,7 @@ def test_a_check_that_would_write_is_not_let() -> None:
     check = checks.Check("writes", look, own_transactions=False)
     [finding] = checks.run_check(check, verification.Database(connection)).findings
 
-    assert finding.words == "could not be looked at: cannot execute INSERT in a read-only transaction"
+    assert finding.message == "could not be checked: cannot execute INSERT in a read-only transaction"
 
 
 @pytest.mark.django_db
@@ -168,29 +166,31 @@ def test_the_queries_of_checks_are_not_compiled() -> None:
 
 
 def as_one_transaction(cure: str) -> str:
-    """Leave out of a cure what only works outside of the test's transaction."""
+    """Remove from a cure the parts that work only outside of the test's transaction."""
     return re.sub(r"CONCURRENTLY |BEGIN; |COMMIT;", "", cure)
 
 
-def test_every_check_has_a_damage() -> None:
+def test_every_check_has_a_damage_that_it_finds() -> None:
     assert {damage.check for damage in DAMAGES.values()} == set(checks.registered()) - NOT_IN_A_TRANSACTION
 
 
 @pytest.mark.django_db
-def test_a_table_that_is_gone_is_written_again_by_its_cure() -> None:
-    """With all that belongs to it; its rows are in a backup."""
+def test_the_cure_of_a_missing_table_creates_it() -> None:
+    """The cure includes everything that belongs to the table, except its rows, which are in a backup."""
     for table in ("DiscordActivity", "PointTransaction", "LeaderboardCheckpoint"):
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(f'DROP TABLE "{table}"')
             [finding] = faults(results()["tables"])
-            assert finding.cure.startswith("-- Its rows are in a backup. An empty one:\nCREATE TABLE ")
+            assert finding.cure.startswith(
+                "-- Its rows can be restored only from a backup. This creates it empty:\nCREATE TABLE "
+            )
             cursor.execute(finding.cure)
             assert {name: faults(result) for name, result in results().items() if faults(result)} == {}
             transaction.set_rollback(True)
 
 
 @pytest.mark.django_db
-def test_what_migrations_would_mend_is_left_to_them() -> None:
+def test_pending_migrations_are_the_cure_for_what_they_create() -> None:
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM django_migrations WHERE app = 'benchmarks' AND name = '0004_indexes'")
         cursor.execute('DROP INDEX "BenchmarkSubmission_data_idx"')
@@ -200,17 +200,17 @@ def test_what_migrations_would_mend_is_left_to_them() -> None:
     assert [finding.cure for finding in faults(found["indexes"])] == ["manage.py migrate"]
 
 
-def test_what_the_first_migration_compares_is_mended_by_sql_before_it(database: Database) -> None:
+def test_differences_that_the_baseline_refuses_have_sql_as_cure(database: Database) -> None:
     database.execute(V1_SQL)
     database.execute("""ALTER TABLE "Member" ALTER email SET NOT NULL; DROP INDEX "Member_email_key";""")
     refused = database.manage("migrate", check=False)
     assert "2 differences" in refused.stderr
-    assert "manage.py verify_schema writes the SQL" in refused.stderr
+    assert "manage.py verify_schema prints the SQL" in refused.stderr
 
     report = json.loads(database.manage("verify_schema", "--format", "json", check=False).stdout)
 
     cures = {
-        finding["words"].partition(" ")[0]: finding["cure"]
+        finding["message"].partition(" ")[0]: finding["cure"]
         for check in report["checks"]
         for finding in check["findings"]
     }
@@ -239,7 +239,7 @@ def test_exit_statuses_and_cures_as_a_table(migrated: Database) -> None:
     )
 
 
-def test_json_for_machines(migrated: Database) -> None:
+def test_the_output_can_be_json(migrated: Database) -> None:
     migrated.execute('ALTER TABLE "Member" DROP COLUMN "monthPoints"')
 
     result = migrated.manage("verify_schema", "--format", "json", check=False)
@@ -251,14 +251,14 @@ def test_json_for_machines(migrated: Database) -> None:
     assert columns["level"] == "failed"
     assert columns["findings"][0] == {
         "level": "failed",
-        "words": "Member.monthPoints is missing: expected integer NOT NULL DEFAULT 0",
+        "message": "Member.monthPoints is missing: expected integer NOT NULL DEFAULT 0",
         "cure": "SET lock_timeout TO '100ms'; "
         'ALTER TABLE "Member" ADD COLUMN "monthPoints" integer NOT NULL DEFAULT 0;',
     }
     assert told["failed"] == sum(check["level"] == "failed" for check in told["checks"])
 
 
-def test_colours_on_a_terminal_only(migrated: Database) -> None:
+def test_colours_are_used_only_on_a_terminal(migrated: Database) -> None:
     ours, theirs = pty.openpty()
     command = [sys.executable, "manage.py", "verify_schema"]
     environment = {**migrated.environment(), "TERM": "xterm"}
@@ -268,7 +268,7 @@ def test_colours_on_a_terminal_only(migrated: Database) -> None:
     try:
         while block := os.read(ours, 65536):
             shown += block
-    except OSError:  # Linux's way to say that the other side is closed
+    except OSError:  # on Linux, this means that the other side is closed
         pass
     assert process.wait() == 0
     assert b"\x1b[32" in shown
@@ -287,7 +287,7 @@ SELECT md5(string_agg(line, ',' ORDER BY line)) FROM (
 
 
 def test_nothing_is_changed(adopted: Database) -> None:
-    """Every row of the catalogue and of the ledger is the same version as before."""
+    """No row of the catalogue or the ledger gets a new version."""
     adopted.execute("VACUUM ANALYZE")
     before = adopted.fetch(VERSIONS)
 
@@ -296,8 +296,8 @@ def test_nothing_is_changed(adopted: Database) -> None:
     assert adopted.fetch(VERSIONS) == before
 
 
-def test_a_server_that_takes_no_writes_is_verified_all_the_same(migrated: Database) -> None:
-    """So all but the trial do without them."""
+def test_a_read_only_server_can_be_verified(migrated: Database) -> None:
+    """All checks except the trial work without writes."""
     migrated.execute(f'ALTER DATABASE "{migrated.name}" SET default_transaction_read_only TO on')
 
     result = migrated.manage("verify_schema", check=False)
@@ -311,7 +311,7 @@ def test_a_server_that_takes_no_writes_is_verified_all_the_same(migrated: Databa
     assert "1 warning, 1 failed" in result.stdout
 
 
-def test_a_table_that_somebody_has_locked_is_not_waited_for(migrated: Database) -> None:
+def test_a_locked_table_is_not_waited_for(migrated: Database) -> None:
     with migrated.connect() as session, session.transaction():
         session.execute('LOCK TABLE "Member" IN ACCESS EXCLUSIVE MODE')
 
@@ -319,21 +319,21 @@ def test_a_table_that_somebody_has_locked_is_not_waited_for(migrated: Database) 
 
     assert result.returncode == 1
     assert (
-        "ledger figures           could not be looked at: canceling statement due to lock timeout"
+        "ledger figures           could not be checked: canceling statement due to lock timeout"
         in result.stdout
     )
     assert "\nA lock is held by another session (see pg_locks)." in result.stdout
 
 
 @pytest.mark.skipif(not PROGRAM, reason="pgbouncer is not installed")
-def test_through_a_transaction_pooler(migrated: Database) -> None:
+def test_verify_schema_works_through_a_transaction_pooler(migrated: Database) -> None:
     with pgbouncer(migrated, mode="transaction") as url:
         result = migrated.manage("verify_schema", "--strict", DATABASE_URL=url)
 
     assert "0 warnings, 0 failed" in result.stdout
 
 
-def test_a_server_that_cannot_be_reached(migrated: Database) -> None:
+def test_an_unreachable_server_is_reported(migrated: Database) -> None:
     url = "postgresql://sam:hunter2@127.0.0.1:1/council"
 
     result = migrated.manage("verify_schema", check=False, DATABASE_URL=url)
@@ -346,7 +346,7 @@ def test_a_server_that_cannot_be_reached(migrated: Database) -> None:
     assert "hunter2" not in result.stderr + result.stdout
 
 
-def test_a_search_path_that_leads_nowhere(migrated: Database) -> None:
+def test_a_search_path_without_an_existing_schema_is_reported(migrated: Database) -> None:
     migrated.execute(f'ALTER DATABASE "{migrated.name}" SET search_path TO nowhere')
 
     result = migrated.manage("verify_schema", check=False)
@@ -356,7 +356,7 @@ def test_a_search_path_that_leads_nowhere(migrated: Database) -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_a_role_without_rights(migrated: Database) -> None:
+def test_missing_rights_of_the_role_are_reported(migrated: Database) -> None:
     role = f"{migrated.name}_stranger"
     migrated.execute(f'DROP ROLE IF EXISTS "{role}"; CREATE ROLE "{role}" LOGIN')
     try:
@@ -372,43 +372,47 @@ def test_a_role_without_rights(migrated: Database) -> None:
     assert "no row could be added: permission denied for table Member" in result.stdout
 
 
-def test_a_prepared_transaction_that_was_forgotten(
+def test_a_forgotten_prepared_transaction_is_reported(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with database.as_django_connection() as scratch, database.connect() as session:
         session.execute("BEGIN; CREATE TABLE t (); PREPARE TRANSACTION 'the gateway''s'")
         try:
-            found = list(leftovers.prepared_transactions(verification.Database(scratch)))
+            found = list(leftover_checks.prepared_transactions(verification.Database(scratch)))
             assert found == [verification.note("1 under way")]
-            monkeypatch.setattr(leftovers, "OLD_SECONDS", 0.0)
-            [old, _] = leftovers.prepared_transactions(verification.Database(scratch))
+            monkeypatch.setattr(leftover_checks, "OLD_SECONDS", 0.0)
+            [old, _] = leftover_checks.prepared_transactions(verification.Database(scratch))
             assert old.level is Level.FAILED
-            assert "was prepared" in old.words
+            assert "was prepared" in old.message
             assert old.cure == "ROLLBACK PREPARED 'the gateway''s';"
         finally:
             session.execute("ROLLBACK PREPARED 'the gateway''s'")
-        assert list(leftovers.prepared_transactions(verification.Database(scratch))) == [
+        assert list(leftover_checks.prepared_transactions(verification.Database(scratch))) == [
             verification.note("none")
         ]
 
 
-def test_the_lock_of_a_migrate(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lock_of_a_running_migrate_is_reported(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with database.as_django_connection() as scratch, database.connect() as session:
-        session.execute("SELECT pg_advisory_lock(%s, %s)", [turns.CLASS, turns.OBJECT])
-        [running] = leftovers.advisory_lock(verification.Database(scratch))
+        session.execute("SELECT pg_advisory_lock(%s, %s)", [migration_lock.CLASS, migration_lock.OBJECT])
+        [running] = leftover_checks.advisory_lock(verification.Database(scratch))
         assert running.level is Level.WARNING
-        assert "a migrate is at work" in running.words
-        monkeypatch.setattr(leftovers, "ORPHANED_SECONDS", 0.0)
-        [orphaned] = leftovers.advisory_lock(verification.Database(scratch))
+        assert "a migrate is running" in running.message
+        monkeypatch.setattr(leftover_checks, "ORPHANED_SECONDS", 0.0)
+        [orphaned] = leftover_checks.advisory_lock(verification.Database(scratch))
         assert orphaned.level is Level.FAILED
         assert orphaned.cure == f"SELECT pg_terminate_backend({session.info.backend_pid});"
         session.execute("SELECT pg_advisory_unlock_all()")
-        assert list(leftovers.advisory_lock(verification.Database(scratch))) == [
+        assert list(leftover_checks.advisory_lock(verification.Database(scratch))) == [
             verification.note("not held")
         ]
 
 
-def test_a_server_of_another_version(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_of_an_unsupported_version_is_reported(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with database.as_django_connection() as scratch:
         for version, level in {
             (14, 9): Level.FAILED,
@@ -421,7 +425,7 @@ def test_a_server_of_another_version(database: Database, monkeypatch: pytest.Mon
             assert finding.level is level, version
 
 
-def test_an_empty_database_is_told_to_migrate(database: Database) -> None:
+def test_for_an_empty_database_the_cure_is_to_migrate(database: Database) -> None:
     result = database.manage("verify_schema", check=False)
 
     assert result.returncode == 1
@@ -430,22 +434,22 @@ def test_an_empty_database_is_told_to_migrate(database: Database) -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_a_sample_is_compared_unless_all_are_asked_for(migrated: Database) -> None:
+def test_a_sample_is_compared_without_full(migrated: Database) -> None:
     migrated.execute(
         """INSERT INTO "Member" (id, "updatedAt") SELECT 'm' || n, now() FROM generate_series(1, 12000) AS n;
         ANALYZE "Member" """
     )
     told = json.loads(migrated.manage("verify_schema", "--format", "json").stdout)
     [figures] = [check for check in told["checks"] if check["name"] == "ledger figures"]
-    words = figures["findings"][-1]["words"]
+    words = figures["findings"][-1]["message"]
     match = re.fullmatch(r"of ([\d,]+) members, a sample; --full compares all", words)
     assert match
     assert points.BATCH_MEMBERS <= int(match[1].replace(",", "")) <= points.SAMPLE_MEMBERS
     assert "of 12,000 members, all" in migrated.manage("verify_schema", "--full").stdout
 
 
-def test_the_manifest_is_written_by_its_command(database: Database, tmp_path: Path) -> None:
-    """From a database that is made for it and goes again; the one that is connected to is left alone."""
+def test_write_manifest_writes_the_manifest(database: Database, tmp_path: Path) -> None:
+    """It is made from a temporary database. The connected database is not changed."""
     file = tmp_path / "schema.catalog"
 
     result = database.manage("write_manifest", "--file", str(file))

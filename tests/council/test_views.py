@@ -1,4 +1,4 @@
-"""The site's own pages, for members, lapsed members, staff and outsiders."""
+"""The site's own pages, for members, lapsed members, staff and visitors."""
 
 import os
 import secrets
@@ -21,6 +21,8 @@ from council.accounts.models import Account
 from council.models import AdminRole, Member
 from tests.databases import ROOT, Database
 from tests.factories import AccountFactory, AdminFactory, hashed
+
+pytestmark = pytest.mark.any_server
 
 FillIn = Callable[..., dict[str, Any]]
 PASSWORD = "correct horse"
@@ -50,7 +52,7 @@ def lars_browser(lars: Member) -> Client:
 
 @pytest.fixture
 def adas_browser(db: None) -> Client:
-    """The gateway's staff, a super admin, signed in at their door."""
+    """A super admin of the gateway, signed in on the staff's page."""
     AdminFactory.create(
         email="ada@council.example", password_hash=hashed(PASSWORD), role=AdminRole.SUPER_ADMIN
     )
@@ -66,7 +68,7 @@ def sign_in(browser: Client, **more: str) -> Any:
     return browser.post("/sign-in/", {"email": "mia@acme.example", "password": PASSWORD, **more})
 
 
-def test_the_start_page_leads_everybody_to_where_they_can_go(
+def test_the_start_page_redirects_everybody_to_a_page_for_them(
     client: Client, mias_browser: Client, lars_browser: Client, adas_browser: Client, sams_browser: Client
 ) -> None:
     assert client.get("/").headers["Location"] == "/sign-in/"
@@ -76,7 +78,7 @@ def test_the_start_page_leads_everybody_to_where_they_can_go(
     assert sams_browser.get("/").headers["Location"] == "/admin/"
 
 
-def test_a_member_signs_in_and_comes_to_the_page_that_was_asked_for(mia: Member, client: Client) -> None:
+def test_a_member_signs_in_and_gets_the_requested_page(mia: Member, client: Client) -> None:
     response = client.get("/membership/?from=mail&x=1")
     assert response.headers["Location"] == "/sign-in/?next=/membership/%3Ffrom%3Dmail%26x%3D1"
     page = client.get(response.headers["Location"])
@@ -97,7 +99,7 @@ def test_a_member_signs_in_and_comes_to_the_page_that_was_asked_for(mia: Member,
         "https://testserver.evil.example/",
     ],
 )
-def test_nobody_is_led_off_the_site(next_page: str, mia: Member, client: Client) -> None:
+def test_no_sign_in_redirects_to_another_site(next_page: str, mia: Member, client: Client) -> None:
     assert "evil" not in client.get("/sign-in/", {"next": next_page}).content.decode()
     assert sign_in(client, next=next_page).headers["Location"] == HOME
     assert client.get("/sign-in/", {"next": next_page}).headers["Location"] == HOME
@@ -131,19 +133,19 @@ def test_a_sign_in_that_fails_says_why_and_keeps_the_email(
     assert not Account.objects.exists()
 
 
-def test_a_member_who_is_signed_in_is_led_on_from_the_sign_in_page(mias_browser: Client) -> None:
+def test_the_sign_in_page_redirects_a_member_who_is_signed_in(mias_browser: Client) -> None:
     assert mias_browser.get("/sign-in/?next=/membership/%3Fa").headers["Location"] == "/membership/?a"
     assert mias_browser.get("/sign-in/?next=/sign-in/").headers["Location"] == "/sign-in/"
 
 
-def test_staff_who_are_members_too_can_sign_in_as_such(adas_browser: Client, mia: Member) -> None:
+def test_staff_who_are_members_too_can_sign_in_as_members(adas_browser: Client, mia: Member) -> None:
     assert adas_browser.get("/sign-in/").status_code == 200
     sign_in(adas_browser)
     assert adas_browser.get("/membership/").status_code == 200
     assert adas_browser.get("/admin/").status_code == 302
 
 
-def test_signing_out_takes_a_post(mias_browser: Client, client: Client, db: None) -> None:
+def test_signing_out_needs_a_post(mias_browser: Client, client: Client, db: None) -> None:
     assert mias_browser.get("/sign-out/").status_code == 405
     assert mias_browser.get("/membership/").status_code == 200
     response = mias_browser.post("/sign-out/", follow=True)
@@ -152,7 +154,7 @@ def test_signing_out_takes_a_post(mias_browser: Client, client: Client, db: None
     assert client.post("/sign-out/").headers["Location"] == "/sign-in/"
 
 
-def test_forms_from_elsewhere_are_not_accepted(mia: Member) -> None:
+def test_forms_from_other_sites_are_not_accepted(mia: Member) -> None:
     for address in ("/sign-in/", "/sign-out/", "/admin/login/"):
         response = Client(enforce_csrf_checks=True).post(
             address, {"email": "mia@acme.example", "password": PASSWORD}
@@ -176,9 +178,7 @@ def test_a_member_sees_the_membership(mias_browser: Client) -> None:
         ("NONE", "You have no membership yet."),
     ],
 )
-def test_a_member_without_good_standing_is_told_what_is_missing(
-    status: str, words: str, lars: Member
-) -> None:
+def test_a_member_without_good_standing_sees_what_is_missing(status: str, words: str, lars: Member) -> None:
     Member.objects.update(subscription_status=status)
     browser = Client()
     browser.force_login(AccountFactory.create(member=lars))
@@ -187,7 +187,7 @@ def test_a_member_without_good_standing_is_told_what_is_missing(
     assert "not download resources" in html
 
 
-def test_staff_without_membership_are_told_that_the_page_is_for_members(
+def test_staff_without_a_membership_see_that_the_page_is_for_members(
     adas_browser: Client, sams_browser: Client, noras_browser: Client
 ) -> None:
     for browser in (adas_browser, sams_browser, noras_browser):
@@ -196,7 +196,7 @@ def test_staff_without_membership_are_told_that_the_page_is_for_members(
         assert "This page is for members." in response.content.decode()
 
 
-# Pages as other apps will have them, and one that nobody has thought of.
+# Pages like those of other apps, and one without any marks.
 
 
 def unmarked(request: MemberRequest) -> HttpResponse:
@@ -240,7 +240,7 @@ def test_a_page_is_for_members_unless_it_says_otherwise(
 
 
 @with_more_pages
-def test_a_page_for_good_standing_tells_others_what_is_missing(
+def test_a_page_for_good_standing_shows_others_what_is_missing(
     client: Client, mias_browser: Client, lars_browser: Client, sams_browser: Client
 ) -> None:
     assert mias_browser.get("/good/tea/").content == b"tea of mia@acme.example"
@@ -261,7 +261,7 @@ def pages(patterns: list[Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from pages(pattern.url_patterns, address)
 
 
-def test_every_page_of_the_site_is_shut_or_known_to_be_open() -> None:
+def test_every_page_is_for_members_or_in_the_list_of_open_pages() -> None:
     found = dict(pages(urls.urlpatterns))
     assert {"points/", "leaderboard/", "membership/"} <= set(found)
     open_pages = {address for address, view in found.items() if not getattr(view, "login_required", True)}
@@ -284,14 +284,14 @@ def test_every_page_of_the_site_is_shut_or_known_to_be_open() -> None:
         ("/broken/", 500, "Something went wrong on our side"),
     ],
 )
-def test_faults_are_put_in_words(address: str, status: int, words: str, db: None) -> None:
+def test_error_pages_have_a_text(address: str, status: int, words: str, db: None) -> None:
     response = Client(raise_request_exception=False).get(address)
     assert response.status_code == status
     assert words in response.content.decode()
     assert "Traceback" not in response.content.decode()
 
 
-def test_every_answer_carries_the_headers(
+def test_every_response_has_the_security_headers(
     client: Client, mias_browser: Client, lars_browser: Client, adas_browser: Client
 ) -> None:
     for browser, address in (
@@ -336,7 +336,7 @@ def test_staff_sessions_last_a_working_day_and_members_a_week(adas_browser: Clie
 
 
 def production(*arguments: str, database: Database) -> subprocess.CompletedProcess[str]:
-    """Run Python with the environment of deploy/environment.example, its secrets filled in."""
+    """Run Python with the environment of deploy/environment.example, with its secrets filled in."""
     lines = (ROOT / "deploy/environment.example").read_text().splitlines()
     environment = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
     environment |= {name: secrets.token_urlsafe(50) for name in ("SECRET_KEY", "BENCHMARK_KEY")}
@@ -360,7 +360,7 @@ def test_production_passes_django_s_deployment_checks(database: Database) -> Non
     assert result.returncode == 0, result.stderr
 
 
-def test_production_s_cookies_are_for_tls_and_this_host_alone(database: Database) -> None:
+def test_production_s_cookies_are_only_for_tls_and_this_host(database: Database) -> None:
     code = (
         "import django; django.setup(); from django.conf import settings as s; "
         "print(s.SESSION_COOKIE_NAME, s.CSRF_COOKIE_NAME, s.KNOWN_BROWSER_COOKIE_NAME, s.SESSION_COOKIE_SECURE, "

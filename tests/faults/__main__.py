@@ -1,20 +1,20 @@
-"""Kill `migrate` everywhere on the way from v1 to v2, and see that the next one finishes.
+"""Kill `migrate` at every point between v1 and v2, and check that the next run finishes.
 
     python -m tests.faults [--writer] [--every 4 [--first 3] | --sample] [--only killed builds reversals] [--lanes 2]
 
-Each try has a v1 database of its own, with rows, and must end with the catalogue, the record of migrations and the
-gateway's rows of an undisturbed run. With --writer somebody writes to Member and the ledger all the while: none of
-that may fail or be lost. Prints how much was tried, and each failure with its statement; exit status 1 if any.
+Each try has its own v1 database with rows. It must end with the same catalogue, record of migrations and rows of the
+gateway as an undisturbed run. With --writer, another process keeps writing to Member and the ledger, and no write may
+fail or be lost. Prints the number of tries, and each failure with its statement. The exit status is 1 if there are any.
 
-killed      A migrate is killed by SIGKILL at each point, the next one finishes. Of each statement there are two points:
-            sent and not yet answered, answered (which is before the next); and there is one before all. BEGIN, COMMIT,
-            ROLLBACK and SAVEPOINT are statements like others: all that psycopg sends in migrate's thread is counted.
-builds      Each concurrent build is made to wait, by a writer or an older snapshot, and its client killed. The server
-            process lives on, and the next migrate waits for it; or it is terminated as well, and the next builds anew.
-reversals   Back to the adopted database from each migration of ours, and from a death in each concurrent build, and
+killed migrate is killed by SIGKILL at each point, and the next run finishes. Each statement has two points:
+            sent and not yet answered, and answered. There is one more before the first. BEGIN, COMMIT,
+            ROLLBACK and SAVEPOINT count as statements, like all that psycopg sends in migrate's thread.
+builds Each concurrent build has to wait for a writer or an older snapshot, and its client is killed. The server
+            process goes on, and the next run waits for it; or it is terminated, too, and the next run builds again.
+reversals Back to the adopted database from each migration of ours, and from a kill in each concurrent build, and
             forward again.
 
-`COUNCIL_POSTGRES_BIN=/usr/lib/postgresql/15/bin` does it on another PostgreSQL.
+`COUNCIL_POSTGRES_BIN=/usr/lib/postgresql/15/bin` selects another PostgreSQL.
 """
 
 import argparse
@@ -43,28 +43,28 @@ def arguments() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--writer", action="store_true", help="with somebody else writing")
+    parser.add_argument("--writer", action="store_true", help="while another process writes")
     parser.add_argument("--every", type=int, default=1, help="try every n-th only")
-    parser.add_argument("--first", type=int, default=0, help="the first to be tried, counted from 0")
-    parser.add_argument("--sample", action="store_true", help="try a few only, every other with a writer")
-    parser.add_argument("--only", nargs="+", choices=tries.PARTS, default=tries.PARTS, help="some parts only")
-    parser.add_argument("--lanes", type=int, default=2, help="how many at a time")
+    parser.add_argument("--first", type=int, default=0, help="the first one to try, counted from 0")
+    parser.add_argument("--sample", action="store_true", help="try only a few, half of them with a writer")
+    parser.add_argument("--only", nargs="+", choices=tries.PARTS, default=tries.PARTS, help="only some parts")
+    parser.add_argument("--lanes", type=int, default=2, help="how many at the same time")
     return parser.parse_args()
 
 
 def prepare() -> None:
-    """Import all that a migrate imports, and start the server; leave no connection and no thread to a fork."""
+    """Import what migrate imports, and start the server. Leave no connection or thread that forks would inherit."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     django.setup()
     connections["default"].ensure_connection()
     call_command("check", stdout=io.StringIO())
     MigrationLoader(None)
     connections.close_all()
-    gc.freeze()  # or each fork would copy most of it, looking for garbage
+    gc.freeze()  # otherwise garbage collection would copy most memory in each fork
 
 
 def run_lane(driver: Driver, chosen: list[Try], *, lane: int) -> tuple[int, int, float]:
-    """Make tries one after the other. Returns how many failed, how many points were not reached, the longest wait."""
+    """Run tries one by one. Returns how many failed, how many points were not reached, and the longest wait."""
     failed = 0
     for done, attempt in enumerate(chosen, 1):
         if fault := driver.carry_out(attempt, lane=lane):

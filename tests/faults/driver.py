@@ -1,4 +1,4 @@
-"""What every try begins with, and what it must end with."""
+"""The database that every try begins with, and the state that it must end with."""
 
 import signal
 import time
@@ -13,7 +13,7 @@ from tests.faults.writer import Written, writing
 
 
 class Fault(Exception):
-    """What a try found wrong."""
+    """A try found a fault."""
 
 
 def require(holds: object, otherwise: str) -> None:
@@ -41,11 +41,11 @@ class Try:
 
 
 class Driver:
-    """Has a v1 database to copy, and what an undisturbed migrate makes of one."""
+    """Holds a v1 database to copy, and the result of an undisturbed migrate."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.longest_seconds = 0.0  # that a writer was kept waiting for
+        self.longest_seconds = 0.0  # the longest wait of a writer
         self.unreached = 0
         self.template = Database(f"{name}_v1")
         self.template.drop()
@@ -72,7 +72,7 @@ class Driver:
             database.drop()
 
     def carry_out(self, attempt: Try, *, lane: int) -> str | None:
-        """Make a try. Returns what went wrong."""
+        """Run a try. Returns what went wrong, if anything."""
         unreached = self.unreached
         try:
             with self.fresh(f"lane{lane}") as database:
@@ -96,7 +96,7 @@ class Driver:
         require(status == 0, f"migrate {' '.join(targets)} ended with {status}")
 
     def kill(self, database: Database, *, at: int) -> None:
-        """Start a migrate that is killed at a point, unless it ends before: beside a writer it may wait for less."""
+        """Start a migrate that is killed at a point. It may end earlier, because with a writer the points vary."""
         pid = processes.fork(lambda: points.migrate(database, at=at, act=processes.die))
         status = processes.status_of(pid)
         require(status in {-signal.SIGKILL, 0}, f"was not killed, but ended with {status}")

@@ -1,4 +1,4 @@
-"""What is in a database after a migrate, as lines that can be compared."""
+"""The content of a database after migrate, as lines that can be compared."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ INSERT INTO "PendingInvite" (id, "teamId", "seatTier", token, "createdBy")
 VALUES ('p1', 't1', 'TEAM_MEMBER', 'secret', 'm2');
 INSERT INTO "AuditLog" (id, action, "entityType", "entityId") VALUES ('l1', 'login', 'Member', 'm1');
 """
-# What the contract's query leaves out. Keys, not ids: a death burns numbers of a sequence.
+# Facts that the contract's query leaves out. Names instead of ids, because a killed run uses up numbers of sequences.
 MORE_FACTS = """
 SELECT concat_ws('|', 'MIGRATION', app, name, count(*)) FROM public.django_migrations GROUP BY app, name
  UNION ALL
@@ -40,8 +40,8 @@ SELECT relname, array_agg(attname::text)
    AND NOT (relname = 'Member' AND attname = 'updatedAt')
  GROUP BY relname
 """
-# `Member.updatedAt` is left out: it moves with the points that the writer adds.
-# The gateway's rows, save what the writer of tests.faults.writer writes.
+# `Member.updatedAt` is left out, because it changes with the points that the writer adds.
+# The gateway's rows, without those of tests.faults.writer.
 ROWS_OF = """
 SELECT concat_ws('|', 'ROWS', %(table)s::text, count(*), md5(string_agg(line, E'\\n' ORDER BY line)))
   FROM (SELECT (SELECT string_agg(key || '=' || value, '|' ORDER BY key)
@@ -56,7 +56,7 @@ def columns(v1: Database) -> dict[str, list[str]]:
 
 
 def facts(database: Database, gateways: dict[str, list[str]]) -> set[str]:
-    """Describe everything in the schema, column order included, the record of migrations, and the gateway's rows."""
+    """Describe the schema including the order of columns, the record of migrations, and the gateway's rows."""
     with database.connect() as session:
         session.execute("SET search_path TO pg_catalog")
         found = {row[0] for row in session.execute(catalog_query(scope="all", ordinals="on"))}

@@ -1,4 +1,4 @@
-"""The points at which a migrate can be killed, counted where psycopg talks to libpq."""
+"""The points at which migrate can be killed, counted where psycopg calls libpq."""
 
 import threading
 from collections.abc import Callable
@@ -13,11 +13,11 @@ from tests.databases import Database
 
 
 class Points:
-    """Counts the points that this thread passes in talking to its server, and acts at one of them, or at each.
+    """Counts the points of this thread's communication with its server, and calls a function at one of them or at each.
 
-    Point 0 is before all, 2n - 1 where the n-th statement has been sent, 2n where it has been answered. BEGIN, COMMIT,
-    ROLLBACK and SAVEPOINT are statements like others. Another thread's, as the observer's, come by the clock and are
-    not counted.
+    Point 0 is before the first statement, 2n - 1 after the n-th statement was sent, and 2n after it was answered.
+    BEGIN, COMMIT, ROLLBACK and SAVEPOINT count as statements. Those of other threads, such as the observer's, depend on
+    the clock and do not count.
     """
 
     def __init__(self, *, at: int | None, act: Callable[[], object] | None) -> None:
@@ -28,7 +28,7 @@ class Points:
         self.thread = threading.get_ident()
 
     def count(self) -> None:
-        """Begin. Two functions of psycopg give libpq a statement, from which comes its text; one has it answered."""
+        """Start counting. Two functions of psycopg send a statement's text to libpq, and one receives the answer."""
         sending: tuple[Any, ...] = (_cursor_base.BaseCursor, client_cursor.ClientCursorMixin)
         for cursor in sending:
             cursor._execute_send = self._noting(cursor._execute_send, lambda query: query.query)
@@ -71,7 +71,7 @@ class Points:
 def migrate(
     database: Database, *targets: str, at: int | None = None, act: Callable[[], object] | None = None
 ) -> list[str]:
-    """Migrate in this process as manage.py would, and list the statements. At a point, act; it may not survive that."""
+    """Migrate in this process like manage.py, and list the statements. At a point, call `act`, which may kill it."""
     connection.settings_dict["NAME"] = database.name
     points = Points(at=at, act=act)
     points.count()

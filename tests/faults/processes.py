@@ -1,4 +1,4 @@
-"""Processes that may be killed. Forked, since importing Django takes longer than a migrate."""
+"""Processes that may be killed. They are forked, because importing Django takes longer than a migrate."""
 
 import json
 import os
@@ -8,12 +8,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-# A migrate takes a second; on a machine that is busy with others, it has taken a minute.
+# A migrate takes a second. On a very busy machine, it has taken a minute.
 HUNG_SECONDS = 600
 
 
 def fork(act: Callable[[], object], *, seconds: int = HUNG_SECONDS) -> int:
-    """Start a process that does an act, and give its id. SIGALRM ends one that hangs."""
+    """Start a process that calls a function, and return its id. SIGALRM ends it if it hangs."""
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
@@ -23,7 +23,7 @@ def fork(act: Callable[[], object], *, seconds: int = HUNG_SECONDS) -> int:
             signal.alarm(seconds)
             act()
             status = 0
-        except BaseException as error:  # nothing of the child may run on in the parent's frames
+        except BaseException as error:  # the child must not continue in the parent's code
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
         finally:
             os._exit(status)
@@ -31,12 +31,12 @@ def fork(act: Callable[[], object], *, seconds: int = HUNG_SECONDS) -> int:
 
 
 def status_of(pid: int) -> int:
-    """Wait for a process and give its exit status, negative for the signal that ended it."""
+    """Wait for a process and return its exit status, which is negative if a signal ended it."""
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def end(pid: int) -> None:
-    """Kill a process that may have ended."""
+    """Kill a process, which may have ended already."""
     with suppress(ProcessLookupError, ChildProcessError):
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
@@ -51,7 +51,7 @@ def stop() -> None:
 
 
 class Reporter:
-    """A process that does an act and reports what that returns."""
+    """A process that calls a function and reports its result."""
 
     def __init__(self, act: Callable[[], object], *, seconds: int = HUNG_SECONDS) -> None:
         self.reading, writing = os.pipe()
@@ -64,7 +64,7 @@ class Reporter:
         os.close(writing)
 
     def report(self) -> Any:
-        """Wait for the end, and give what was returned; None if the act failed or was killed."""
+        """Wait for the end, and return the result, or None if the function failed or was killed."""
         with os.fdopen(self.reading) as pipe:
             text = pipe.read()
         return json.loads(text) if status_of(self.pid) == 0 else None

@@ -1,4 +1,4 @@
-"""Everything that can be tried on the way from v1 to v2, as an undisturbed migrate's statements tell it."""
+"""All tries between v1 and v2, made from the statements of an undisturbed migrate."""
 
 import os
 import re
@@ -32,18 +32,18 @@ SELECT pid FROM pg_locks
 
 
 def tries(driver: Driver, *, has_writer: bool) -> list[Try]:
-    """List everything that can be tried, in an order that stays.
+    """List all tries, always in the same order.
 
-    No reversal has a writer, as the columns that one writes to go back and forth.
+    Reversals have no writer, because they remove the columns that the writer needs.
     """
     found = [*_kills(driver.statements), *_builds(driver.statements), *_reversals(driver.statements)]
     return [replace(one, has_writer=has_writer and one.part != "reversals") for one in found]
 
 
 def sample(driver: Driver) -> list[Try]:
-    """Choose the points around a COMMIT that records and around a build, and one of each other part.
+    """Choose the points next to a COMMIT of a migration and next to a build, and one point of each other part.
 
-    Every other one has a writer.
+    Every second one has a writer.
     """
     alone = tries(driver, has_writer=False)
     texts = driver.statements
@@ -113,19 +113,19 @@ def _go_back_and_forward(driver: Driver, database: Database) -> None:
 
 @dataclass(frozen=True)
 class _Build:
-    """A concurrent build that is made to wait, and whose client is killed meanwhile."""
+    """A concurrent build that has to wait, and whose client is killed meanwhile."""
 
     index: str
     point_before: int
     obstacle: str
 
     def live_on(self, driver: Driver, database: Database) -> None:
-        """Its server process goes on building: the next migrate waits for it, and takes what it has built."""
+        """The server process goes on building. The next migrate waits for it, and uses its index."""
         with database.connect() as session:
             builder, index = self._begin(database, session)
             second = processes.fork(lambda: points.migrate(database))
             try:
-                time.sleep(1.2)  # two polls of the lock
+                time.sleep(1.2)  # two attempts to get the lock
                 require(os.waitpid(second, os.WNOHANG) == (0, 0), "the next migrate did not wait")
                 require(database.fetch(BUILDERS) == [(builder,)], "the build did not outlive its client")
                 require(database.fetch(LOCK_HOLDERS) == [(builder,)], "the build does not hold the lock")
@@ -140,7 +140,7 @@ class _Build:
                 processes.end(second)
 
     def end(self, driver: Driver, database: Database) -> None:
-        """Its server process is terminated as well: the next migrate builds anew."""
+        """The server process is terminated, too. The next migrate builds the index again."""
         with database.connect() as session:
             builder, index = self._begin(database, session)
             database.execute(f"SELECT pg_terminate_backend({builder}, 10000)")
@@ -149,7 +149,7 @@ class _Build:
         driver.run(database)
 
     def _begin(self, database: Database, session: psycopg.Connection) -> tuple[int, int]:
-        """Have the build wait for a session, and kill its client. Returns its server process and its index."""
+        """Make the build wait for a session, and kill its client. Returns its server process and its index."""
         first = processes.fork(lambda: points.migrate(database, at=self.point_before, act=processes.stop))
         try:
             _, status = os.waitpid(first, os.WUNTRACED)
@@ -164,7 +164,7 @@ class _Build:
         return int(str(builder)), int(str(index))
 
     def _state(self, database: Database) -> list[tuple[object, ...]]:
-        """Whether the index is there, under which number, and whether it is valid."""
+        """Return the index's oid and whether it is valid, or None if it does not exist."""
         return database.fetch(
             f"SELECT indexrelid, indisvalid FROM pg_index WHERE indexrelid = to_regclass('\"{self.index}\"')"
         )

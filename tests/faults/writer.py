@@ -1,4 +1,4 @@
-"""Somebody else, who writes to Member and the ledger while migrates are killed."""
+"""A process that writes to Member and the ledger while migrates are killed."""
 
 import os
 import signal
@@ -28,15 +28,15 @@ class Written:
 
 @contextmanager
 def writing(database: Database, *, points_before: int = 0) -> Iterator[Written]:
-    """Write all the while, then look whether all of it succeeded and stayed. What went wrong is the fault.
+    """Write during a block, then check that all writes succeeded and stayed. Raises Fault otherwise.
 
-    `points_before` are the ledger's when it begins.
+    `points_before` is the sum of the ledger's points at the beginning.
     """
     written = Written()
     writer = Reporter(partial(_write, database), seconds=3 * HUNG_SECONDS)
     try:
         yield written
-        time.sleep(0.05)  # a few rounds with everything there
+        time.sleep(0.05)  # a few rounds on the finished schema
         os.kill(writer.pid, signal.SIGTERM)
         report = writer.report()
     except BaseException:
@@ -58,7 +58,7 @@ def writing(database: Database, *, points_before: int = 0) -> Iterator[Written]:
 
 
 def _write(database: Database) -> tuple[int, int, float]:
-    """Write as the gateway does until SIGTERM comes, to the ledger from when its trigger is there.
+    """Write like the gateway until SIGTERM, to the ledger once its trigger exists.
 
     Returns the rounds, the points, and the longest round in seconds.
     """

@@ -1,4 +1,4 @@
-"""The product's rules of points once more, as plain Python over lists: what the database is compared with."""
+"""The product's rules for points, again in plain Python with lists, for comparison with the database."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 INT_MIN, INT_MAX = -(2**31), 2**31 - 1
-SATURDAY = 5  # of date.weekday()
+SATURDAY = 5  # as in date.weekday()
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,14 @@ class Entry:
 
     @property
     def once(self) -> set[str]:
-        """What there may be one row of: its key, and the row that it reverses."""
+        """List what only one row may have: its key, and the row that it reverses."""
         return ({self.key} if self.key else set()) | (
             {f"reverses {self.reverses}"} if self.reverses else set()
         )
 
     @property
     def own_key(self) -> str | None:
-        """The key of what a row of the gateway's pays for. Without metadata that is an introduction alone."""
+        """Return the key of what a row of the gateway pays for. Without metadata, only introductions have one."""
         is_payment = self.points > 0 and self.reverses is None
         return f"{self.action}:{self.member}" if is_payment and self.action == "intro_completed" else None
 
@@ -40,7 +40,7 @@ class Entry:
 
 
 class Figures(NamedTuple):
-    """What Member holds of its entries, in the order of Model.figures and of the tests' queries."""
+    """A member's figures, in the order of Model.figures and of the tests' queries."""
 
     total: int = 0
     month: date | None = None
@@ -54,7 +54,7 @@ class Figures(NamedTuple):
 
 
 def streak(days: set[date]) -> int:
-    """Walk back from the newest day, one day at a time, until a weekday is missing."""
+    """Count back from the newest day, one day at a time, until a weekday is missing."""
     if not days:
         return 0
     day, count = max(days), 1
@@ -85,7 +85,7 @@ def figures(entries: Iterable[Entry]) -> Figures:
 
 @dataclass
 class Model:
-    """Members, each with their entries by id, and the rules by action: points and whether they are enabled."""
+    """Members with their entries by id, and the rules by action, each with points and whether it is enabled."""
 
     members: dict[str, dict[str, Entry]] = field(default_factory=dict)
     rules: dict[str, tuple[int, bool]] = field(default_factory=dict)
@@ -103,7 +103,7 @@ class Model:
         return figures([*self.members[member].values(), *own])
 
     def refuses(self, entries: list[Entry]) -> bool:
-        """Say whether a statement that adds all of these has to fail."""
+        """Tell whether a statement that adds all of these must fail."""
         there, once = self.entries, self.once
         for entry in entries:
             if entry.member not in self.members or entry.id in there or entry.once & once:
@@ -122,7 +122,7 @@ class Model:
         )
 
     def without_conflicts(self, entries: list[Entry]) -> list[Entry]:
-        """Leave out what ON CONFLICT DO NOTHING leaves out."""
+        """Leave out the rows that ON CONFLICT DO NOTHING would leave out."""
         once, kept = self.once, []
         for entry in entries:
             if not entry.once & once:

@@ -16,6 +16,8 @@ from gamification import ledger
 from gamification.models import PointRule, PointTransaction
 from tests.factories import AccountFactory, MemberFactory, PointTransactionFactory
 
+pytestmark = pytest.mark.any_server
+
 FillIn = Callable[..., dict[str, Any]]
 MEMBERS = "/admin/council/member/"
 LEDGER = "/admin/gamification/pointtransaction/"
@@ -23,7 +25,7 @@ REASON = "Helped at the meetup"
 
 
 def choose(browser: Client, *members: Member, address: str = MEMBERS) -> Any:
-    """Select members in the list and "Adjust points", as the list's own form sends it."""
+    """Select members in the list and "Adjust points", as the list's form does."""
     selected = {"_selected_action": [member.pk for member in members]}
     return browser.post(address, {"action": "adjust_points", "index": "0", "select_across": "0", **selected})
 
@@ -101,7 +103,7 @@ def test_a_preview_shows_the_totals_and_writes_nothing(
     ],
 )
 @pytest.mark.parametrize("button", ["record", "preview"])
-def test_a_fault_is_named_and_nothing_is_written(
+def test_an_error_is_shown_and_nothing_is_written(
     changes: dict[str, str], words: str, button: str, sams_browser: Client, fill_in: FillIn, mia: Member
 ) -> None:
     form = fill_in(choose(sams_browser, mia), **{"points": "5", "reason": REASON, button: "1", **changes})
@@ -121,7 +123,7 @@ def test_a_reason_of_500_characters_may_have_several_lines(
     assert total(mia) == 5
 
 
-def test_a_filter_that_no_longer_lets_a_member_through_changes_nothing(
+def test_a_filter_that_no_longer_matches_a_member_changes_nothing(
     sams_browser: Client, fill_in: FillIn, mia: Member, carl: Member
 ) -> None:
     address = f"{MEMBERS}?subscription_status__exact=ACTIVE&q=acme"
@@ -151,7 +153,7 @@ def test_too_many_members_at_once_are_refused(
     assert "2 members are too many. Select at most 1." in sams_browser.get(MEMBERS).content.decode()
 
 
-def test_a_member_removed_meanwhile_stops_it(
+def test_a_member_deleted_meanwhile_stops_the_adjustment(
     sams_browser: Client, fill_in: FillIn, mia: Member, lars: Member
 ) -> None:
     form = fill_in(choose(sams_browser, mia, lars), points="5", reason=REASON, record="Record")
@@ -232,7 +234,7 @@ def test_a_member_s_rows_are_found_by_email_or_id_and_an_entry_by_its_id(
         assert list(results) == [entry]
 
 
-def test_a_members_page_leads_to_their_rows(sams_browser: Client, mia: Member, lars: Member) -> None:
+def test_a_members_page_links_to_their_ledger_rows(sams_browser: Client, mia: Member, lars: Member) -> None:
     mine = PointTransactionFactory.create(member=mia)
     PointTransactionFactory.create(member=lars)
     address = reverse("admin:gamification_pointtransaction_changelist", query={"member__id__exact": mia.pk})
@@ -343,14 +345,14 @@ def test_only_staff_who_may_add_to_the_ledger_reverse_entries(client: Client, mi
 
 
 @pytest.mark.parametrize("entry", ["cgone", "%00"])
-def test_reversing_what_is_not_there_is_not_found(entry: str, sams_browser: Client) -> None:
+def test_reversing_an_unknown_entry_is_not_found(entry: str, sams_browser: Client) -> None:
     assert sams_browser.get(f"{LEDGER}{entry}/reverse/").status_code == 404
 
 
 RULE = "/admin/gamification/pointrule/resource_download/change/"
 
 
-def test_a_rule_is_changed_signed_and_logged(sams_browser: Client, fill_in: FillIn) -> None:
+def test_a_changed_rule_names_who_changed_it_and_is_logged(sams_browser: Client, fill_in: FillIn) -> None:
     form = fill_in(sams_browser.get(RULE), points="7")
     assert sams_browser.post(RULE, form).status_code == 302
     rule = PointRule.objects.get(action="resource_download")
@@ -365,13 +367,13 @@ def test_a_rule_saved_without_a_change_is_not_logged(sams_browser: Client, fill_
     assert not AuditLog.objects.exists()
 
 
-def test_a_rule_gives_no_less_than_0(sams_browser: Client, fill_in: FillIn) -> None:
+def test_a_rule_cannot_give_negative_points(sams_browser: Client, fill_in: FillIn) -> None:
     response = sams_browser.post(RULE, fill_in(sams_browser.get(RULE), points="-1"))
     assert "A rule gives 0 points or more." in response.content.decode()
     assert PointRule.objects.get(action="resource_download").points == 5
 
 
-def test_rules_are_for_super_admins_and_neither_made_nor_removed(
+def test_only_super_admins_change_rules_and_nobody_adds_or_deletes_them(
     client: Client, sams_browser: Client, db: None
 ) -> None:
     assert sams_browser.get("/admin/gamification/pointrule/add/").status_code == 403
@@ -386,9 +388,7 @@ def test_rules_are_for_super_admins_and_neither_made_nor_removed(
     assert client.get(RULE).status_code == 200
 
 
-def test_an_entry_that_was_reversed_leads_to_its_reversal(
-    sams_browser: Client, mia: Member, sam: Account
-) -> None:
+def test_a_reversed_entry_links_to_its_reversal(sams_browser: Client, mia: Member, sam: Account) -> None:
     entry = PointTransactionFactory.create(member=mia, points=25)
     row = ledger.reverse(entry_id=entry.pk, reason=REASON, performed_by=sam)
     html = sams_browser.get(f"{LEDGER}{entry.pk}/change/").content.decode()

@@ -1,4 +1,4 @@
-"""Awards: paid by the rule in force, once to a key."""
+"""Awards are paid by the rule in force, once for each key."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -38,7 +38,7 @@ def test_awarding_twice_with_one_key_pays_once(mia: Member) -> None:
     assert total(mia) == 5
 
 
-def test_what_is_paid_once_is_the_member_s_action_on_a_subject(mia: Member, carl: Member) -> None:
+def test_each_action_on_a_subject_is_paid_once_per_member(mia: Member, carl: Member) -> None:
     awards = [
         Award(mia.pk, DOWNLOAD, "r1"),
         Award(mia.pk, DOWNLOAD, "r2"),
@@ -58,7 +58,7 @@ def test_an_award_may_count_several_times(mia: Member) -> None:
     assert row.points == 12
 
 
-def test_a_rule_that_changed_is_in_force_at_once_and_for_what_comes(mia: Member) -> None:
+def test_a_changed_rule_applies_at_once_to_new_awards(mia: Member) -> None:
     ledger.award(Award(mia.pk, DOWNLOAD, "r1"))
     PointRule.objects.filter(action=DOWNLOAD).update(points=7)
     ledger.award(Award(mia.pk, DOWNLOAD, "r2"))
@@ -77,7 +77,7 @@ def test_a_rule_that_pays_nothing_writes_nothing_and_blocks_nothing(
     assert ledger.award(Award(mia.pk, DOWNLOAD, "r1")) is not None
 
 
-def test_an_award_is_one_statement_however_many_there_are(mia: Member) -> None:
+def test_any_number_of_awards_is_one_statement(mia: Member) -> None:
     for count in (1, 500):
         with CaptureQueriesContext(
             connection,
@@ -86,7 +86,7 @@ def test_an_award_is_one_statement_however_many_there_are(mia: Member) -> None:
         assert (len(queries), len(rows)) == (1, count)
 
 
-def test_no_awards_are_no_rows(db: None) -> None:
+def test_an_empty_list_of_awards_adds_no_rows(db: None) -> None:
     assert ledger.award_many([]) == []
 
 
@@ -113,7 +113,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("fault", REFUSED)
-def test_what_cannot_be_awarded_is_refused_in_words_and_nothing_is_paid(mia: Member, fault: str) -> None:
+def test_an_invalid_award_is_refused_with_a_message_and_nothing_is_paid(mia: Member, fault: str) -> None:
     wrong, words = REFUSED[fault]
     if wrong.member_id == "m":
         wrong = Award(mia.pk, wrong.action, wrong.subject, wrong.times, wrong.metadata)
@@ -125,7 +125,7 @@ def test_what_cannot_be_awarded_is_refused_in_words_and_nothing_is_paid(mia: Mem
     assert total(mia) == 0
 
 
-def test_a_total_beyond_32_bits_is_refused_in_words_and_for_all(mia: Member, carl: Member) -> None:
+def test_a_total_beyond_32_bits_is_refused_with_a_message_for_all_awards(mia: Member, carl: Member) -> None:
     PointTransaction.objects.create(member=mia, action="x", points=2**31 - 3)
     with (
         pytest.raises(
@@ -151,7 +151,7 @@ def test_the_gateway_s_rows_without_a_key_count_as_before(mia: Member) -> None:
     assert total(mia) == 15
 
 
-def test_what_the_gateway_has_paid_with_the_same_key_is_not_paid_again(mia: Member) -> None:
+def test_an_award_that_the_gateway_paid_with_the_same_key_is_not_paid_again(mia: Member) -> None:
     with connection.cursor() as cursor:
         cursor.execute(GATEWAY_ROW, ["a", mia.pk, Award(mia.pk, DOWNLOAD, "r1").key])
     assert ledger.award(Award(mia.pk, DOWNLOAD, "r1")) is None
@@ -166,7 +166,7 @@ print(ledger.award(ledger.Award("m1", Action.RESOURCE_DOWNLOAD, "r1")) is not No
 
 
 @pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
-def test_an_award_waits_for_the_first_that_is_under_way(migrated: Database, end: str) -> None:
+def test_an_award_waits_for_a_concurrent_one_with_the_same_key(migrated: Database, end: str) -> None:
     migrated.execute("""INSERT INTO "Member" (id, "updatedAt") VALUES ('m1', now())""")
     with migrated.connect() as gateway, ThreadPoolExecutor(1) as pool:
         gateway.execute("BEGIN")
@@ -188,7 +188,7 @@ def test_many_awards_of_one_member_add_up(db: None) -> None:
 
 
 @pytest.mark.django_db
-def test_metadata_that_the_ledger_does_not_take_is_refused_in_words(mia: Member) -> None:
+def test_metadata_that_the_ledger_refuses_gives_a_message(mia: Member) -> None:
     given = Award(mia.pk, Action.INTRO_COMPLETED, metadata={"text": "x" * 20_000})
     with (
         pytest.raises(ledger.Refused, match="metadata of more than 16,384 bytes.* Nothing was written"),

@@ -1,4 +1,4 @@
-"""What members are paid for Discord activity, over several syncs with a server that answers as MEE6 does."""
+"""Payments for Discord activity, over several syncs with a server that answers like MEE6."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -15,6 +15,8 @@ from gamification.models import DiscordActivity, DiscordStanding, PointRule, Poi
 from tests import mee6 as stand_in
 from tests.factories import MemberFactory, PointTransactionFactory
 from tests.mee6 import Mee6, player
+
+pytestmark = pytest.mark.any_server
 
 Sync = Callable[..., JobRun]
 
@@ -49,7 +51,7 @@ def points(member: Member) -> int:
     return member.total_points
 
 
-def test_the_first_sight_is_a_baseline_and_pays_nothing(sync: Sync) -> None:
+def test_the_first_sync_sets_the_baseline_and_pays_nothing(sync: Sync) -> None:
     member = linked(1)
     run = sync({1: 5_000})
     assert points(member) == 0
@@ -57,7 +59,7 @@ def test_the_first_sight_is_a_baseline_and_pays_nothing(sync: Sync) -> None:
     assert not DiscordActivity.objects.exists()
 
 
-def test_each_hundred_xp_above_the_mark_is_paid_and_no_remainder_is_lost(sync: Sync) -> None:
+def test_each_hundred_xp_above_the_highest_is_paid_and_remainders_are_kept(sync: Sync) -> None:
     member = linked(1)
     paid = []
     for xp in (50, 149, 150, 249, 250, 649):
@@ -66,7 +68,7 @@ def test_each_hundred_xp_above_the_mark_is_paid_and_no_remainder_is_lost(sync: S
     assert paid == [0, 0, 1, 1, 2, 5]
 
 
-def test_a_row_of_activity_is_written_only_where_something_changed(sync: Sync) -> None:
+def test_a_row_of_activity_is_added_only_if_the_xp_changed(sync: Sync) -> None:
     linked(1)
     for xp in (100, 130, 130, 90):
         sync({1: xp})
@@ -74,7 +76,7 @@ def test_a_row_of_activity_is_written_only_where_something_changed(sync: Sync) -
     assert sorted(activities) == [(-40, 90), (30, 130)]
 
 
-def test_a_sync_that_is_repeated_pays_nothing_twice(sync: Sync) -> None:
+def test_a_repeated_sync_pays_nothing_twice(sync: Sync) -> None:
     member = linked(1)
     for xp in (0, 1_000, 1_000, 1_000):
         sync({1: xp})
@@ -82,7 +84,7 @@ def test_a_sync_that_is_repeated_pays_nothing_twice(sync: Sync) -> None:
     assert PointTransaction.objects.count() == 1
 
 
-def test_xp_that_falls_owes_nothing_until_it_is_above_the_mark_again(sync: Sync) -> None:
+def test_xp_that_fell_earns_nothing_until_it_exceeds_its_highest_value(sync: Sync) -> None:
     member = linked(1)
     paid = []
     for xp in (0, 1_000, 200, 900, 1_000, 1_100):
@@ -91,7 +93,7 @@ def test_xp_that_falls_owes_nothing_until_it_is_above_the_mark_again(sync: Sync)
     assert paid == [0, 10, 10, 10, 10, 11]
 
 
-def test_a_player_who_is_missing_and_returns_keeps_what_they_have(sync: Sync) -> None:
+def test_a_player_who_was_missing_from_a_sync_keeps_their_baseline(sync: Sync) -> None:
     member = linked(1)
     for xp in ({1: 0}, {1: 500}, {}, {2: 5}, {1: 700}):
         sync(xp)
@@ -122,7 +124,7 @@ def test_a_reversed_payment_is_not_paid_again(sync: Sync, sam: Account) -> None:
     assert points(member) == 1
 
 
-def test_an_account_that_is_linked_anew_begins_anew(sync: Sync) -> None:
+def test_a_newly_linked_account_gets_a_new_baseline(sync: Sync) -> None:
     member = linked(1)
     for xp in ({1: 0, 2: 900}, {1: 300, 2: 900}):
         sync(xp)
@@ -146,7 +148,7 @@ def test_an_account_that_moves_to_another_member_is_paid_to_neither_twice(sync: 
     assert (points(one), points(other)) == (5, 2)
 
 
-def test_a_player_who_comes_twice_over_a_page_boundary_is_paid_once(
+def test_a_player_on_two_pages_is_paid_once(
     sync: Sync, server: Mee6, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     member = linked(1)
@@ -157,7 +159,7 @@ def test_a_player_who_comes_twice_over_a_page_boundary_is_paid_once(
     assert points(member) == 5
 
 
-def test_a_member_at_the_limit_is_set_aside_with_the_reason_and_stops_nobody(sync: Sync) -> None:
+def test_a_member_at_the_limit_of_points_is_left_out_with_the_reason(sync: Sync) -> None:
     members = [linked(number) for number in range(8)]
     sync(dict.fromkeys(range(8), 0))
     PointTransactionFactory.create(member=members[3], points=ledger.MAX_TOTAL - 1)
@@ -171,7 +173,7 @@ def test_a_member_at_the_limit_is_set_aside_with_the_reason_and_stops_nobody(syn
     assert sync(dict.fromkeys(range(8), 1_000)).counts.get("set aside", 0) == 0
 
 
-def test_a_member_who_goes_in_mid_run_stops_nobody(
+def test_a_member_deleted_during_a_sync_does_not_stop_it(
     sync: Sync, server: Mee6, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone, stays = linked(1), linked(2)
@@ -189,7 +191,7 @@ def test_a_member_who_goes_in_mid_run_stops_nobody(
     assert not DiscordStanding.objects.filter(discord_id=gone.discord_id).exists()
 
 
-def test_what_was_read_before_an_error_stays_paid_and_the_next_run_goes_on(
+def test_payments_before_an_error_stay_and_the_next_sync_continues(
     sync: Sync, server: Mee6, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     members = [linked(number) for number in range(4)]
@@ -232,8 +234,8 @@ def test_the_command_runs_the_job_now(sync: Sync, server: Mee6, capsys: pytest.C
     assert "1 members paid" in said
 
 
-def test_members_who_swap_their_accounts_begin_anew(sync: Sync) -> None:
-    """The gateway's unique key allows no account with two members at once."""
+def test_members_who_swap_their_accounts_get_new_baselines(sync: Sync) -> None:
+    """The unique key does not allow two members with the same account at any time."""
     one, other = linked(1), linked(2)
     for xp in ({1: 0, 2: 0}, {1: 1_000, 2: 200}):
         sync(xp)
@@ -248,7 +250,7 @@ def test_members_who_swap_their_accounts_begin_anew(sync: Sync) -> None:
     assert (points(one), points(other)) == (13, 3)
 
 
-def test_the_most_xp_that_is_kept_can_be_paid_and_lost(sync: Sync) -> None:
+def test_the_largest_possible_xp_can_be_paid_and_lost(sync: Sync) -> None:
     member = linked(1)
     for xp in (0, mee6.MAX_XP, 0):
         sync({1: xp})
@@ -256,7 +258,7 @@ def test_the_most_xp_that_is_kept_can_be_paid_and_lost(sync: Sync) -> None:
     assert DiscordStanding.objects.get().xp == 0
 
 
-def test_xp_beyond_32_bits_and_points_beyond_them_are_set_aside(sync: Sync) -> None:
+def test_players_with_xp_or_points_beyond_32_bits_are_left_out(sync: Sync) -> None:
     one, other = linked(1), linked(2)
     sync({1: 0, 2: 0})
     PointRule.objects.filter(action="discord_activity").update(points=1_000)
@@ -267,7 +269,7 @@ def test_xp_beyond_32_bits_and_points_beyond_them_are_set_aside(sync: Sync) -> N
     assert (points(one), points(other)) == (0, 0)
 
 
-def test_somebody_is_told_when_three_syncs_in_a_row_have_failed(
+def test_three_failed_syncs_in_a_row_are_logged_as_an_error(
     sync: Sync, server: Mee6, caplog: pytest.LogCaptureFixture
 ) -> None:
     sync({1: 0})
@@ -281,7 +283,7 @@ def test_somebody_is_told_when_three_syncs_in_a_row_have_failed(
     )
 
 
-def test_large_syncs_are_compared_and_paid_in_parts(sync: Sync, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_syncs_are_compared_and_paid_in_batches(sync: Sync, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mee6, "PAGE_PLAYERS", 3)
     monkeypatch.setattr(discord, "COMPARED_PLAYERS", 6)
     monkeypatch.setattr(discord, "BATCH_MEMBERS", 2)

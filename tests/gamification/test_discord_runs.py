@@ -1,4 +1,4 @@
-"""Syncs with Discord in real processes: killed anywhere, and two at once, also through a transaction pooler."""
+"""Syncs with Discord in real processes: killed at any point, and two at once, also through a transaction pooler."""
 
 import random
 import subprocess
@@ -16,10 +16,12 @@ from tests.databases import ROOT, Database
 from tests.mee6 import Mee6, player
 from tests.pgbouncer import PROGRAM, pgbouncer
 
+pytestmark = pytest.mark.any_server
+
 MEMBERS = 20
 FIRST_XP = 1_000
-# One process that has loaded everything, and forks a run for each line: the statement within a few milliseconds of
-# which the run is killed, or 0. It answers with the signal.
+# A process that has loaded everything, and forks a run for each line that it reads. The line is the number of the
+# statement after which the run is killed within a few milliseconds, or 0. The process prints the signal.
 MACHINE = """
 import os, random, signal, sys, threading
 from django.db import connection
@@ -83,7 +85,7 @@ def set_xp(server: Mee6, xp: int) -> None:
 
 @contextmanager
 def machine(database: Database, address: str, server: Mee6) -> Iterator[Callable[..., int]]:
-    """Start the process. Yields what runs a sync, and returns the signal that ended it."""
+    """Start the process. Yields a function that runs a sync and returns the signal that ended it."""
     process = subprocess.Popen(
         [sys.executable, "manage.py", "shell", "-v", "0", "-c", MACHINE],
         cwd=ROOT,
@@ -112,7 +114,7 @@ def machine(database: Database, address: str, server: Mee6) -> Iterator[Callable
 
 
 def check(database: Database, server: Mee6) -> None:
-    """Every member has a point for each 100 XP since the first sync, and the rows tell how it came about."""
+    """Check that every member has a point for each 100 XP since the first sync, and that the rows add up to it."""
     gained = {f"m{number}": entry["xp"] - FIRST_XP for number, entry in enumerate(server.players)}
     points = {member: xp // 100 for member, xp in gained.items()}
     assert dict(database.fetch('SELECT id, "totalPoints" FROM "Member"')) == points  # type: ignore[arg-type]
@@ -123,7 +125,7 @@ def check(database: Database, server: Mee6) -> None:
         assert list(reconciliation.differences()) == []
 
 
-def test_runs_that_are_killed_anywhere_end_with_the_same_points(
+def test_runs_killed_at_any_point_give_the_same_points(
     migrated: Database, address: str, server: Mee6
 ) -> None:
     xp = FIRST_XP
@@ -145,7 +147,7 @@ def test_runs_that_are_killed_anywhere_end_with_the_same_points(
 
 @pytest.mark.parametrize("address", ["pooler"], indirect=True)
 def test_two_machines_at_once_pay_nothing_twice(migrated: Database, address: str, server: Mee6) -> None:
-    """Their leases are taken away again and again, so that they are at work at the same time."""
+    """Their leases are ended again and again, so that both run at the same time."""
     with (
         machine(migrated, address, server) as first,
         machine(migrated, address, server) as second,

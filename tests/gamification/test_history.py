@@ -14,7 +14,7 @@ from tests.factories import PointTransactionFactory
 
 
 def at_one_moment(member: Member, count: int) -> set[str]:
-    """Add rows that only their ids tell apart."""
+    """Add rows that differ only in their ids."""
     moment = datetime(2026, 11, 24, 12, tzinfo=UTC)
     rows = [
         PointTransaction(member=member, action="x", points=n + 1, created_at=moment) for n in range(count)
@@ -44,10 +44,10 @@ def test_every_entry_is_on_one_page_newest_first(
     assert len(found) == 11
 
 
-def test_entries_without_a_date_that_python_has_are_on_one_page_each(
+def test_entries_with_dates_outside_python_s_range_are_each_on_one_page(
     mia: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As many to each as make several pages. They are older than the rule that refuses them."""
+    """Each date has enough rows for several pages. The database now refuses such rows."""
     monkeypatch.setattr(ledger, "PAGE_ROWS", 3)
     expected = at_one_moment(mia, 4)
     with connection.cursor() as cursor:
@@ -92,7 +92,7 @@ def test_the_end_of_a_history_has_no_next_place(mia: Member) -> None:
     assert ledger.history(member=mia).next_place is None
 
 
-def test_a_place_in_another_member_s_history_shows_one_s_own(mia: Member, carl: Member) -> None:
+def test_a_place_from_another_member_s_history_shows_the_own_history(mia: Member, carl: Member) -> None:
     at_one_moment(mia, 60)
     own = PointTransactionFactory.create(member=carl, created_at=datetime(2020, 1, 1, tzinfo=UTC))
     place = ledger.history(member=mia).next_place
@@ -114,6 +114,6 @@ def test_a_place_in_another_member_s_history_shows_one_s_own(mia: Member, carl: 
         "2026-11-24T12:00:00_99999999999999999999_c1",
     ],
 )
-def test_what_is_no_place_is_refused(text: str) -> None:
+def test_an_invalid_place_is_refused(text: str) -> None:
     with pytest.raises(ledger.Refused, match="is not a place in a history. Start with the first page."):
         Place.read(text)

@@ -1,4 +1,4 @@
-"""Introductions are paid by the database, once, whoever notes them."""
+"""The database pays for an introduction once, whoever records it."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,7 +15,7 @@ NOTE = """UPDATE "Member" SET "introCompleted" = %s, "introCompletedAt" = now() 
 
 
 def note(member: Member, *, completed: bool = True) -> None:
-    """Write as the gateway does."""
+    """Write like the gateway."""
     with connection.cursor() as cursor:
         cursor.execute(NOTE, [completed, member.pk])
 
@@ -25,7 +25,7 @@ def points(member: Member) -> int:
     return member.total_points
 
 
-def test_who_notes_an_introduction_pays_for_it_once(mia: Member) -> None:
+def test_an_introduction_is_paid_once_whoever_records_it(mia: Member) -> None:
     note(mia)
     note(mia)
     note(mia, completed=False)
@@ -37,7 +37,7 @@ def test_who_notes_an_introduction_pays_for_it_once(mia: Member) -> None:
     assert len(entry.pk) == 25
 
 
-def test_a_member_who_comes_with_an_introduction_is_paid(db: None) -> None:
+def test_a_member_inserted_with_an_introduction_is_paid(db: None) -> None:
     assert points(MemberFactory.create(intro_completed=True)) == 25
     assert points(MemberFactory.create()) == 0
 
@@ -58,7 +58,7 @@ def test_a_disabled_rule_pays_nothing_and_blocks_nothing(mia: Member) -> None:
     assert points(mia) == 40
 
 
-def test_what_the_gateway_has_paid_counts_as_paid(mia: Member) -> None:
+def test_an_introduction_paid_by_the_gateway_is_not_paid_again(mia: Member) -> None:
     PointTransactionFactory.create(member=mia, action="intro_completed", points=10)
     note(mia)
     assert points(mia) == 10
@@ -74,14 +74,14 @@ def test_a_reversed_introduction_is_not_paid_again(mia: Member, sam: Account) ->
     assert points(mia) == 0
 
 
-def test_a_total_at_its_limit_does_not_keep_the_gateway_from_noting_it(mia: Member) -> None:
+def test_the_gateway_can_record_an_introduction_with_a_total_at_its_limit(mia: Member) -> None:
     PointTransactionFactory.create(member=mia, points=ledger.MAX_TOTAL)
     note(mia)
     assert points(mia) == ledger.MAX_TOTAL
     assert mia.intro_completed
 
 
-def test_many_who_note_it_at_once_pay_once(migrated: Database) -> None:
+def test_concurrent_records_of_an_introduction_are_paid_once(migrated: Database) -> None:
     migrated.execute("""INSERT INTO "Member" (id, "updatedAt") VALUES ('m1', now())""")
 
     def act(number: int) -> None:
@@ -93,8 +93,8 @@ def test_many_who_note_it_at_once_pay_once(migrated: Database) -> None:
     assert migrated.fetch("""SELECT "totalPoints" FROM "Member" """) == [(25,)]
 
 
-def test_introductions_from_before_are_paid_at_their_own_date(migrated: Database) -> None:
-    """Rows as they were before the trigger; then the migration that fills them, run twice."""
+def test_earlier_introductions_are_paid_with_their_own_date(migrated: Database) -> None:
+    """Rows from before the trigger, and the migration that pays them, run twice."""
     fill = "gamification.migrations.0020_pay_introductions"
     sql = __import__(fill, fromlist=["PAY"]).PAY
     with migrated.connect() as session:

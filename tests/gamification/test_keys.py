@@ -1,4 +1,4 @@
-"""What the gateway paid counts as paid: its rows get the keys that Django's awards have."""
+"""Rows of the gateway get the same keys as Django's awards, so that nothing is paid twice."""
 
 import threading
 import time
@@ -54,7 +54,7 @@ ROWS = {
 
 
 @pytest.mark.parametrize(("row", "key"), ROWS.values(), ids=ROWS)
-def test_a_row_of_the_gateway_gets_the_key_of_what_it_pays_for(
+def test_a_row_of_the_gateway_gets_the_key_of_its_payment(
     row: tuple[str, int, str | None], key: str | None, mia: Member
 ) -> None:
     with connection.cursor() as cursor:
@@ -73,7 +73,7 @@ def test_two_rows_of_one_statement_get_one_key(mia: Member) -> None:
     assert keys == {"e1": f"intro_completed:{mia.pk}", "e2": None}
 
 
-def test_django_pays_nothing_that_the_gateway_paid(mia: Member) -> None:
+def test_django_does_not_pay_again_what_the_gateway_paid(mia: Member) -> None:
     PointTransaction.objects.create(
         member=mia, action=Action.RESOURCE_DOWNLOAD, points=7, metadata={"resourceId": "r1"}
     )
@@ -82,7 +82,7 @@ def test_django_pays_nothing_that_the_gateway_paid(mia: Member) -> None:
     assert ledger.award(ledger.Award(mia.pk, Action.RESOURCE_DOWNLOAD, "r2")) is not None
 
 
-def test_only_the_key_of_the_row_itself_can_be_given(migrated: Database) -> None:
+def test_a_row_can_only_get_its_own_key(migrated: Database) -> None:
     with migrated.connect() as session:
         session.execute(MEMBERS.encode())
         session.execute('ALTER TABLE "PointTransaction" DISABLE TRIGGER trg_update_point_transaction_keys')
@@ -99,7 +99,7 @@ def test_only_the_key_of_the_row_itself_can_be_given(migrated: Database) -> None
             session.execute('UPDATE "PointTransaction" SET "idempotencyKey" = NULL')
 
 
-def test_both_applications_at_once_pay_under_one_key_and_neither_fails(migrated: Database) -> None:
+def test_both_applications_can_pay_for_the_same_thing_at_once_without_an_error(migrated: Database) -> None:
     migrated.execute(MEMBERS)
     rounds = 25
 
@@ -128,14 +128,16 @@ def test_both_applications_at_once_pay_under_one_key_and_neither_fails(migrated:
     assert migrated.fetch(DRIFT) == []
 
 
-def test_a_row_that_found_its_key_taken_by_a_payment_that_rolled_back_gets_it_later(
+def test_a_row_gets_its_key_later_if_the_payment_that_held_it_rolled_back(
     migrated: Database,
 ) -> None:
     migrated.execute(MEMBERS)
     metadata = '{"resourceId": "r1"}'
     with migrated.connect() as paying, migrated.connect() as gateway:
         paying.execute("BEGIN")
-        paying.execute("SET LOCAL session_replication_role TO replica")  # as before the member is locked
+        paying.execute(
+            "SET LOCAL session_replication_role TO replica"
+        )  # as it is before the member is locked
         paying.execute(
             """INSERT INTO "PointTransaction" (id, "memberId", action, points, "idempotencyKey")
                VALUES ('a1', 'm1', 'resource_download', 5, 'resource_download:m1:r1')"""
@@ -157,11 +159,13 @@ def test_a_row_that_found_its_key_taken_by_a_payment_that_rolled_back_gets_it_la
     ]
 
 
-def test_of_many_rows_in_a_statement_only_those_whose_key_is_taken_stay_without(migrated: Database) -> None:
+def test_in_one_statement_only_rows_whose_key_is_used_get_none(migrated: Database) -> None:
     migrated.execute(MEMBERS)
     with migrated.connect() as paying, migrated.connect() as gateway:
         paying.execute("BEGIN")
-        paying.execute("SET LOCAL session_replication_role TO replica")  # as before the member is locked
+        paying.execute(
+            "SET LOCAL session_replication_role TO replica"
+        )  # as it is before the member is locked
         paying.execute(
             """INSERT INTO "PointTransaction" (id, "memberId", action, points, "idempotencyKey")
                VALUES ('a1', 'm2', 'intro_completed', 5, 'intro_completed:m2')"""
@@ -179,7 +183,7 @@ def test_of_many_rows_in_a_statement_only_those_whose_key_is_taken_stay_without(
     ]
 
 
-def test_the_gateway_s_clock_of_changes_moves_with_points(migrated: Database) -> None:
+def test_a_members_updated_at_changes_with_their_points(migrated: Database) -> None:
     migrated.execute(MEMBERS)
     with migrated.connect(options="-c TimeZone=Asia/Tokyo") as session:
         session.execute(INSERT.encode(), ["e1", "m1", "discord_activity", 5, None])
@@ -193,8 +197,8 @@ def test_the_gateway_s_clock_of_changes_moves_with_points(migrated: Database) ->
     assert other == "2026-01-01 00:00:00"
 
 
-def test_what_was_in_the_ledger_before_is_filled_while_the_gateway_writes(database: Database) -> None:
-    """Rows that nothing counted, rows that are added meanwhile, and the keys of both."""
+def test_an_existing_ledger_is_filled_while_the_gateway_writes(database: Database) -> None:
+    """Fills rows that no trigger counted, and rows that are added meanwhile, with totals and keys."""
     with database.as_django_connection():
         migrate("gamification", "0004")
         database.execute(MEMBERS + ";" + OLD_ROWS)

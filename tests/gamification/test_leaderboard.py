@@ -1,4 +1,4 @@
-"""Leaderboards, against a plain count of everybody."""
+"""Leaderboards, compared with a plain count of all members."""
 
 import random
 from datetime import UTC, date, datetime
@@ -20,7 +20,7 @@ EARLIER = date(2020, 1, 1)
 
 
 def member(points: int, **fields: Any) -> Member:
-    """Make a member with as many points, all of this month. The ledger is not asked here."""
+    """Create a member with this many points, all from this month, without ledger rows."""
     figures = {"total_points": points, "month_points": points, "points_month": MONTH}
     made = MemberFactory.create()
     Member.objects.filter(pk=made.pk).update(**{**figures, **fields})
@@ -44,13 +44,13 @@ def test_equal_points_share_a_rank_in_a_stable_order(board: Leaderboard) -> None
     assert [row.member.pk for row in board.top() if row.points == 20] == tied
 
 
-def test_25_are_listed_and_none_without_points(board: Leaderboard) -> None:
+def test_the_first_25_members_with_points_are_listed(board: Leaderboard) -> None:
     for points in range(-2, 40):
         member(points)
     assert ranks(board.top()) == [(n + 1, 39 - n) for n in range(25)]
 
 
-def test_only_those_in_good_standing_who_are_visible_are_listed(board: Leaderboard) -> None:
+def test_only_visible_members_in_good_standing_are_listed(board: Leaderboard) -> None:
     listed = [member(5, subscription_status=status) for status in ("ACTIVE", "TRIALING")]
     for status in ("NONE", "PAST_DUE", "CANCELLED"):
         member(50, subscription_status=status)
@@ -73,7 +73,7 @@ def test_the_month_counts_this_month_only(db: None) -> None:
     [{}, {"leaderboard_visible": False}, {"subscription_status": SubscriptionStatus.CANCELLED.value}],
     ids=["listed", "hidden", "lapsed"],
 )
-def test_one_s_own_place_is_known_listed_or_not(board: Leaderboard, fields: dict[str, Any]) -> None:
+def test_a_member_s_own_rank_is_known_listed_or_not(board: Leaderboard, fields: dict[str, Any]) -> None:
     for points in (10, 20, 40, 50):
         member(points)
     own = member(30, **fields)
@@ -82,7 +82,7 @@ def test_one_s_own_place_is_known_listed_or_not(board: Leaderboard, fields: dict
     assert ranks(standing.below) == ([(3, 20), (4, 10)] if fields else [(4, 20), (5, 10)])
 
 
-def test_without_points_one_comes_after_all_who_have_some(board: Leaderboard) -> None:
+def test_a_member_without_points_ranks_after_all_with_points(board: Leaderboard) -> None:
     for points in (10, 20):
         member(points)
     own = member(0)
@@ -92,7 +92,7 @@ def test_without_points_one_comes_after_all_who_have_some(board: Leaderboard) ->
 
 
 def everybody(board: Leaderboard) -> dict[str, int]:
-    """Rank everybody by counting, which is slow and plain."""
+    """Rank all members by counting, which is slow but simple."""
     listed = [
         made
         for made in Member.objects.all()
@@ -117,7 +117,7 @@ def populate(count: int) -> None:
 
 
 @pytest.mark.parametrize("checkpoint_members", [1, 3, 10, 1000])
-def test_a_rank_from_a_checkpoint_is_the_one_from_the_top(
+def test_a_rank_counted_from_a_checkpoint_equals_the_one_from_the_top(
     board: Leaderboard, checkpoint_members: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leaderboard, "CHECKPOINT_MEMBERS", checkpoint_members)
@@ -132,7 +132,7 @@ def test_a_rank_from_a_checkpoint_is_the_one_from_the_top(
     assert {made.pk: board.rank(board.points(made)) for made in Member.objects.all()} == expected
 
 
-def test_neighbours_are_those_next_in_the_list(board: Leaderboard) -> None:
+def test_neighbours_are_the_next_in_the_list(board: Leaderboard) -> None:
     populate(80)
     expected = everybody(board)
     order = list(board.listed.order_by(f"-{board.column}", "pk"))
@@ -144,7 +144,7 @@ def test_neighbours_are_those_next_in_the_list(board: Leaderboard) -> None:
         assert all(row.rank == expected[row.member.pk] for row in standing.above + standing.below)
 
 
-def test_what_has_passed_a_checkpoint_since_counts_from_the_next_refresh(
+def test_members_who_passed_a_checkpoint_count_after_the_next_refresh(
     db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leaderboard, "CHECKPOINT_MEMBERS", 3)
@@ -157,7 +157,7 @@ def test_what_has_passed_a_checkpoint_since_counts_from_the_next_refresh(
     assert board.rank(3) == 5
 
 
-def test_more_points_never_show_the_worse_rank_however_old_the_checkpoints(
+def test_more_points_never_give_a_worse_rank_even_with_old_checkpoints(
     board: Leaderboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leaderboard, "CHECKPOINT_MEMBERS", 4)
@@ -172,7 +172,7 @@ def test_more_points_never_show_the_worse_rank_however_old_the_checkpoints(
         assert [row.rank for row in rows] == sorted(row.rank for row in rows)
 
 
-def test_an_old_month_s_checkpoints_are_gone(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoints_of_an_old_month_are_deleted(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leaderboard, "CHECKPOINT_MEMBERS", 1)
     LeaderboardCheckpoint.objects.create(month=EARLIER, points=5, members_above=3)
     member(5)

@@ -1,4 +1,4 @@
-"""Adjustments: counted once, for all the members or for none, and written down."""
+"""Adjustments count once, for all members or for none, and are recorded in the audit log."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ REASON = "Helped at the meetup"
 KEY = uuid.UUID("6f0d1d0e-5a0b-4b55-9f0f-6d1f3c0a7e11")
 
 
-def test_an_adjustment_is_written_down_for_every_member(mia: Member, carl: Member, sam: Account) -> None:
+def test_an_adjustment_is_logged_for_every_member(mia: Member, carl: Member, sam: Account) -> None:
     PointTransactionFactory.create(member=mia, points=30)
     rows = ledger.adjust(members=[mia, carl], points=5, reason=f" {REASON} ", performed_by=sam, form_key=KEY)
     assert set(PointTransaction.objects.filter(action="admin_adjustment")) == set(rows)
@@ -37,7 +37,7 @@ def test_an_adjustment_is_written_down_for_every_member(mia: Member, carl: Membe
     assert mia.total_points == 35
 
 
-def test_staff_whom_the_gateway_knows_are_named_by_their_id_there(mia: Member, sam: Account) -> None:
+def test_staff_of_the_gateway_are_named_by_their_id_in_admin(mia: Member, sam: Account) -> None:
     sam.admin = Admin.objects.create(email="sam@council.example", password_hash="x")
     [row] = ledger.adjust(members=[mia], points=5, reason=REASON, performed_by=sam, form_key=KEY)
     assert row.metadata == {"reason": REASON, "adminId": sam.admin.pk}
@@ -61,7 +61,7 @@ def test_another_form_counts_again(mia: Member, sam: Account) -> None:
     assert mia.total_points == 10
 
 
-def test_ids_look_like_the_others(mia: Member, sam: Account) -> None:
+def test_ids_of_entries_look_like_the_gateway_s(mia: Member, sam: Account) -> None:
     [row] = ledger.adjust(members=[mia], points=5, reason=REASON, performed_by=sam, form_key=KEY)
     assert len(row.pk) == len(mia.pk) == 25
     assert row.pk.startswith("c")
@@ -98,7 +98,7 @@ def test_totals_may_reach_the_ends_of_the_range(points: int, mia: Member, sam: A
     assert mia.total_points in {0, 2**31 - 1}
 
 
-def test_the_total_that_counts_is_the_one_in_the_database(mia: Member, sam: Account) -> None:
+def test_limits_apply_to_the_total_in_the_database(mia: Member, sam: Account) -> None:
     PointTransactionFactory.create(member=mia, points=30)
     assert mia.total_points == 0
     ledger.adjust(members=[mia], points=-30, reason=REASON, performed_by=sam, form_key=KEY)
@@ -111,7 +111,7 @@ def test_a_reason_has_10_to_500_characters(reason: str, mia: Member, sam: Accoun
         ledger.adjust(members=[mia], points=5, reason=reason, performed_by=sam, form_key=KEY)
 
 
-def test_a_member_who_is_gone_stops_it(mia: Member, sam: Account) -> None:
+def test_a_deleted_member_stops_the_adjustment(mia: Member, sam: Account) -> None:
     gone = Member(pk="cgone")
     with pytest.raises(ledger.Refused, match="1 of the 2 members no longer exist."):
         ledger.adjust(members=[mia, gone], points=5, reason=REASON, performed_by=sam, form_key=KEY)
@@ -120,7 +120,7 @@ def test_a_member_who_is_gone_stops_it(mia: Member, sam: Account) -> None:
 
 @pytest.fixture
 def in_use(migrated: Database) -> Iterator[Database]:
-    """A database in which this process commits as well, with the members m1 to m3, an entry of each, and sam."""
+    """A database in which this process commits, with the members m1 to m3, an entry for each, and the superuser sam."""
     migrated.execute(
         """
         INSERT INTO "Member" (id, "updatedAt") SELECT 'm' || n, now() FROM generate_series(1, 3) AS n;
@@ -149,10 +149,10 @@ def reverse_e1() -> None:
 
 
 @pytest.mark.parametrize("act", [adjust_all, reverse_e1])
-def test_the_gateway_inserts_what_belongs_to_a_member_whose_points_are_being_changed(
+def test_the_gateway_can_insert_rows_of_a_member_during_an_adjustment(
     in_use: Database, act: Callable[[], None]
 ) -> None:
-    """FOR KEY SHARE is what its foreign keys ask for."""
+    """Foreign keys lock the member with FOR KEY SHARE."""
     with in_use.connect() as gateway, transaction.atomic():
         act()
         gateway.execute("""SELECT FROM "Member" WHERE id = 'm1' FOR KEY SHARE NOWAIT""")
@@ -168,7 +168,7 @@ def in_a_thread(act: Callable[[], object]) -> None:
 
 
 def test_a_double_click_counts_once(in_use: Database) -> None:
-    """One form is sent twice at the same moment: both wait for a member whom a third session holds."""
+    """The same form is sent twice at the same time. Both requests wait for a member that a third session has locked."""
     with in_use.connect() as holder, ThreadPoolExecutor(2) as pool:
         with holder.transaction():
             holder.execute("""SELECT FROM "Member" WHERE id = 'm1' FOR UPDATE""")
@@ -181,7 +181,7 @@ def test_a_double_click_counts_once(in_use: Database) -> None:
 
 
 def test_an_adjustment_locks_its_members_in_the_order_of_their_ids(in_use: Database) -> None:
-    """As bulk writers do: who waits for the first has none of those behind it."""
+    """Like bulk writers: a transaction that waits for the first member has locked none of the others."""
     free = """SELECT id FROM "Member" WHERE id > 'm1' ORDER BY id FOR NO KEY UPDATE NOWAIT"""
     with in_use.connect() as writer, ThreadPoolExecutor(1) as pool:
         with writer.transaction():
@@ -203,8 +203,8 @@ def test_a_second_reversal_waits_for_the_first_and_finds_it(in_use: Database) ->
             second.result(timeout=30)
 
 
-def test_a_reversal_finds_what_another_has_reversed_meanwhile(in_use: Database) -> None:
-    """The first has committed by the time that the second has the lock: no key that is taken may be what stops it."""
+def test_a_reversal_finds_another_one_that_was_committed_meanwhile(in_use: Database) -> None:
+    """The first has committed when the second gets the lock, so the second must find the reversal, not a used key."""
     with in_use.connect() as first, ThreadPoolExecutor(1) as pool:
         with first.transaction():
             first.execute("""SELECT FROM "Member" WHERE id = 'm1' FOR NO KEY UPDATE""")
@@ -218,8 +218,8 @@ def test_a_reversal_finds_what_another_has_reversed_meanwhile(in_use: Database) 
             second.result(timeout=30)
 
 
-def test_awards_ask_for_their_keys_in_order(in_use: Database) -> None:
-    """So that two statements with the same keys wait for each other, and never both ways."""
+def test_awards_are_inserted_in_the_order_of_their_keys(in_use: Database) -> None:
+    """So two statements with the same keys wait for each other, but never in both directions."""
     awards = [ledger.Award(f"m{n}", Action.RESOURCE_DOWNLOAD, "r") for n in (3, 2, 1)]
     taken = """INSERT INTO "PointTransaction" (id, "memberId", action, points, "idempotencyKey")
                VALUES (%s, %s, 'x', 1, %s)"""
@@ -228,7 +228,7 @@ def test_awards_ask_for_their_keys_in_order(in_use: Database) -> None:
             writer.execute(taken, ["w1", "m1", awards[2].key])
             awarding = pool.submit(in_a_thread, lambda: ledger.award_many(awards))
             in_use.wait_for_waiting(1)
-            for number in (2, 3):  # it waits for the first of the keys, and has none of the others
+            for number in (2, 3):  # it waits for the first key, and holds none of the others
                 writer.execute("SET LOCAL lock_timeout = '1s'")
                 writer.execute(taken, [f"w{number}", f"m{number}", awards[3 - number].key])
         awarding.result(timeout=30)

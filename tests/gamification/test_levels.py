@@ -1,4 +1,4 @@
-"""Levels, by the total."""
+"""Levels depend on the total."""
 
 import pytest
 
@@ -21,5 +21,5 @@ from gamification.levels import Level
         (2**31 - 1, Level("Pillar")),
     ],
 )
-def test_a_total_has_a_level_and_a_way_to_the_next(points: int, level: Level) -> None:
+def test_a_total_has_a_level_and_points_to_the_next(points: int, level: Level) -> None:
     assert levels.of(points) == level

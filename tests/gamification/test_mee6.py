@@ -1,4 +1,4 @@
-"""Reading MEE6's leaderboard from a real HTTP server, with what can go wrong there."""
+"""Reading MEE6's leaderboard from a real HTTP server, including its possible faults."""
 
 import json
 import time
@@ -43,7 +43,7 @@ def test_a_leaderboard_without_players_has_no_pages(server: Mee6) -> None:
     ("code", "advice"),
     [(401, "Make it public"), (404, "Set DISCORD_GUILD_ID"), (302, "The next run tries again")],
 )
-def test_a_refusal_is_told_with_its_cure_and_not_tried_again(server: Mee6, code: int, advice: str) -> None:
+def test_a_refusal_is_reported_with_its_cure_and_not_retried(server: Mee6, code: int, advice: str) -> None:
     server.faults = [stand_in.status(code, Location="http://127.0.0.1:1/")] * 2
     with pytest.raises(mee6.Unreadable, match=f"HTTP status {code}.*{advice}"):
         read(server)
@@ -62,14 +62,14 @@ def test_a_refusal_is_told_with_its_cure_and_not_tried_again(server: Mee6, code:
         stand_in.body("[" * 100_000),
     ],
 )
-def test_a_fault_that_passes_is_tried_again(server: Mee6, fault: stand_in.Answer) -> None:
+def test_a_temporary_fault_is_retried(server: Mee6, fault: stand_in.Answer) -> None:
     server.players = [player(1, 500)]
     server.faults = [fault, fault]
     assert [page.players[0].xp for page in read(server)] == [500]
     assert len(server.requests) == 3
 
 
-def test_retry_after_is_waited_for_but_not_for_hours(server: Mee6) -> None:
+def test_retry_after_is_obeyed_but_not_for_hours(server: Mee6) -> None:
     server.faults = [stand_in.status(429, Retry_After="1")]
     assert read(server) == []
     assert mee6.RETRY.retry_after_max <= 60
@@ -83,7 +83,7 @@ def test_a_server_that_always_asks_to_wait_ends_the_run(server: Mee6) -> None:
     assert len(server.requests) == 5
 
 
-def test_a_body_that_drips_in_is_given_up(server: Mee6, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_response_is_given_up(server: Mee6, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mee6, "PAGE_SECONDS", 0.1)
     server.faults = [stand_in.slow_body(5)]
     began = time.monotonic()
@@ -92,20 +92,20 @@ def test_a_body_that_drips_in_is_given_up(server: Mee6, monkeypatch: pytest.Monk
     assert time.monotonic() - began < 4
 
 
-def test_a_body_that_never_ends_is_given_up(server: Mee6, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_response_is_given_up(server: Mee6, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mee6, "MAX_PAGE_BYTES", 1000)
     server.faults = [stand_in.body(" " * 2000)]
     with pytest.raises(mee6.Unreadable, match="larger than 1,000 bytes"):
         read(server)
 
 
-def test_nobody_there_is_said(server: Mee6) -> None:
+def test_a_server_that_cannot_be_reached_is_reported(server: Mee6) -> None:
     with pytest.raises(mee6.Unreadable, match="could not be read in 3 tries"):
         list(mee6.leaderboard(guild_id="42", base_url="http://127.0.0.1:9"))
 
 
 @pytest.mark.parametrize("answer", [[], {}, {"players": None}, {"players": {"1": 2}}, 7, None])
-def test_an_answer_of_another_form_is_told(server: Mee6, answer: Any) -> None:
+def test_an_unexpected_response_is_reported(server: Mee6, answer: Any) -> None:
     server.faults = [stand_in.body(json.dumps(answer))]
     with pytest.raises(mee6.Unreadable, match="has no list of players"):
         read(server)
@@ -128,7 +128,7 @@ def test_an_answer_of_another_form_is_told(server: Mee6, answer: Any) -> None:
         (None, "not an object: None"),
     ],
 )
-def test_a_bad_entry_is_set_aside_and_stops_nobody(server: Mee6, entry: Any, reason: str) -> None:
+def test_a_bad_entry_is_left_out_and_does_not_stop_others(server: Mee6, entry: Any, reason: str) -> None:
     server.players = [player(1, 10), entry, player(3, 5)]
     [page] = read(server)
     assert [each.xp for each in page.players] == [10, 5]
@@ -137,13 +137,13 @@ def test_a_bad_entry_is_set_aside_and_stops_nobody(server: Mee6, entry: Any, rea
     assert len(page.rejected[0]) < 200
 
 
-def test_entries_that_are_all_bad_mean_that_the_answer_has_changed(server: Mee6) -> None:
+def test_a_page_of_only_bad_entries_is_an_error(server: Mee6) -> None:
     server.players = [player(1, "10"), player(2, "5")]
     with pytest.raises(mee6.Unreadable, match="No entry of a page could be used"):
         read(server)
 
 
-def test_what_a_player_is_called_does_not_matter(server: Mee6) -> None:
+def test_a_player_may_have_any_name(server: Mee6) -> None:
     server.players = [player(1, 10, username="a\0b" + "c" * 200), player(2, 5, username=7)]
     [page] = read(server)
     assert [each.xp for each in page.players] == [10, 5]

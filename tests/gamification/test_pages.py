@@ -50,7 +50,7 @@ def busy(live: str, staff: Account) -> Member:
 
 @pytest.fixture
 def leaders(live: str) -> list[Member]:
-    """Some thirty members with more points than anybody else who is listed."""
+    """About thirty members with more points than all other listed members."""
     Member.objects.filter(total_points__gte=900_000).update(leaderboard_visible=False)
     members = [
         MemberFactory.create(first_name=first, last_name=last)
@@ -103,7 +103,7 @@ def test_a_member_without_points_is_told_how_to_earn_them(visitor: Visitor, live
     visitor.inspect("history-none")
 
 
-def test_a_place_that_is_none_leads_back(visitor: Visitor, busy: Member) -> None:
+def test_an_invalid_place_links_back_to_the_newest_entries(visitor: Visitor, busy: Member) -> None:
     visitor.sign_in(busy)
     visitor.open("/points/history/?after=yesterday")
     visitor.expect_complaints("400 (Bad Request)")
@@ -124,7 +124,7 @@ def test_the_leaderboard_marks_the_member_in_it(visitor: Visitor, leaders: list[
     visitor.inspect("leaderboard-all-time")
 
 
-def test_the_leaderboard_shows_who_is_around_a_member_outside_of_it(
+def test_a_member_outside_the_top_25_sees_their_neighbours(
     visitor: Visitor, leaders: list[Member], busy: Member
 ) -> None:
     visitor.sign_in(busy)

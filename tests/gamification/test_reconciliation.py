@@ -1,4 +1,4 @@
-"""Reconciliation: what a superuser has bent is found, said, and put right."""
+"""Reconciliation finds, reports and repairs figures that a superuser has changed."""
 
 import importlib
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +21,7 @@ TUESDAY = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 @pytest.fixture
 def bent(mia: Member, carl: Member) -> Member:
-    """Mia, with a row in the ledger and figures that are not its."""
+    """Mia, with a ledger row and figures that do not match it."""
     PointTransactionFactory.create(member=mia, points=25, created_at=TUESDAY)
     PointTransactionFactory.create(member=carl, points=25, created_at=TUESDAY)
     Member.objects.filter(pk=mia.pk).update(
@@ -30,13 +30,13 @@ def bent(mia: Member, carl: Member) -> Member:
     return mia
 
 
-def test_figures_that_are_the_ledger_s_are_no_difference(mia: Member, carl: Member) -> None:
+def test_figures_that_match_the_ledger_are_no_difference(mia: Member, carl: Member) -> None:
     PointTransactionFactory.create(member=mia)
     assert list(reconciliation.differences()) == list(reconciliation.repair()) == []
     assert not AuditLog.objects.exists()
 
 
-def test_a_difference_names_what_was_found_and_what_is_right(bent: Member) -> None:
+def test_a_difference_has_the_found_and_the_right_value(bent: Member) -> None:
     [difference] = reconciliation.differences()
     assert difference.member_id == bent.pk
     assert str(difference) == (
@@ -47,7 +47,7 @@ def test_a_difference_names_what_was_found_and_what_is_right(bent: Member) -> No
     assert bent.total_points == 99
 
 
-def test_repair_gives_the_ledger_s_figures_and_writes_them_down(bent: Member) -> None:
+def test_a_repair_sets_the_ledger_s_figures_and_logs_the_change(bent: Member) -> None:
     before = Member.objects.get(pk=bent.pk).updated_at
     [difference] = reconciliation.repair()
     bent.refresh_from_db()
@@ -64,7 +64,7 @@ def test_points_without_any_row_are_a_difference(mia: Member) -> None:
     assert [str(difference) for difference in reconciliation.repair()] == [f"{mia.pk}: total_points 5 → 0"]
 
 
-def test_rows_that_were_written_with_the_triggers_off_are_a_difference(mia: Member) -> None:
+def test_rows_written_with_triggers_off_are_a_difference(mia: Member) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL session_replication_role = replica")
         PointTransactionFactory.create(member=mia, points=7)
@@ -74,7 +74,7 @@ def test_rows_that_were_written_with_the_triggers_off_are_a_difference(mia: Memb
     assert difference.expected.total_points == 7
 
 
-# As they may have been written before the database refused them.
+# Rows from before the database refused them.
 MISDATED = """
     SET LOCAL session_replication_role = replica;
     INSERT INTO "PointTransaction" (id, "memberId", action, points, metadata, "createdAt") VALUES
@@ -102,7 +102,7 @@ def figures(member: Member) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def test_rows_of_the_future_are_marked_and_count_in_the_total_alone(mia: Member) -> None:
+def test_rows_dated_in_the_future_are_marked_and_count_only_in_the_total(mia: Member) -> None:
     write_misdated(mia)
     said = [str(each) for each in reconciliation.differences()]
     assert f"{mia.pk}: row late2 is dated in the future, 55840-01-01 00:00:00" in said
@@ -111,7 +111,7 @@ def test_rows_of_the_future_are_marked_and_count_in_the_total_alone(mia: Member)
     log = AuditLog.objects.filter(action="POINTS_RECONCILED")
     assert {row.entity_id for row in log} == {mia.pk}
     assert len(log) == 3
-    # and what comes goes on from there
+    # and later rows continue from there
     wednesday = TUESDAY + timedelta(days=1)
     PointTransactionFactory.create(member=mia, points=5, created_at=wednesday)
     assert figures(mia) == (36, date(2026, 11, 1), 30, wednesday, 2)
@@ -121,7 +121,7 @@ def test_rows_of_the_future_are_marked_and_count_in_the_total_alone(mia: Member)
     assert len(ledger.history(member=mia).entries) == 6
 
 
-def test_the_migration_marks_what_was_there_before_the_rule(mia: Member, carl: Member) -> None:
+def test_the_migration_marks_existing_rows_dated_in_the_future(mia: Member, carl: Member) -> None:
     write_misdated(mia)
     PointTransactionFactory.create(member=carl, created_at=TUESDAY)
     before = figures(carl)
@@ -133,7 +133,7 @@ def test_the_migration_marks_what_was_there_before_the_rule(mia: Member, carl: M
     assert list(reconciliation.differences()) == []
 
 
-def test_a_member_who_has_rows_of_the_future_alone_has_no_month_and_no_streak(mia: Member) -> None:
+def test_a_member_with_only_rows_dated_in_the_future_has_no_month_and_no_streak(mia: Member) -> None:
     with connection.cursor() as cursor:
         cursor.execute(MISDATED.format(member=mia.pk))
     assert len(list(reconciliation.repair())) == 3
@@ -153,7 +153,7 @@ def test_members_are_compared_in_batches(db: None, monkeypatch: pytest.MonkeyPat
     assert len(queries) == 1 + 2 * 3 + 1
 
 
-def test_the_command_says_what_differs_with_the_exit_status_1_and_repairs_when_told(bent: Member) -> None:
+def test_the_command_reports_differences_with_exit_status_1_and_repairs_on_request(bent: Member) -> None:
     output = StringIO()
     with pytest.raises(SystemExit, match="1"):
         call_command("reconcile_points", stdout=output)
@@ -170,10 +170,10 @@ def test_the_command_says_what_differs_with_the_exit_status_1_and_repairs_when_t
     assert output.getvalue() == "Every member's figures match the ledger.\n"
 
 
-def test_no_row_comes_between_what_a_repair_reads_and_what_it_writes(
+def test_no_row_can_be_added_between_the_read_and_the_write_of_a_repair(
     migrated: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The gateway tries after each comparison. Once it succeeds, before the lock, and then it waits."""
+    """The gateway writes after each comparison. Its first row comes before the lock, and its second must wait."""
     row = """INSERT INTO "PointTransaction" (id, "memberId", action, points) VALUES (%s, 'm1', 'x', 3)"""
     compare = reconciliation.compare
     tries: list[str] = []
@@ -199,7 +199,7 @@ def test_no_row_comes_between_what_a_repair_reads_and_what_it_writes(
 
 
 def test_a_repair_locks_its_members_in_the_order_of_their_ids(migrated: Database) -> None:
-    """As bulk writers do: who waits for the first has none of those behind it."""
+    """Like bulk writers: a transaction that waits for the first member has locked none of the others."""
     migrated.execute(
         """INSERT INTO "Member" (id, "totalPoints", "updatedAt")
            SELECT 'm' || n, 5, now() FROM generate_series(1, 3) AS n"""
@@ -221,8 +221,8 @@ def test_a_repair_locks_its_members_in_the_order_of_their_ids(migrated: Database
         assert len(repairing.result(timeout=30)) == 3
 
 
-def test_a_row_that_comes_while_others_are_marked_is_counted(migrated: Database) -> None:
-    """The members are locked first, and counted in a statement after it: which sees what was waited for."""
+def test_a_row_added_while_others_are_marked_is_counted(migrated: Database) -> None:
+    """The members are locked first, and counted in a later statement, which sees what was committed during the wait."""
     migrated.execute(
         """INSERT INTO "Member" (id, "totalPoints", "updatedAt") VALUES ('m1', 4, now()), ('m2', 4, now());
            SET session_replication_role = replica;
@@ -243,7 +243,7 @@ def test_a_row_that_comes_while_others_are_marked_is_counted(migrated: Database)
     assert migrated.fetch("""SELECT id, "totalPoints" FROM "Member" ORDER BY id""") == [("m1", 7), ("m2", 4)]
 
 
-def test_a_repair_and_its_log_are_one(bent: Member, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repair_and_its_log_are_one_transaction(bent: Member, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(changes: list[object]) -> None:
         if changes:
             raise RuntimeError("no log")
@@ -255,8 +255,8 @@ def test_a_repair_and_its_log_are_one(bent: Member, monkeypatch: pytest.MonkeyPa
     assert bent.total_points == 99
 
 
-def test_a_repair_does_not_wait_for_a_member_whose_row_is_under_way(migrated: Database) -> None:
-    """It differs from nothing: before the row is committed, and after."""
+def test_a_repair_does_not_wait_for_an_uncommitted_row(migrated: Database) -> None:
+    """The member's figures match the ledger before the row is committed, and after it."""
     migrated.execute(
         """INSERT INTO "Member" (id, "totalPoints", "updatedAt") VALUES ('m1', 0, now()), ('m2', 5, now())"""
     )

@@ -1,4 +1,4 @@
-"""The figures of made-up members are those that triggers would have set."""
+"""Made-up members have the figures that triggers would have set."""
 
 import pytest
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -27,7 +27,7 @@ def assert_filled_with_sums(database: Database) -> None:
 
 
 @pytest.mark.parametrize("state", ["0005", "0012"])
-def test_the_figures_of_an_earlier_state_are_those_of_its_ledger(
+def test_figures_in_an_earlier_schema_match_its_ledger(
     scratch: BaseDatabaseWrapper, database: Database, state: str
 ) -> None:
     migrate("gamification", state)
@@ -35,7 +35,7 @@ def test_the_figures_of_an_earlier_state_are_those_of_its_ledger(
     assert_filled_with_sums(database)
 
 
-def test_the_figures_are_those_of_the_ledger(migrated: Database) -> None:
+def test_figures_match_the_ledger(migrated: Database) -> None:
     assert_filled_with_sums(migrated)
 
     assert "0 failed" in migrated.manage("verify_schema", "--full").stdout

@@ -1,4 +1,4 @@
-"""Reversals: an entry is taken back once, by a row that names it."""
+"""Reversals: an entry can be reversed once, with a row that refers to it."""
 
 import pytest
 from django.db import transaction
@@ -12,7 +12,7 @@ from tests.factories import PointTransactionFactory
 REASON = "Paid for a duplicate account"
 
 
-def test_a_reversal_takes_the_points_back_and_is_written_down(mia: Member, sam: Account) -> None:
+def test_a_reversal_takes_the_points_back_and_is_logged(mia: Member, sam: Account) -> None:
     entry = PointTransactionFactory.create(member=mia, points=25)
     PointTransactionFactory.create(member=mia, points=5, action="resource_download")
 
@@ -33,7 +33,7 @@ def test_a_reversal_takes_the_points_back_and_is_written_down(mia: Member, sam: 
     }
 
 
-def test_points_that_were_taken_can_be_given_back(mia: Member, sam: Account) -> None:
+def test_a_deduction_can_be_reversed(mia: Member, sam: Account) -> None:
     entry = PointTransactionFactory.create(member=mia, points=-25, action="admin_adjustment")
     ledger.reverse(entry_id=entry.pk, reason=REASON, performed_by=sam)
     mia.refresh_from_db()
@@ -64,7 +64,7 @@ def test_a_reversal_of_a_reversal_is_refused(mia: Member, sam: Account) -> None:
 
 
 @pytest.mark.parametrize("entry_id", ["cgone", "", "\0"])
-def test_an_entry_that_is_not_there_is_refused(sam: Account, entry_id: str) -> None:
+def test_an_unknown_entry_is_refused(sam: Account, entry_id: str) -> None:
     with pytest.raises(ledger.Refused), transaction.atomic():
         ledger.reverse(entry_id=entry_id, reason=REASON, performed_by=sam)
 
@@ -83,13 +83,15 @@ def test_a_reason_that_cannot_be_stored_is_refused(reason: str, mia: Member, sam
         ledger.reverse(entry_id=entry.pk, reason=reason, performed_by=sam)
 
 
-def test_the_least_of_all_numbers_has_no_opposite(mia: Member, sam: Account) -> None:
+def test_the_smallest_integer_cannot_be_reversed(mia: Member, sam: Account) -> None:
     entry = PointTransactionFactory.create(member=mia, points=-(2**31))
     with pytest.raises(ledger.Refused, match="would leave the range"), transaction.atomic():
         ledger.reverse(entry_id=entry.pk, reason=REASON, performed_by=sam)
 
 
-def test_a_reversal_and_its_log_are_one(mia: Member, sam: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reversal_and_its_log_are_one_transaction(
+    mia: Member, sam: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("no log")
 

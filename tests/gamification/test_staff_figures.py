@@ -1,4 +1,4 @@
-"""Figures of points, activity and risk."""
+"""Figures about points, activity and risk."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,6 +9,8 @@ from council.figures import FIGURES, Months
 from council.models import Member, SubscriptionStatus
 from gamification import staff_figures
 from tests.factories import MemberFactory, PointTransactionFactory
+
+pytestmark = pytest.mark.any_server
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -59,7 +61,7 @@ def test_points_by_day_cover_thirty_days_with_the_empty_ones(member: Member) -> 
     assert (found[0], found[1], found[-1]) == (["2026-10-26", 7], ["2026-10-27", 0], ["2026-11-24", 10])
 
 
-def test_active_members_are_those_who_earned(member: Member) -> None:
+def test_active_members_are_those_who_earned_points(member: Member) -> None:
     earn(member, "2026-11-02")
     earn(member, "2026-11-03")
     earn(MemberFactory.create(), "2026-11-03", 9, "admin_adjustment")
@@ -109,7 +111,7 @@ def test_risk_is_the_sum_of_its_reasons(
     )
 
 
-def test_a_member_who_was_never_active_is_idle_since_they_joined(db: None) -> None:
+def test_a_member_who_was_never_active_is_idle_since_joining(db: None) -> None:
     joined("2026-10-01", first_name="New", last_name=None)
     joined("2026-11-20")
     assert rows("risk") == [["New", "Active", 40, "idle (+40)"]]

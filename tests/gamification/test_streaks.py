@@ -27,24 +27,24 @@ def test_a_streak_is_0_once_a_weekday_was_missed(last_active: str, shown_until: 
     assert streaks.current(member=member, now=last_moment + timedelta(seconds=1)) == 0
 
 
-def test_nobody_s_day_but_utc_s_counts() -> None:
+def test_days_are_in_utc() -> None:
     member = Member(current_streak=7, last_active_at=datetime(2026, 11, 23, 12, tzinfo=UTC))
     in_berlin = datetime.fromisoformat("2026-11-25T00:30:00+01:00")
     assert streaks.current(member=member, now=in_berlin) == 7
 
 
-def test_who_was_never_active_has_no_streak() -> None:
+def test_a_member_who_was_never_active_has_no_streak() -> None:
     assert streaks.current(member=Member(current_streak=0, last_active_at=None)) == 0
 
 
 @pytest.mark.django_db
-def test_the_database_names_the_same_weekdays() -> None:
+def test_the_database_computes_the_same_weekdays() -> None:
     days = [date(2026, 11, 23) + timedelta(days=n) for n in range(800)]
     with connection.cursor() as cursor:
         cursor.execute("SELECT next_weekday(day) FROM unnest(%s::date[]) AS day", [days])
         assert [row[0] for row in cursor.fetchall()] == [streaks.next_weekday(day) for day in days]
 
 
-def test_a_streak_of_the_last_day_that_there_is() -> None:
+def test_a_streak_on_the_last_possible_day() -> None:
     member = Member(current_streak=7, last_active_at=datetime.max.replace(tzinfo=UTC))
     assert streaks.active_by(member=member) == date.max

@@ -1,4 +1,4 @@
-"""The ledger under many at once: processes that are killed, and fifty who pay by one key at the same moment."""
+"""The ledger under concurrency: killed processes, and fifty payments with the same key at the same time."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -26,13 +26,13 @@ VALUES (gen_random_uuid(), 'm1', 'intro_completed', 25, %s)
 
 @pytest.fixture
 def database(migrated: Database) -> Iterator[Database]:
-    """A migrated database with a member, that Django works with."""
+    """A migrated database with a member, to which Django is connected."""
     migrated.execute("""INSERT INTO "Member" (id, "updatedAt") VALUES ('m1', now())""")
     with migrated.as_default_connection():
         yield migrated
 
 
-def test_processes_that_are_killed_while_they_write_leave_every_figure_right(migrated: Database) -> None:
+def test_all_figures_are_right_after_writing_processes_were_killed(migrated: Database) -> None:
     """Ten seconds of `python -m tests.stress_ledger`."""
     stress = Stress(migrated, processes=4, seed=1)
     with migrated.as_default_connection():
@@ -44,7 +44,7 @@ def test_processes_that_are_killed_while_they_write_leave_every_figure_right(mig
     assert sum(stress.counts[act.__name__] for act in ACTS) > 100
 
 
-def test_the_comparison_of_the_stress_test_sees_each_figure_that_is_off(migrated: Database) -> None:
+def test_the_stress_test_finds_each_wrong_figure(migrated: Database) -> None:
     stress = Stress(migrated, processes=0, seed=1)
     with migrated.as_default_connection():
         stress.run(seconds=0)
@@ -60,7 +60,7 @@ def test_the_comparison_of_the_stress_test_sees_each_figure_that_is_off(migrated
 
 
 def pay(start: Callable[[], object]) -> str:
-    """Award in a thread of its own, and say what came of it."""
+    """Award in a separate thread. Returns the result."""
     try:
         connections["default"].ensure_connection()
         start()
@@ -70,7 +70,7 @@ def pay(start: Callable[[], object]) -> str:
 
 
 def pay_by_plain_insert(database: Database, start: Callable[[], object]) -> str:
-    """Write the row as the gateway would, without looking."""
+    """Insert the row like the gateway, without checking first."""
     with database.connect() as session:
         start()
         try:
@@ -86,7 +86,7 @@ def is_paid_once(database: Database) -> bool:
     return rows == [("m1", 25)] and totals == [(25, 25, 1)]
 
 
-def test_fifty_who_award_by_one_key_at_the_same_moment_pay_once(database: Database) -> None:
+def test_fifty_concurrent_awards_with_one_key_pay_once(database: Database) -> None:
     for _ in range(5):
         database.execute(
             """DELETE FROM "Member"; INSERT INTO "Member" (id, "updatedAt") VALUES ('m1', now())"""
@@ -99,7 +99,7 @@ def test_fifty_who_award_by_one_key_at_the_same_moment_pay_once(database: Databa
         assert is_paid_once(database)
 
 
-def test_fifty_awards_and_plain_inserts_of_one_key_at_the_same_moment_pay_once(database: Database) -> None:
+def test_fifty_concurrent_awards_and_inserts_with_one_key_pay_once(database: Database) -> None:
     start = threading.Barrier(PAYERS)
 
     def pay_either_way(number: int) -> str:
@@ -113,7 +113,7 @@ def test_fifty_awards_and_plain_inserts_of_one_key_at_the_same_moment_pay_once(d
 
 
 @pytest.mark.parametrize(("end", "paid"), [("COMMIT", 0), ("ROLLBACK", 1), ("TERMINATE", 1)])
-def test_fifty_wait_for_a_transaction_that_has_the_key_and_do_what_it_left(
+def test_fifty_awards_wait_for_a_transaction_that_holds_the_key(
     end: str, paid: int, database: Database
 ) -> None:
     with ThreadPoolExecutor(PAYERS) as pool, closing(database.connect()) as gateway:
@@ -130,7 +130,7 @@ def test_fifty_wait_for_a_transaction_that_has_the_key_and_do_what_it_left(
     assert is_paid_once(database)
 
 
-def test_a_plain_insert_that_waits_for_an_award_is_refused_once_that_is_paid(database: Database) -> None:
+def test_an_insert_that_waits_for_an_award_with_its_key_is_refused_after_it(database: Database) -> None:
     with database.connect() as first, ThreadPoolExecutor(1) as pool:
         first.execute("BEGIN")
         first.execute(INSERT, [AWARD.key])
@@ -142,8 +142,8 @@ def test_a_plain_insert_that_waits_for_an_award_is_refused_once_that_is_paid(dat
     assert is_paid_once(database)
 
 
-def test_an_entry_that_goes_while_it_is_reversed_is_refused_in_words(database: Database) -> None:
-    """Its member is deleted, and comes back with the same id, before the reversal has locked the member."""
+def test_an_entry_deleted_during_its_reversal_gives_a_message(database: Database) -> None:
+    """Its member is deleted and added again with the same id, before the reversal has locked the member."""
     database.execute(
         """INSERT INTO "PointTransaction" (id, "memberId", action, points) VALUES ('e1', 'm1', 'intro_completed', 25)"""
     )

@@ -1,4 +1,4 @@
-"""The ledger's triggers, with real sessions: exact totals whoever writes, and rows that stay."""
+"""The ledger's triggers, with real sessions: totals are exact for all writers, and rows cannot be changed."""
 
 import random
 import threading
@@ -47,7 +47,7 @@ def session(ledger: Database) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 def rolled_back(db: None) -> psycopg.Connection:
-    """A session in a transaction that the test's end rolls back: quick, where nothing needs to commit."""
+    """A session in a transaction that is rolled back after the test. It is fast, for tests that need no commit."""
     connection.ensure_connection()
     session: psycopg.Connection = connection.connection
     session.execute(MEMBERS)
@@ -79,7 +79,7 @@ def add(
 def add_on(
     session: psycopg.Connection, moments: Sequence[date | str], *, points: int = 1, action: str = "x"
 ) -> None:
-    """Give m1 a row at each of the moments, in one statement."""
+    """Add a row of m1 at each of these times, in one statement."""
     session.execute(
         """INSERT INTO "PointTransaction" (id, "memberId", action, points, "createdAt")
            SELECT gen_random_uuid(), 'm1', %s, %s, moment FROM unnest(%s::timestamp[]) AS moment""",
@@ -126,7 +126,7 @@ def test_copied_rows_are_added(session: psycopg.Connection) -> None:
     assert total(session, "m1") == sum(range(0, 1000, 50))
 
 
-def test_a_row_that_conflicts_and_does_nothing_adds_nothing(session: psycopg.Connection) -> None:
+def test_on_conflict_do_nothing_adds_nothing(session: psycopg.Connection) -> None:
     insert = """INSERT INTO "PointTransaction" (id, "memberId", action, points)
                 VALUES ('a', 'm1', 'x', 10), ('b', 'm2', 'x', 20) ON CONFLICT DO NOTHING"""
     session.execute(insert)
@@ -180,7 +180,7 @@ def test_rolled_back_rows_are_not_added(session: psycopg.Connection) -> None:
     assert total(session, "m1") == 10
 
 
-def test_a_total_beyond_32_bits_is_refused_whole(session: psycopg.Connection) -> None:
+def test_a_statement_with_a_total_beyond_32_bits_is_refused(session: psycopg.Connection) -> None:
     add(session, "m1", 2**31 - 1, id="a")
 
     with pytest.raises(psycopg.errors.NumericValueOutOfRange, match="integer out of range"):
@@ -205,7 +205,7 @@ ZONES = ["UTC", "America/Los_Angeles", "Asia/Kathmandu", "Pacific/Kiritimati"]
 
 
 @pytest.mark.parametrize("zone", ZONES)
-def test_rows_are_in_utc_whatever_the_session_s_zone(ledger: Database, zone: str) -> None:
+def test_rows_are_in_utc_for_any_time_zone_of_the_session(ledger: Database, zone: str) -> None:
     with ledger.connect(options=f"-c TimeZone={zone}") as session:
         add(session, "m1", 25, id="a")
         session.execute(
@@ -221,7 +221,7 @@ def test_rows_are_in_utc_whatever_the_session_s_zone(ledger: Database, zone: str
 
 
 @pytest.mark.parametrize("zone", ZONES)
-def test_a_moment_that_is_given_is_left_as_it_is(ledger: Database, zone: str) -> None:
+def test_an_explicit_time_is_kept(ledger: Database, zone: str) -> None:
     with ledger.connect(options=f"-c TimeZone={zone}") as session:
         add_on(session, [datetime(2026, 3, 1, 12, 30)])  # noqa: DTZ001
         assert session.execute('SELECT "createdAt" FROM "PointTransaction"').fetchall() == [
@@ -296,7 +296,7 @@ STREAKS = {
 
 @pytest.mark.parametrize("case", STREAKS)
 @pytest.mark.parametrize("order", ["in order", "backwards", "shuffled", "in one statement"])
-def test_a_streak_is_the_same_in_whatever_order_its_rows_come(
+def test_a_streak_does_not_depend_on_the_order_of_its_rows(
     rolled_back: psycopg.Connection, case: str, order: str
 ) -> None:
     days, expected = STREAKS[case]
@@ -325,7 +325,7 @@ def test_only_activity_counts_for_a_streak(session: psycopg.Connection) -> None:
 
 
 def test_a_row_that_fills_a_gap_sees_what_others_committed_meanwhile(ledger: Database) -> None:
-    """It waits for the member, then counts: with the row that it waited for."""
+    """It waits for the member, and then also counts the row that was committed meanwhile."""
     with ledger.connect() as first, ledger.connect() as second, ThreadPoolExecutor(1) as pool:
         add_on(first, ["2026-10-26"])
         with first.transaction():
@@ -346,7 +346,7 @@ def reversal(session: psycopg.Connection, id: str, reverses: str, *, member: str
     )
 
 
-def test_a_reversal_takes_back_and_is_no_activity(session: psycopg.Connection) -> None:
+def test_a_reversal_takes_points_back_and_is_not_activity(session: psycopg.Connection) -> None:
     add(session, "m1", 25, id="a")
     add(session, "m1", -5, id="b", action="correction")
     session.execute("""UPDATE "Member" SET "lastActiveAt" = NULL""")
@@ -366,9 +366,7 @@ def test_a_reversal_takes_back_and_is_no_activity(session: psycopg.Connection) -
     ],
     ids=["other points", "same points", "another member", "a reversal"],
 )
-def test_the_database_refuses_a_reversal_that_is_none(
-    session: psycopg.Connection, wrong: dict[str, Any]
-) -> None:
+def test_the_database_refuses_an_invalid_reversal(session: psycopg.Connection, wrong: dict[str, Any]) -> None:
     add(session, "m1", 25, id="a")
     add(session, "m1", 10, id="b")
     reversal(session, "r", "b", points=-10)
@@ -381,7 +379,7 @@ def test_the_database_refuses_a_reversal_that_is_none(
     assert figures(session, "totalPoints") == (25,)
 
 
-def test_the_database_refuses_a_second_reversal_and_one_of_nothing(session: psycopg.Connection) -> None:
+def test_the_database_refuses_a_second_reversal_and_one_of_no_row(session: psycopg.Connection) -> None:
     add(session, "m1", 25, id="a")
     reversal(session, "b", "a", points=-25)
 
@@ -392,7 +390,7 @@ def test_the_database_refuses_a_second_reversal_and_one_of_nothing(session: psyc
     assert figures(session, "totalPoints") == (0,)
 
 
-def test_a_member_goes_with_reversals_and_all(session: psycopg.Connection) -> None:
+def test_a_member_can_be_deleted_with_reversals(session: psycopg.Connection) -> None:
     add(session, "m1", 25, id="a")
     reversal(session, "b", "a", points=-25)
 
@@ -401,7 +399,7 @@ def test_a_member_goes_with_reversals_and_all(session: psycopg.Connection) -> No
     assert session.execute('SELECT FROM "PointTransaction"').fetchall() == []
 
 
-def test_one_row_to_a_key_and_any_number_without(session: psycopg.Connection) -> None:
+def test_each_key_has_one_row_and_any_number_have_none(session: psycopg.Connection) -> None:
     def insert(key: str | None) -> None:
         session.execute(
             """INSERT INTO "PointTransaction" (id, "memberId", action, points, "idempotencyKey")
@@ -419,8 +417,8 @@ def test_one_row_to_a_key_and_any_number_without(session: psycopg.Connection) ->
     assert total(session, "m1") == 3
 
 
-def test_months_and_streaks_of_a_ledger_that_has_rows_already_are_filled(database: Database) -> None:
-    """Under the first trigger, which kept total and last activity only; while somebody holds some of the members."""
+def test_months_and_streaks_of_an_existing_ledger_are_filled(database: Database) -> None:
+    """The first trigger, which kept only total and last activity, wrote them. Some members are locked meanwhile."""
     with database.as_django_connection():
         migrate("gamification", "0005")
         database.execute(MEMBERS)
@@ -477,7 +475,7 @@ def test_concurrent_bulk_writers_neither_deadlock_nor_lose_a_point(ledger: Datab
 
 
 def test_members_are_locked_in_the_order_of_their_ids(ledger: Database) -> None:
-    """As an adjustment locks them: who waits for the first has none of those behind it."""
+    """Like an adjustment: a transaction that waits for the first member has locked none of the others."""
     free = """SELECT id FROM "Member" WHERE id IN ('m2', 'm3') ORDER BY id FOR NO KEY UPDATE NOWAIT"""
     with ledger.connect() as holder, ledger.connect() as writer, ThreadPoolExecutor(1) as pool:
         with holder.transaction():
@@ -492,10 +490,10 @@ def test_members_are_locked_in_the_order_of_their_ids(ledger: Database) -> None:
         writing.result(timeout=30)
 
 
-def test_the_row_level_trigger_deadlocks_where_ours_does_not(ledger: Database) -> None:
-    """What the trigger is for: two statements that write to the same members in opposite order.
+def test_the_row_level_trigger_deadlocks_and_ours_does_not(ledger: Database) -> None:
+    """This is the reason for our trigger: two statements write to the same members in opposite order.
 
-    Somebody holds a member in the middle until both wait.
+    Another session locks a member in the middle until both wait.
     """
 
     def deadlocks() -> int:
@@ -526,7 +524,7 @@ def test_the_row_level_trigger_deadlocks_where_ours_does_not(ledger: Database) -
     assert deadlocks() == 1
 
 
-def test_the_gateway_s_row_level_trigger_becomes_ours_in_place(database: Database) -> None:
+def test_our_trigger_replaces_the_gateway_s_in_place(database: Database) -> None:
     with database.as_django_connection():
         migrate("gamification", "0004")
         database.execute(ROW_LEVEL_TRIGGER + ";" + MEMBERS)
@@ -545,8 +543,8 @@ def test_the_gateway_s_row_level_trigger_becomes_ours_in_place(database: Databas
     assert triggers == [("trg_update_member_points", True)]
 
 
-def test_a_writer_in_the_middle_of_the_upgrade_is_counted_once(database: Database) -> None:
-    """A transaction that wrote under the old trigger holds the migration up until it commits."""
+def test_a_row_written_during_the_upgrade_is_counted_once(database: Database) -> None:
+    """The migration waits until a transaction that wrote with the old trigger has committed."""
     with database.as_django_connection():
         migrate("gamification", "0004")
         database.execute(ROW_LEVEL_TRIGGER + ";" + MEMBERS)
@@ -591,7 +589,7 @@ def test_a_change_of_the_ledger_is_refused(session: psycopg.Connection, change: 
     assert total(session, "m1") == 10
 
 
-def test_deleting_a_member_takes_its_rows_along_and_no_others(session: psycopg.Connection) -> None:
+def test_deleting_a_member_deletes_only_their_rows(session: psycopg.Connection) -> None:
     add(session, "m1", 10, id="a")
     add(session, "m2", 20, id="b")
 
@@ -600,7 +598,7 @@ def test_deleting_a_member_takes_its_rows_along_and_no_others(session: psycopg.C
     assert session.execute('SELECT id FROM "PointTransaction"').fetchall() == [("b",)]
 
 
-def test_deleting_a_member_and_their_rows_in_one_transaction_needs_the_member_first(
+def test_a_transaction_must_delete_the_member_before_their_rows(
     session: psycopg.Connection,
 ) -> None:
     add(session, "m1", 10, id="a")
@@ -612,7 +610,7 @@ def test_deleting_a_member_and_their_rows_in_one_transaction_needs_the_member_fi
     assert total(session, "m1") == 10
 
 
-def test_a_member_who_gets_another_id_keeps_rows_and_total(session: psycopg.Connection) -> None:
+def test_a_member_with_a_new_id_keeps_rows_and_total(session: psycopg.Connection) -> None:
     add(session, "m1", 10, id="a")
 
     session.execute("""UPDATE "Member" SET id = 'new' WHERE id = 'm1'""")
@@ -627,7 +625,7 @@ def test_a_plan_made_for_many_rows_is_right_for_one(ledger: Database) -> None:
             session.execute("LOAD 'auto_explain'")
         except psycopg.errors.UndefinedFile:
             pytest.skip("needs auto_explain, which the wheel's PostgreSQL comes without")
-        session.execute("SET jit_above_cost = 0")  # where it is there at all
+        session.execute("SET jit_above_cost = 0")  # if the server has auto_explain
         session.execute(
             """INSERT INTO "PointTransaction" (id, "memberId", action, points)
                SELECT 'p' || n, 'm' || (1 + n % 50), 'x', 1 FROM generate_series(1, 10000) AS n"""
@@ -647,7 +645,7 @@ def test_a_plan_made_for_many_rows_is_right_for_one(ledger: Database) -> None:
     assert "JIT" not in plan
 
 
-def test_a_search_path_set_by_the_caller_leads_nobody_astray(session: psycopg.Connection) -> None:
+def test_a_search_path_set_by_the_caller_has_no_effect(session: psycopg.Connection) -> None:
     session.execute(
         """CREATE TEMPORARY TABLE "Member" (id text, "totalPoints" int, "lastActiveAt" timestamp)"""
     )

@@ -1,8 +1,8 @@
-"""Whatever is done to the ledger, in whatever order, members' figures are what the product's rules say.
+"""After any sequence of actions on the ledger, members' figures follow the product's rules.
 
-Hypothesis makes up sequences of acts by Django, the gateway and operators, on a real database, and compares Member
-with a model of the rules (points_model.py) after each of them. The suite tries the same few dozen each time; for
-others, and more of them:
+Hypothesis makes up sequences of actions by Django, the gateway and operators on a real database. After each action,
+Member is compared with a model of the rules (points_model.py). The suite always tries the same few dozen sequences. To
+try more, and others:
 
     TRUTH_EXAMPLES=2000 python -m pytest -n 0 tests/gamification/test_truth.py
 """
@@ -67,7 +67,7 @@ REFUSALS = (
 
 @dataclass
 class Bench:
-    """A database and the sessions that all of the sequences share."""
+    """The database and the sessions, which all sequences share."""
 
     database: Database
     observer: psycopg.Connection
@@ -77,7 +77,7 @@ class Bench:
 
 @dataclass
 class Open:
-    """A transaction that somebody has open: what it has added and whom it has deleted, should it commit."""
+    """An open transaction, with the rows that it has added and the members that it has deleted."""
 
     session: psycopg.Connection
     reads_committed: bool
@@ -94,7 +94,7 @@ class Open:
 
 
 def quick(session: psycopg.Connection) -> psycopg.Connection:
-    """Have a session give up soon where an open transaction is in its way: nobody else will end that."""
+    """Set a short lock timeout: if an open transaction blocks the session, nobody will end it."""
     session.execute("SET lock_timeout = '20ms'")
     return session
 
@@ -113,8 +113,8 @@ def bench(migrated: Database) -> Iterator[Bench]:
         yield Bench(migrated, observer, sessions, Account.objects.create(username="sam", is_staff=True))
 
 
-# Each sequence has its days around one of these, so that they lie close together: ends of months and of a year, on all
-# kinds of weekday. All are years before what the columns' default gives.
+# The days of a sequence are near one of these, so that they are close together: ends of months and of a year, on all
+# weekdays. All are years before the columns' default.
 ANCHORS = [
     date(2013, 1, 31),
     date(2014, 1, 31),
@@ -125,7 +125,7 @@ ANCHORS = [
     date(2022, 12, 31),
 ]
 OFFSETS = st.one_of(*[st.integers(-4, 4)] * 15, st.just(400))
-# The last is rounded to the day after.
+# The last time is rounded to the next day.
 TIMES = st.sampled_from([clock(0), clock(12, 30), clock(23, 59, 59, 999_000), clock(23, 59, 59, 999_600)])
 MOMENTS = st.one_of(st.none(), *[st.tuples(OFFSETS, TIMES)] * 5)
 POINTS = st.one_of(*[st.integers(-40, 40)] * 15, st.sampled_from([0, 2**31 - 1, -(2**31)]))
@@ -134,7 +134,7 @@ NUMBERS = st.integers(0, 40)
 
 @dataclass(frozen=True)
 class Given:
-    """What somebody wants to write; numbers stand for one of those who are there at the time."""
+    """A row to write. Numbers stand for members and rows that exist at the time."""
 
     member: int
     action: str
@@ -183,7 +183,7 @@ def rounded(moment: datetime) -> datetime:
 
 
 class Truth(RuleBasedStateMachine):
-    """Members' figures, beside the model's."""
+    """Compare members' figures with the model's."""
 
     def __init__(self, bench: Bench) -> None:
         super().__init__()
@@ -209,10 +209,10 @@ class Truth(RuleBasedStateMachine):
         for transaction_ in self.open:
             transaction_.session.close()
 
-    # What is there, and what stands in the way.
+    # Existing members and rows, and open transactions.
 
     def member(self, number: int) -> str:
-        """Choose one of the members, or once in a while one who is not there."""
+        """Choose one of the members, or sometimes one who does not exist."""
         there = sorted(self.model.members)
         return there[number % len(there)] if there and number < 40 else "nobody"
 
@@ -232,7 +232,7 @@ class Truth(RuleBasedStateMachine):
     def _entry(self, given: Given) -> Entry:
         member, points, key = self.member(given.member), given.points, None
         reverses = self.entry(given.reverses) if given.reverses is not None else None
-        if reverses and given.reverses != 0:  # mostly right, else whatever was drawn
+        if reverses and given.reverses != 0:  # mostly the right points, otherwise the drawn ones
             member, points = reverses.member, max(-reverses.points, -(2**31))
             points = min(points, 2**31 - 1)
         if given.key is not None:
@@ -251,7 +251,7 @@ class Truth(RuleBasedStateMachine):
     def is_in_the_way(
         self, members: set[str], once: set[str] | None = None, *, of: Open | None = None
     ) -> bool:
-        """Say whether an open transaction has locked one of the members, or may yet free or take what is there once."""
+        """Tell whether an open transaction has locked one of the members, or may still add or remove a unique value."""
         others = [other for other in self.open if other is not of]
         held = set().union(*(other.once for other in others)) | set().union(
             *(
@@ -266,7 +266,7 @@ class Truth(RuleBasedStateMachine):
     def insert(
         self, session: psycopg.Connection, entries: list[Entry], given: list[Given], suffix: str = ""
     ) -> list[str]:
-        """Write entries in one statement, those without a moment by the column's default. Returns the new ids."""
+        """Write entries in one statement. Those without a time get the column's default. Returns the new ids."""
         rows = [
             (
                 e.id,
@@ -279,7 +279,7 @@ class Truth(RuleBasedStateMachine):
             )
             for e, g in zip(entries, given, strict=True)
         ]
-        # VALUES with DEFAULT: what the gateway's client sends.
+        # VALUES with DEFAULT, like the gateway's client.
         values = ", ".join(
             "(%s, %s, %s, %s, %s, %s, " + ("%s" if g.day_and_time else "DEFAULT") + ")" for g in given
         )
@@ -289,7 +289,7 @@ class Truth(RuleBasedStateMachine):
         return [row[0] for row in session.execute(query.encode(), [value for row in rows for value in row])]
 
     def as_stored(self, entries: list[Entry], given: list[Given], session: psycopg.Connection) -> list[Entry]:
-        """Take over the moments that the database gave; they are of now, in UTC."""
+        """Copy the times that the database set, which must be the present time in UTC."""
         stored = []
         for entry, one in zip(entries, given, strict=True):
             if one.day_and_time is None:
@@ -303,9 +303,9 @@ class Truth(RuleBasedStateMachine):
         return stored
 
     def with_keys(self, entries: list[Entry], session: psycopg.Connection) -> list[Entry]:
-        """Take over the keys that rows without one were given: the first row for what is paid once has it.
+        """Copy the keys that the database gave to rows without one. Only the first row for the same thing gets the key.
 
-        While other transactions are open, a row may stay without.
+        While other transactions are open, a row may get no key.
         """
         ids = [entry.id for entry in entries]
         query = 'SELECT id, "idempotencyKey" FROM "PointTransaction" WHERE id = ANY (%s)'
@@ -321,7 +321,7 @@ class Truth(RuleBasedStateMachine):
 
     @contextmanager
     def refused(self, *kinds: type[Exception], when: bool) -> Iterator[list[bool]]:
-        """Hold that a block fails when it has to, and only then."""
+        """Check that a block fails if it must, and only then."""
         done: list[bool] = []
         try:
             yield done
@@ -377,7 +377,7 @@ class Truth(RuleBasedStateMachine):
             assert when, "waited for nobody"
 
     def paid(self, award: ledger.Award) -> Entry | None:
-        """What an award has to write by the model: nothing where there is a row with its key, or no rule in force."""
+        """The row that an award must write. None if a row has its key, or if no rule is in force."""
         points, enabled = self.model.rules[award.action]
         if not enabled or points == 0:
             return None
@@ -501,7 +501,7 @@ class Truth(RuleBasedStateMachine):
         )
         self.model.rules[str(action)] = (points, enabled)
 
-    # What the gateway and operators do, each statement by itself.
+    # Actions of the gateway and of operators, each a single statement.
 
     @precondition(lambda self: self.model.members)
     @rule(given=ACTIVITY, zone=st.sampled_from(ZONES))
@@ -561,7 +561,7 @@ class Truth(RuleBasedStateMachine):
             member in self.model.members and abs(self.model.figures(member).total) > 2**30
             for member in {entry.member for entry in entries}
         )
-        if near_the_end:  # where it depends on which half comes first
+        if near_the_end:  # the result depends on which half comes first
             return
         with self.refused(*REFUSALS, when=in_the_way or self.model.refuses(entries)) as done:
             self.gateway.execute(
@@ -586,20 +586,18 @@ class Truth(RuleBasedStateMachine):
         with pytest.raises((psycopg.errors.RestrictViolation, psycopg.errors.LockNotAvailable)):
             self.gateway.execute(change.encode())
 
-    # Transactions that stay open while others go on.
+    # Transactions that stay open during other actions.
 
     @precondition(lambda self: len(self.open) < 2)
     @rule(isolation=st.sampled_from(["READ COMMITTED", "READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"]))
     def open_a_transaction(self, isolation: str) -> None:
         session = quick(self.bench.database.connect())
         session.execute(f"BEGIN ISOLATION LEVEL {isolation}".encode())
-        session.execute(
-            'SELECT count(*) FROM "Member"'
-        )  # what it sees is fixed from here on, above READ COMMITTED
+        session.execute('SELECT count(*) FROM "Member"')  # above READ COMMITTED, this fixes its snapshot
         self.open.append(Open(session, isolation == "READ COMMITTED"))
 
     def _write(self, mine: Open, given: list[Given]) -> list[Entry] | None:
-        """Write in a transaction. Returns None where that was refused, for a reason."""
+        """Write in a transaction. Returns None if that was refused, as expected."""
         given = [replace(one, day_and_time=one.day_and_time or (0, clock(9))) for one in given]
         entries = self.entries(given)
         members = {entry.member for entry in entries}
@@ -694,7 +692,7 @@ class Truth(RuleBasedStateMachine):
             mine.session.execute("COMMIT")
         self._end(mine)
 
-    # And after each of them:
+    # After each action:
 
     @invariant()
     def figures_are_the_model_s(self) -> None:
@@ -712,7 +710,7 @@ class Truth(RuleBasedStateMachine):
         assert found == self.model.entries
 
 
-def test_members_figures_are_what_the_rules_say_whatever_is_done(bench: Bench) -> None:
+def test_members_figures_follow_the_rules_after_any_actions(bench: Bench) -> None:
     run_state_machine_as_test(
         lambda: Truth(bench),  # type: ignore[arg-type]  # anything that makes one will do
         settings=settings(
@@ -727,7 +725,7 @@ def test_members_figures_are_what_the_rules_say_whatever_is_done(bench: Bench) -
     )
 
 
-# What was found in this way, in few words.
+# Sequences in which faults were found, made short.
 
 ADD = 'INSERT INTO "PointTransaction" (id, "memberId", action, points, "createdAt") VALUES '
 FOUND = {

@@ -1,4 +1,4 @@
-"""The pages about points, for members, lapsed and hidden members, staff and outsiders."""
+"""The pages about points, for members, lapsed and hidden members, staff and visitors."""
 
 import re
 import uuid
@@ -17,6 +17,8 @@ from council.models import Member
 from gamification import ledger
 from gamification.models import PointRule, PointTransaction
 from tests.factories import AccountFactory, MemberFactory, PointTransactionFactory
+
+pytestmark = pytest.mark.any_server
 
 OVERVIEW = "/points/"
 HISTORY = "/points/history/"
@@ -46,13 +48,13 @@ def lars_browser(lars: Member) -> Client:
 
 
 def words(response: Any) -> str:
-    """Read a page as its text: tags left out, white space run together."""
+    """Return a page's text without tags, with single spaces."""
     html = response.content.decode()
     return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]*>", " ", html[html.index("<main") :]))).strip()
 
 
 def rows(response: Any) -> list[list[str]]:
-    """Read the cells of a page's tables, row by row, tags and levels left out."""
+    """Return the cells of a page's tables, row by row, without tags and levels."""
     html = re.sub(r'<span class="entry-facts level">[^<]*</span>', "", response.content.decode())
     found = re.findall(r"<tr.*?</tr>", html, re.DOTALL)
     return [
@@ -76,7 +78,7 @@ def test_pages_are_for_members(address: str, client: Client, sams_browser: Clien
 
 
 @pytest.mark.parametrize("address", PAGES)
-def test_pages_are_only_read(address: str, mias_browser: Client) -> None:
+def test_pages_accept_only_get(address: str, mias_browser: Client) -> None:
     assert mias_browser.get(address).status_code == 200
     assert mias_browser.head(address).status_code == 200
     assert mias_browser.post(address).status_code == 405
@@ -99,7 +101,7 @@ def test_a_lapsed_member_sees_their_own_figures_and_what_is_missing(
 
 @pytest.mark.parametrize("address", [OVERVIEW, HISTORY, LEADERBOARD])
 @pytest.mark.parametrize("name", ["member", "member_id", "id", "pk", "user", "account", "email", "after"])
-def test_no_parameter_leads_to_another_member_s_entries(
+def test_no_parameter_shows_another_member_s_entries(
     name: str, address: str, mia: Member, lars: Member, mias_browser: Client
 ) -> None:
     entry = PointTransactionFactory.create(
@@ -149,7 +151,7 @@ def test_only_rules_in_force_are_shown(mias_browser: Client) -> None:
     assert "At present, no action earns points." in words(mias_browser.get(OVERVIEW))
 
 
-def test_nothing_yet_is_said_in_words(mias_browser: Client) -> None:
+def test_empty_pages_have_a_text(mias_browser: Client) -> None:
     overview = words(mias_browser.get(OVERVIEW))
     assert "All time 0 points Nobody has points yet" in overview
     assert "Streak 0 days Starts on the next day that you are active" in overview
@@ -159,7 +161,7 @@ def test_nothing_yet_is_said_in_words(mias_browser: Client) -> None:
     assert "Nobody has points yet." in words(mias_browser.get(f"{LEADERBOARD}?period=all"))
 
 
-def test_one_point_is_a_point(mia: Member, mias_browser: Client) -> None:
+def test_one_point_is_written_in_the_singular(mia: Member, mias_browser: Client) -> None:
     PointTransactionFactory.create(member=mia, points=1)
     assert "All time 1 point Rank 1" in words(mias_browser.get(OVERVIEW))
 
@@ -185,7 +187,7 @@ def test_a_total_below_0_has_a_minus_sign_and_no_first_rank(
         ("2026-11-20", "2026-11-24", "0 days Starts on the next day that you are active"),
     ],
 )
-def test_the_overview_says_what_keeps_a_streak(
+def test_the_overview_says_when_a_streak_ends(
     last_active: str,
     today: str,
     expected: str,
@@ -206,7 +208,7 @@ def test_the_overview_says_what_keeps_a_streak(
 
 
 @pytest.mark.parametrize("address", [OVERVIEW, LEADERBOARD])
-def test_the_level_is_that_of_all_points(address: str, mia: Member, mias_browser: Client) -> None:
+def test_the_level_depends_on_all_points(address: str, mia: Member, mias_browser: Client) -> None:
     PointTransactionFactory.create(member=mia, points=480, created_at="2020-01-01T00:00Z")
     PointTransactionFactory.create(member=mia, points=20)
     assert "Level Council Voice 1,000 more points to Trusted Voice" in words(mias_browser.get(address))
@@ -253,7 +255,7 @@ def test_each_entry_says_what_it_was_for_when_and_the_total_after_it(
     assert "sam" not in words(response)
 
 
-def test_every_entry_is_found_by_the_links_and_totals_go_on_from_page_to_page(
+def test_links_lead_to_every_entry_and_totals_continue_on_the_next_page(
     mia: Member, mias_browser: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ledger, "PAGE_ROWS", 3)
@@ -296,7 +298,7 @@ def test_every_entry_is_found_by_the_links_and_totals_go_on_from_page_to_page(
         "2026-01-01T00:00:00_five_c1",
     ],
 )
-def test_a_place_that_is_none_is_refused_in_words_with_a_way_back(place: str, mias_browser: Client) -> None:
+def test_an_invalid_place_shows_an_error_and_a_link_back(place: str, mias_browser: Client) -> None:
     response = mias_browser.get(HISTORY, {"after": place})
     assert response.status_code == 400
     assert "is not a place in a history. Start with the first page. To the newest entries" in words(response)
@@ -313,13 +315,13 @@ def test_a_place_that_is_none_is_refused_in_words_with_a_way_back(place: str, mi
         "2026-01-01T00:00:00_5_\ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16"),
     ],
 )
-def test_any_other_place_is_one(place: str, mia: Member, mias_browser: Client) -> None:
+def test_any_well_formed_place_is_accepted(place: str, mia: Member, mias_browser: Client) -> None:
     PointTransactionFactory.create(member=mia)
     assert mias_browser.get(HISTORY, {"after": place}).status_code == 200
 
 
 @pytest.mark.parametrize("raw", ["%ED%A0%80", "%FF%FE", "%00", "%", "a&after=b", "%C0%80_%ED%BF%BF"])
-def test_bytes_that_are_no_text_break_nothing(raw: str, mias_browser: Client) -> None:
+def test_invalid_utf_8_is_not_a_server_error(raw: str, mias_browser: Client) -> None:
     assert mias_browser.get(f"{HISTORY}?after={raw}").status_code == 400
     assert mias_browser.get(f"{HISTORY}?after=2026-01-01T00:00:00_c{raw}").status_code in {200, 400}
     assert mias_browser.get(f"{LEADERBOARD}?period={raw}").status_code == 404
@@ -329,7 +331,7 @@ def test_bytes_that_are_no_text_break_nothing(raw: str, mias_browser: Client) ->
 # The leaderboard
 
 
-def test_the_leaderboard_ranks_ties_alike_and_marks_the_member(
+def test_the_leaderboard_gives_ties_one_rank_and_marks_the_member(
     mia: Member, carl: Member, mias_browser: Client
 ) -> None:
     best = MemberFactory.create(first_name="Bea", last_name="Best")
@@ -366,7 +368,7 @@ def leaders(count: int, *, best: int = 1000) -> None:
         (0, "33", ["Leader 31", "Leader 32", "Mia Meyer"]),
     ],
 )
-def test_who_is_outside_the_25_sees_their_neighbours(
+def test_a_member_below_the_25_sees_their_neighbours(
     points: int, rank: str, around: list[str], hidden: bool, mia: Member, mias_browser: Client
 ) -> None:
     leaders(32)
@@ -381,9 +383,7 @@ def test_who_is_outside_the_25_sees_their_neighbours(
     assert html.count('<tr aria-current="true">') == 1
 
 
-def test_a_hidden_member_is_seen_by_nobody_but_themselves(
-    mia: Member, carl: Member, mias_browser: Client
-) -> None:
+def test_only_a_hidden_member_sees_themselves(mia: Member, carl: Member, mias_browser: Client) -> None:
     for member in (mia, carl):
         PointTransactionFactory.create(member=member, points=50)
     mias_browser.post(PRIVACY, {"listed": "no"})
@@ -406,7 +406,7 @@ def test_a_hidden_member_is_seen_by_nobody_but_themselves(
         ({"first_name": "<b>Ann</b>"}, "<b>Ann</b>"),
     ],
 )
-def test_others_never_read_an_email_or_an_id_in_place_of_a_name(
+def test_others_never_see_an_email_or_an_id_as_a_name(
     names: dict[str, Any], shown: str, mias_browser: Client
 ) -> None:
     other = MemberFactory.create(email="secret@example.com", **names)
@@ -419,7 +419,7 @@ def test_others_never_read_an_email_or_an_id_in_place_of_a_name(
 
 
 @pytest.mark.parametrize("period", ["", "week", "MONTH", "month\0", "x" * 5000, "' OR 1=1 --", "all,month"])
-def test_there_is_no_leaderboard_of_another_period(period: str, mias_browser: Client) -> None:
+def test_other_periods_have_no_leaderboard(period: str, mias_browser: Client) -> None:
     response = mias_browser.get(LEADERBOARD, {"period": period})
     assert response.status_code == 404
     assert "There is no such page" in words(response)
@@ -438,7 +438,7 @@ def test_a_member_hides_and_is_listed_again(mia: Member, mias_browser: Client, f
         assert mia.leaderboard_visible is visible
 
 
-def test_the_switch_writes_nothing_but_the_switch(mia: Member, mias_browser: Client) -> None:
+def test_the_switch_changes_only_its_column(mia: Member, mias_browser: Client) -> None:
     old = datetime(2020, 1, 1, tzinfo=UTC)
     Member.objects.filter(pk=mia.pk).update(updated_at=old)
     with CaptureQueriesContext(connection) as captured:
@@ -449,7 +449,7 @@ def test_the_switch_writes_nothing_but_the_switch(mia: Member, mias_browser: Cli
     assert mia.updated_at > old
 
 
-def test_what_is_so_already_is_left_alone(mia: Member, mias_browser: Client) -> None:
+def test_a_switch_without_a_change_writes_nothing(mia: Member, mias_browser: Client) -> None:
     mias_browser.post(PRIVACY, {"listed": "no"})
     first = Member.objects.get(pk=mia.pk).updated_at
     assert "You are hidden" in words(mias_browser.post(PRIVACY, {"listed": "no"}, follow=True))
@@ -459,7 +459,7 @@ def test_what_is_so_already_is_left_alone(mia: Member, mias_browser: Client) -> 
 @pytest.mark.parametrize(
     "form", [{}, {"listed": ""}, {"listed": "maybe"}, {"listed": "no\0"}, {"listed": b"\xed\xa0\x80"}]
 )
-def test_an_answer_that_is_neither_changes_nothing(
+def test_an_invalid_value_of_the_switch_changes_nothing(
     form: dict[str, Any], mia: Member, mias_browser: Client
 ) -> None:
     response = mias_browser.post(PRIVACY, form)
@@ -469,7 +469,7 @@ def test_an_answer_that_is_neither_changes_nothing(
     assert mia.leaderboard_visible
 
 
-def test_the_switch_is_not_turned_from_elsewhere(mia: Member) -> None:
+def test_other_sites_cannot_use_the_switch(mia: Member) -> None:
     browser = Client(enforce_csrf_checks=True)
     browser.force_login(AccountFactory.create(member=mia))
     assert browser.post(PRIVACY, {"listed": "no"}).status_code == 403
@@ -477,7 +477,7 @@ def test_the_switch_is_not_turned_from_elsewhere(mia: Member) -> None:
     assert mia.leaderboard_visible
 
 
-def test_who_comes_back_from_signing_in_is_led_to_the_leaderboard(mia: Member, mias_browser: Client) -> None:
+def test_a_get_after_signing_in_redirects_to_the_leaderboard(mia: Member, mias_browser: Client) -> None:
     assert mias_browser.get(PRIVACY).headers["Location"] == f"{LEADERBOARD}?period=month"
     assert mias_browser.post(f"{PRIVACY}?period=week", {"listed": "no"}).status_code == 404
     mia.refresh_from_db()
@@ -491,11 +491,11 @@ def test_a_lapsed_member_can_hide(lars: Member, lars_browser: Client) -> None:
     assert "You are hidden." in words(lars_browser.get(LEADERBOARD))
 
 
-# What a page costs
+# Queries of a page
 
 
 @pytest.mark.parametrize(("address", "queries"), [(OVERVIEW, 8), (HISTORY, 4), (LEADERBOARD, 9)])
-def test_a_page_takes_as_many_queries_however_much_there_is(
+def test_the_number_of_queries_does_not_depend_on_the_number_of_rows(
     address: str, queries: int, mia: Member, sam: Account, mias_browser: Client
 ) -> None:
     def count() -> int:

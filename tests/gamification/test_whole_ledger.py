@@ -1,4 +1,4 @@
-"""Every way past the ledger's triggers that a role without superuser rights has: tried, and refused or found."""
+"""All ways past the ledger's triggers for a role without superuser rights. Each is refused or detected."""
 # ruff: noqa: E501  # statements, as somebody would type them
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ INSERT INTO "PointTransaction" (id, "memberId", action, points, "createdAt") VAL
   ('a1', 'ann', 'intro_completed', 25, '2026-01-05 12:00'), ('a2', 'ann', 'resource_download', 5, '2026-01-06 12:00'),
   ('b1', 'bob', 'intro_completed', 25, '2026-01-07 12:00');
 """
-# A role that owns nothing, as one that an operator might give the gateway: all rights on rows, and temporary tables.
+# A role for the gateway that owns nothing, but has all rights on rows, and may create temporary tables.
 WRITER = """
 DROP ROLE IF EXISTS {role}; CREATE ROLE {role} LOGIN;
 GRANT USAGE ON SCHEMA public TO {role};
@@ -29,7 +29,7 @@ SELECT member.id
  WHERE member."totalPoints" <> coalesce(ledger.total_points, 0)
     OR member."lastActiveAt" IS DISTINCT FROM ledger.last_active_at
 """
-# Of a trigger of one's own, on a table of one's own.
+# For a trigger on the role's own table.
 DISGUISE = """
 CREATE TEMPORARY TABLE disguise (x int);
 CREATE FUNCTION pg_temp.disguised() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -39,7 +39,7 @@ INSERT INTO disguise VALUES (1)
 """
 GONE = """WITH gone AS (DELETE FROM "Member" WHERE id = 'ann' RETURNING id)"""
 MOVE = f"""{GONE} UPDATE "PointTransaction" SET "memberId" = '{{to}}' WHERE "memberId" = 'ann'"""
-# On the way of a row that is given its key, as the database does for the gateway's.
+# For a trigger that runs while the database gives a row its key.
 KEY = """
     CREATE FUNCTION pg_temp.later() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {change}; RETURN NEW; END $$;
     CREATE TRIGGER zzz BEFORE UPDATE ON "PointTransaction" FOR EACH ROW EXECUTE FUNCTION pg_temp.later();
@@ -132,7 +132,7 @@ WAYS = {
         CREATE TRIGGER zzz BEFORE UPDATE ON "PointTransaction" FOR EACH ROW EXECUTE FUNCTION pg_temp.later();
         UPDATE "Member" SET id = 'anne' WHERE id = 'ann'""",
 }
-# No rights on the table, or no such right at all: then the triggers are not even asked.
+# The role lacks a right, so the triggers do not even run.
 REFUSALS = (
     errors.RestrictViolation,
     errors.CheckViolation,
@@ -158,8 +158,8 @@ def as_writer(session: psycopg.Connection, worker_id: str) -> None:
 
 
 def test_no_way_past_the_triggers_changes_the_ledger(writer: psycopg.Connection, worker_id: str) -> None:
-    """Each in a transaction, which a refusal rolls back whole."""
-    # Who may write rows sees them, as the gateway does.
+    """Each statement runs in a transaction, which is rolled back if it is refused."""
+    # As for the gateway, row level security hides no rows.
     writer.execute('ALTER TABLE "PointTransaction" DISABLE ROW LEVEL SECURITY')
     before = writer.execute(LEDGER).fetchone()
     through = []
@@ -180,7 +180,7 @@ def test_no_way_past_the_triggers_changes_the_ledger(writer: psycopg.Connection,
     assert writer.execute(LEDGER).fetchone() == before
 
 
-def test_rows_go_with_their_member_and_with_a_new_id(writer: psycopg.Connection) -> None:
+def test_rows_follow_their_member_s_deletion_and_new_id(writer: psycopg.Connection) -> None:
     writer.execute("""UPDATE "Member" SET id = 'anne' WHERE id = 'ann'""")
     writer.execute("""UPDATE "Member" SET id = id || '2'""")
     assert writer.execute(LEDGER).fetchone() == (
@@ -191,7 +191,7 @@ def test_rows_go_with_their_member_and_with_a_new_id(writer: psycopg.Connection)
     assert writer.execute(DRIFT).fetchall() == []
 
 
-# Types of the session's own, which a name without a schema would mean first: points in hundreds, text of five letters.
+# Temporary types, which names without a schema would find first: points in hundreds, text of five letters.
 OWN_TYPES = """
 CREATE DOMAIN pg_temp.text AS varchar(5);
 CREATE DOMAIN pg_temp.date AS timestamp(3);
@@ -202,7 +202,7 @@ CREATE TYPE pg_temp.record AS (
 """
 
 
-def test_types_of_the_sessions_own_mislead_no_trigger(writer: psycopg.Connection, worker_id: str) -> None:
+def test_temporary_types_have_no_effect_on_triggers(writer: psycopg.Connection, worker_id: str) -> None:
     writer.execute('ALTER TABLE "PointTransaction" DISABLE ROW LEVEL SECURITY')
     with psycopg.connect(writer.info.dsn, autocommit=True) as session:
         as_writer(session, worker_id)
@@ -215,7 +215,7 @@ def test_types_of_the_sessions_own_mislead_no_trigger(writer: psycopg.Connection
     assert writer.execute(DRIFT).fetchall() == []
 
 
-def test_a_team_takes_no_entry_along(writer: psycopg.Connection) -> None:
+def test_deleting_a_team_deletes_no_entry(writer: psycopg.Connection) -> None:
     writer.execute(
         """INSERT INTO "Team" (id, name, "stripeCustomerId", "updatedAt") VALUES ('t', 'Team', 'cus', now());
         UPDATE "Member" SET "teamId" = 't'; UPDATE "Team" SET id = 'u'; DELETE FROM "Team" """
@@ -225,7 +225,7 @@ def test_a_team_takes_no_entry_along(writer: psycopg.Connection) -> None:
 
 
 def test_points_that_cannot_be_added_up_are_refused(writer: psycopg.Connection, worker_id: str) -> None:
-    """A role to which row level security does not show the member would add a row and no points."""
+    """Otherwise a role that cannot see the member, because of row level security, would add a row without points."""
     writer.execute('ALTER TABLE "PointTransaction" DISABLE ROW LEVEL SECURITY')
     writer.execute('ALTER TABLE "Member" ENABLE ROW LEVEL SECURITY')
     writer.execute("""CREATE POLICY half ON "Member" FOR SELECT USING (true)""")
@@ -248,7 +248,7 @@ def test_points_that_cannot_be_added_up_are_refused(writer: psycopg.Connection, 
         "to_jsonb(repeat('x', 16000))",
     ],
 )
-def test_what_is_within_the_limits_goes_in(writer: psycopg.Connection, metadata: str) -> None:
+def test_rows_at_the_limits_are_accepted(writer: psycopg.Connection, metadata: str) -> None:
     writer.execute(
         f"""INSERT INTO "PointTransaction" (id, "memberId", action, points, metadata, "createdAt")
         VALUES ('x', 'ann', 'x', 1, {metadata}, (now() AT TIME ZONE 'UTC') + interval '9 minutes')""".encode()

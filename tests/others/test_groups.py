@@ -14,7 +14,7 @@ pytestmark = pytest.mark.any_server
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("group", ["celery-beat", "q2"])
-def test_a_group_ends_in_the_catalogue_that_django_makes(
+def test_a_group_gives_the_same_catalogue_as_with_django(
     group: str, database_name: Callable[[str], str]
 ) -> None:
     """These groups alter referenced keys, unique_together, and indexes whose names they look up."""

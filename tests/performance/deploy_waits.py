@@ -22,8 +22,8 @@ from urllib.parse import urlencode
 
 import psycopg
 
+from council.rehearsal.database_url import DatabaseUrl
 from council.rehearsal.load import Load, at_work
-from council.rehearsal.place import Place
 from tests.performance import deploys, waits_picture
 from tests.performance.measuring import PROJECT, Server, private_server, table
 from tests.performance.runs import Run
@@ -52,7 +52,7 @@ def url(server: Server, database: str) -> str:
 def load(where: str, run: Run) -> Iterator[None]:
     """Run the clients during a block and for some seconds before and after it. Yields what they recorded."""
     with tempfile.TemporaryDirectory() as name:
-        with at_work(Place(where, "--url"), LOAD, schema="public", folder=Path(name)) as observed:
+        with at_work(DatabaseUrl(where, "--url"), LOAD, schema="public", folder=Path(name)) as observed:
             time.sleep(BEFORE_SECONDS)
             yield
             time.sleep(AFTER_SECONDS)

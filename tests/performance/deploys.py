@@ -5,16 +5,18 @@ from collections.abc import Callable
 
 import psycopg
 
-from council.rehearsal import migrating
+from council.rehearsal import migrate_process
 from tests.performance import stock_project
 from tests.performance.runs import Run
 
 
 def ours(url: str, run: Run) -> None:
     """`manage.py migrate`."""
-    with migrating.migrate(url) as running:
+    with migrate_process.migrate(url) as running:
         run.steps += [
-            (event.moment, event.migration) for event in running.events() if event.kind == migrating.ENDED
+            (event.moment, event.migration)
+            for event in running.events()
+            if event.kind == migrate_process.ENDED
         ]
     run.status = running.status or 0
 

@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from council.rehearsal import load
+from council.rehearsal.database_url import DatabaseUrl
 from council.rehearsal.load import Load
-from council.rehearsal.place import Place
 from tests.adoption import states
 from tests.performance import deploys, ledger_data
 from tests.performance.measuring import Server, private_server
@@ -41,7 +41,7 @@ BEFORE = [("gamification", "0005"), ("council", "0006"), ("benchmarks",), ("reso
 def at_work(url: str, run: Run, what: Load = LOAD) -> Iterator[None]:
     """Run clients during a block and for some seconds before and after it. Yields what they recorded."""
     with tempfile.TemporaryDirectory() as name:
-        place, folder = Place(url, "--url"), Path(name)
+        place, folder = DatabaseUrl(url, "--url"), Path(name)
         with load.at_work(place, what, schema="public", folder=folder) as observed:
             time.sleep(BEFORE_SECONDS)
             yield

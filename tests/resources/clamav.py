@@ -1,4 +1,4 @@
-"""A stand-in for ClamAV that speaks its protocol, INSTREAM: it finds EICAR's test text, and has a limit of size."""
+"""A stand-in for ClamAV with its protocol INSTREAM. It finds EICAR's test text, and has a size limit."""
 
 import socket
 import struct
@@ -10,7 +10,7 @@ EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 
 
 class ClamAV:
-    """A server on a socket of its own, until it is closed. `received` is what the last client sent."""
+    """A server on its own socket. `received` is what the last client sent."""
 
     def __init__(
         self, path: Path | None = None, *, max_bytes: int = 10_000_000, answer: bytes | None = None

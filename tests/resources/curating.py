@@ -1,4 +1,4 @@
-"""A member of staff who curates the library in the admin, and what the pages then say."""
+"""Staff in the admin's pages of the library, and helpers to read these pages."""
 
 import re
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def names(folder: Path) -> list[str]:
 
 
 def said(response: Any) -> list[str]:
-    """The faults that a page names."""
+    """List the faults that a page shows."""
     lists = re.findall(r'<ul class="errorlist[^>]*>(.*?)</ul>', response.content.decode(), re.DOTALL)
     return [
         unescape(re.sub(r"<[^>]*>", "", fault)).strip()

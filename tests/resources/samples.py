@@ -1,4 +1,4 @@
-"""Small files of every kind that the library takes, as the programs that write them do."""
+"""Small files of every kind that the library accepts, like those of real programs."""
 
 import struct
 import zipfile
@@ -24,7 +24,7 @@ def zipped(entries: Mapping[str, bytes | str], compression: int = zipfile.ZIP_DE
     file = BytesIO()
     with zipfile.ZipFile(file, "w", compression) as archive:
         for name, content in entries.items():
-            # Without the time of day: tests are named by what they are given, in each process alike.
+            # Without the present time, because test names contain these values and must be the same in each process.
             archive.writestr(zipfile.ZipInfo(name), content, compress_type=compression)
     return file.getvalue()
 

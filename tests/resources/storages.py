@@ -1,4 +1,4 @@
-"""The two storages of the library, for tests: a folder, and a bucket of a real server that checks signatures.
+"""The library's two storages for tests: a folder, and a bucket on a real server that checks signatures.
 
 A pytest plugin (see tests/conftest.py).
 """
@@ -25,7 +25,7 @@ ACCESS_KEY, SECRET_KEY = "the-access-key", "the-secret-key-of-the-tests"
 
 
 class S3Server:
-    """`rclone serve s3` over a folder: each test has a bucket of its own. It can be stopped, and started again."""
+    """`rclone serve s3` with a folder. Each test has its own bucket. The server can be stopped and started again."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, 0
@@ -108,7 +108,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 @pytest.fixture
 def bucket(s3_server: S3Server, settings: Any) -> S3Server:
-    """The library's files are in an empty bucket."""
+    """Stores the library's files in an empty bucket."""
     s3_server.new_bucket()
     settings.STORAGES = {**settings.STORAGES, "library": s3_server.setting()}
     return s3_server
@@ -116,7 +116,7 @@ def bucket(s3_server: S3Server, settings: Any) -> S3Server:
 
 @pytest.fixture
 def folder(tmp_path: Path, settings: Any) -> Path:
-    """The library's files are in an empty folder."""
+    """Stores the library's files in an empty folder."""
     place = tmp_path / "library"
     setting = {"BACKEND": "resources.storage.Folder", "OPTIONS": {"location": place}}
     settings.STORAGES = {**settings.STORAGES, "library": setting}
@@ -124,14 +124,14 @@ def folder(tmp_path: Path, settings: Any) -> Path:
 
 
 class SilentServer:
-    """Takes connections, and never answers."""
+    """A server that accepts connections and never answers."""
 
     def __init__(self, listening: socket.socket) -> None:
         self.listening = listening
         listening.setblocking(False)
 
     def connections(self) -> int:
-        """How many came since this was asked last. They are closed."""
+        """Close new connections, and return their number."""
         for number in itertools.count():
             try:
                 self.listening.accept()[0].close()
@@ -142,8 +142,8 @@ class SilentServer:
 
 @pytest.fixture
 def silent_bucket(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[SilentServer]:
-    """The library's files are in a bucket that never answers, and is waited for for a moment only."""
-    # Neither before another attempt, nor a second for a word that the file may be sent.
+    """Stores the library's files in a bucket that never answers, with a short time limit."""
+    # No pause before another attempt, and no wait for permission to send the file.
     monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda seconds: None))
     monkeypatch.setattr("urllib3.util.wait_for_read", lambda *_: False)
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -153,7 +153,7 @@ def silent_bucket(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Si
 
 
 def stand_in(address: str) -> dict[str, Any]:
-    """The setting of a bucket on a server that a test makes up, which has a moment to answer."""
+    """Return settings for a bucket on a test's own server, with a short time limit."""
     options = {
         "endpoint_url": address,
         "region_name": "us-east-1",

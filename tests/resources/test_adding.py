@@ -1,4 +1,4 @@
-"""Resources that staff add in the admin: files and links, faults beside their fields, and nothing left over."""
+"""Resources that staff add in the admin: files and links, errors at their fields, and no files left over."""
 
 import hashlib
 from pathlib import Path
@@ -14,6 +14,8 @@ from resources.models import Resource, ResourceVersion
 from tests.resources.curating import ADD, RESOURCES, audited, details, names, said, sent
 from tests.resources.samples import SAMPLES, pdf, picture
 from tests.resources.storages import SilentServer
+
+pytestmark = pytest.mark.any_server
 
 
 @pytest.mark.parametrize("name", SAMPLES)
@@ -82,7 +84,7 @@ def test_a_link_is_added_without_a_file(folder: Path, sams_browser: Client, ente
         ({"file": ("plan.pdf", pdf()), "author": "x" * 121}, "at most 120 characters"),
     ],
 )
-def test_a_fault_is_said_beside_the_field_and_nothing_is_lost_or_left(
+def test_an_error_is_shown_at_its_field_and_no_input_is_lost_and_no_file_left(
     changes: dict[str, Any], words: str, folder: Path, sams_browser: Client, entered: Any
 ) -> None:
     files = {
@@ -107,9 +109,7 @@ def test_a_fault_is_said_beside_the_field_and_nothing_is_lost_or_left(
         assert any("This file is fine, but the form has errors." in fault for fault in said(response))
 
 
-def test_what_is_wrong_with_a_file_stands_in_its_row_of_the_form(
-    folder: Path, sams_browser: Client, entered: Any
-) -> None:
+def test_an_error_of_a_file_is_shown_at_its_field(folder: Path, sams_browser: Client, entered: Any) -> None:
     form = entered(
         file=sent(content=b"MZ" + b"\0" * 200), thumbnail=sent("a.png", b"no picture", "image/png")
     )
@@ -122,7 +122,7 @@ def test_what_is_wrong_with_a_file_stands_in_its_row_of_the_form(
 def test_invisible_characters_in_a_name_are_never_stored(
     folder: Path, sams_browser: Client, entered: Any
 ) -> None:
-    """Django takes them out of the name; what is left has to be a name that we take."""
+    """Django removes them from the name, and we must accept the rest."""
     sams_browser.post(ADD, entered(file=sent("plan\u202efdp.pdf", pdf(), "")))
     assert Resource.objects.get().file_name == "planfdp.pdf"
     response = sams_browser.post(ADD, entered(file=sent("plan\u202efdp.exe", pdf(), "")))
@@ -147,7 +147,7 @@ def test_a_failed_storage_leaves_no_row(folder: Path, sams_browser: Client, ente
     assert not Resource.objects.exists()
 
 
-def test_a_storage_that_never_answers_leaves_no_row(
+def test_a_storage_that_does_not_answer_leaves_no_row(
     silent_bucket: SilentServer, sams_browser: Client, entered: Any
 ) -> None:
     form = entered(file=sent(), thumbnail=sent("a.png", picture("PNG"), "image/png"))
@@ -158,7 +158,7 @@ def test_a_storage_that_never_answers_leaves_no_row(
     assert audited() == []
 
 
-def test_a_bucket_keeps_files_as_a_folder_does(bucket: Any, sams_browser: Client, entered: Any) -> None:
+def test_a_bucket_keeps_files_like_a_folder(bucket: Any, sams_browser: Client, entered: Any) -> None:
     form = entered(file=sent(), thumbnail=sent("a.png", picture("PNG"), "image/png"))
     assert sams_browser.post(ADD, form).status_code == 302
     resource = Resource.objects.get()

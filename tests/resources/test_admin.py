@@ -1,4 +1,4 @@
-"""The library's admin pages: what staff can enter."""
+"""The values that staff can enter in the library's admin pages."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -10,6 +10,8 @@ from django.test import Client
 from council.models import Member
 from resources.models import Resource
 from tests.factories import ResourceDownloadFactory, ResourceFactory
+
+pytestmark = pytest.mark.any_server
 
 FillIn = Callable[..., dict[str, Any]]
 RESOURCES = "/admin/resources/resource/"
@@ -48,7 +50,9 @@ def test_a_resource_is_added(sams_browser: Client, fill_in: FillIn) -> None:
         ({"title": "x\0"}, "Null characters are not allowed."),
     ],
 )
-def test_a_fault_is_named(changes: dict[str, str], words: str, sams_browser: Client, fill_in: FillIn) -> None:
+def test_an_error_is_shown(
+    changes: dict[str, str], words: str, sams_browser: Client, fill_in: FillIn
+) -> None:
     form = fill_in(sams_browser.get(f"{RESOURCES}add/"), **{**ENTERED, **changes})
     assert words in sams_browser.post(f"{RESOURCES}add/", form).content.decode()
     assert not Resource.objects.exists()

@@ -1,4 +1,4 @@
-"""A bucket that never answers, drips, breaks off, is full, or keeps half a file: words, soon, and nothing is left."""
+"""A bucket that hangs, is slow, breaks off, is full, or keeps half a file causes a quick error and no leftovers."""
 
 import socket
 import threading
@@ -41,7 +41,7 @@ def read() -> bytes:
     [save, link, read, lambda: storage.delete(PATH), lambda: list(storage.listing())],
     ids=["save", "link", "read", "delete", "list"],
 )
-def test_a_bucket_that_never_answers_is_given_up(
+def test_a_bucket_that_does_not_answer_is_given_up(
     act: Callable[[], object], silent_bucket: SilentServer
 ) -> None:
     with pytest.raises(storage.Unavailable, match=SLOW):
@@ -50,7 +50,7 @@ def test_a_bucket_that_never_answers_is_given_up(
     assert silent_bucket.connections() >= 2  # it was tried twice
 
 
-def test_nobody_else_waits_for_a_bucket_that_kept_somebody_waiting(silent_bucket: SilentServer) -> None:
+def test_after_a_timeout_other_requests_fail_at_once(silent_bucket: SilentServer) -> None:
     def ask(act: Callable[[], object]) -> int:
         with pytest.raises(storage.Unavailable, match=SLOW):
             act()
@@ -65,7 +65,7 @@ def test_nobody_else_waits_for_a_bucket_that_kept_somebody_waiting(silent_bucket
 
 
 class Answers(BaseHTTPRequestHandler):
-    """A server that has one file, of 7 bytes."""
+    """A server with one file of 7 bytes."""
 
     protocol_version = "HTTP/1.1"
     asked: list[str]
@@ -101,7 +101,7 @@ class Answers(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def _drip(self, head: bytes, *, whole: bool) -> None:
-        """Send a byte now and then, of the headers or after them, for as long as anybody listens."""
+        """Send a byte now and then, within the headers or after them, until the client leaves."""
         with suppress(OSError):
             self.wfile.write(head if whole else head[:-2])
             while not self.stop.wait(0.05):
@@ -114,7 +114,7 @@ class Answers(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def answering(settings: Any) -> Callable[..., Any]:
-    """Have a server with these attributes of `Answers` as the library's bucket. Gives what it is asked for."""
+    """Use a server with these attributes of `Answers` as the library's bucket. Yields its requests."""
 
     @contextmanager
     def answering(**attributes: Any) -> Iterator[list[str]]:
@@ -135,7 +135,7 @@ def answering(settings: Any) -> Callable[..., Any]:
     return answering
 
 
-def test_a_picture_that_breaks_off_is_asked_for_once(answering: Callable[..., Any]) -> None:
+def test_an_incomplete_picture_is_requested_only_once(answering: Callable[..., Any]) -> None:
     with answering() as asked:
         assert read() == b"content"
     assert asked.count("GET") == 1
@@ -155,7 +155,7 @@ def test_a_picture_that_breaks_off_is_asked_for_once(answering: Callable[..., An
     ],
     ids=["save", "read", "delete", "list"],
 )
-def test_a_bucket_that_drips_is_given_up(
+def test_a_slow_bucket_is_given_up(
     act: Callable[[], object], asked_for: set[str], answering: Callable[..., Any]
 ) -> None:
     began = time.monotonic()
@@ -165,7 +165,7 @@ def test_a_bucket_that_drips_is_given_up(
     assert set(asked) == asked_for
 
 
-def test_a_connection_that_somebody_else_uses_by_now_is_left_alone() -> None:
+def test_a_connection_that_another_thread_uses_is_not_closed() -> None:
     first, second = bucket.Limit(), bucket.Limit()
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -181,7 +181,7 @@ def test_a_connection_that_somebody_else_uses_by_now_is_left_alone() -> None:
         second.use(connection)
 
 
-def test_a_full_bucket_is_said_in_words_and_asked_to_remove_what_it_kept(
+def test_a_full_bucket_gives_a_message_and_the_file_is_removed(
     answering: Callable[..., Any],
 ) -> None:
     refused = pytest.raises(storage.Unavailable, match="the bucket refused the request: XMinioStorageFull")
@@ -190,7 +190,7 @@ def test_a_full_bucket_is_said_in_words_and_asked_to_remove_what_it_kept(
     assert asked == ["PUT", "DELETE"]
 
 
-def test_a_bucket_that_keeps_half_a_file_is_told_from_one_that_keeps_it(
+def test_a_bucket_that_keeps_half_a_file_is_noticed(
     answering: Callable[..., Any],
 ) -> None:
     with answering() as asked:

@@ -1,4 +1,4 @@
-"""The life of a resource in the admin: states, the list and its figures, the preview."""
+"""Resources in the admin: states, the list with its figures, the preview."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +16,8 @@ from resources.models import Resource, ResourceDownload, ResourceSearchMiss, Res
 from resources.refusal import Refused
 from tests.factories import MemberFactory, ResourceFactory
 from tests.resources.curating import ADD, RESOURCES, FillIn, audited, details, names, sent
+
+pytestmark = pytest.mark.any_server
 
 
 def test_a_draft_is_scheduled_published_featured_deleted_and_restored(
@@ -64,7 +66,7 @@ def test_a_draft_is_scheduled_published_featured_deleted_and_restored(
     ]  # fmt: skip
 
 
-def test_what_the_form_did_not_change_is_not_written(
+def test_fields_that_the_form_did_not_change_are_not_written(
     folder: Path, sams_browser: Client, fill_in: FillIn, playbook: Resource
 ) -> None:
     page = f"{RESOURCES}{playbook.pk}/change/"
@@ -81,7 +83,7 @@ def test_what_the_form_did_not_change_is_not_written(
     assert details("RESOURCE_CHANGED") == {"title": {"from": "Cold email playbook", "to": "Better title"}}
 
 
-def test_a_schedule_by_code_needs_a_time_to_come(playbook: Resource, sam: Account) -> None:
+def test_a_schedule_needs_a_time_in_the_future(playbook: Resource, sam: Account) -> None:
     past = datetime.now(UTC) - timedelta(seconds=1)
     with pytest.raises(Refused, match="is in the past"):
         curation.schedule(resource_ids=[playbook.pk], at=past, by=sam)
@@ -115,7 +117,7 @@ def test_the_list_has_figures_without_a_query_for_each_row(sams_browser: Client,
     assert queries() == few
 
 
-def test_the_list_reads_only_so_many_downloads_of_a_resource(
+def test_the_list_reads_a_limited_number_of_downloads_per_resource(
     sams_browser: Client, mia: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("resources.admin.MAX_READ", 3)
@@ -130,7 +132,7 @@ def test_the_list_reads_only_so_many_downloads_of_a_resource(
     assert len(page.context["cl"].result_list[0].figures.latest_members) == 3
 
 
-def test_the_figures_of_what_a_search_finds_are_read_for_the_page_alone(
+def test_a_search_reads_figures_only_for_the_rows_on_the_page(
     sams_browser: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("resources.admin.ResourceAdmin.list_per_page", 2)
@@ -171,12 +173,12 @@ def test_the_list_is_filtered_and_searched(folder: Path, sams_browser: Client, s
     assert "Visible since" in sams_browser.get(RESOURCES).content.decode()
 
 
-def test_what_was_not_found_is_listed(sams_browser: Client) -> None:
+def test_searches_without_results_are_listed(sams_browser: Client) -> None:
     ResourceSearchMiss.objects.create(day="2026-11-24", words="linkedin voice notes", searches=7)
     assert "linkedin voice notes" in sams_browser.get("/admin/resources/resourcesearchmiss/").content.decode()
 
 
-def test_a_preview_is_what_a_member_sees(folder: Path, sams_browser: Client, entered: Any) -> None:
+def test_a_preview_shows_the_members_page(folder: Path, sams_browser: Client, entered: Any) -> None:
     sams_browser.post(ADD, entered(file=sent(), status="DRAFT"))
     resource = Resource.objects.get()
     html = sams_browser.get(f"{RESOURCES}{resource.pk}/preview/").content.decode()

@@ -1,4 +1,4 @@
-"""What staff change while somebody else changes the same: what waits, and what is found then."""
+"""Changes by staff while another session changes the same rows: which waits, and what it finds afterwards."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -53,7 +53,7 @@ def in_a_thread(act: Callable[[], Any]) -> Any:
 
 
 def meanwhile(committing: Database, change: str, act: Callable[[], Any]) -> Any:
-    """Act while another session has made a change; it commits once the act waits for it."""
+    """Call a function while another session has an uncommitted change, which it commits once the call waits for it."""
     with committing.connect() as first, ThreadPoolExecutor(1) as pool:
         with first.transaction():
             first.execute(change.encode())
@@ -62,7 +62,7 @@ def meanwhile(committing: Database, change: str, act: Callable[[], Any]) -> Any:
         return second.result(timeout=30)
 
 
-def test_a_file_that_somebody_else_has_just_replaced_is_a_conflict(
+def test_replacing_a_file_that_was_just_replaced_is_a_conflict(
     committing: Database, resource: Resource, sam: Account
 ) -> None:
     with pytest.raises(curation.Conflict):
@@ -75,19 +75,23 @@ def test_a_file_that_somebody_else_has_just_replaced_is_a_conflict(
 
 @pytest.fixture
 def downloading(committing: Database) -> Iterator[None]:
-    """A member downloads the resources there are, and has not committed."""
+    """An uncommitted download of all resources by a member."""
     with committing.connect() as member, member.transaction(force_rollback=True):
-        member.execute('SELECT FROM "Resource" FOR KEY SHARE')  # as the foreign key of a download does
+        member.execute('SELECT FROM "Resource" FOR KEY SHARE')  # like the foreign key of a download
         with connection.cursor() as cursor:
             cursor.execute("SET lock_timeout = '1s'")
         yield
 
 
-def test_members_download_what_is_being_replaced(resource: Resource, sam: Account, downloading: None) -> None:
+def test_members_can_download_while_a_file_is_replaced(
+    resource: Resource, sam: Account, downloading: None
+) -> None:
     curation.replace(resource_id=resource.pk, file=FILE, note="", expected_version=1, by=sam)
 
 
-def test_members_download_what_is_being_featured(resource: Resource, sam: Account, downloading: None) -> None:
+def test_members_can_download_while_a_resource_is_featured(
+    resource: Resource, sam: Account, downloading: None
+) -> None:
     assert curation.feature(resource_ids=[resource.pk], is_featured=True, by=sam) == 1
 
 
@@ -102,11 +106,11 @@ def test_many_resources_are_locked_in_the_order_of_their_ids(committing: Databas
             )
             committing.wait_for_waiting(1)
             first.execute("SET LOCAL lock_timeout = '1s'")
-            first.execute(lock, [ids[1]])  # which the second does not have yet
+            first.execute(lock, [ids[1]])  # which the second has not locked yet
         assert second.result(timeout=30) == 2
 
 
-def test_what_somebody_else_has_just_featured_is_not_changed_again(
+def test_a_resource_that_was_just_featured_is_not_changed_again(
     committing: Database, resource: Resource, sam: Account
 ) -> None:
     assert not meanwhile(
@@ -117,9 +121,7 @@ def test_what_somebody_else_has_just_featured_is_not_changed_again(
     assert not AuditLog.objects.exists()
 
 
-def test_a_tag_that_somebody_else_has_just_deleted_is_merged_with_nothing(
-    committing: Database, sam: Account
-) -> None:
+def test_a_tag_that_was_just_deleted_cannot_be_merged(committing: Database, sam: Account) -> None:
     tags = [ResourceTagFactory.create() for _ in range(2)]
     with pytest.raises(Refused, match="no longer exists"):
         meanwhile(
@@ -129,7 +131,7 @@ def test_a_tag_that_somebody_else_has_just_deleted_is_merged_with_nothing(
         )
 
 
-def test_the_audit_log_has_the_value_that_was_there_when_the_change_was_made(
+def test_the_audit_log_has_the_value_before_the_change_even_if_it_just_changed(
     committing: Database, sam: Account
 ) -> None:
     tag = ResourceTagFactory.create(name="Calls")
@@ -142,7 +144,7 @@ def test_the_audit_log_has_the_value_that_was_there_when_the_change_was_made(
     assert AuditLog.objects.get().details == {"name": {"from": "Phone", "to": "Cold calls"}}
 
 
-def test_counting_downloads_anew_leaves_out_a_resource_that_is_locked(committing: Database) -> None:
+def test_counting_downloads_skips_a_locked_resource(committing: Database) -> None:
     locked = ResourceDownloadFactory.create().resource
     ResourceDownloadFactory.create()
     with committing.connect() as other, other.transaction(force_rollback=True):

@@ -1,4 +1,4 @@
-"""The library's admin pages in a real browser: the strict policy, a phone and a desk, and the whole way of a file."""
+"""The library's admin pages in a real browser: security policy, phone and desktop, and all steps for a file."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""A download: row, count, points and link together or not at all, also from many at once."""
+"""A download makes a row, a count, points and a link, or none of them, also with many at once."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ def playbook(folder: Path, mia: Member) -> Resource:
 
 
 def recorded() -> tuple[int, int, int]:
-    """Rows, the counts of all resources, and points."""
+    """Return the numbers of rows, the counts of all resources, and points."""
     return (
         ResourceDownload.objects.count(),
         sum(Resource.objects.values_list("download_count", flat=True)),
@@ -47,7 +47,7 @@ def test_a_download_is_recorded_counted_and_paid_once(playbook: Resource, mia: M
     assert (ticket.path, ticket.file_name) == (playbook.storage_path, "Playbook.pdf")
 
 
-def test_a_link_leads_to_its_address(mia: Member) -> None:
+def test_a_download_of_a_link_returns_its_address(mia: Member) -> None:
     video = ResourceFactory.create(file_url="https://video.example/watch?v=1&t=é")
 
     assert (
@@ -86,7 +86,7 @@ def test_a_disabled_rule_pays_nothing_and_blocks_nothing(playbook: Resource, mia
     ],
     ids=["deleted", "draft", "scheduled"],
 )
-def test_what_members_cannot_see_they_cannot_download(
+def test_members_cannot_download_resources_that_they_cannot_see(
     change: dict[str, Any], playbook: Resource, mia: Member
 ) -> None:
     Resource.objects.update(**change)
@@ -111,11 +111,11 @@ def test_nothing_is_recorded_when_the_file_is_missing(playbook: Resource, mia: M
     assert recorded() == (0, 0, 0)
 
 
-# What happens between the link and the row.
+# Events between making the link and adding the row.
 
 
 def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object], *, always: bool = False) -> None:
-    """Have something happen when the link is made and nothing is recorded yet."""
+    """Call a function after the link is made and before anything is recorded."""
     make = storage.link
     left = [act]
 
@@ -128,7 +128,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object], *, alw
     monkeypatch.setattr(storage, "link", link)
 
 
-def test_a_file_that_is_replaced_meanwhile_gives_the_new_one(
+def test_a_file_replaced_meanwhile_gives_the_new_file(
     playbook: Resource, mia: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     meanwhile(
@@ -164,7 +164,7 @@ def test_a_file_that_is_replaced_again_and_again_is_not_downloaded(
     ],
     ids=["removed", "deleted", "unpublished", "member lapsed"],
 )
-def test_what_ends_meanwhile_records_nothing(
+def test_a_change_that_forbids_the_download_meanwhile_records_nothing(
     act: Callable[[], object],
     refusal: type[downloads.Refused],
     playbook: Resource,
@@ -178,18 +178,18 @@ def test_what_ends_meanwhile_records_nothing(
     assert recorded() == (0, 0, 0)
 
 
-# Many at once, with real sessions.
+# Many at once, in real sessions.
 
 
 @pytest.fixture
 def library(migrated: Database) -> Iterator[Database]:
-    """A migrated database that Django works with."""
+    """A migrated database to which Django is connected."""
     with migrated.as_default_connection():
         yield migrated
 
 
 def at_once(pairs: list[tuple[Member, Resource]]) -> list[int]:
-    """Download all of the pairs at the same moment. Returns the points that each was paid."""
+    """Download for all pairs at the same time. Returns the points paid for each."""
     start = threading.Barrier(len(pairs))
 
     def work(pair: tuple[Member, Resource]) -> int:

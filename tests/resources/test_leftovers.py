@@ -1,4 +1,4 @@
-"""Where the storage and the rows disagree, also after a process was killed between the two."""
+"""Differences between the storage and the rows, also after a process was killed between the two."""
 
 import io
 import subprocess
@@ -67,7 +67,7 @@ def clean(*options: str, status: int = 0) -> str:
 
 
 @pytest.mark.django_db
-def test_where_all_agree_nothing_is_removed(files: Path) -> None:
+def test_nothing_is_removed_if_storage_and_rows_agree(files: Path) -> None:
     resource = with_file(thumbnail_path=stored(storage.THUMBNAILS, ".webp").path)
     before = sorted(files.rglob("*"))
     assert clean("--hours", "0", "--remove") == "Every file has a row, and every row has its file.\n"
@@ -78,11 +78,11 @@ def test_where_all_agree_nothing_is_removed(files: Path) -> None:
 
 
 @pytest.mark.django_db
-def test_files_without_a_row_are_listed_and_removed_when_asked_to(files: Path) -> None:
+def test_files_without_a_row_are_listed_and_removed_on_request(files: Path) -> None:
     resource = with_file()
     orphan, picture = stored(), stored(storage.THUMBNAILS, ".webp")
     (files / "gateway.txt").write_text("not ours")
-    assert "Every file has a row" in clean()  # they are of a minute ago
+    assert "Every file has a row" in clean()  # they are a minute old
     listed = clean("--hours", "0", status=1)
     assert f"{orphan.path}: without a row, 7 bytes" in listed
     assert picture.path in listed
@@ -106,7 +106,7 @@ def test_rows_without_their_file_are_named(files: Path) -> None:
 
 
 @pytest.mark.django_db
-def test_the_file_of_a_purged_version_belongs_to_nobody(files: Path) -> None:
+def test_the_file_of_a_purged_version_has_no_row(files: Path) -> None:
     resource = with_file()
     ResourceVersion.objects.create(
         resource=resource,
@@ -122,7 +122,7 @@ def test_the_file_of_a_purged_version_belongs_to_nobody(files: Path) -> None:
 
 
 @pytest.mark.django_db
-def test_a_row_that_comes_while_files_are_removed_keeps_its_file(folder: Path) -> None:
+def test_a_row_added_while_files_are_removed_keeps_its_file(folder: Path) -> None:
     orphan = stored()
     [found] = leftovers.unused(older_than=timedelta(0))
     ResourceFactory.create(thumbnail_path=orphan.path)
@@ -131,7 +131,7 @@ def test_a_row_that_comes_while_files_are_removed_keeps_its_file(folder: Path) -
 
 
 @pytest.mark.django_db
-def test_faults_are_said_in_words(settings: Any, bucket: S3Server) -> None:
+def test_faults_give_a_message(settings: Any, bucket: S3Server) -> None:
     with pytest.raises(CommandError, match="--hours is -1. Give a number from 0"):
         clean("--hours=-1")
     down = {**bucket.setting(), "OPTIONS": {**bucket.options, "endpoint_url": "http://127.0.0.1:9"}}
@@ -144,7 +144,7 @@ def verified(settings: Any, *, is_full: bool) -> list[tuple[str, str]]:
     database = council_verification.Database(connection, is_full=is_full)
     with mock.patch.object(council_verification.Database, "transaction", nullcontext):
         found = verification.files(database)
-        return [(str(finding.level), finding.words) for finding in found]
+        return [(str(finding.level), finding.message) for finding in found]
 
 
 @pytest.mark.django_db
@@ -190,7 +190,7 @@ def test_the_job_removes_the_few_files_that_killed_processes_left_a_week_ago(
 
 
 @pytest.mark.django_db
-def test_the_job_removes_nothing_where_many_files_have_lost_their_rows(
+def test_the_job_removes_nothing_if_many_files_have_no_row(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leftovers, "MOST_FOR_A_JOB", 2)
@@ -201,7 +201,7 @@ def test_the_job_removes_nothing_where_many_files_have_lost_their_rows(
 
 
 @pytest.mark.django_db
-def test_the_job_fails_where_a_row_has_lost_its_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_job_fails_if_a_row_has_no_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     resource = with_file()
     storage.delete(str(resource.storage_path))
     run = run_job(monkeypatch, age=timedelta(0))
@@ -242,7 +242,7 @@ KILLED = """
     ("stop", "status", "files", "rows"),
     [("stored", -9, 1, 0), ("written", -9, 1, 0), ("failed", 1, 0, 0), ("never", 0, 1, 1)],
 )
-def test_what_a_killed_process_leaves_is_found(
+def test_files_left_by_a_killed_process_are_found(
     stop: str, status: int, files: int, rows: int, migrated: Database, tmp_path: Path
 ) -> None:
     environment = migrated.environment(
@@ -301,7 +301,7 @@ REPLACED = """
 """
 
 
-def test_of_several_who_replace_at_once_one_succeeds(migrated: Database, tmp_path: Path) -> None:
+def test_of_several_concurrent_replacements_one_succeeds(migrated: Database, tmp_path: Path) -> None:
     settings = {
         "DJANGO_SETTINGS_MODULE": "council.settings",
         "LIBRARY_FOLDER": str(tmp_path),

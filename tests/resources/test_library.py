@@ -1,4 +1,4 @@
-"""What the library lists, in which order, and what a resource is to a member."""
+"""The library's lists and their order, and the state of a resource for a member."""
 
 import random
 from datetime import UTC, datetime, timedelta
@@ -37,7 +37,7 @@ def test_the_newest_comes_first_by_the_time_when_it_was_published(mia: Member) -
     assert titles(mia) == ["Old, published late", "New", "Older"]
 
 
-def test_most_downloaded_and_trending_go_by_what_was_counted_last(mia: Member) -> None:
+def test_most_downloaded_and_trending_use_the_last_counts(mia: Member) -> None:
     classic, fresh = ResourceFactory.create(title="Classic"), ResourceFactory.create(title="Fresh")
     for resource, days, downloads in ((classic, 30, 5), (classic, 1, 1), (fresh, 2, 3)):
         for _ in range(downloads):
@@ -51,7 +51,7 @@ def test_most_downloaded_and_trending_go_by_what_was_counted_last(mia: Member) -
     assert library.refresh() == 0
 
 
-def test_downloads_that_are_a_week_old_trend_no_longer(mia: Member) -> None:
+def test_downloads_older_than_a_week_do_not_count_as_trending(mia: Member) -> None:
     resource = ResourceFactory.create()
     download = ResourceDownloadFactory.create(member=mia, resource=resource)
     library.refresh()
@@ -68,7 +68,7 @@ def test_a_match_in_the_title_comes_before_one_in_the_description(mia: Member) -
     ResourceFactory.create(title="Hiring", description="People")
 
     assert titles(mia, words="pricing") == ["Pricing for agencies", "Other things"]
-    assert titles(mia, words="prices") == ["Pricing for agencies", "Other things"]  # by their stems
+    assert titles(mia, words="prices") == ["Pricing for agencies", "Other things"]  # stems match
     assert titles(mia, words="pricing -agencies") == ["Other things"]
     assert titles(mia, words='"for agencies"') == ["Pricing for agencies"]
     assert titles(mia, words="hiring or numbers") == ["Hiring", "Pricing for agencies"]
@@ -80,7 +80,7 @@ def test_an_author_is_found(mia: Member) -> None:
     assert titles(mia, words="lovelace") == ["Playbook"]
 
 
-def test_of_a_word_that_is_everywhere_so_many_are_ranked(
+def test_for_a_word_in_every_resource_a_limited_number_is_ranked(
     mia: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search, "MAX_RANKED", 3)
@@ -91,7 +91,7 @@ def test_of_a_word_that_is_everywhere_so_many_are_ranked(
     assert (len(page.items), page.is_cut_off) == (3, True)
 
 
-def test_of_many_those_with_the_words_in_the_title_and_the_most_downloaded_are_ranked(
+def test_of_many_matches_those_in_the_title_and_the_most_downloaded_are_ranked(
     mia: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, number in {"MAX_RANKED": 4, "BY_TITLE": 2, "BY_DOWNLOADS": 1, "MOST_DOWNLOADED": 2}.items():
@@ -117,12 +117,12 @@ def test_of_many_those_with_the_words_in_the_title_and_the_most_downloaded_are_r
 
 
 @pytest.mark.parametrize("filters", [{"sort": sort} for sort in Sort] + [{"words": "alike"}], ids=str)
-def test_resources_that_are_equal_come_by_their_ids(filters: dict[str, str], mia: Member) -> None:
-    """A page ends in the middle of them, so without a fixed order the next one would repeat or leave out."""
+def test_equal_resources_are_ordered_by_id(filters: dict[str, str], mia: Member) -> None:
+    """A page ends in the middle of them. Without a fixed order, the next one could repeat or skip some."""
     ids = [f"r{number:03}" for number in range(2 * library.PAGE_ROWS + 5)]
     for pk in random.Random(1).sample(ids, len(ids)):
         ResourceFactory.create(pk=pk, title="Alike", created_at=NOW)
-    with connection.cursor() as cursor:  # an index would give them in its own order, whatever was asked for
+    with connection.cursor() as cursor:  # an index would return them in its own order
         cursor.execute("SET LOCAL enable_indexscan = off; SET LOCAL enable_bitmapscan = off")
     seen: list[str] = []
     place = None
@@ -135,7 +135,7 @@ def test_resources_that_are_equal_come_by_their_ids(filters: dict[str, str], mia
     assert seen == ids[::-1]
 
 
-def test_downloads_of_one_moment_come_by_the_ids_of_the_resources(mia: Member) -> None:
+def test_downloads_at_the_same_time_are_ordered_by_resource_id(mia: Member) -> None:
     ids = [f"r{number:03}" for number in range(2 * library.PAGE_ROWS + 5)]
     for pk in random.Random(1).sample(ids, len(ids)):
         ResourceDownloadFactory.create(member=mia, resource=ResourceFactory.create(pk=pk), downloaded_at=NOW)
@@ -149,7 +149,7 @@ def test_downloads_of_one_moment_come_by_the_ids_of_the_resources(mia: Member) -
     assert seen == ids[::-1]
 
 
-def test_what_a_resource_is_to_a_member(mia: Member, carl: Member, folder: Path) -> None:
+def test_the_state_of_a_resource_for_a_member(mia: Member, carl: Member, folder: Path) -> None:
     before = NOW - timedelta(days=40)
     new = ResourceFactory.create()
     old = ResourceFactory.create(created_at=before)
@@ -169,7 +169,7 @@ def test_what_a_resource_is_to_a_member(mia: Member, carl: Member, folder: Path)
     assert library.items([updated], member=mia)[0].state == State.DOWNLOADED
 
 
-def test_recommendations_come_from_the_tags_that_a_member_uses(mia: Member) -> None:
+def test_recommendations_use_the_tags_of_a_member_s_downloads(mia: Member) -> None:
     hiring, pricing = ResourceTagFactory.create(name="Hiring"), ResourceTagFactory.create(name="Pricing")
 
     def tagged(title: str, tag: ResourceTag, **fields: object) -> Resource:
@@ -188,7 +188,9 @@ def test_recommendations_come_from_the_tags_that_a_member_uses(mia: Member) -> N
     assert [resource.title for resource in library.recommended(member=mia)] == ["Better", "Next"]
 
 
-def test_a_day_keeps_only_so_many_different_searches(mia: Member, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_day_stores_a_limited_number_of_different_searches(
+    mia: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(search, "MAX_MISSES_A_DAY", 2)
     for words in ("one", "two", "three", "Two"):
         search.count_miss(words)

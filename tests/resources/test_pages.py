@@ -1,4 +1,4 @@
-"""The library in a real browser: found, read, downloaded, also from another origin."""
+"""The library in a real browser: searching, reading and downloading, also from another origin."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -40,7 +40,7 @@ def mia(live: str) -> Member:
 
 @pytest.fixture
 def playbook(mia: Member) -> Resource:
-    """A library with a playbook that has two versions and was downloaded by Mia, and others in every state."""
+    """A library with a playbook of two versions that Mia has downloaded, and with resources in every other state."""
     Resource.objects.update(deleted_at=datetime.now(UTC))
     tags: dict[str, ResourceTag] = {
         name: ResourceTag.objects.filter(name=name).first() or ResourceTagFactory.create(name=name)
@@ -127,7 +127,7 @@ def test_a_member_without_good_standing_sees_what_is_missing(
 
 @pytest.fixture
 def in_a_bucket(s3_server: S3Server, served_database: Database, live: str) -> Iterator[str]:
-    """A second server of ours whose files are in a bucket, on another port: another origin. Yields ours."""
+    """A second server whose files are in a bucket on another port, which is another origin. Yields our origin."""
     s3_server.new_bucket()
     storage: Any = storages
     former, storage._storages["library"] = storage._storages.get("library"), s3_server.backend()
@@ -151,9 +151,9 @@ def in_a_bucket(s3_server: S3Server, served_database: Database, live: str) -> It
 def test_a_download_from_a_bucket_on_another_origin(
     new_visitor: NewVisitor, in_a_bucket: str, mia: Member, s3_server: S3Server
 ) -> None:
-    """`form-action 'self'` would block a redirect there: Chromium looks at every redirect that a form leads to.
+    """`form-action 'self'` would block a redirect to it, because Chromium checks every redirect after a form.
 
-    All of it without JavaScript.
+    The test runs without JavaScript.
     """
     stored_resource(title="From elsewhere", content=CONTENT)
     visitor = new_visitor(java_script_enabled=False)

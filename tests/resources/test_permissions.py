@@ -1,4 +1,4 @@
-"""Who may curate, and that each permission is needed for it."""
+"""Only staff with the right permissions may curate, and each permission is needed."""
 
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from tests.factories import AccountFactory, AdminFactory
 from tests.resources.curating import RESOURCES, TAGS, FillIn, replace, sent
 from tests.resources.samples import pdf
 
+pytestmark = pytest.mark.any_server
+
 PAGES = [
     "",
     "{}/change/",
@@ -29,7 +31,7 @@ PAGES = [
 
 @pytest.fixture
 def ada(db: None) -> Client:
-    """The gateway's staff with the role ADMIN, and nothing more."""
+    """Staff of the gateway with only the role ADMIN."""
     account = AccountFactory.create(admin=AdminFactory.create())
     roles.assign(account, AdminRole.ADMIN)
     browser = Client()
@@ -71,7 +73,7 @@ def test_admins_curate_and_other_staff_do_not(
         assert noras_browser.post(f"{RESOURCES}{playbook.pk}/{path}").status_code == 403
 
 
-def test_who_may_only_look_can_change_nothing(folder: Path, playbook: Resource) -> None:
+def test_staff_with_only_view_permission_can_change_nothing(folder: Path, playbook: Resource) -> None:
     reader = Client()
     reader.force_login(AccountFactory.create(is_staff=True, permissions=["resources.view_resource"]))
     page = reader.get(f"{RESOURCES}{playbook.pk}/change/")
@@ -88,11 +90,11 @@ def test_who_may_only_look_can_change_nothing(folder: Path, playbook: Resource) 
 @pytest.mark.parametrize(
     "path", ["{}/replace/", "{}/versions/", "{}/preview/", "{}/removal/", "{}/versions/9/file/"]
 )
-def test_pages_of_nothing_are_not_found(path: str, sams_browser: Client) -> None:
+def test_pages_of_an_unknown_resource_are_not_found(path: str, sams_browser: Client) -> None:
     assert sams_browser.get(RESOURCES + path.format("nothing")).status_code == 404
 
 
-# By permission: what staff cannot do without it alone.
+# For each permission, what staff cannot do if only this one is missing.
 NEEDED_FOR = {
     "add_resource": ("GET", "resource/add/"),
     "add_resourcetag": ("GET", "resourcetag/add/"),
@@ -107,9 +109,9 @@ NEEDED_FOR = {
 
 
 @pytest.mark.parametrize("role", [AdminRole.ADMIN, AdminRole.SUPER_ADMIN])
-def test_a_role_has_the_permissions_that_curation_takes_and_no_other(role: AdminRole) -> None:
+def test_a_role_has_exactly_the_permissions_for_curation(role: AdminRole) -> None:
     given = {name for name in roles.PERMISSIONS[role] if name.startswith("resources.")}
-    # Django shows the tags to all who may change them. A role names each page that it sees.
+    # Django shows tags to all who may change them, but a role must name each page that it sees.
     assert given == {f"resources.{codename}" for codename in [*NEEDED_FOR, "view_resourcetag"]}
 
 

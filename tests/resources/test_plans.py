@@ -1,4 +1,4 @@
-"""How the database carries out what the library's pages ask: by indexes, on tables that have grown."""
+"""The plans of the library's queries use indexes on large tables."""
 
 import random
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ from tests.databases import Database
 from tests.performance.library import BASE, Contestant, fill, look
 
 RESOURCES, DOWNLOADS = 4_000, 40_000
-# Of a word that is in nearly every text any scan finds 200 matches in the first 200 rows.
+# For a word in nearly every text, any scan finds 200 matches in the first 200 rows.
 SCANS = "search, a word of nearly every one"
 
 
 @pytest.fixture
 def library(migrated: Database) -> Iterator[Client]:
-    """A filled database that Django works with, and the browser of a member."""
+    """A filled database to which Django is connected, and the browser of a member."""
     server: Any = SimpleNamespace(connect=lambda _: migrated.connect())
     fill(server, migrated.name, resources=RESOURCES, downloads=DOWNLOADS)
     with migrated.as_default_connection():

@@ -1,4 +1,4 @@
-"""A new file for a resource, its versions, and their removal."""
+"""Replacing a resource's file, its versions, and purging them."""
 
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from resources.refusal import Refused
 from tests.factories import AccountFactory, ResourceFactory
 from tests.resources.curating import RESOURCES, FillIn, audited, details, names, replace, said, sent
 from tests.resources.samples import pdf
+
+pytestmark = pytest.mark.any_server
 
 
 def test_a_file_is_replaced_and_the_old_one_kept(
@@ -50,7 +52,7 @@ def test_a_file_is_replaced_and_the_old_one_kept(
         ({"file": ("plan.pdf", pdf(b"new")), "seen": "x"}, "This file is fine"),
     ],
 )
-def test_a_fault_in_a_replacement_leaves_all_as_it_was(
+def test_an_invalid_replacement_changes_nothing(
     changes: dict[str, Any],
     words: str,
     folder: Path,
@@ -70,7 +72,7 @@ def test_a_fault_in_a_replacement_leaves_all_as_it_was(
     assert names(folder) == [str(playbook.storage_path)]
 
 
-def test_of_two_who_replace_at_once_the_second_is_told(
+def test_the_second_of_two_concurrent_replacements_gets_an_error(
     folder: Path, sams_browser: Client, fill_in: FillIn, playbook: Resource
 ) -> None:
     page = f"{RESOURCES}{playbook.pk}/replace/"
@@ -99,7 +101,7 @@ def test_a_link_cannot_be_replaced_by_a_file(folder: Path, sams_browser: Client)
         )
 
 
-def test_an_old_version_is_purged_and_the_current_one_is_not(
+def test_an_old_version_can_be_purged_but_not_the_current_one(
     folder: Path,
     sams_browser: Client,
     fill_in: FillIn,

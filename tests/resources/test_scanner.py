@@ -1,4 +1,4 @@
-"""What ClamAV is sent, and what becomes of its answers."""
+"""What is sent to ClamAV, and how its answers are treated."""
 
 import io
 import socket
@@ -36,12 +36,12 @@ def clamav(settings: Any) -> Iterator[Start]:
 CONTENT = bytes(range(256)) * 5_000
 
 
-def test_nobody_is_asked_where_none_is_configured() -> None:
+def test_without_a_configured_scanner_nothing_is_scanned() -> None:
     scanner.scan(io.BytesIO(EICAR))
 
 
 @pytest.mark.parametrize("by_path", [True, False])
-def test_a_clean_file_passes_and_was_sent_whole(by_path: bool, tmp_path: Path, clamav: Start) -> None:
+def test_a_clean_file_is_sent_completely_and_passes(by_path: bool, tmp_path: Path, clamav: Start) -> None:
     server = clamav(tmp_path / "clamd.ctl") if by_path else clamav()
     file = io.BytesIO(CONTENT)
     file.seek(77)
@@ -49,7 +49,7 @@ def test_a_clean_file_passes_and_was_sent_whole(by_path: bool, tmp_path: Path, c
     assert server.received == CONTENT
 
 
-def test_a_virus_is_refused_by_its_name(clamav: Start) -> None:
+def test_a_virus_is_refused_with_its_name(clamav: Start) -> None:
     clamav()
     with pytest.raises(Refused, match="The virus scanner found Eicar-Test-Signature in the file"):
         scanner.scan(io.BytesIO(CONTENT + EICAR))
@@ -79,7 +79,7 @@ def test_only_a_clean_answer_passes(answer: bytes, words: str, clamav: Start) ->
         scanner.scan(io.BytesIO(b"content"))
 
 
-def test_configured_and_not_there_is_refused(settings: Any, tmp_path: Path) -> None:
+def test_a_configured_scanner_that_is_down_refuses_files(settings: Any, tmp_path: Path) -> None:
     for address in (str(tmp_path / "nobody.ctl"), "127.0.0.1:9"):
         settings.CLAMAV_ADDRESS = address
         with pytest.raises(Refused, match="The virus scanner does not answer, so the file was not accepted"):
@@ -97,7 +97,9 @@ def test_a_scanner_that_hangs_is_refused(settings: Any, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("address", ["localhost", "clamd:port", ":3310", "clamd.ctl"])
-def test_an_address_that_is_none_stops_the_start(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_address_of_the_scanner_stops_the_start(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CLAMAV_ADDRESS", address)
     with pytest.raises(ImproperlyConfigured, match="Set it to the path of a socket"):
         module.clamav_address()

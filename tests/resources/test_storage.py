@@ -1,4 +1,4 @@
-"""One contract, and both storages keep it: a folder, and a bucket whose server checks signatures."""
+"""Both storages behave alike: a folder, and a bucket whose server checks signatures."""
 
 import hashlib
 import re
@@ -30,14 +30,14 @@ CONTENT = b"".join(b"%063d\n" % n for n in range(3000))
 
 
 class Answer:
-    """What came back, whichever way the link was followed."""
+    """The response to a link of either storage."""
 
     def __init__(self, status: int, body: bytes, headers: Any) -> None:
         self.status, self.body, self.headers = status, body, headers
 
 
 class Place:
-    """One of the two storages: where its files are, and how somebody follows a link, as Mia or as another member."""
+    """One of the two storages: where its files are, and how Mia or another member follows a link."""
 
     def __init__(self, files: Path, follow: Callable[..., Answer]) -> None:
         self.files, self.follow = files, follow
@@ -85,7 +85,7 @@ def save(content: bytes = CONTENT) -> storage.Stored:
     return storage.save(ContentFile(content), folder=storage.FILES, extension=".pdf", mime_type=PDF)
 
 
-def test_a_file_is_stored_whole_under_a_name_of_ours(place: Place) -> None:
+def test_a_file_is_stored_completely_under_a_random_name(place: Place) -> None:
     stored = save()
     assert re.fullmatch(r"files/[0-9a-f]{32}\.pdf", stored.path)
     assert (stored.size, stored.sha256) == (len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
@@ -99,7 +99,7 @@ def test_the_same_file_twice_is_two_files(place: Place) -> None:
     assert len(place.names()) == 2
 
 
-def test_a_link_downloads_the_file_by_its_name_and_type(place: Place) -> None:
+def test_a_link_downloads_the_file_with_its_name_and_type(place: Place) -> None:
     answer = place.follow(storage.link(save().path, file_name=NAME, mime_type=PDF))
     assert (answer.status, answer.body) == (200, CONTENT)
     assert answer.headers["Content-Type"] == PDF
@@ -112,7 +112,7 @@ def test_a_link_downloads_the_file_by_its_name_and_type(place: Place) -> None:
     ("asked", "expected"),
     [("bytes=100-199", CONTENT[100:200]), ("bytes=191000-", CONTENT[191000:]), ("bytes=-7", CONTENT[-7:])],
 )
-def test_a_download_goes_on_where_it_stopped(asked: str, expected: bytes, place: Place) -> None:
+def test_an_interrupted_download_can_be_continued(asked: str, expected: bytes, place: Place) -> None:
     answer = place.follow(storage.link(save().path, file_name=NAME, mime_type=PDF), Range=asked)
     assert answer.body == expected
     assert answer.status in {206, 200}  # rclone says 200, with the range
@@ -147,7 +147,7 @@ def test_an_altered_link_is_refused(place: Place) -> None:
             assert place.follow(altered).status in {400, 403}, altered
 
 
-def test_a_link_under_another_key_is_refused(place: Place, settings: Any) -> None:
+def test_a_link_signed_with_another_key_is_refused(place: Place, settings: Any) -> None:
     path = save().path
     library = settings.STORAGES["library"]
     if "access_key" in library["OPTIONS"]:
@@ -178,7 +178,7 @@ def test_a_link_lasts_an_hour(minutes: int, statuses: set[int], place: Place, se
     assert place.follow(link).status in statuses
 
 
-def test_a_file_that_is_gone_is_not_linked_to(place: Place) -> None:
+def test_a_missing_file_gets_no_link(place: Place) -> None:
     path = save().path
     assert storage.exists(path)
     storage.delete(path)
@@ -192,7 +192,7 @@ def test_a_file_that_is_gone_is_not_linked_to(place: Place) -> None:
 
 
 @pytest.mark.parametrize("path", ["../secret", "/etc/passwd", "files/../../secret"])
-def test_a_path_that_leads_out_reaches_nothing(path: str, place: Place) -> None:
+def test_a_path_outside_of_the_storage_is_refused(path: str, place: Place) -> None:
     (place.files.parent / "secret").write_text("not for members")
     with pytest.raises(storage.Unavailable):
         storage.link(path, file_name=NAME, mime_type=PDF)
@@ -229,10 +229,10 @@ def test_a_file_that_cannot_be_read_to_its_end_leaves_nothing(good_reads: int, p
     assert place.names() == []
 
 
-# What only one of them can do.
+# Behaviour of only one of them.
 
 
-def test_a_folders_link_is_one_members(
+def test_a_link_to_a_folder_works_for_one_member(
     folder: Path, mia: Member, carl: Member, lars: Member, nora: Any
 ) -> None:
     path = save().path
@@ -250,13 +250,13 @@ def test_a_folders_link_is_one_members(
     assert visit(staff, link).status == 403
 
 
-def test_a_buckets_link_is_whosoever_has_it(bucket: S3Server) -> None:
-    """A bucket cannot tell members apart (docs/operating.md says so): what protects a file is the link's hour."""
+def test_a_link_to_a_bucket_works_for_anybody(bucket: S3Server) -> None:
+    """A bucket cannot distinguish members (docs/operating.md). Only the hour of the link protects the file."""
     link = storage.link(save().path, file_name=NAME, mime_type=PDF, member_id="mia")
     assert fetch(link).body == CONTENT
 
 
-def test_a_folder_says_what_is_wrong_with_a_link(folder: Path, mia: Member) -> None:
+def test_a_folder_explains_what_is_wrong_with_a_link(folder: Path, mia: Member) -> None:
     browser = browser_of(mia)
     path = save().path
     link = storage.link(path, file_name=NAME, mime_type=PDF)
@@ -272,12 +272,12 @@ def test_a_folder_says_what_is_wrong_with_a_link(folder: Path, mia: Member) -> N
     assert (nonsense.status, b"This link is not valid" in nonsense.body) == (403, True)
 
 
-def test_an_empty_file_is_sent_whole(folder: Path, mia: Member) -> None:
+def test_an_empty_file_is_sent(folder: Path, mia: Member) -> None:
     link = storage.link(save(b"").path, file_name=NAME, mime_type=PDF)
     assert visit(browser_of(mia), link, Range="bytes=0-5").status in {200, 416}
 
 
-def test_a_folder_is_its_owners_alone(folder: Path) -> None:
+def test_only_its_owner_can_read_a_folder(folder: Path) -> None:
     stored = folder / save().path
     assert stored.stat().st_mode & 0o777 == 0o600
     assert stored.parent.stat().st_mode & 0o777 == 0o700
@@ -292,7 +292,7 @@ def test_links_to_a_folder_end_when_a_bucket_takes_its_place(
     assert visit(browser_of(mia), link).status in {403, 404}
 
 
-def test_a_full_disk_is_said_in_words(folder: Path) -> None:
+def test_a_full_disk_gives_a_message(folder: Path) -> None:
     full = OSError(28, "No space left on device")
     with (
         mock.patch("django.core.files.storage.filesystem.FileSystemStorage._save", side_effect=full),
@@ -301,13 +301,13 @@ def test_a_full_disk_is_said_in_words(folder: Path) -> None:
         save()
 
 
-def test_no_storage_is_said_in_words(settings: Any) -> None:
+def test_a_missing_storage_gives_a_message(settings: Any) -> None:
     settings.STORAGES = {name: value for name, value in settings.STORAGES.items() if name != "library"}
     with pytest.raises(storage.Unavailable, match="No file storage is configured. Set LIBRARY_FOLDER"):
         storage.exists("files/a.pdf")
 
 
-def test_a_bucket_that_is_down_is_said_in_words(bucket: S3Server, settings: Any) -> None:
+def test_a_bucket_that_is_down_gives_a_message(bucket: S3Server, settings: Any) -> None:
     path = save().path
     down = {**bucket.options, "endpoint_url": "http://127.0.0.1:9"}
     settings.STORAGES = {**settings.STORAGES, "library": {**bucket.setting(), "OPTIONS": down}}
@@ -320,7 +320,7 @@ def test_a_bucket_that_is_down_is_said_in_words(bucket: S3Server, settings: Any)
             act()
 
 
-def test_a_bucket_that_refuses_is_said_in_words_without_secrets(
+def test_a_refusal_by_a_bucket_gives_a_message_without_secrets(
     bucket: S3Server, settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     wrong = {**bucket.options, "secret_key": "not-the-secret"}
@@ -331,7 +331,7 @@ def test_a_bucket_that_refuses_is_said_in_words_without_secrets(
         assert secret not in caplog.text + str(refusal.value)
 
 
-def test_a_bucket_is_asked_by_path_with_signature_version_4(bucket: S3Server) -> None:
+def test_requests_to_a_bucket_use_paths_and_signature_version_4(bucket: S3Server) -> None:
     stored = save()
     address = urlsplit(storage.link(stored.path, file_name=NAME, mime_type=PDF))
     assert f"{address.scheme}://{address.netloc}" == bucket.address

@@ -1,11 +1,11 @@
-"""Downloads from several processes, some of which are killed in the middle of one."""
+"""Downloads from several processes, some of which are killed during a download."""
 
 from tests.databases import Database
 from tests.stress_downloads import Stress
 
 
-def test_every_figure_is_right_after_downloads_that_were_killed(migrated: Database) -> None:
-    """A part of `python -m tests.stress_downloads`."""
+def test_all_figures_are_right_after_downloads_were_killed(migrated: Database) -> None:
+    """Runs a small part of `python -m tests.stress_downloads`."""
     stress = Stress(migrated, downloads=400, processes=4, kills=20)
     with migrated.as_default_connection():
         stress.run()

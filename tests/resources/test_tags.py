@@ -1,4 +1,4 @@
-"""Tags in the admin: named once, merged, and not deleted while a resource has them."""
+"""Tags in the admin: unique names, merging, and no deletion while a resource has the tag."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +14,8 @@ from resources.refusal import Refused
 from tests.databases import Database
 from tests.factories import AccountFactory, ResourceFactory
 from tests.resources.curating import RESOURCES, TAGS, FillIn, audited, details
+
+pytestmark = pytest.mark.any_server
 
 
 def test_tags_are_added_renamed_and_put_on_resources(
@@ -37,7 +39,7 @@ def test_tags_are_added_renamed_and_put_on_resources(
     assert not playbook.tags.exists()
 
 
-def test_a_tag_that_is_renamed_leaves_its_old_name_to_others(sams_browser: Client, fill_in: FillIn) -> None:
+def test_a_renamed_tag_frees_its_old_name(sams_browser: Client, fill_in: FillIn) -> None:
     sams_browser.post(f"{TAGS}add/", {"name": "Calls"})
     tag = ResourceTag.objects.get()
     page = f"{TAGS}{tag.pk}/change/"
@@ -91,7 +93,7 @@ def test_tags_are_merged(folder: Path, sams_browser: Client, playbook: Resource)
     assert "Select at least two tags." in gone.content.decode()
 
 
-def test_of_two_who_name_a_tag_at_once_the_second_is_told(migrated: Database) -> None:
+def test_the_second_of_two_who_name_a_tag_at_once_gets_an_error(migrated: Database) -> None:
     with migrated.as_default_connection():
         browser = Client()
         browser.force_login(AccountFactory.create(is_staff=True, is_superuser=True))

@@ -1,4 +1,4 @@
-"""Pictures become small WebP files that carry nothing else."""
+"""Pictures become small WebP files without metadata."""
 
 import io
 import struct
@@ -42,7 +42,7 @@ def test_a_picture_is_made_small(content: bytes, size: tuple[int, int], mode: st
     assert converted.mode in {mode, "RGB"}  # WebP leaves out an alpha channel that hides nothing
 
 
-def test_metadata_is_left_behind_and_the_picture_is_upright() -> None:
+def test_metadata_is_removed_and_the_picture_is_upright() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by 90 degrees
     exif[0x010E] = "taken at home"
@@ -59,7 +59,7 @@ def test_metadata_is_left_behind_and_the_picture_is_upright() -> None:
 
 
 def bomb(width: int, height: int) -> bytes:
-    """A PNG of some bytes that says it has so many pixels."""
+    """A small PNG file that claims to have this many pixels."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return (
@@ -91,6 +91,6 @@ def bomb(width: int, height: int) -> bytes:
         (b"\xff\xd8\xff\xe0" + b"\0" * 50, "This picture cannot be read|damaged"),
     ],
 )
-def test_what_is_no_picture_is_refused_with_the_reason(content: bytes, words: Any) -> None:
+def test_other_files_are_not_accepted_as_pictures(content: bytes, words: Any) -> None:
     with pytest.raises(Refused, match=words):
         convert(content)

@@ -1,4 +1,4 @@
-"""The download count, with real sessions: it is the number of rows, whoever writes them and in whatever order."""
+"""The download count is the number of rows, for any writers and any order, in real sessions."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -43,7 +43,7 @@ def library(migrated: Database) -> Database:
 
 @pytest.fixture
 def session(db: None) -> psycopg.Connection:
-    """A session in a transaction that the test's end rolls back."""
+    """A session in a transaction that is rolled back after the test."""
     connection.ensure_connection()
     session: psycopg.Connection = connection.connection
     session.execute(ROWS)
@@ -99,7 +99,7 @@ def test_rows_that_are_copied_count(session: psycopg.Connection) -> None:
     ],
     ids=["before the row", "after the row", "with another column", "in one statement"],
 )
-def test_a_writer_that_counts_by_itself_does_not_count_twice(
+def test_a_writer_that_also_changes_the_count_does_not_count_twice(
     writes: Callable[[psycopg.Connection], Any], session: psycopg.Connection
 ) -> None:
     writes(session)
@@ -107,13 +107,13 @@ def test_a_writer_that_counts_by_itself_does_not_count_twice(
     assert count(session) == 1
 
 
-def test_the_other_columns_that_such_a_writer_changes_are_changed(session: psycopg.Connection) -> None:
+def test_other_columns_that_such_a_writer_changes_are_changed(session: psycopg.Connection) -> None:
     session.execute("""UPDATE "Resource" SET "downloadCount" = 7, title = 'New' WHERE id = 'r1'""")
 
     assert session.execute("""SELECT title FROM "Resource" WHERE id = 'r1'""").fetchone() == ("New",)
 
 
-def test_a_new_resource_has_no_downloads_whatever_its_row_says(session: psycopg.Connection) -> None:
+def test_a_new_resource_has_no_downloads_whatever_count_is_inserted(session: psycopg.Connection) -> None:
     session.execute(
         """
         INSERT INTO "Resource" (id, title, description, category, type, "fileUrl", "downloadCount", "updatedAt")
@@ -124,7 +124,7 @@ def test_a_new_resource_has_no_downloads_whatever_its_row_says(session: psycopg.
     assert count(session, "new") == 0
 
 
-def test_rows_that_go_no_longer_count(session: psycopg.Connection) -> None:
+def test_deleted_rows_do_not_count(session: psycopg.Connection) -> None:
     for member in ("m1", "m2", "m3"):
         download(session, member)
     session.execute("""DELETE FROM "ResourceDownload" WHERE "memberId" = 'm1'""")
@@ -133,14 +133,14 @@ def test_rows_that_go_no_longer_count(session: psycopg.Connection) -> None:
     assert count(session) == 1
 
 
-def test_a_resource_goes_with_its_downloads(session: psycopg.Connection) -> None:
+def test_a_resource_can_be_deleted_with_its_downloads(session: psycopg.Connection) -> None:
     download(session)
     session.execute("""DELETE FROM "Resource" WHERE id = 'r1'""")
 
     assert session.execute('SELECT count(*) FROM "ResourceDownload"').fetchone() == (0,)
 
 
-def test_a_row_that_moves_counts_where_it_is(session: psycopg.Connection) -> None:
+def test_a_row_moved_to_another_resource_counts_there(session: psycopg.Connection) -> None:
     moved = download(session)
     download(session)
     session.execute("""UPDATE "ResourceDownload" SET "resourceId" = 'r2' WHERE id = %s""", [moved])
@@ -156,14 +156,14 @@ def test_the_count_stays_when_a_resource_gets_another_id(session: psycopg.Connec
     assert count(session, "renamed") == 2
 
 
-def test_nothing_counts_once_all_rows_are_gone(session: psycopg.Connection) -> None:
+def test_all_counts_are_0_after_truncate(session: psycopg.Connection) -> None:
     download(session)
     session.execute('TRUNCATE "ResourceDownload"')
 
     assert count(session) == 0
 
 
-def test_null_has_the_rows_counted_anew(session: psycopg.Connection) -> None:
+def test_setting_the_count_to_null_counts_the_rows_again(session: psycopg.Connection) -> None:
     download(session)
     session.execute("SET LOCAL session_replication_role = replica")
     session.execute("""UPDATE "Resource" SET "downloadCount" = 40""")
@@ -173,7 +173,7 @@ def test_null_has_the_rows_counted_anew(session: psycopg.Connection) -> None:
     assert (count(session), count(session, "r2")) == (1, 0)
 
 
-def test_a_row_that_waits_to_be_counted_is_not_counted_twice_by_a_new_count(library: Database) -> None:
+def test_a_new_count_does_not_count_a_concurrent_row_twice(library: Database) -> None:
     with library.connect() as counting, library.connect() as downloading, ThreadPoolExecutor(1) as pool:
         counting.execute("BEGIN")
         counting.execute("""SELECT FROM "Resource" WHERE id = 'r1' FOR NO KEY UPDATE""")
@@ -197,7 +197,7 @@ ACTS = {
 
 @pytest.mark.parametrize("act", ACTS)
 def test_resources_are_locked_in_the_order_of_their_ids(act: str, library: Database) -> None:
-    """Who waits for the first has none of those behind it."""
+    """A transaction that waits for the first resource has locked none of the others."""
     before, change = ACTS[act]
     library.execute(before)
     free = """SELECT id FROM "Resource" WHERE id IN ('r2', 'r3') ORDER BY id FOR NO KEY UPDATE NOWAIT"""
@@ -222,7 +222,7 @@ def test_resources_are_locked_in_the_order_of_their_ids(act: str, library: Datab
 def test_fifty_downloads_at_once_have_no_deadlock(
     members: list[str], resources: list[str], counts_itself: bool, library: Database
 ) -> None:
-    """Each a transaction of a download and its points, twice."""
+    """Each makes two transactions, each with a download and its points."""
     start = threading.Barrier(AT_ONCE)
 
     def work(member: str, resource: str) -> None:
@@ -253,7 +253,7 @@ def deadlocks(session: psycopg.Connection) -> int:
     return int(row[0])
 
 
-def test_members_that_are_deleted_while_others_download_make_no_deadlock(library: Database) -> None:
+def test_deleting_members_during_downloads_does_not_deadlock(library: Database) -> None:
     start = threading.Barrier(AT_ONCE)
 
     def work(number: int) -> None:
@@ -281,7 +281,7 @@ def before_0012(database: Database) -> Iterator[Database]:
         yield database
 
 
-def test_the_downloads_of_before_the_triggers_are_counted(before_0012: Database) -> None:
+def test_downloads_from_before_the_triggers_are_counted(before_0012: Database) -> None:
     before_0012.execute(ROWS)
     with before_0012.connect() as session:
         for member in ("m1", "m2", "m3"):

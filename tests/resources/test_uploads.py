@@ -1,4 +1,4 @@
-"""What arrives with a form of the admin: counted while it arrives, refused early, and thumbnails."""
+"""Uploads with the admin's forms: counted while they arrive, refused early, and thumbnails."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,17 +16,19 @@ from tests.factories import AccountFactory
 from tests.resources.curating import ADD, RESOURCES, TAGS, FillIn, audited, names, replace, said, sent
 from tests.resources.samples import pdf, picture, zipped
 
+pytestmark = pytest.mark.any_server
+
 
 def full_disk() -> IO[bytes]:
-    """A file that answers what is written to it as a full disk does."""
+    """A file that fails on writing like a full disk."""
     return Path("/dev/full").open("r+b")
 
 
 @pytest.mark.parametrize("size", [100, 200_000])
-def test_a_full_temporary_folder_is_a_fault_of_the_upload(
+def test_a_full_temporary_folder_is_an_error_of_the_upload(
     size: int, folder: Path, sams_browser: Client, entered: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is small fails only when the buffer is written."""
+    """A small upload fails only when the buffer is written."""
     monkeypatch.setattr(uploads, "tempfile", SimpleNamespace(TemporaryFile=full_disk))
     response = sams_browser.post(ADD, entered(file=sent(content=pdf(b"x" * size))))
     assert any("The server has no disk space to check the file." in fault for fault in said(response))
@@ -34,7 +36,7 @@ def test_a_full_temporary_folder_is_a_fault_of_the_upload(
     assert not Resource.objects.exists()
 
 
-def test_an_archive_in_an_archive_needs_room_too(
+def test_an_archive_in_an_archive_also_needs_disk_space(
     folder: Path, sams_browser: Client, entered: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = zipped({"inner.zip": zipped({"a.txt": "x" * 10_000})})
@@ -56,7 +58,7 @@ def test_a_file_is_counted_while_it_arrives(
     assert len(names(folder)) == 1
 
 
-def test_what_is_far_too_large_is_not_even_thrown_away(
+def test_a_far_too_large_upload_is_cut_off(
     folder: Path, sams_browser: Client, entered: Any, fill_in: FillIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(uploads.LIMITS, "file", 100_000)
@@ -72,7 +74,7 @@ def test_what_is_far_too_large_is_not_even_thrown_away(
     form = entered(file=sent(content=b"x" * 5_000_000), status="DRAFT")
     response = sams_browser.post(ADD, form)
     assert 300_000 < sum(received) < 500_000
-    assert response.status_code == 413  # at 200 Chromium would show nothing but a connection that was reset
+    assert response.status_code == 413  # with 200, Chromium would show only a reset connection
     assert said(response) == [
         "The file is larger than 0 MB. Make it smaller, or split it. The files chosen below it did not arrive."
     ]
@@ -97,7 +99,7 @@ def test_a_replacement_that_is_far_too_large_keeps_what_was_typed(
 
 
 @pytest.mark.parametrize("told", ["5", "99999999999", "-1", "many"])
-def test_a_part_that_lies_about_its_length_is_counted_all_the_same(
+def test_a_part_with_a_false_length_is_counted(
     told: str, folder: Path, sams_browser: Client, entered: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(uploads.LIMITS, "file", 1000)
@@ -126,10 +128,10 @@ def test_a_body_that_ends_too_early_leaves_nothing(
 
 
 @pytest.mark.parametrize("path", ["/sign-in/", ADD, f"{TAGS}add/", "/admin/login/"])
-def test_nobody_else_can_send_files(
+def test_only_staff_who_curate_can_send_files(
     path: str, mia: Member, noras_browser: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not even one byte of them is taken, whatever the page."""
+    """No page accepts even one byte."""
     monkeypatch.setattr(uploads.UploadHandler, "receive_data_chunk", mock.Mock(side_effect=AssertionError))
     member = Client()
     member.force_login(AccountFactory.create(member=mia))
@@ -154,7 +156,7 @@ def test_staff_who_curate_can_send_no_other_field(
     sams_browser.post(f"{TAGS}add/", {"name": "x", "other": sent()})
 
 
-def test_an_account_uploads_so_often_an_hour(
+def test_an_account_has_a_limited_number_of_uploads_an_hour(
     folder: Path, sams_browser: Client, entered: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(uploads, "UPLOADS_PER_HOUR", 2)
@@ -168,7 +170,7 @@ def test_an_account_uploads_so_often_an_hour(
     assert other.post(ADD, entered(file=sent())).status_code == 302
 
 
-def test_a_scanner_that_is_not_there_refuses(
+def test_an_upload_is_refused_if_the_scanner_does_not_answer(
     folder: Path, sams_browser: Client, entered: Any, settings: Any
 ) -> None:
     settings.CLAMAV_ADDRESS = "/nowhere/clamd.ctl"
@@ -178,7 +180,7 @@ def test_a_scanner_that_is_not_there_refuses(
     assert names(folder) == []
 
 
-def test_a_thumbnail_is_shown_changed_and_taken_away(
+def test_a_thumbnail_can_be_shown_changed_and_removed(
     folder: Path,
     sams_browser: Client,
     fill_in: FillIn,

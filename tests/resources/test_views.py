@@ -31,6 +31,8 @@ from tests.factories import (
 )
 from tests.resources.storages import SilentServer
 
+pytestmark = pytest.mark.any_server
+
 LIBRARY = "/library/"
 DOWNLOADS = "/library/downloads/"
 
@@ -57,7 +59,7 @@ def playbook(db: None, folder: Path) -> Resource:
 
 
 def words(response: Any) -> str:
-    """Read a page as its text: tags left out, white space run together."""
+    """Return a page's text without tags, with single spaces."""
     html = response.content.decode()
     return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]*>", " ", html[html.index("<main") :]))).strip()
 
@@ -85,7 +87,7 @@ def test_pages_are_for_members(addresses: list[str], client: Client, sams_browse
     assert not ResourceDownload.objects.exists()
 
 
-def test_pages_are_only_read(addresses: list[str], mias_browser: Client) -> None:
+def test_pages_accept_only_get(addresses: list[str], mias_browser: Client) -> None:
     for address in addresses[:3]:
         assert mias_browser.get(address).status_code == 200
         assert mias_browser.head(address).status_code == 200
@@ -107,14 +109,14 @@ def test_a_lapsed_member_sees_the_library_and_what_is_missing_and_downloads_noth
     assert not ResourceDownload.objects.exists()
 
 
-def test_a_download_needs_the_token_of_the_page(mia: Member, playbook: Resource) -> None:
+def test_a_download_needs_the_csrf_token(mia: Member, playbook: Resource) -> None:
     browser = browser_of(mia, enforce_csrf_checks=True)
 
     assert browser.post(f"{playbook.get_absolute_url()}download/").status_code == 403
     assert not ResourceDownload.objects.exists()
 
 
-def test_who_lapses_between_page_and_click_downloads_nothing(
+def test_a_member_who_lapses_before_the_click_downloads_nothing(
     mia: Member, mias_browser: Client, playbook: Resource
 ) -> None:
     assert "Download" in words(mias_browser.get(playbook.get_absolute_url()))
@@ -125,10 +127,10 @@ def test_who_lapses_between_page_and_click_downloads_nothing(
     assert not ResourceDownload.objects.exists()
 
 
-# The way to a file
+# Downloading
 
 
-def test_a_download_leads_to_the_file_by_a_page(mias_browser: Client, playbook: Resource) -> None:
+def test_a_download_shows_a_page_that_leads_to_the_file(mias_browser: Client, playbook: Resource) -> None:
     page = mias_browser.post(f"{playbook.get_absolute_url()}download/")
     address = page.headers["Refresh"].removeprefix("0; url=")
 
@@ -156,16 +158,14 @@ def test_a_prefetch_records_nothing(
     assert not ResourceSearchMiss.objects.exists()
 
 
-def test_who_comes_from_the_sign_in_page_is_led_to_the_resource(
-    mias_browser: Client, playbook: Resource
-) -> None:
+def test_a_get_after_signing_in_redirects_to_the_resource(mias_browser: Client, playbook: Resource) -> None:
     answer = mias_browser.get(f"{playbook.get_absolute_url()}download/")
 
     assert (answer.status_code, answer.headers["Location"]) == (302, playbook.get_absolute_url())
     assert not ResourceDownload.objects.exists()
 
 
-def test_a_storage_that_fails_is_told_and_nothing_is_recorded(
+def test_a_failing_storage_gives_a_message_and_nothing_is_recorded(
     mias_browser: Client, playbook: Resource
 ) -> None:
     storage.delete(playbook.storage_path or "")
@@ -177,13 +177,13 @@ def test_a_storage_that_fails_is_told_and_nothing_is_recorded(
     assert not ResourceDownload.objects.exists()
 
 
-def test_a_storage_that_never_answers_is_told_and_nothing_is_recorded(
+def test_a_storage_that_does_not_answer_gives_a_message_and_nothing_is_recorded(
     mias_browser: Client, mia: Member, playbook: Resource, silent_bucket: SilentServer
 ) -> None:
     Resource.objects.update(thumbnail_path=f"thumbnails/{'0' * 32}.webp")
     for address in (LIBRARY, playbook.get_absolute_url(), DOWNLOADS):
         assert mias_browser.get(address).status_code == 200
-    assert silent_bucket.connections() == 0  # no page waits for it
+    assert silent_bucket.connections() == 0  # pages do not wait for it
     answer = mias_browser.post(f"{playbook.get_absolute_url()}download/")
     picture = mias_browser.get(Resource.objects.get().thumbnail_address)
 
@@ -196,7 +196,7 @@ def test_a_storage_that_never_answers_is_told_and_nothing_is_recorded(
 
 
 @pytest.mark.parametrize("resource_id", ["nobody", "%00", "x" * 300, "..%2F..%2Fetc%2Fpasswd"])
-def test_a_resource_that_is_not_there(resource_id: str, mias_browser: Client) -> None:
+def test_an_unknown_resource_is_not_found(resource_id: str, mias_browser: Client) -> None:
     for answer in (
         mias_browser.get(f"/library/{resource_id}/"),
         mias_browser.post(f"/library/{resource_id}/download/"),
@@ -204,9 +204,7 @@ def test_a_resource_that_is_not_there(resource_id: str, mias_browser: Client) ->
         assert answer.status_code == 404
 
 
-def test_what_is_not_published_yet_is_not_there_until_its_time(
-    mias_browser: Client, playbook: Resource
-) -> None:
+def test_a_scheduled_resource_is_not_found_before_its_time(mias_browser: Client, playbook: Resource) -> None:
     for change, status in (
         ({"status": Status.SCHEDULED, "publish_at": "2999-01-01T00:00Z"}, 404),
         ({"publish_at": "2026-01-01T00:00Z"}, 200),
@@ -224,7 +222,7 @@ def test_what_is_not_published_yet_is_not_there_until_its_time(
 # Finding
 
 
-def test_filters_leave_what_they_name(mias_browser: Client, playbook: Resource) -> None:
+def test_filters_keep_matching_resources(mias_browser: Client, playbook: Resource) -> None:
     video = ResourceFactory.create(title="Video", category="OPERATIONS", type="VIDEO", is_featured=True)
     ResourceTagging.objects.create(resource=video, tag=ResourceTagFactory.create(name="Hiring"))
     ResourceTagFactory.create(name="Unused")
@@ -258,7 +256,7 @@ def test_filters_leave_what_they_name(mias_browser: Client, playbook: Resource) 
         ("q=playbook&after=0.5_x", "is not a place in this list."),
     ],
 )
-def test_what_cannot_be_looked_for_is_said(
+def test_an_invalid_search_shows_an_error(
     query: str, fault: str, mias_browser: Client, playbook: Resource
 ) -> None:
     answer = mias_browser.get(f"{LIBRARY}?{query}")
@@ -270,7 +268,7 @@ def test_what_cannot_be_looked_for_is_said(
 
 
 @pytest.mark.parametrize("after", ["", "x", "7_x", "2026-99-01_x", "%00"])
-def test_what_is_no_place_in_the_downloads_is_said(after: str, mias_browser: Client) -> None:
+def test_an_invalid_place_in_the_downloads_shows_an_error(after: str, mias_browser: Client) -> None:
     answer = mias_browser.get(f"{DOWNLOADS}?after={after}")
 
     assert answer.status_code == 400
@@ -307,7 +305,7 @@ def test_words_are_marked_and_nothing_else_is_html(mias_browser: Client) -> None
     assert "<img src=x" not in html
 
 
-def test_nothing_found_is_said_and_counted_without_the_member(mias_browser: Client) -> None:
+def test_a_search_without_results_is_counted_without_the_member(mias_browser: Client) -> None:
     for query in ("Cold  CALLS", "cold calls", "cold calls&type=SOP", "cold calls&after=7_x"):
         answer = mias_browser.get(f"{LIBRARY}?q={query}")
         assert answer.status_code == 200
@@ -319,7 +317,7 @@ def test_nothing_found_is_said_and_counted_without_the_member(mias_browser: Clie
     assert list(ResourceSearchMiss.objects.values_list("words", "searches")) == [("cold calls", 3)]
 
 
-def test_a_search_for_a_tag_leads_to_what_has_it(mias_browser: Client, playbook: Resource) -> None:
+def test_a_search_for_a_tag_links_to_its_resources(mias_browser: Client, playbook: Resource) -> None:
     ResourceTagging.objects.create(resource=playbook, tag=ResourceTagFactory.create(name="Hiring people"))
     page = mias_browser.get(f"{LIBRARY}?q=hiring")
 
@@ -328,7 +326,7 @@ def test_a_search_for_a_tag_leads_to_what_has_it(mias_browser: Client, playbook:
     assert "Tags with this name" not in words(mias_browser.get(LIBRARY))
 
 
-def test_a_search_for_a_category_leads_to_it(mias_browser: Client) -> None:
+def test_a_search_for_a_category_links_to_it(mias_browser: Client) -> None:
     page = mias_browser.get(f"{LIBRARY}?q=cold  EMAIL")
 
     assert "Categories with this name: Cold Email" in words(page)
@@ -338,7 +336,7 @@ def test_a_search_for_a_category_leads_to_it(mias_browser: Client) -> None:
     assert "Categories with this name" not in words(mias_browser.get(f"{LIBRARY}?q=cold+calls"))
 
 
-def test_what_a_member_may_like_is_on_the_first_page_of_both_lists(
+def test_recommendations_are_on_the_first_page_of_both_lists(
     mias_browser: Client, mia: Member, playbook: Resource
 ) -> None:
     tag = ResourceTagFactory.create(name="Hiring")
@@ -369,7 +367,7 @@ def test_empty_lists_say_so(mias_browser: Client, mia: Member) -> None:
 @pytest.mark.parametrize(
     "query", ["", "sort=downloads", "sort=trending", "q=resource", "type=SOP&sort=newest"]
 )
-def test_pages_follow_each_other_without_gap_or_repetition(query: str, mias_browser: Client) -> None:
+def test_pages_neither_skip_nor_repeat_rows(query: str, mias_browser: Client) -> None:
     rows = 2 * library.PAGE_ROWS + 5
     for n in range(rows):
         ResourceFactory.create(type="SOP", ranked_downloads=n // 10, recent_downloads=n // 20)
@@ -385,7 +383,7 @@ def test_pages_follow_each_other_without_gap_or_repetition(query: str, mias_brow
     assert len(seen) == len(set(seen)) == rows
 
 
-def test_the_page_of_a_resource_tells_what_there_is_to_know(mias_browser: Client, playbook: Resource) -> None:
+def test_the_page_of_a_resource_shows_all_about_it(mias_browser: Client, playbook: Resource) -> None:
     store_version(playbook, content=b"%PDF-1.7 " + b"x" * 5_000, note="Numbers of this year")
     page = words(mias_browser.get(playbook.get_absolute_url()))
 
@@ -401,7 +399,7 @@ def test_the_page_of_a_resource_tells_what_there_is_to_know(mias_browser: Client
     assert page.index("Numbers of this year") < page.index("The first version")
 
 
-def test_downloads_are_listed_also_those_that_are_gone(
+def test_downloads_of_removed_resources_are_listed_too(
     mias_browser: Client, mia: Member, playbook: Resource
 ) -> None:
     gone = ResourceFactory.create(title="Taken out")
@@ -426,10 +424,10 @@ def test_the_history_of_points_names_the_resource(mias_browser: Client, playbook
     assert "Cold email playbook" in words(mias_browser.get("/points/history/"))
 
 
-def test_no_query_is_asked_for_each_row(
+def test_the_number_of_queries_does_not_depend_on_the_rows(
     mias_browser: Client, mia: Member, django_assert_num_queries: Callable[..., Any], folder: Path
 ) -> None:
-    """As many for a full page as for one row, on every page."""
+    """Every page needs as many queries for a full page as for one row."""
     tag = ResourceTagFactory.create()
 
     def fill(rows: int) -> None:

@@ -32,7 +32,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, month: date | None, **options: Any) -> None:
-        with failures.said(connection, command="take_release"):
+        with failures.as_command_errors(connection, command="take_release"):
             try:
                 review.receive_waiting()  # the gateway's answers count from the time when they were written
                 months = [month] if month else releases.due()

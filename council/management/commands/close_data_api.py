@@ -34,7 +34,7 @@ class Command(BaseCommand):
                 "PUBLIC means every role. Make sure that the gateway's role has its own rights."
             )
         if not apply:
-            self.stdout.write("Nothing was changed. Use --apply to do it, --undo --apply to take it back.")
+            self.stdout.write("Nothing was changed. Use --apply to do it, and --undo --apply to reverse it.")
             return
         act = data_api.reopen if undo else data_api.close
         done = act(patience_seconds=patience, say=self.stderr.write)

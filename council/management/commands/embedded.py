@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from council.postgres import units
 from council.postgres.embedded import EmbeddedServerError, Server
 
 
@@ -16,7 +17,7 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("act", choices=["status", "start", "stop", "remove"])
+        parser.add_argument("act", choices=["status", "start", "stop", "remove"], help="What to do with it.")
         parser.add_argument(
             "--no-input", action="store_false", dest="interactive", help="Remove without asking first."
         )
@@ -54,7 +55,7 @@ class Command(BaseCommand):
         state = f"running, pid {pid}" if pid else "stopped" if home.exists() else "not created"
         rows = {"state": state, "version": server.version, "folder": home}
         if home.exists():
-            rows |= {"size": f"{size_bytes(home) / 1024**2:.0f} MB", "log": home / "server.log"}
+            rows |= {"size": units.size(size_bytes(home)), "log": home / "server.log"}
         if pid:
             psql = "psql" if shutil.which("psql") else str(server.found_binaries / "psql")
             database = settings.DATABASES["default"]["NAME"]

@@ -6,15 +6,15 @@ from django.core.management.base import BaseCommand
 from django.db import connection
 
 from council import jobs
+from council.postgres import units
 from council.zero_downtime import failures
-from council.zero_downtime.blockers import duration
 
 
 class Command(BaseCommand):
     help = "List the scheduled jobs with the result of their last run, and when they are due."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with failures.said(connection, command="jobs"):
+        with failures.as_command_errors(connection, command="jobs"):
             states = jobs.states()
         for state in states:
             self.stdout.write(self.style.MIGRATE_HEADING(f"{state.job.name}, {state.job.schedule}"))
@@ -34,8 +34,8 @@ class Command(BaseCommand):
             return f"It has been running since {began}."
         if last.outcome == last.Outcome.DONE:
             counted = f": {last.counted}" if last.counted else ""
-            return self.style.SUCCESS(f"Done in {duration(last.seconds)}, started {began}{counted}.")
-        return self.style.ERROR(f"Failed after {duration(last.seconds)}, started {began}: {last.error}")
+            return self.style.SUCCESS(f"Done in {units.duration(last.seconds)}, started {began}{counted}.")
+        return self.style.ERROR(f"Failed after {units.duration(last.seconds)}, started {began}: {last.error}")
 
     def due(self, state: jobs.State) -> str:
         if state.is_overdue:

@@ -9,15 +9,15 @@ from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, NotSupportedError, connection
 
+from council.postgres import units
 from council.zero_downtime import failures
 from council.zero_downtime.planning import lint
-from council.zero_downtime.planning.report import count
 
 
 class Command(BaseCommand):
     help = (
-        "Look through the migrations of the project's own apps, or of any installed ones, for what should not be done "
-        "to a database in use. Reads no table. Exit status 1 where something is found."
+        "Find operations that are risky for a database in use, in the migrations of the project's own apps or of the "
+        "named apps. Reads no table. The exit status is 1 if it finds something."
     )
     requires_migrations_checks = False
 
@@ -26,9 +26,9 @@ class Command(BaseCommand):
             "app_labels",
             nargs="*",
             metavar="app_label",
-            help="Only the migrations of these apps, also of those installed as packages.",
+            help="Check only these apps, which may also be installed packages.",
         )
-        parser.add_argument("--format", choices=["text", "json"], default="text")
+        parser.add_argument("--format", choices=["text", "json"], default="text", help="The output format.")
 
     def handle(self, *args: Any, app_labels: list[str], format: str, **options: Any) -> None:  # noqa: A002
         installed = {config.label for config in apps.get_app_configs()}
@@ -54,7 +54,7 @@ class Command(BaseCommand):
                     f"  {self.style.WARNING(one.risk.rule)}: {one.risk.fault}\n  {one.risk.cure}"
                 )
             self.stdout.write(
-                f"{count(len(found), 'finding')}." if found else self.style.SUCCESS("Nothing found.")
+                f"{units.count(len(found), 'finding')}." if found else self.style.SUCCESS("Nothing found.")
             )
         if found:
             sys.exit(1)

@@ -1,6 +1,6 @@
-"""`manage.py makemigrations`: Django's own command, which writes only steps that are safe for a database in use.
+"""`manage.py makemigrations`: Django's own command, but it writes only steps that are safe for a database in use.
 
-It refuses changes for which there are none. It does not start the embedded server to check the history.
+It refuses changes for which there are no such steps. It does not start the embedded server to check the history.
 """
 
 import warnings
@@ -17,7 +17,7 @@ from council.zero_downtime.derivation.writer import Writer
 
 
 class Command(makemigrations.Command):
-    help = "Write migrations for changed models: one step each, safe for a database in use."
+    help = "Write migrations for changed models: one step per file, each safe for a database in use."
     autodetector = Autodetector
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -25,12 +25,12 @@ class Command(makemigrations.Command):
         parser.add_argument(
             "--forget",
             action="store_true",
-            help="Have Django forget what is gone from the models; the database keeps it for code that still runs.",
+            help="Remove from Django's state what was removed from the models. The database keeps it for running code.",
         )
         parser.add_argument(
             "--drop",
             action="store_true",
-            help="Drop what was forgotten in an earlier release: for when no process runs that knows it.",
+            help="Drop what an earlier release forgot. Use it when no running process needs it any more.",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -41,8 +41,8 @@ class Command(makemigrations.Command):
             )
         if options["forget"] and options["drop"]:
             raise CommandError(
-                "--forget and --drop are for two releases: processes of the first run while the second is deployed. "
-                "Give --forget now."
+                "--forget and --drop belong to two releases, because old processes still run while a release is "
+                "deployed. Use only --forget now."
             )
 
         class Chosen(Refusing):

@@ -5,11 +5,9 @@ import itertools
 import json
 import operator
 import os
-import re
 import sys
 import textwrap
 import time
-from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -28,74 +26,66 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.state import ModelState, ProjectState
 from django.utils.module_loading import module_has_submodule
 
+from council.postgres import units
 from council.zero_downtime import (
     events,
     failures,
     interruption,
-    locks,
+    migration_lock,
     pooler,
     row_level_security,
     safe_ways,
-    turns,
+    session_settings,
 )
 from council.zero_downtime.baseline import AdoptBaseline
 from council.zero_downtime.derivation.autodetector import Autodetector
+from council.zero_downtime.event_report import Report
 from council.zero_downtime.executor import Executor
 from council.zero_downtime.lock_modes import ACCESS_EXCLUSIVE, Lock
 from council.zero_downtime.observer import Observer
-from council.zero_downtime.patience import Patience, persist
-from council.zero_downtime.planning import plan, refusal
-from council.zero_downtime.planning import report as plan_report
-from council.zero_downtime.report import Report
+from council.zero_downtime.planning import plan, plan_report, refusal
+from council.zero_downtime.planning.steps import Step
+from council.zero_downtime.retries import Patience, retry
 
 OLDEST_POSTGRESQL = 15
 Targets = list[tuple[str, str | None]]
-UNITS = {"ms": 0.001, "": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0}
-
-
-def seconds(text: str) -> float:
-    """Read a duration: 100ms, 2s, 10min; a number alone is seconds."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|min|h|)", text.strip())
-    if not match:
-        raise ArgumentTypeError(f"{text!r} is not a duration. Write it as 100ms, 2s or 10min.")
-    return float(match[1]) * UNITS[match[2]]
 
 
 class Command(migrate.Command):
-    help = "Bring the database's schema up to date while the gateway goes on using it."
+    help = "Run the migrations while the gateway keeps using the database."
     autodetector = Autodetector  # reports, at the end, model changes that have no migration yet
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument(
             "--lock-timeout",
-            type=seconds,
+            type=units.seconds,
             default=os.environ.get("MIGRATE_LOCK_TIMEOUT", "100ms"),
-            help="How long a statement waits for a lock, holding up whoever comes behind (default: 100ms).",
+            help="How long a statement waits for a lock while others queue behind it (default: 100ms).",
         )
         parser.add_argument(
             "--patience",
-            type=seconds,
+            type=units.seconds,
             default=os.environ.get("MIGRATE_PATIENCE", "10min"),
-            help="How long a migration tries to get its locks, and another migrate is waited for (default: 10min).",
+            help="How long to try to get a migration's locks, and to wait for another migrate (default: 10min).",
         )
         parser.add_argument(
             "--accept-risks",
             action="store_true",
-            help="Go on where the plan says that reads or writes will wait for longer than --lock-timeout.",
+            help="Migrate even if the plan says that reads or writes will wait for longer than --lock-timeout.",
         )
         parser.add_argument(
             "--format",
             choices=["text", "json"],
             default="text",
-            help="How --plan tells what each operation locks, for how long, and what is risky about it. Exit status 1 "
-            "where something is.",
+            help="The output format of --plan, which shows what each operation locks, for how long, and its risks. The "
+            "exit status is 1 if there are risks.",
         )
         parser.add_argument(
             "--events-to",
             type=events.JsonWriter,
             metavar="DESCRIPTOR",
-            help="Write what happens to this open file descriptor, too: one line of JSON for each event.",
+            help="Also write each event to this open file descriptor, as one line of JSON.",
         )
 
     def execute(self, *args: Any, **options: Any) -> str | None:
@@ -110,7 +100,8 @@ class Command(migrate.Command):
             except InconsistentMigrationHistory as error:
                 raise CommandError(
                     f"{error} Somebody changed django_migrations by hand, or merged migrations in another order. "
-                    f"Nothing was changed. See what is there (manage.py overview), and put the record right."
+                    "Nothing was changed. Compare with manage.py showmigrations, and correct the table "
+                    "django_migrations."
                 ) from error
 
     @no_translations
@@ -132,7 +123,7 @@ class Command(migrate.Command):
         """Write the plan. The exit status is 1 if there is a warning, or with --check if anything is pending."""
         executor = MigrationExecutor(connection)
         migrations = safe_ways.plan(executor, targets(executor.loader, connection, options))
-        # Session settings would not do: a pooler would pass them on to other clients.
+        # Not as session settings, which a pooler would pass on to other clients.
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
             cursor.execute("SET LOCAL transaction_read_only = on")
             cursor.execute(f"SET LOCAL lock_timeout = '{options['lock_timeout'] * 1000:.0f}ms'")
@@ -148,23 +139,27 @@ class Command(migrate.Command):
         else:
             self.write_plan(steps, shut, verbosity=self.verbosity)
             if harms := list(refusal.harms(steps, limit_seconds=options["lock_timeout"])):
-                many = plan_report.count(len(harms), "operation")
-                self.stdout.write(self.style.WARNING(f"migrate refuses {many} of it without --accept-risks."))
+                many = units.count(len(harms), "operation")
+                self.stdout.write(
+                    self.style.WARNING(
+                        f"Without --accept-risks, migrate refuses this plan because of {many}."
+                    )
+                )
         if any(step.warnings for step in steps) or (options["check_unapplied"] and steps):
             sys.exit(1)
 
     def run(self, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> None:
-        """Migrate, in its turn and with short waits, and close other apps' tables to the data API."""
+        """Migrate under the migration lock, with short lock waits, and close other apps' tables to the data API."""
         # As Django's command does: these modules connect handlers to its signals.
         for app in apps.get_app_configs():
             if module_has_submodule(app.module, "management"):
                 import_module(".management", app.name)
         patience = Patience(lock_seconds=options["lock_timeout"], seconds=options["patience"])
         with (
-            locks.long_life(connection),
-            turns.one_at_a_time(connection, patience_seconds=patience.seconds, tell=self.emit),
+            session_settings.without_timeouts(connection),
+            migration_lock.held(connection, patience_seconds=patience.seconds, tell=self.emit),
             Observer(connection, self.emit) as observer,
-            locks.short_waits(connection, patience.lock_seconds),
+            session_settings.short_lock_waits(connection, patience.lock_seconds),
         ):
             connection.prepare_database()
             executor = Executor(
@@ -235,7 +230,7 @@ class Command(migrate.Command):
                 )
             )
 
-    def write_plan(self, steps: list[plan.Step], shut: list[str], *, verbosity: int) -> None:
+    def write_plan(self, steps: list[Step], shut: list[str], *, verbosity: int) -> None:
         shown = steps if verbosity else []
         for migration, own in itertools.groupby(shown, key=operator.attrgetter("migration")):
             self.stdout.write(self.style.MIGRATE_HEADING(migration))
@@ -256,7 +251,7 @@ class Command(migrate.Command):
             self.stdout.write(
                 f"  Enable row level security on {', '.join(shut)}\n"
                 f"    ACCESS EXCLUSIVE on each for an instant: reads, writes and DDL wait\n"
-                f"    as the server has the data API's roles; ROW_LEVEL_SECURITY_EXCEPT_APPS leaves apps open"
+                f"    because the server has the roles of the data API; ROW_LEVEL_SECURITY_EXCEPT_APPS exempts apps"
             )
         is_risky = any(step.warnings for step in steps)
         self.stdout.write(
@@ -270,7 +265,7 @@ class Command(migrate.Command):
             return
         gateways = baseline_tables(executor.loader)
         for table in row_level_security.open_tables(connection, except_tables=gateways):
-            persist(
+            retry(
                 functools.partial(row_level_security.enable, connection, table),
                 connection=connection,
                 observer=executor.observer,
@@ -295,7 +290,7 @@ class Command(migrate.Command):
 
 
 def targets(loader: MigrationLoader, connection: BaseDatabaseWrapper, options: dict[str, Any]) -> Targets:
-    """Read the arguments as Django's command does: the migrations to go to. Raises CommandError."""
+    """Return the migrations that the arguments name, as Django's command does. Raises CommandError."""
     loader.check_consistent_history(connection)
     if conflicts := loader.detect_conflicts():
         names = "; ".join(f"{', '.join(names)} in {app}" for app, names in conflicts.items())
@@ -333,7 +328,7 @@ def targets(loader: MigrationLoader, connection: BaseDatabaseWrapper, options: d
 
 
 def rendered(state: ProjectState) -> Any:
-    """Return the models of a state for post_migrate, with the relations to models of apps without migrations."""
+    """Return the models of a state for post_migrate, including relations to models of apps without migrations."""
     state.clear_delayed_apps_cache()
     made = state.apps
     keys = [(model.app_label, model.name_lower) for model in made.real_models]

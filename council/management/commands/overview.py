@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand
 from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
-from council.postgres import catalog
+from council.postgres import catalog, units
 from council.zero_downtime import failures
 
 OUR_APPS = ("council", "accounts", "gamification", "resources", "benchmarks")
@@ -27,7 +27,7 @@ class Command(BaseCommand):
     requires_migrations_checks = False
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with failures.said(connection, command="overview"):
+        with failures.as_command_errors(connection, command="overview"):
             self.write_overview()
 
     def write_overview(self) -> None:
@@ -77,7 +77,7 @@ class Command(BaseCommand):
                 return f"about {estimate:,} rows"
             cursor.execute(f"SELECT count(*) FROM {name}")  # noqa: S608
             (count,) = cursor.fetchone()
-            return f"{count:,} row{'' if count == 1 else 's'}"
+            return units.count(count, "row")
 
     def next_steps(self, pending: int) -> list[str]:
         steps = []
@@ -85,7 +85,7 @@ class Command(BaseCommand):
             steps.append(("migrate", "bring the schema up to date"))
         else:
             if not get_user_model().objects.filter(is_staff=True).exists():
-                steps.append(("createsuperuser", "make a staff account to sign in with"))
+                steps.append(("createsuperuser", "create a staff account to sign in with"))
             steps.append(("runserver", "then open http://127.0.0.1:8000/ as a member, /admin/ as staff"))
         if settings.EMBEDDED_SERVER:
             steps.append(("embedded stop", "stop the embedded PostgreSQL (embedded remove: delete its data)"))

@@ -27,7 +27,7 @@ class Command(BaseCommand):
             raise CommandError("--now needs the name of one job. Add --only JOB.")
         chosen = [self.job(only)] if only else [job for job in jobs.JOBS.values() if job.is_on()]
         has_failed = False
-        with failures.said(connection, command="run_due_jobs"):
+        with failures.as_command_errors(connection, command="run_due_jobs"):
             for job in chosen:
                 act = jobs.run if now else jobs.run_if_due
                 run = act(job, ends_process=True)

@@ -30,7 +30,7 @@ class Command(BaseCommand):
             raise CommandError(
                 "DATABASE_URL is set. Made-up people may only go into the embedded database. Unset DATABASE_URL."
             )
-        with failures.said(connection, command="seed_demo"):
+        with failures.as_command_errors(connection, command="seed_demo"):
             if Member.objects.exists():
                 raise CommandError(
                     "This database has members already. Nothing was changed. To start again, run "
@@ -40,7 +40,7 @@ class Command(BaseCommand):
         self.say_how_to_sign_in()
 
     def seed(self) -> None:
-        """Run the acts of all apps in one transaction. A run that is killed leaves only files without a row."""
+        """Run the acts of all apps in one transaction. A run that is killed leaves behind only files."""
         autodiscover_modules("demo")
         community = demo.Community()
         acts = demo.acts()

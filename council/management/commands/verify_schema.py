@@ -11,9 +11,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, NotSupportedError, connection
 
 from council import verification
+from council.postgres import units
 from council.verification.checks import Level, Result, run
 from council.zero_downtime import failures
-from council.zero_downtime.blockers import duration
 
 NAME_WIDTH = 25
 PARAGRAPH_WIDTH = 118
@@ -28,7 +28,7 @@ class Command(BaseCommand):
     requires_migrations_checks = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--format", choices=["table", "json"], default="table")
+        parser.add_argument("--format", choices=["table", "json"], default="table", help="The output format.")
         parser.add_argument("--strict", action="store_true", help="Exit with status 1 for warnings, too.")
         parser.add_argument(
             "--full", action="store_true", help="Compare all members with the ledger, not only a sample."
@@ -78,7 +78,7 @@ class Command(BaseCommand):
         faults = [finding for finding in result.findings if finding.level is not Level.OK]
         head = f"  {style[result.level](f'{result.level:<8}')} {result.name:<{NAME_WIDTH}}"
         for finding in faults or result.findings:
-            self.stdout.write(f"{head}{finding.words}")
+            self.stdout.write(f"{head}{finding.message}")
             head = f"{INDENT}{'':<{NAME_WIDTH}}"
 
     def write_cures(self, results: list[Result]) -> None:
@@ -87,7 +87,7 @@ class Command(BaseCommand):
         for result in results:
             for finding in result.findings:
                 if finding.level is not Level.OK:
-                    cures.setdefault(finding.cure, []).append(f"-- {result.name}: {finding.words}")
+                    cures.setdefault(finding.cure, []).append(f"-- {result.name}: {finding.message}")
         if cures:
             self.stdout.write(self.style.MIGRATE_HEADING("Cures"))
         for cure, faults in cures.items():
@@ -107,8 +107,8 @@ class Summary:
 
     def __str__(self) -> str:
         ok = len(self.results) - self.failed - self.warnings
-        counts = f"{ok} ok, {self.warnings} warning{'' if self.warnings == 1 else 's'}, {self.failed} failed"
-        return f"{len(self.results)} checks: {counts}, in {duration(self.seconds)}."
+        counts = f"{ok} ok, {units.count(self.warnings, 'warning')}, {self.failed} failed"
+        return f"{len(self.results)} checks: {counts}, in {units.duration(self.seconds)}."
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -123,7 +123,7 @@ class Summary:
                     "level": result.level.lower(),
                     "seconds": round(result.seconds, 3),
                     "findings": [
-                        {"level": finding.level.lower(), "words": finding.words, "cure": finding.cure}
+                        {"level": finding.level.lower(), "message": finding.message, "cure": finding.cure}
                         for finding in result.findings
                     ],
                 }

@@ -1,7 +1,7 @@
 """The autodetector: turns changed models into migrations that are safe for a database in use.
 
-Django's autodetector, extended by django-pgtrigger, finds what changed. Each of its operations is replaced by ones that
-do the same without downtime, sorted into steps of one migration each; or it is refused, with a reason.
+Django's autodetector, extended by django-pgtrigger, finds what changed. Each of its operations is replaced by some that
+do the same without downtime, in steps of one migration each. What has no such steps is refused, with a reason.
 """
 
 from collections import defaultdict
@@ -25,7 +25,7 @@ from council.zero_downtime.derivation import declared, safety
 from council.zero_downtime.derivation.changes import Changes
 from council.zero_downtime.derivation.history import Forgotten, History
 from council.zero_downtime.derivation.safety import Refusal
-from council.zero_downtime.derivation.steps import Stage, Step
+from council.zero_downtime.derivation.stages import Stage, StageMigration
 from council.zero_downtime.derivation.transactions import Transactions
 from council.zero_downtime.derivation.translation import Placed, Translation
 from council.zero_downtime.planning import offline, rules
@@ -101,7 +101,7 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
         """Refuse operations that lint would report, each once.
 
         Exceptions: checks on existing rows, for which the migration's author must say whether the rows pass; and
-        tables created in the same run, for which nobody waits.
+        tables created in the same run, which nobody uses yet.
         """
         new = {(one.app_label, one.name): one for steps in found.values() for one in steps}
         needs = {key: {need for need in one.dependencies if need in new} for key, one in new.items()}
@@ -126,7 +126,7 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
         """Number the migrations. If there are several, the requested name becomes a prefix of each name."""
         if migration_name and any(len(steps) > 1 for steps in changes.values()):
             for step in (step for steps in changes.values() for step in steps):
-                assert isinstance(step, Step)
+                assert isinstance(step, StageMigration)
                 step.fragment = f"{migration_name}_{step.fragment}"
             migration_name = None
         return super().arrange_for_graph(changes, graph, migration_name)
@@ -142,7 +142,7 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
     def _build_migration_list(self, graph: MigrationGraph | None = None) -> None:
         """Build each stage's migrations with Django's code, one stage after the other."""
         placed = self._placed()
-        built: dict[str, list[Step]] = defaultdict(list)
+        built: dict[str, list[StageMigration]] = defaultdict(list)
         for stage in Stage:
             of_stage = {
                 app_label: sorted((one for one in found if one.stage is stage), key=_order_in_step)
@@ -165,7 +165,9 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
         resolved, _ = self._resolve_dependency(dependency)  # type: ignore[attr-defined]  # not in the stubs
         return str(resolved.app_label)
 
-    def _take_over(self, stage: Stage, built: dict[str, list[Step]], graph: MigrationGraph | None) -> None:
+    def _take_over(
+        self, stage: Stage, built: dict[str, list[StageMigration]], graph: MigrationGraph | None
+    ) -> None:
         """Add the migrations built for one stage. For an app not in this stage, depend on its newest migration."""
         newest = {leaf[0]: leaf for leaf in (graph.leaf_nodes() if graph else ())}
         newest |= {app_label: (app_label, steps[-1].name) for app_label, steps in built.items()}
@@ -191,7 +193,7 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
                         names[app, name][-1] if (app, name) in names else newest.get(app) or (app, name)
                     )
                 for own, (_, step_name) in zip(parts[key], names[key], strict=True):
-                    step = Step(stage, step_name, app_label)
+                    step = StageMigration(stage, step_name, app_label)
                     step.initial = bool(migration.initial) and app_label not in built
                     step.operations = own
                     needed = {app for operation in own for app in self.from_before[operation]}
@@ -203,7 +205,7 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
                     dependencies = [(app_label, step_name)]
 
     def _migration_of_user_model(self) -> tuple[str, str]:
-        """Return the migration just built that creates the user model; without one, `__first__` of its app."""
+        """Return the migration of this run that creates the user model; if there is none, `__first__` of its app."""
         app_label = settings.AUTH_USER_MODEL.split(".")[0]
         for migration in self.migrations.get(app_label, ()):
             if any(_makes_the_user_model(app_label, one) for one in migration.operations):
@@ -299,7 +301,7 @@ def _drops_of_keys(learn: migrations.CreateModel) -> list[Operation]:
     ]
     for name, field in learn.fields:
         if getattr(field, "db_constraint", False):
-            without = field.clone()
+            without: Any = field.clone()  # type: ignore[attr-defined]  # not in the stubs
             without.db_constraint = False
             found.append(migrations.AlterField(learn.name, name, without))
     return found if len(found) > 1 else []

@@ -13,7 +13,7 @@ from council.zero_downtime.planning.earlier_code import column_of
 
 
 class Changes:
-    """Answers questions about models, named as after the change, and about their fields and tables before and after.
+    """Answers questions about models, fields and tables before and after the change. Models have their new names.
 
     `detected` are Django's operations by app. `renamed_models` and `renamed_fields` map a new key to the old name.
     """
@@ -175,7 +175,7 @@ class Changes:
 
 
 def _columns_of_many_to_many(meta: Any) -> dict[str, list[str]]:
-    """Return the columns of the tables that many-to-many fields of a model, or at it, have of their own."""
+    """Return the columns of the tables that Django creates for many-to-many fields from or to a model."""
     fields = [
         one if one.concrete else one.field for one in meta.get_fields(include_hidden=True) if one.many_to_many
     ]

@@ -78,16 +78,16 @@ def refused_enums(history: History) -> Iterator[Refusal]:
         if gone := [label for label in known.labels if label not in labels]:
             yield Refusal(
                 use.app_label,
-                f"{', '.join(gone)} of the enum {name} is gone from the choices, and PostgreSQL cannot take a label "
-                f"away.",
-                "Leave it among the choices, and have forms and checks refuse it.",
+                f"The choices no longer have {', '.join(gone)} of the enum {name}, "
+                f"and PostgreSQL cannot remove a label.",
+                "Keep it in the choices, and reject it in forms and checks.",
             )
         elif [label for label in labels if label in known.labels] != list(known.labels):
             yield Refusal(
                 use.app_label,
-                f"The labels of the enum {name} are {', '.join(known.labels)}, in another order in the choices; "
-                f"PostgreSQL cannot change it.",
-                "Put the choices in that order.",
+                f"The labels of the enum {name} are in the order {', '.join(known.labels)}. The choices have another "
+                f"order, and PostgreSQL cannot change the order of labels.",
+                "Use the same order in the choices.",
             )
 
 
@@ -109,10 +109,11 @@ def functions(history: History, *, drops: bool) -> Iterator[tuple[str, CreateFun
                         config.label,
                         Refusal(
                             config.label,
-                            f"{function.name}({function.arguments}) gave {_returns(known.definition)} and would give "
-                            f"{_returns(function.definition)}: PostgreSQL would have it dropped first, under its "
-                            f"callers.",
-                            "Give the new one another name, have its callers use that, and take the old one out later.",
+                            f"{function.name}({function.arguments}) returns {_returns(known.definition)} and would "
+                            f"return {_returns(function.definition)}. PostgreSQL can change that only by dropping the "
+                            "function, although code may call it.",
+                            "Give the new function another name, and remove the old one when nothing calls it any "
+                            "more.",
                         ),
                     )
     for (name, arguments), known in history.functions.items():
@@ -125,8 +126,8 @@ def functions(history: History, *, drops: bool) -> Iterator[tuple[str, CreateFun
                 known.app_label,
                 Refusal(
                     known.app_label,
-                    f"{name}({arguments}) is declared no more, and code that runs may still call it.",
-                    "When no process runs that knows it, `makemigrations --drop` drops it.",
+                    f"{name}({arguments}) is no longer declared, but running code may still call it.",
+                    "When no running process calls it any more, drop it with `makemigrations --drop`.",
                 ),
             )
 

@@ -12,7 +12,7 @@ from council.zero_downtime.planning import rules
 from council.zero_downtime.planning.rules import Risk
 
 KEY_BY_HAND = (
-    "Write on_delete=models.DO_NOTHING, db_constraint=False, db_index=False on the field, and put "
+    "Set on_delete=models.DO_NOTHING, db_constraint=False, db_index=False on the field, and put "
     'ForeignKeyConstraint(name="{table}_{column}_fkey", field="{field}", on_delete=Action.{action}, '
     'on_update=Action.CASCADE) into Meta.constraints, and Index(name="{table}_{column}_idx", fields=["{field}"]) into '
     "Meta.indexes."
@@ -24,17 +24,19 @@ UNIQUE_BY_HAND = (
     'Put UniqueIndex(name="{table}_{column}_key", fields=["{field}"]) into Meta.constraints instead.'
 )
 CHECK_BY_HAND = (
-    "Take a field without a check of its own, such as IntegerField, and put a CheckConstraint for {field} into "
+    "Use a field without its own check, such as IntegerField, and put a CheckConstraint for {field} into "
     "Meta.constraints."
 )
-BY_TRIGGER = "Add a plain column, keep it by a trigger, and fill it with UpdateInBatches."
+BY_TRIGGER = (
+    "Add a plain column, let a trigger keep it up to date, and fill existing rows with UpdateInBatches."
+)
 DEFAULT_OR_NULL = (
-    "Give it a db_default, or null=True. For a value of its own in each row: null=True now, fill it with "
-    "UpdateInBatches, then null=False, for which makemigrations writes the three steps."
+    "Give it a db_default, or null=True. If each row needs its own value: set null=True now, fill the rows with "
+    "UpdateInBatches, then set null=False, for which makemigrations writes the three steps."
 )
 DEFAULT_AFTERWARDS = (
-    "Add it with null=True and without a db_default; then the db_default, which is for new rows only; then fill the "
-    "others with UpdateInBatches."
+    "Add it with null=True and without a db_default. Then add the db_default, which applies only to new rows. Then "
+    "fill the existing rows with UpdateInBatches."
 )
 UNIQUE_INDEX = (
     "Write it as a council.postgres.indexes.UniqueIndex in Meta.constraints, which is built concurrently."
@@ -46,8 +48,8 @@ ONE_KEY = (
 )
 NO_CONSTRAINT = "Write it as a CheckConstraint or a UniqueIndex, or have a trigger refuse such rows."
 NEW_COLUMN = (
-    "Add a new field beside it, nullable or with a db_default; write both, in the code or by a trigger; fill it with "
-    "UpdateInBatches; read the new one; then take the old one out of the model."
+    "Add a new field, nullable or with a db_default. Write both fields, in code or with a trigger, and fill existing "
+    "rows with UpdateInBatches. Then read the new field, and remove the old one from the model."
 )
 
 
@@ -59,28 +61,28 @@ class Refusal(NamedTuple):
     cure: str
 
 
-class Words(NamedTuple):
+class Reason(NamedTuple):
     fault: str
     cure: str
 
 
-def added_field(field: Any) -> Iterator[Words]:
+def added_field(field: Any) -> Iterator[Reason]:
     """Yield the reasons against adding a column to a table in use. `field` must belong to its model."""
     where, names = _names(field)
     if field.primary_key:
-        yield Words(f"{where} would be a new primary key of a table with rows.", NEW_COLUMN)
+        yield Reason(f"{where} would be a new primary key of a table with rows.", NEW_COLUMN)
     elif (field.many_to_one or field.one_to_one) and getattr(field, "db_constraint", False):
-        yield Words(
-            f"{where} would get a foreign key from Django, deferrable and without actions.",
+        yield Reason(
+            f"{where} would get Django's own foreign key, which is deferrable and has no actions.",
             KEY_BY_HAND.format(**names),
         )
 
 
-def altered_field(old: Any, new: Any) -> Iterator[Words]:
+def altered_field(old: Any, new: Any) -> Iterator[Reason]:
     """Yield the reasons against altering a column of a table in use. NOT NULL is not considered."""
     where, _ = _names(old)
     if old.many_to_many or new.many_to_many:
-        yield Words(f"{where} is many-to-many, and its table would become another.", NEW_COLUMN)
+        yield Reason(f"{where} is many-to-many, and would get another table.", NEW_COLUMN)
         return
     connection = connections[DEFAULT_DB_ALIAS]
     old_type, new_type = old.db_type(connection), new.db_type(connection)
@@ -88,17 +90,18 @@ def altered_field(old: Any, new: Any) -> Iterator[Words]:
         yield renamed(f"{where} would become {new.column}", what=f'db_column="{old.column}"')
         return
     if old.primary_key != new.primary_key or (new.primary_key and old_type != new_type):
-        yield Words(
-            f"{where} is a primary key, {old_type} now and {new_type} then: keys point at it, and all indexes would be "
-            f"built anew.",
-            "Leave it. For another type add a column beside it, copy in batches, and move the keys one by one.",
+        yield Reason(
+            f"{where} is a primary key or would become one (type {old_type}, then {new_type}): foreign keys reference "
+            f"it, and all its indexes would be rebuilt.",
+            "Do not change it. For another type, add a new column, copy the values in batches, and move the foreign "
+            "keys one by one.",
         )
     elif old.generated or new.generated:
-        yield Words(f"{where} is generated, which cannot be altered in place.", NEW_COLUMN)
+        yield Reason(f"{where} is a generated column, which cannot be altered in place.", NEW_COLUMN)
     if not old.primary_key and old.remote_field and new.remote_field and _target(old) != _target(new):
-        yield Words(
-            f"{where} points at {_target(old)} and would point at {_target(new)}: its rows and its key are the old "
-            f"one's.",
+        yield Reason(
+            f"{where} references {_target(old)} and would reference {_target(new)}, but its values and its foreign key "
+            f"belong to the old table.",
             NEW_COLUMN,
         )
 
@@ -110,19 +113,19 @@ def mentions(thing: Any, name: str) -> bool:
     return bool(re.search(rf"\b{re.escape(name)}(__|\b)", repr(thing)))
 
 
-def renamed(fault: str, *, what: str) -> Words:
-    return Words(
-        f"{fault} in the database, where code that runs knows it by its old name.",
-        f"Keep the name there: {what}. For another name there: {NEW_COLUMN[0].lower()}{NEW_COLUMN[1:]}",
+def renamed(fault: str, *, what: str) -> Reason:
+    return Reason(
+        f"{fault} in the database, but running code uses the old name.",
+        f"Keep the name in the database: {what}. To change it there as well: {NEW_COLUMN}",
     )
 
 
-def renamed_many_to_many(fault: str, *, table: str) -> Words:
-    return Words(
-        f"{fault} in the database, where code that runs knows it by its old name.",
-        f"Keep the model's name. For another one, write a model for {table} first, with db_table and with db_column "
-        f"for both keys, and name it as the field's `through`: by hand, with `makemigrations --empty` and "
-        f"SeparateDatabaseAndState(state_operations=[CreateModel(…), AlterField(…)]).",
+def renamed_many_to_many(fault: str, *, table: str) -> Reason:
+    return Reason(
+        f"{fault} in the database, but running code uses the old name.",
+        f"Keep the model's name. To change it, first write a model for {table}, with db_table and with db_column for "
+        "both keys, and make it the field's `through`. Write that migration by hand, with `makemigrations --empty` "
+        "and SeparateDatabaseAndState(state_operations=[CreateModel(…), AlterField(…)]).",
     )
 
 
@@ -145,7 +148,7 @@ def recipe(risk: Risk, operation: Any, field: Any) -> str:
     }
     if field is None or risk.rule not in cures:
         return risk.cure
-    is_of_type = risk.cure in {rules.INDEX_BUILT_ANEW.cure, rules.CHECKED_ANEW.cure}
+    is_of_type = risk.cure in {rules.INDEX_REBUILT.cure, rules.CHECKED_AGAIN.cure}
     return NEW_COLUMN if is_of_type else cures[risk.rule].format(**_names(field)[1])
 
 
@@ -157,12 +160,14 @@ def is_in_database(old: Any, new: Any) -> bool:
 
 
 def has_check(field: Any) -> bool:
-    """Return whether a field brings a check with it."""
+    """Return whether a field has its own check."""
     return bool(field.db_check(connections[DEFAULT_DB_ALIAS]))
 
 
 def _schema_editor() -> Any:
-    return connections[DEFAULT_DB_ALIAS].schema_editor(collect_sql=True)  # not entered, so it runs nothing
+    return connections[DEFAULT_DB_ALIAS].schema_editor(
+        collect_sql=True
+    )  # it is not entered with `with`, so it runs nothing
 
 
 def _target(field: Any) -> str:

@@ -10,7 +10,7 @@ from django.db import migrations
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
-from council.zero_downtime.derivation.steps import NOT_ATOMIC, Stage, View, model_name_of
+from council.zero_downtime.derivation.stages import NOT_ATOMIC, Stage, View, model_name_of
 from council.zero_downtime.operations import EnableRowLevelSecurity
 
 Tables = frozenset[str]

@@ -15,14 +15,17 @@ from council.zero_downtime.derivation import safety
 from council.zero_downtime.derivation.changes import Changes, table_of
 from council.zero_downtime.derivation.history import Forgotten
 from council.zero_downtime.derivation.safety import Refusal
-from council.zero_downtime.derivation.steps import Stage
+from council.zero_downtime.derivation.stages import Stage
 from council.zero_downtime.planning.earlier_code import column_of
 
 TWO_RELEASES = (
-    "In two releases: `makemigrations --forget` has Django forget it and leaves it in the database; when no process "
-    "runs that knows it, `makemigrations --drop` drops what was forgotten."
+    "Remove it in two releases. First, `makemigrations --forget` removes it from Django's state and leaves it in the "
+    "database. When no running process uses it any more, `makemigrations --drop` drops it."
 )
-DROP_FIRST = "Drop it first, with `makemigrations --drop`, or remove the migration that forgot it if nobody has it yet."
+DROP_FIRST = (
+    "Drop it first, with `makemigrations --drop`. If the migration that forgot it is not applied anywhere yet, delete "
+    "that migration instead."
+)
 STATE_ONLY = migrations.AlterModelOptions | migrations.AlterModelManagers | migrations.AlterConstraint
 
 Part = tuple[Stage, Operation]
@@ -43,18 +46,14 @@ class Translation:
     """
 
     def __init__(
-        self,
-        changes: Changes,
-        *,
-        forgets: bool,
-        forgotten: Sequence[tuple[Forgotten, Any]] = (),
+        self, changes: Changes, *, forgets: bool, forgotten: Sequence[tuple[Forgotten, Any]] = ()
     ) -> None:
         self.changes = changes
         self.forgets = forgets
         self.forgotten = forgotten
         self.refusals: list[Refusal] = []
         self.refused: set[Operation] = set()
-        self.is_refused = False  # the operation at hand
+        self.is_refused = False  # for the operation that is being translated
 
     def places(self, app_label: str, operation: Any) -> Iterator[Placed]:
         self.is_refused = False
@@ -110,10 +109,10 @@ class Translation:
         if owner := self.changes.model_of_table(table):
             self._refuse(
                 app_label,
-                f"{operation.name} has the table {table}, which is there already, as that of {owner}.",
-                "A new model has a new table. Where it is the same model by another name, run makemigrations before "
-                "its fields change, too. Where it moves to another app, write both halves by hand (`makemigrations "
-                "--empty`, SeparateDatabaseAndState).",
+                f"{operation.name} has the table {table}, which already belongs to {owner}.",
+                "A new model needs a new table. If it is the same model with another name, run makemigrations before "
+                "you change its fields as well. If it moves to another app, write both migrations by hand "
+                "(`makemigrations --empty`, SeparateDatabaseAndState).",
             )
         elif any(
             isinstance(one, migrations.CreateModel) and table_of(key[0], one) == table
@@ -121,7 +120,7 @@ class Translation:
         ):
             self._refuse(
                 app_label,
-                f"The table {table} of {operation.name} was forgotten and is still there.",
+                f"The table {table} of {operation.name} was forgotten, but it still exists.",
                 DROP_FIRST,
             )
 
@@ -132,7 +131,7 @@ class Translation:
         if not self.forgets:
             self._refuse(
                 app_label,
-                f"{operation.name} is gone from the models, and code that runs may still use its table.",
+                f"{operation.name} was removed from the models, but running code may still use its table.",
                 TWO_RELEASES,
             )
         yield Stage.FORGOTTEN, operation
@@ -140,7 +139,7 @@ class Translation:
     def _renamed_model(self, app_label: str, operation: Any) -> Iterator[Part]:
         self._refuse_another_table(app_label, operation.new_name)
         for table, old, new in self.changes.renamed_columns(app_label, operation.new_name):
-            fault = f"{operation.old_name} names the column {old} of {table}, which would become {new}"
+            fault = f"The column {old} of {table} is named after {operation.old_name} and would become {new}"
             self._refuse(app_label, *safety.renamed_many_to_many(fault, table=table))
         if given := self.changes.table_given_with_name(app_label, operation.new_name):
             # Given first, as otherwise the table would be renamed like the model, and then back.
@@ -153,7 +152,7 @@ class Translation:
             yield Stage.STATE, operation
 
     def _altered_unique_together(self, app_label: str, operation: Any) -> Iterator[Part]:
-        """Drop what goes after the new unique indexes are built, so that no moment is without what replaces it."""
+        """Drop the old constraint after the new unique indexes are built, so that uniqueness is always enforced."""
         if self.changes.is_created(app_label, operation.name):
             yield Stage.TABLES, operation
             return
@@ -168,7 +167,7 @@ class Translation:
             self._refuse(
                 app_label,
                 f"order_with_respect_to adds the column _order to {operation.name}, NOT NULL and without a default in "
-                f"the database: an INSERT by the code before it fails.",
+                f"the database: INSERTs by earlier code fail.",
                 "Add an IntegerField with db_default=0, and name it in Meta.ordering.",
             )
 
@@ -193,17 +192,17 @@ class Translation:
             yield Stage.COLUMNS, operation
             self._refuse(
                 app_label,
-                f"{where} has the column {field.column} of {field.model.__name__}.{former}, and is otherwise another "
-                f"field.",
-                "Rename the field first, with nothing else changed but db_column, and run makemigrations; then change "
-                "the rest.",
+                f"{where} takes over the column {field.column} of {field.model.__name__}.{former}, but is not the same "
+                f"field otherwise.",
+                "First rename the field, change nothing else except db_column, and run makemigrations. Then change the "
+                "rest.",
             )
         elif self._is_forgotten(app_label, field):
             yield Stage.COLUMNS, operation
-            self._refuse(app_label, f"The column of {where} was forgotten and is still there.", DROP_FIRST)
+            self._refuse(app_label, f"The column of {where} was forgotten, but it still exists.", DROP_FIRST)
         else:
-            for words in safety.added_field(field):
-                self._refuse(app_label, *words)
+            for reason in safety.added_field(field):
+                self._refuse(app_label, *reason)
             if unchecked := check_operations.without_check(operation.field):
                 yield Stage.COLUMNS, migrations.AddField(operation.model_name, operation.name, unchecked)
                 yield from self._check_of_field(app_label, operation, operation.field)
@@ -211,7 +210,7 @@ class Translation:
                 yield Stage.COLUMNS, operation
 
     def _check_of_field(self, app_label: str, operation: Any, field: Any) -> Iterator[Part]:
-        """Add the check that a field brings with it, which Django would add valid at once."""
+        """Add the check that a field has. Django would add it in one step, and check all rows under a lock."""
         new = self.changes.field_after(app_label, operation.model_name, operation.name)
         name = check_operations.field_check_name(new.model._meta.db_table, new.column)
         yield (
@@ -238,8 +237,8 @@ class Translation:
         if not (self.changes.has_table(app_label, model_name) and safety.is_in_database(old, new)):
             yield Stage.STATE, operation
             return
-        for words in safety.altered_field(old, new):
-            self._refuse(app_label, *words)
+        for reason in safety.altered_field(old, new):
+            self._refuse(app_label, *reason)
         is_filled = old.null and not new.null and not new.primary_key
         field = _nullable(operation.field) if is_filled else operation.field
         unchecked = None if safety.has_check(old) else check_operations.without_check(field)
@@ -268,9 +267,7 @@ class Translation:
         where = f"{model.name}.{name}"
         if name in self.changes.after.models[app_label, model_name].fields:
             self._refuse(
-                app_label,
-                f"{where} becomes many-to-many, or ceases to be, under its name.",
-                safety.NEW_COLUMN,
+                app_label, f"{where} changes to or from many-to-many and keeps its name.", safety.NEW_COLUMN
             )
         elif field.primary_key:
             self._refuse(
@@ -280,7 +277,7 @@ class Translation:
             if not self.forgets:
                 self._refuse(
                     app_label,
-                    f"{where} is gone from the model, and code that runs may still use its column.",
+                    f"{where} was removed from the model, but running code may still use its column.",
                     TWO_RELEASES,
                 )
             if not (field.null or field.has_db_default() or field.many_to_many):
@@ -346,7 +343,8 @@ class Translation:
         if self.changes.is_added_again(app_label, operation):
             self._refuse(
                 app_label,
-                f"The index {operation.name} would be dropped and then built as another, with none in between.",
+                f"The index {operation.name} would be dropped and then built with another definition, with none in "
+                "between.",
                 "Give the new one another name: it is built first, and then the old one is dropped.",
             )
 

@@ -10,10 +10,10 @@ from typing import Any
 from django.db.migrations import writer
 from django.db.migrations.migration import Migration
 
-from council.zero_downtime.derivation.steps import Step
+from council.zero_downtime.derivation.stages import StageMigration
 
 MERGED = """\
-Joins branches that go on from the same migration.
+Merges branches that start from the same migration.
 
 Locks: none. Safe with the code before it: yes. Way back: nothing to undo.
 """
@@ -51,7 +51,7 @@ class Writer(writer.MigrationWriter):
         return _formatted(text, path=self.path)
 
     def _docstring(self) -> str:
-        if isinstance(self.migration, Step):
+        if isinstance(self.migration, StageMigration):
             return self.migration.docstring
         own = [
             name for app_label, name in self.migration.dependencies if app_label == self.migration.app_label

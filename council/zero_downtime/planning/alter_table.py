@@ -7,7 +7,7 @@ from typing import Any
 from pglast import enums
 from pglast.enums import AlterTableType as Part
 
-from council.postgres import statements, volatility
+from council.postgres import sql_parser, volatility
 from council.zero_downtime.lock_modes import (
     ACCESS_EXCLUSIVE,
     MODES,
@@ -30,7 +30,7 @@ from council.zero_downtime.planning.effects import (
     scan,
     table,
 )
-from council.zero_downtime.planning.inventory import Column, Constraint, Index, Inventory
+from council.zero_downtime.planning.inventory import Column, Inventory, TableConstraint, TableIndex
 
 Type = enums.ConstrType
 # All others take ACCESS EXCLUSIVE. Source: AlterTableGetLockLevel.
@@ -66,14 +66,14 @@ NOT_NULL = {Type.CONSTR_NOTNULL, Type.CONSTR_PRIMARY, Type.CONSTR_IDENTITY}
 
 def is_not_null(column: Any) -> bool:
     """Return whether a column's definition forbids NULL."""
-    return statements.written(column.typeName) in SERIAL or any(
+    return sql_parser.written(column.typeName) in SERIAL or any(
         constraint.contype in NOT_NULL for constraint in column.constraints or ()
     )
 
 
 def has_default(column: Any) -> bool:
-    """Return whether a column's definition fills it in rows that leave it out."""
-    return statements.written(column.typeName) in SERIAL or any(
+    """Return whether the definition of a column gives it a value in rows that are inserted without it."""
+    return sql_parser.written(column.typeName) in SERIAL or any(
         constraint.contype in FILLED for constraint in column.constraints or ()
     )
 
@@ -100,22 +100,22 @@ def _add_column(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
     column = part.def_
     found = inventory[name]
     constraints = {constraint.contype: constraint for constraint in column.constraints or ()}
-    kind = statements.written(column.typeName)
+    kind = sql_parser.written(column.typeName)
     default = constraints.get(Type.CONSTR_DEFAULT)
     generated = constraints.get(Type.CONSTR_GENERATED)
     is_new = name in inventory.new_tables
     found.columns[column.colname] = Column(
-        statements.type_name(column.typeName),
+        sql_parser.type_name(column.typeName),
         is_nullable=not is_not_null(column),
         has_default=has_default(column),
         null_share=0.0 if default or kind in SERIAL else 1.0,
         is_sorted=True,
-        only_number=statements.number(default.raw_expr) if default else None,
+        only_number=sql_parser.number(default.raw_expr) if default else None,
     )
     volatile = [
         function
-        for call in (statements.nodes(default.raw_expr, "FuncCall") if default else ())
-        if volatility.is_volatile(function := statements.name(call.funcname), inventory.functions)
+        for call in (sql_parser.nodes(default.raw_expr, "FuncCall") if default else ())
+        if volatility.is_volatile(function := sql_parser.name(call.funcname), inventory.functions)
     ]
     if volatile and not is_new:
         yield rules.VOLATILE_DEFAULT.of(function=volatile[0], table=name)
@@ -125,7 +125,7 @@ def _add_column(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
         or Type.CONSTR_IDENTITY in constraints
         or (generated and getattr(generated, "generated_kind", "s") != "v")
     ):
-        yield from rewrite(name, inventory, f'Column "{column.colname}"')
+        yield from rewrite(name, inventory, f'Adding column "{column.colname}"')
     if Type.CONSTR_NOTNULL in constraints and not has_default(column):
         yield from _needs_value(column.colname, name, inventory)
     for constraint in constraints.values():
@@ -151,7 +151,7 @@ def _drop_column(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]
             if constraint.parent:
                 yield Lock(constraint.parent, ACCESS_EXCLUSIVE)
     risk = rules.COLUMN_GONE.of(column=part.name, table=name)
-    yield Break(f'column "{part.name}" of "{name}" is gone', risk, name, part.name)
+    yield Break(f'column "{part.name}" of "{name}" is dropped', risk, name, part.name)
 
 
 def _column_default(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
@@ -184,7 +184,7 @@ def _set_not_null(part: Any, name: str, inventory: Inventory) -> Iterator[Effect
         return
     checks = [check for check in found.constraints.values() if check.not_null == part.name]
     risk = None if checks else rules.NULL_REFUSED.of(column=part.name, table=name)
-    # Code that does not know the column leaves it out.
+    # Code that does not know the column omits it, which works if it has a default.
     known = part.name if column.has_default else ""
     yield Break(f'NULL in "{part.name}" of "{name}" is refused', risk, name, known)
     if not any(check.is_validated for check in checks):
@@ -201,7 +201,7 @@ def _drop_not_null(part: Any, name: str, inventory: Inventory) -> Iterator[Effec
 def _alter_type(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
     found = inventory[name]
     column = found.columns.get(part.name, Column("?"))
-    before, after = column.type, statements.type_name(part.def_.typeName)
+    before, after = column.type, sql_parser.type_name(part.def_.typeName)
     column.type = after
     keeps_rows = type_changes.keeps_rows(before, after, is_utc=inventory.is_utc)
     keeps_indexes = type_changes.keeps_indexes(before, after) and not part.def_.collClause
@@ -210,7 +210,7 @@ def _alter_type(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]:
         is_told = not type_changes.takes_all_values(before, after)
         yield Break(f'"{part.name}" of "{name}" has another type', risk if is_told else None, name, part.name)
     if not (keeps_rows and _is_plain_cast(part, after)):
-        yield from rewrite(name, inventory, f'"{part.name}" from {before} to {after}')
+        yield from rewrite(name, inventory, f'Changing "{part.name}" from {before} to {after}')
     elif name not in inventory.new_tables:
         yield from _made_anew(part.name, name, inventory, keeps_indexes=keeps_indexes)
 
@@ -220,12 +220,12 @@ def _made_anew(column: str, name: str, inventory: Inventory, *, keeps_indexes: b
     for own_name, index in inventory[name].indexes.items():
         if column in index.computed_from or (column in index.columns and not keeps_indexes):
             yield build(name, index, inventory, entries=inventory[name].rows)
-            yield rules.INDEX_BUILT_ANEW.of(index=own_name, column=column, table=name)
+            yield rules.INDEX_REBUILT.of(index=own_name, column=column, table=name)
     for own_name, constraint in inventory[name].constraints.items():
         is_checked = constraint.kind == "c" or (constraint.kind == "f" and not keeps_indexes)
         if is_checked and constraint.is_validated and column in constraint.columns:
             yield _validation(name, constraint, inventory)
-            yield rules.CHECKED_ANEW.of(constraint=own_name, table=name, column=column)
+            yield rules.CHECKED_AGAIN.of(constraint=own_name, table=name, column=column)
 
 
 def _is_plain_cast(part: Any, after: str) -> bool:
@@ -234,9 +234,9 @@ def _is_plain_cast(part: Any, after: str) -> bool:
     Source: ATColumnChangeRequiresRewrite, which ignores a cast that changes no bytes.
     """
     node = part.def_.raw_default
-    if statements.kind(node) == "TypeCast" and statements.type_name(node.typeName) == after:
+    if sql_parser.kind(node) == "TypeCast" and sql_parser.type_name(node.typeName) == after:
         node = node.arg
-    if statements.kind(node) == "ColumnRef":
+    if sql_parser.kind(node) == "ColumnRef":
         return [field.sval for field in node.fields if hasattr(field, "sval")] == [part.name]
     return node is None
 
@@ -248,7 +248,7 @@ def _add_constraint(part: Any, name: str, inventory: Inventory) -> Iterator[Effe
 def _add(
     constraint: Any, name: str, inventory: Inventory, column: str = "", *, is_filled: bool = True
 ) -> Iterator[Effect]:
-    """Add a constraint of a table, or of a column that the same statement adds, filled by a default or not."""
+    """Add a constraint to a table, or to a column of the same statement. `is_filled`: that column has a default."""
     found = constraint_of(constraint, name, inventory, column=column)
     if found is None:
         return
@@ -259,10 +259,10 @@ def _add(
         yield Lock(parent, SHARE_ROW_EXCLUSIVE)
     if name in inventory.new_tables:
         if kind in "pu" and not constraint.indexname:
-            inventory[name].indexes[own_name] = Index(added.columns, is_unique=True)
+            inventory[name].indexes[own_name] = TableIndex(added.columns, is_unique=True)
         return
     if not column:
-        yield Break(f'rows that break "{own_name}" are refused')
+        yield Break(f'rows that violate "{own_name}" are refused')
     if kind == "f" and not is_filled:
         return  # PostgreSQL checks no key of an empty column
     if kind in "fc" and is_valid:
@@ -270,10 +270,10 @@ def _add(
         risk = rules.VALIDATED_KEY if parent else rules.CHECKED_WHEN_ADDED
         yield risk.of(constraint=own_name, table=name)
     elif kind == "c":
-        condition = statements.written(constraint.raw_expr) if constraint.raw_expr else ""
+        condition = sql_parser.written(constraint.raw_expr) if constraint.raw_expr else ""
         yield rules.UNCHECKED_ROWS.of(table=name, constraint=own_name, condition=condition)
     elif kind == "f":
-        yield from partitioned(name, inventory, "key that is not valid yet, before version 18")
+        yield from partitioned(name, inventory, "foreign key that is not valid yet, before version 18")
     elif kind in "pux":
         yield from _add_index(constraint, own_name, name, inventory, added.columns)
 
@@ -286,13 +286,13 @@ def _add_index(
         if constraint.indexname in indexes:
             indexes[own_name] = indexes.pop(constraint.indexname)
         return
-    index = Index(columns, is_unique=True)
+    index = TableIndex(columns, is_unique=True)
     yield build(name, index, inventory, entries=inventory[name].rows)
     yield rules.INDEX_OF_CONSTRAINT.of(constraint=own_name, table=name)
     indexes[own_name] = index
 
 
-def _validation(name: str, constraint: Constraint, inventory: Inventory) -> Work:
+def _validation(name: str, constraint: TableConstraint, inventory: Inventory) -> Work:
     work = scan(name, inventory)
     if not constraint.parent:
         return work

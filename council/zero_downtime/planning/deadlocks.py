@@ -8,14 +8,14 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.operations.fields import FieldOperation
 from django.db.migrations.state import ProjectState
 
-from council.postgres import statements
+from council.postgres import sql_parser
 from council.zero_downtime.lock_modes import MODES, Lock
 from council.zero_downtime.planning import rules
 from council.zero_downtime.planning.inventory import Inventory
 from council.zero_downtime.planning.rules import Risk
 
 
-class Locked:
+class LocksTogether:
     """The locks of one transaction for which reads or writes of tables in use wait."""
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Locked:
 
 def _is_about_one_table(node: Any) -> bool:
     """Return whether a statement names one table that exists, so that it locks others for its keys alone."""
-    kind = statements.kind(node)
+    kind = sql_parser.kind(node)
     return kind == "AlterTableStmt" or (kind == "DropStmt" and len(node.objects) == 1)
 
 

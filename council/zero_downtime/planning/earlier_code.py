@@ -1,4 +1,4 @@
-"""Earlier code: what code that was deployed before a change knows of the database, from its models."""
+"""Earlier code: what code that was deployed before a change knows about the database, according to its models."""
 
 from functools import cached_property
 from typing import Any
@@ -12,7 +12,7 @@ from council.postgres.indexes import MAX_NAME_LENGTH
 class EarlierCode:
     """The tables and columns of the models in a state. Its statements name all columns of a table.
 
-    What no model has is not known, such as a column that an earlier release took out of the models.
+    It does not know what is in no model, such as a column that an earlier release removed from the models.
     """
 
     def __init__(self, state: ProjectState) -> None:

@@ -6,17 +6,17 @@ from typing import Any, NamedTuple
 
 from pglast import enums
 
-from council.postgres import statements
+from council.postgres import sql_parser
 from council.postgres.indexes import MAX_NAME_LENGTH
 from council.zero_downtime.lock_modes import Lock
 from council.zero_downtime.planning import rules
-from council.zero_downtime.planning.inventory import Column, Constraint, Index, Inventory
+from council.zero_downtime.planning.inventory import Column, Inventory, TableConstraint, TableIndex
 from council.zero_downtime.planning.rules import Risk
 
 
 class Kind(StrEnum):
     SCAN = "scan"
-    KEYS = "scan against the parent"
+    KEYS = "foreign key check"
     BUILD = "index build"
     REWRITE = "rewrite"
     CHANGE = "rows changed"
@@ -48,10 +48,10 @@ class Work(NamedTuple):
 class Break(NamedTuple):
     """Something that stops working in code that was deployed before.
 
-    `risk`: what it is a risk of, where that code knows the table and the column, if one is given.
+    `risk` is reported if that code knows the table and, if one is given, the column.
     """
 
-    words: str
+    text: str
     risk: Risk | None = None
     table: str = ""
     column: str = ""
@@ -71,25 +71,25 @@ KINDS = {
 
 def constraint_of(
     part: Any, name: str, inventory: Inventory, *, column: str = ""
-) -> tuple[str, Constraint] | None:
+) -> tuple[str, TableConstraint] | None:
     """Return the name and the facts of a constraint that a statement adds to a table or column."""
     kind = KINDS.get(part.contype)
     if kind is None:
         return None
     if kind == "c":
-        columns = [ref.fields[-1].sval for ref in statements.nodes(part.raw_expr, "ColumnRef")]
+        columns = [ref.fields[-1].sval for ref in sql_parser.nodes(part.raw_expr, "ColumnRef")]
     else:
         keys = part.fk_attrs if kind == "f" else part.keys
         columns = [key.sval for key in keys or ()] or [column]
     columns = list(dict.fromkeys(columns))
     test = part.raw_expr
-    is_filled = statements.kind(test) == "NullTest" and test.nulltesttype == enums.NullTestType.IS_NOT_NULL
-    constraint = Constraint(
+    is_filled = sql_parser.kind(test) == "NullTest" and test.nulltesttype == enums.NullTestType.IS_NOT_NULL
+    constraint = TableConstraint(
         kind,
         parent=table(part.pktable, inventory) if part.pktable else None,
         is_validated=not part.skip_validation,
         not_null=str(test.arg.fields[-1].sval)
-        if is_filled and statements.kind(test.arg) == "ColumnRef"
+        if is_filled and sql_parser.kind(test.arg) == "ColumnRef"
         else None,
         columns=columns,
     )
@@ -122,7 +122,7 @@ def scan(name: str, inventory: Inventory) -> Work:
 
 
 def build(
-    name: str, index: Index, inventory: Inventory, *, entries: int, is_concurrent: bool = False
+    name: str, index: TableIndex, inventory: Inventory, *, entries: int, is_concurrent: bool = False
 ) -> Work:
     found = inventory[name]
     columns = [found.columns.get(column, Column("")) for column in index.columns]

@@ -1,4 +1,4 @@
-"""Introspection during a plan: operations see the database as it will be when they run."""
+"""Introspection during a plan: shows operations the database as it will be when they run."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,8 +9,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.introspection import TableInfo
 from django.db.backends.postgresql.introspection import DatabaseIntrospection
 
-from council.postgres import statements
-from council.zero_downtime.planning.inventory import Constraint, Index, Inventory
+from council.postgres import sql_parser
+from council.zero_downtime.planning.inventory import Inventory, TableConstraint, TableIndex
 
 
 class PlannedIntrospection(DatabaseIntrospection):
@@ -19,10 +19,10 @@ class PlannedIntrospection(DatabaseIntrospection):
     def __init__(self, connection: BaseDatabaseWrapper, there: Inventory) -> None:
         super().__init__(connection)
         self.there = there
-        self.written: Sequence[Any] = ()  # by the operation that looks
+        self.written: Sequence[Any] = ()  # SQL that the current operation has written so far
 
     def get_table_list(self, cursor: Any) -> list[Any]:
-        # An inventory also has tables that were only asked for, without columns.
+        # An inventory also contains tables that were only looked up; these have no columns.
         return [TableInfo(name, "t") for name, table in self.there.tables.items() if table.columns]
 
     def get_constraints(self, cursor: Any, table_name: str) -> dict[str, dict[str, Any]]:
@@ -33,18 +33,18 @@ class PlannedIntrospection(DatabaseIntrospection):
         return indexes | {name: _as_constraint(constraint) for name, constraint in found.constraints.items()}
 
     def _name_before(self, table: str) -> str:
-        """Return the name of a table before the operation that looks, which may have renamed it already."""
+        """Return a table's name before the current operation, which may have renamed the table already."""
         if table in self.there.tables:
             return table
         for sql in self.written:
-            for statement in statements.read(str(sql)):
+            for statement in sql_parser.read(str(sql)):
                 node = statement.node
-                if statements.kind(node) == "RenameStmt" and node.newname == table and node.relation:
+                if sql_parser.kind(node) == "RenameStmt" and node.newname == table and node.relation:
                     return str(node.relation.relname)
         return table
 
 
-def _as_constraint(constraint: Constraint) -> dict[str, Any]:
+def _as_constraint(constraint: TableConstraint) -> dict[str, Any]:
     return {
         "columns": constraint.columns,
         "primary_key": constraint.kind == "p",
@@ -57,7 +57,7 @@ def _as_constraint(constraint: Constraint) -> dict[str, Any]:
     }
 
 
-def _as_index(name: str, index: Index) -> dict[str, Any]:
+def _as_index(name: str, index: TableIndex) -> dict[str, Any]:
     is_plain = index.method == "btree" and not name.endswith("_btree")
     return {
         "columns": [column or None for column in index.columns] if any(index.columns) else [],

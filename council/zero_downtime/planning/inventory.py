@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from council.postgres import catalog, statements, volatility
+from council.postgres import catalog, sql_parser, volatility
 
 PAGE_BYTES = 8192
 
@@ -22,11 +22,11 @@ class Column:
     elements: float = 1.0  # in an array, on average
     is_sorted: bool = False  # also True if all rows have the same value
     only_number: int | None = None  # the value, if all rows have the same number
-    has_default: bool = False  # in the database, also an identity
+    has_default: bool = False  # in the database; an identity counts as one
 
 
 @dataclass
-class Index:
+class TableIndex:
     columns: list[str]  # "" for an expression
     method: str = "btree"
     is_unique: bool = False
@@ -35,7 +35,7 @@ class Index:
 
 
 @dataclass
-class Constraint:
+class TableConstraint:
     kind: str  # as in pg_constraint.contype
     parent: str | None = None
     is_validated: bool = True
@@ -51,8 +51,8 @@ class Table:
     is_in_use: bool = True  # False if this run creates it; for lint, which knows no run, see deadlocks.py
     is_counted: bool = True  # False if it was never analysed, so its row count is unknown
     columns: dict[str, Column] = field(default_factory=dict)
-    indexes: dict[str, Index] = field(default_factory=dict)
-    constraints: dict[str, Constraint] = field(default_factory=dict)
+    indexes: dict[str, TableIndex] = field(default_factory=dict)
+    constraints: dict[str, TableConstraint] = field(default_factory=dict)
 
     def rename_constraint(self, old: str, new: str) -> None:
         if old in self.constraints:
@@ -106,7 +106,7 @@ class Inventory:
         found = self[table]
         if old in found.columns:
             found.columns[new] = found.columns.pop(old)
-        parts: list[Index | Constraint] = [*found.indexes.values(), *found.constraints.values()]
+        parts: list[TableIndex | TableConstraint] = [*found.indexes.values(), *found.constraints.values()]
         for part in parts:
             part.columns = [new if column == old else column for column in part.columns]
         for index in found.indexes.values():
@@ -216,13 +216,13 @@ def read(connection: BaseDatabaseWrapper) -> Inventory:
         for table, name, *facts in rows(COLUMNS):
             found[table].columns[name] = Column(*facts)
         for table, name, *facts in rows(INDEXES):
-            found[table].indexes[name] = Index(*facts)
+            found[table].indexes[name] = TableIndex(*facts)
         for table, name, *facts in rows(CONSTRAINTS):
-            found[table].constraints[name] = Constraint(*facts)
+            found[table].constraints[name] = TableConstraint(*facts)
         found.enums = {name for (name,) in rows(ENUMS)}
         found.invalid_indexes = {name for (name,) in rows(INVALID_INDEXES)}
         for name, body in rows(FUNCTION_BODIES):
-            found.function_tables[name] = statements.tables(body)
+            found.function_tables[name] = sql_parser.tables(body)
         cursor.execute("SELECT current_setting('TimeZone') IN ('UTC', 'Etc/UTC', 'GMT')")
         [(found.is_utc,)] = cursor.fetchall()
         found.functions = dict(rows(volatility.QUERY))

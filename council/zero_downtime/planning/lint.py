@@ -13,6 +13,7 @@ from django.db.migrations.state import ProjectState
 from council.zero_downtime.planning import inventory, plan, rules
 from council.zero_downtime.planning.inventory import Inventory
 from council.zero_downtime.planning.rules import Risk
+from council.zero_downtime.planning.steps import Step
 
 
 class Finding(NamedTuple):
@@ -51,7 +52,7 @@ def findings(connection: BaseDatabaseWrapper, app_labels: set[str]) -> list[Find
     return found + list(_stale(steps))
 
 
-def _stale(steps: list[plan.Step]) -> Iterator[Finding]:
+def _stale(steps: list[Step]) -> Iterator[Finding]:
     accepted = {(step.migration, rule) for step in steps for rule in step.accepted}
     seen = {(step.migration, risk.rule) for step in steps for risk in step.risks}
     for migration, rule in sorted(accepted - seen):

@@ -10,9 +10,10 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 from psycopg.sql import quote
 
-from council.postgres import base, operations, statements
-from council.zero_downtime.planning import commands, introspection, plan
+from council.postgres import base, operations, sql_parser
+from council.zero_downtime.planning import introspection, plan, sql_commands
 from council.zero_downtime.planning.inventory import Inventory
+from council.zero_downtime.planning.steps import Step
 
 
 class Operations(operations.DatabaseOperations):
@@ -46,7 +47,7 @@ class Connection(base.DatabaseWrapper):
         return True
 
 
-def steps(migrations: Iterable[Migration], state: ProjectState) -> list[tuple[Operation, plan.Step]]:
+def steps(migrations: Iterable[Migration], state: ProjectState) -> list[tuple[Operation, Step]]:
     """Predict the step of each operation of new migrations, starting from a model state.
 
     Returns nothing if models in the state reference models that it lacks, since no database can have such a state.
@@ -72,8 +73,8 @@ def _inventory(connection: Any, state: ProjectState) -> Inventory:
             if model._meta.managed and not model._meta.proxy:
                 editor.create_model(model)
     for sql in editor.collected_sql:
-        for statement in statements.read(str(sql)):
-            list(commands.effects(statement.node, there))
+        for statement in sql_parser.read(str(sql)):
+            list(sql_commands.effects(statement.node, there))
     for table in there.tables.values():
         table.is_in_use = True
     return there

@@ -1,14 +1,12 @@
 """The plan: predicts what pending migrations will do to a database that is in use."""
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
-from django.conf import settings
-from django.db import NotSupportedError, OperationalError, transaction
+from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
@@ -16,74 +14,11 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
-from council.postgres import statements
-from council.zero_downtime import failures
-from council.zero_downtime.adoption import Adoption
-from council.zero_downtime.baseline import AdoptBaseline
-from council.zero_downtime.batch_operations import HELD_SECONDS, UpdateInBatches
 from council.zero_downtime.forward_state import ForwardState
-from council.zero_downtime.lock_modes import MODES, Lock
-from council.zero_downtime.planning import (
-    commands,
-    deadlocks,
-    durations,
-    introspection,
-    inventory,
-    presence,
-    rules,
-)
+from council.zero_downtime.planning import deadlocks, estimates, introspection, inventory
 from council.zero_downtime.planning.earlier_code import EarlierCode
-from council.zero_downtime.planning.effects import Break, Effect, Kind, Work
 from council.zero_downtime.planning.inventory import Inventory
-from council.zero_downtime.planning.rules import Risk
-
-LOCK_NOT_AVAILABLE = "55P03"
-
-
-class Held(NamedTuple):
-    """A lock, and how long it is held: until its transaction ends. `is_in_use` is False if this run made the table."""
-
-    lock: Lock
-    seconds: float
-    is_in_use: bool = True
-
-    @property
-    def is_felt(self) -> bool:
-        """Whether other sessions' reads or writes wait for it."""
-        return self.is_in_use and self.lock.is_felt
-
-
-@dataclass(frozen=True)
-class Step:
-    """What one operation will do. Seconds are estimates; below durations.INSTANT_SECONDS they mean an instant."""
-
-    migration: str
-    operation: str
-    found: list[str]
-    sql: list[str]
-    work: list[Work]
-    seconds: float
-    is_atomic: bool
-    is_reversible: bool
-    breaks: list[str]
-    risks: list[Risk]
-    accepted: Mapping[str, str]
-    locks: list[Held]
-    # The worst case if its work is unknown: it changes each row of its app's tables, one by one.
-    blind_seconds: float = 0.0
-    # The operation of the original migration that this is a step of, where a safe way is taken.
-    instead_of: str = ""
-
-    @property
-    def is_blind(self) -> bool:
-        """Whether its locks and duration are unknown, and nobody has accepted that risk."""
-        return any(risk.rule in rules.BLIND for risk in self.warnings)
-
-    @property
-    def warnings(self) -> list[Risk]:
-        """The risks that are not accepted, neither by the migration nor in settings."""
-        return [risk for risk in self.risks if risk.rule not in self.accepted]
-
+from council.zero_downtime.planning.steps import Change, Prediction, Step
 
 MigrationPlan = Sequence[tuple[Migration, bool]]
 
@@ -104,10 +39,10 @@ def of_operations(executor: MigrationExecutor, migrations: MigrationPlan) -> lis
     return [(change.operation, step) for change, step in _of(executor, migrations, there)]
 
 
-def _of(executor: Any, migrations: MigrationPlan, there: Inventory) -> list[tuple["_Change", Step]]:
+def _of(executor: Any, migrations: MigrationPlan, there: Inventory) -> list[tuple[Change, Step]]:
     connection = executor.connection
     state = executor._create_project_state(with_applied_migrations=True)
-    pace = durations.pace(connection) if migrations else 1.0
+    pace = estimates.pace(connection) if migrations else 1.0
     ways_back = [migration for migration, backwards in migrations if backwards]
     before = _states_before(executor, ways_back) if ways_back else {}
     return with_changes(connection, migrations, state=state, there=there, pace=pace, before=before)
@@ -124,7 +59,7 @@ def steps(
 ) -> list[Step]:
     """Predict the steps of a migration plan, starting from a model state and an inventory of the database.
 
-    Earlier code has the models of that state; unless `is_one_release`, those before each migration.
+    The earlier release's code has the models of that state. Unless `is_one_release`, each migration is a release.
     """
     found = with_changes(
         connection, migrations, state=state, there=there, pace=pace, is_one_release=is_one_release
@@ -141,16 +76,16 @@ def with_changes(
     pace: float = 1.0,
     before: Mapping[Migration, ProjectState] = MappingProxyType({}),
     is_one_release: bool = True,
-) -> list[tuple["_Change", Step]]:
+) -> list[tuple[Change, Step]]:
     """Predict as `steps` does. `before` holds the model state before each migration that is reversed.
 
-    The code that is deployed during a reversal has the models to which it goes back.
+    During a reversal, the deployed code has the models that the reversal leads back to.
     """
     earlier = EarlierCode(state)
     for last, is_reversal in migrations[-1:]:
         if is_reversal:
             earlier = EarlierCode(before[last])
-    found: list[tuple[_Change, Step]] = []
+    found: list[tuple[Change, Step]] = []
     if migrations:
         state.apps  # noqa: B018  # rendered once, then updated by each operation
     with _looking_on(connection), introspection.planned(connection, there):
@@ -159,7 +94,7 @@ def with_changes(
             if not is_one_release:
                 earlier = EarlierCode(state)
                 deadlocks.begin_release(migration, state, there)
-            predicted = _Prediction(connection, migration, there, earlier, pace)
+            predicted = Prediction(connection, migration, there, earlier, pace)
             changes, made = [], []
             for change in (
                 _undone(migration, before.get(migration, state)) if backwards else _done(migration, state)
@@ -201,318 +136,22 @@ def _states_before(executor: MigrationExecutor, migrations: list[Migration]) -> 
     return found
 
 
-class _Change(NamedTuple):
-    """An operation, with the model states before and after it."""
-
-    operation: Operation
-    before: ProjectState
-    after: ProjectState
-    backwards: bool
-
-
-def _done(migration: Migration, state: ProjectState) -> Iterator[_Change]:
+def _done(migration: Migration, state: ProjectState) -> Iterator[Change]:
     """Apply a migration's operations to a state, lazily: each operation may change the models of earlier changes."""
     for operation in migration.operations:
         before, state = state, ForwardState.of(state)
         operation.state_forwards(migration.app_label, state)
-        yield _Change(operation, before, state, backwards=False)
+        yield Change(operation, before, state, backwards=False)
 
 
-def _undone(migration: Migration, state: ProjectState) -> list[_Change]:
+def _undone(migration: Migration, state: ProjectState) -> list[Change]:
     """Return a migration's changes, last one first. `state` is the model state before the migration."""
     changes = []
     for operation in migration.operations:
         before, state = state, state.clone()
         operation.state_forwards(migration.app_label, state)
-        changes.append(_Change(operation, before, state, backwards=True))
+        changes.append(Change(operation, before, state, backwards=True))
     return changes[::-1]
-
-
-class _Prediction:
-    """The prediction for one migration, made operation by operation."""
-
-    def __init__(
-        self,
-        connection: BaseDatabaseWrapper,
-        migration: Migration,
-        there: Inventory,
-        earlier: EarlierCode,
-        pace: float = 1.0,
-    ) -> None:
-        self.connection = connection
-        self.migration = migration
-        self.there = there
-        self.earlier = earlier
-        self.pace = pace
-        self.accepted = {
-            **settings.ACCEPTED_MIGRATION_RISKS.get(str(migration), {}),
-            **getattr(migration, "accepts", {}),
-        }
-        self.met: list[Risk] = []  # while producing an operation's SQL
-        self.found: list[str] = []  # what exists already, or is replaced
-        self.locked: list[Lock] = []  # by earlier statements, until the transaction ends
-        self.together = deadlocks.Locked()  # in the transaction at hand
-
-    def step(self, change: _Change) -> Step:
-        operation = change.operation
-        self.met.clear()
-        self.found.clear()
-        texts = self.sql(change)
-        before = list(self.locked)
-        effects: list[Effect] = list(self.of_operation(change))
-        sql, locks = [], []
-        for number, text in enumerate(texts):
-            if not self.migration.atomic and (number == 0 or not operation.atomic):
-                self.together = deadlocks.Locked()
-            if not self.is_there(text):
-                sql.append(text)
-                own = list(self.of_sql(text))
-                effects += own
-                locks += self.held(own, operation)
-        work = [
-            _batched(effect, operation)._replace(is_counted=self.there[effect.table].is_counted)
-            for effect in effects
-            if isinstance(effect, Work)
-        ]
-        if self.migration.atomic and any(piece.is_concurrent or piece.batches for piece in work):
-            effects.append(rules.IN_TRANSACTION)
-        seconds = sum(durations.seconds(piece, self.pace) for piece in work)
-        if not any(isinstance(effect, Risk) and effect.rule == "scan-under-lock" for effect in effects):
-            effects += self.rows_locked(work)
-        if self.migration.atomic or operation.atomic:
-            locks = [held._replace(seconds=seconds) for held in locks]
-        return Step(
-            migration=str(self.migration),
-            operation=f"Undo: {operation.describe()}" if change.backwards else operation.describe(),
-            found=list(self.found),
-            sql=sql,
-            work=[piece for piece in work if piece.table not in self.there.new_tables],
-            seconds=seconds,
-            is_atomic=self.migration.atomic or bool(operation.atomic),
-            is_reversible=bool(operation.reversible),
-            breaks=list(dict.fromkeys(effect.words for effect in effects if isinstance(effect, Break))),
-            risks=list(
-                dict.fromkeys(_behind(effect, before) for effect in effects if isinstance(effect, Risk))
-            ),
-            accepted=self.accepted,
-            # Each batch is a separate transaction.
-            locks=[
-                held._replace(seconds=held.seconds / max([1, *(piece.batches for piece in work)]))
-                for held in _strongest(locks)
-                if held.lock.table not in self.there.new_tables
-            ],
-            blind_seconds=self.blind_seconds(change, effects),
-            instead_of=getattr(operation, "instead_of", ""),
-        )
-
-    def held(self, effects: list[Effect], operation: Operation) -> list[Held]:
-        """Return the locks of a statement, held for the duration of that statement."""
-        work = [_batched(effect, operation) for effect in effects if isinstance(effect, Work)]
-        seconds = sum(durations.seconds(piece, self.pace) for piece in work)
-        return [
-            Held(effect, seconds, is_in_use=self.there[effect.table].is_in_use)
-            for effect in effects
-            if isinstance(effect, Lock)
-        ]
-
-    def rows_locked(self, work: list[Work]) -> Iterator[Risk]:
-        """Warn of rows that one statement changes, and so locks, for longer than an instant."""
-        for piece in work:
-            took = durations.seconds(piece, self.pace)
-            is_in_use = self.there[piece.table].is_in_use
-            if (
-                piece.kind is Kind.CHANGE
-                and is_in_use
-                and not piece.batches
-                and took > durations.INSTANT_SECONDS
-            ):
-                yield rules.ROWS_LOCKED.of(rows=piece.entries, table=piece.table)
-
-    def blind_seconds(self, change: _Change, effects: list[Effect]) -> float:
-        """Estimate the worst case of an operation whose work is unknown."""
-        if not any(isinstance(effect, Risk) and effect.rule in rules.BLIND for effect in effects):
-            return 0.0
-        names = {lock.table for lock in self.locked} | {
-            model.options.get("db_table") or f"{app_label}_{name}"
-            for (app_label, name), model in change.before.models.items()
-            if app_label == self.migration.app_label
-        }
-        tables = [self.there.tables[name] for name in names if name in self.there.tables]
-        rows = sum(table.rows for table in tables if table.is_in_use)
-        return rows * durations.ROW_BY_ROW_SECONDS * self.pace
-
-    def sql(self, change: _Change) -> list[str]:
-        """Return an operation's SQL, as sqlmigrate prints it; empty if it cannot be produced."""
-        operation = change.operation
-        if not operation.reduces_to_sql or (change.backwards and not operation.reversible):
-            return []
-        if adopted := self.adopted(change):
-            self.found += map(str, adopted.replacements)
-            return [f"{step};" for step in adopted.steps]
-        states = (change.after, change.before) if change.backwards else (change.before, change.after)
-        run = operation.database_backwards if change.backwards else operation.database_forwards
-        editor: Any = self.connection.schema_editor(collect_sql=True, atomic=False)
-        try:
-            with self.as_when_it_runs(operation), editor:
-                looked_up: Any = self.connection.introspection
-                looked_up.written = editor.collected_sql
-                run(self.migration.app_label, editor, *states)
-                editor.flush_deferred_sql()
-        except NotSupportedError as error:
-            self.met.append(rules.REFUSED.of(error=error))
-            return []
-        except Exception as error:
-            # Other people's code runs here, in a database where earlier operations have not run yet.
-            if not self.connection.is_usable():
-                raise
-            words = " ".join(str(error).split())
-            self.met.append(rules.NOT_PLANNED.of(error=f"{type(error).__name__}: {words}"))
-            return []
-        return [f"{str(sql).strip().removesuffix(';').rstrip()};" for sql in editor.collected_sql]
-
-    @contextmanager
-    def as_when_it_runs(self, operation: Operation) -> Iterator[None]:
-        """Make an operation see a transaction only if it will run in one. Roll back what it does, if anything."""
-        connection, is_begun = self.connection, False
-        in_transaction = self.migration.atomic or bool(operation.atomic)
-        if getattr(connection, "is_offline", False):
-            yield
-            return
-        with ExitStack() as savepoint:
-
-            def begin(execute: Callable[..., Any], *statement: Any) -> Any:
-                nonlocal is_begun
-                if not is_begun:
-                    is_begun = connection.in_atomic_block = True
-                    savepoint.enter_context(transaction.atomic(using=connection.alias))
-                    connection.in_atomic_block = in_transaction
-                return execute(*statement)
-
-            connection.in_atomic_block = in_transaction
-            try:
-                with connection.execute_wrapper(begin):
-                    yield
-            finally:
-                connection.in_atomic_block = True
-            if is_begun:
-                transaction.set_rollback(True, using=connection.alias)
-
-    def adopted(self, change: _Change) -> Adoption | None:
-        """Return what a baseline adopts if its tables exist. Raises BaselineMismatch if they differ from it.
-
-        Since version 17, PostgreSQL takes a reader's lock to print a definition. If that lock is not available, the
-        plan assumes that the tables match, and migrate compares them later.
-        """
-        operation = change.operation
-        if not isinstance(operation, AdoptBaseline) or change.backwards:
-            return None
-        if not operation.tables & self.there.tables.keys():
-            return None
-        try:
-            with transaction.atomic(using=self.connection.alias):
-                return operation.look(self.connection, with_rows=False)
-        except OperationalError as error:
-            if failures.sqlstate(error) != LOCK_NOT_AVAILABLE:
-                raise
-            self.met.append(rules.NOT_COMPARED)
-            return Adoption(frozenset())
-
-    def is_there(self, text: str) -> bool:
-        """Return whether what a statement creates exists by name. migrate compares the definitions later."""
-        try:
-            things = presence.of_statement(text, self.there)
-        except statements.Unreadable:
-            return False
-        self.found += [f"{thing} is there already" for thing in things or ()]
-        return bool(things)
-
-    def of_operation(self, change: _Change) -> Iterator[Risk]:
-        if change.backwards and not change.operation.reversible:
-            yield rules.IRREVERSIBLE
-        elif not change.operation.reduces_to_sql:
-            yield rules.UNKNOWN_OPERATION
-        yield from self.met
-
-    def of_sql(self, text: str) -> Iterator[Effect]:
-        try:
-            found = statements.read(text)
-        except statements.Unreadable as error:
-            yield rules.UNREADABLE.of(error=error)
-            return
-        for statement in found:
-            effects: list[Effect] = []
-            contended = []
-            try:
-                for effect in commands.effects(statement.node, self.there):
-                    effects.append(effect)
-                    if isinstance(effect, Lock) and effect.is_felt and self.is_contended(effect.table):
-                        contended.append(effect)  # before the inventory loses a table that is dropped
-                effects += commands.new_labels(statement.node, self.there)
-            except Exception as error:  # a form of statement that commands.py does not know
-                told = f"Planning it ended in {type(error).__name__} ({error}), so that what it"
-                yield rules.UNKNOWN_STATEMENT.of(what=told)
-                continue
-            yield from effects
-            yield from self.broken(effects)
-            own = next((effect.table for effect in effects if isinstance(effect, Lock)), "")
-            yield from self.together.add(statement.node, contended, own=own)
-            if self.migration.atomic:
-                yield from self.read_under_locks(effects)
-
-    def broken(self, effects: list[Effect]) -> Iterator[Risk]:
-        """Warn of what stops working in earlier code, if that knows it."""
-        for effect in effects:
-            if isinstance(effect, Break) and effect.risk and self.earlier.knows(effect.table, effect.column):
-                yield effect.risk
-
-    def is_contended(self, table: str) -> bool:
-        """Return whether a table is in use and large: changing all of its rows takes longer than an instant."""
-        found = self.there[table]
-        work = Work(Kind.CHANGE, table, found.rows, found.bytes, found.rows, indexes=len(found.indexes))
-        is_small = durations.seconds(work, self.pace) < durations.INSTANT_SECONDS
-        return found.is_in_use and not (self.there.has_sizes and is_small)
-
-    def read_under_locks(self, effects: list[Effect]) -> Iterator[Risk]:
-        """Warn if a statement reads a table while earlier locks block others. Then remember its own locks."""
-        for work in effects:
-            if isinstance(work, Work) and work.table not in self.there.new_tables:
-                for lock in self.locked:
-                    yield rules.READ_BEHIND_LOCK.of(locked=lock.table, mode=lock.mode, table=work.table)
-        self.locked += [
-            lock
-            for lock in effects
-            if isinstance(lock, Lock) and lock.is_felt and lock.table not in self.there.new_tables
-        ]
-
-
-def _behind(risk: Risk, held: list[Lock]) -> Risk:
-    """Add to an unknown operation's risk which locks are held while it runs."""
-    if risk.rule not in rules.BLIND or not held:
-        return risk
-    strongest = [one.lock for one in _strongest(Held(lock, 0.0) for lock in held)]
-    names = " and ".join(f'"{lock.table}" ({lock.mode})' for lock in strongest)
-    stays = "stays" if len(strongest) == 1 else "stay"
-    who = max(held, key=lambda lock: MODES.index(lock.mode)).blocks
-    return risk._replace(
-        fault=f"{risk.fault} Until it is through, {names} {stays} locked: {who} wait.",
-        cure=f"Put it into a migration of its own. {risk.cure}",
-    )
-
-
-def _batched(work: Work, operation: Operation) -> Work:
-    if isinstance(operation, UpdateInBatches) and work.kind is Kind.CHANGE:
-        rows = min(operation.batch_rows, round(HELD_SECONDS / durations.BATCH_CHANGE_SECONDS))
-        return work._replace(batches=max(1, math.ceil(work.rows / rows)))
-    return work
-
-
-def _strongest(locks: Iterable[Held]) -> list[Held]:
-    """Keep the strongest lock of each table; of equal ones, the one held longest."""
-    found: dict[str, Held] = {}
-    for held in locks:
-        other = found.get(held.lock.table, held)
-        found[held.lock.table] = max(held, other, key=lambda one: (MODES.index(one.lock.mode), one.seconds))
-    return list(found.values())
 
 
 def _until_the_end(made: list[Step]) -> list[Step]:

@@ -3,22 +3,22 @@
 from collections.abc import Iterator
 from typing import Any
 
-from council.postgres import statements
+from council.postgres import sql_parser
 from council.zero_downtime.planning.inventory import Inventory
 
 
 def of_statement(sql: str, there: Inventory) -> list[str]:
     """Return the names of what a text's only statement creates, if all of it exists. Raises Unreadable."""
-    read = statements.read(sql)
+    read = sql_parser.read(sql)
     if len(read) != 1:
         return []
     node = read[0].node
-    match statements.kind(node):
+    match sql_parser.kind(node):
         case "CreateStmt":
             table = there.name(node.relation.schemaname, node.relation.relname)
             return [f'table "{table}"'] if table in there.tables else []
         case "CreateEnumStmt":
-            name = statements.name(node.typeName)
+            name = sql_parser.name(node.typeName)
             return [f'type "{name}"'] if name in there.enums else []
         case "IndexStmt":
             is_there = there.table_of_index(node.idxname) if node.idxname else None
@@ -46,6 +46,6 @@ def _of_commands(node: Any, there: Inventory) -> Iterator[str | None]:
             case "AT_ValidateConstraint" if (
                 table and command.name in table.constraints and table.constraints[command.name].is_validated
             ):
-                yield f'constraint "{command.name}" of "{name}", validated,'
+                yield f'validated constraint "{command.name}" of "{name}"'
             case _:
                 yield None

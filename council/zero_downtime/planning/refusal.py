@@ -7,14 +7,15 @@ from typing import NamedTuple
 
 from django.core.management import CommandError
 
-from council.zero_downtime.blockers import duration
-from council.zero_downtime.planning import report, rules
-from council.zero_downtime.planning.plan import Held, Step
+from council.postgres import units
+from council.zero_downtime.planning import plan_report, rules
 from council.zero_downtime.planning.rules import Risk
+from council.zero_downtime.planning.steps import HeldLock, Step
 
 GO_ON = (
-    "To go on in spite of it, when nobody uses these tables: `manage.py migrate --accept-risks`. For good: write the "
-    "rule and the reason into the migration's `accepts`, or for other people's into ACCEPTED_MIGRATION_RISKS."
+    "If nobody uses these tables now, run `manage.py migrate --accept-risks`. To accept a risk permanently, write its "
+    "rule and the reason into the migration's `accepts`, or for another package into the setting "
+    "ACCEPTED_MIGRATION_RISKS."
 )
 
 
@@ -22,7 +23,7 @@ class Harm(NamedTuple):
     """The harm of one step: the locks held for too long while it runs, and the reasons."""
 
     step: Step
-    locks: list[Held]
+    locks: list[HeldLock]
     risks: list[Risk]
 
 
@@ -30,10 +31,9 @@ class Refused(CommandError):
     """The plan would block others for too long. Nothing was written."""
 
     def __init__(self, harms: Sequence[Harm], *, limit_seconds: float) -> None:
-        steps = f"{len(harms)} operation{'' if len(harms) == 1 else 's'}"
         super().__init__(
-            f"{steps} would keep those who use the database waiting for longer than {duration(limit_seconds)}. "
-            f"Nothing was changed.\n" + "\n".join(lines(harms)) + f"\n{GO_ON}"
+            f"{units.count(len(harms), 'operation')} would make other users of the database wait for longer than "
+            f"{units.duration(limit_seconds)}. Nothing was changed.\n" + "\n".join([*lines(harms), GO_ON])
         )
 
 
@@ -52,7 +52,7 @@ def harms(steps: Sequence[Step], *, limit_seconds: float) -> Iterator[Harm]:
 
 
 def _of_transaction(steps: list[Step], limit_seconds: float) -> Iterator[Harm]:
-    longest: dict[str, Held] = {}
+    longest: dict[str, HeldLock] = {}
     for held in (held for step in steps for held in step.locks):
         if held.is_felt and held.seconds > limit_seconds:
             longest[held.lock.table] = max(
@@ -80,5 +80,5 @@ def lines(harms: Sequence[Harm]) -> Iterator[str]:
             yield f"  {harm.step.operation}"
             if harm.step.instead_of:
                 yield f"    instead of: {harm.step.instead_of}"
-            yield from (f"    {report.lock(held)}" for held in harm.locks)
+            yield from (f"    {plan_report.lock(held)}" for held in harm.locks)
             yield from (f"    {risk.rule}: {risk.fault} {risk.cure}" for risk in harm.risks)

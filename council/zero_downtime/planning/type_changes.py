@@ -1,4 +1,4 @@
-"""Decides what a column's change of type does: whether rows and plain indexes stay, and earlier code's values fit.
+"""Predicts what a change of a column's type does to rows, to plain indexes, and to the values of earlier code.
 
 Every change of type rebuilds indexes with an expression or a condition, and checks every CHECK again. A change that
 involves a type not known here is never considered free. A test tries all pairs of common types on the server.
@@ -7,7 +7,7 @@ Source: ATColumnChangeRequiresRewrite, the support functions of casts that short
 
 from typing import Any, NamedTuple
 
-from council.postgres import statements
+from council.postgres import sql_parser
 
 # Casts without a function, between types that are stored in the same way.
 COMPARED_ALIKE = {("varchar", "text"), ("text", "varchar"), ("cidr", "inet")}
@@ -18,7 +18,7 @@ STORED_ALIKE = {
     *(("xml", "text"), ("xml", "varchar"), ("xml", "bpchar")),
     *(("bit", "varbit"), ("int4", "oid"), ("oid", "int4")),
 }
-# The types in which each value of another can be written, found again, and read as it was.
+# For each type, the types that can hold all its values without changing them.
 TAKEN_BY = {
     "int2": {"int4", "int8", "numeric", "float4", "float8"},
     "int4": {"int8", "numeric", "float8"},
@@ -73,7 +73,7 @@ def keeps_indexes(before: str, after: str) -> bool:
 
 
 def takes_all_values(before: str, after: str) -> bool:
-    """Return whether code that knows a column by its type of before can write and find all its values after it."""
+    """Return whether code that was written for the old type can still write and find all its values."""
     old, new = _read(before), _read(after)
     if old is None or new is None or bool(old.dimensions) != bool(new.dimensions):
         return before == after
@@ -92,12 +92,12 @@ def takes_all_values(before: str, after: str) -> bool:
 
 def _read(text: str) -> Type | None:
     try:
-        [found] = statements.read(f"SELECT NULL::{text}")
-    except (statements.Unreadable, ValueError):
+        [found] = sql_parser.read(f"SELECT NULL::{text}")
+    except (sql_parser.Unreadable, ValueError):
         return None
     node: Any = found.node.targetList[0].val.typeName
-    modifiers = tuple(statements.number(part) or 0 for part in node.typmods or ())
-    return Type(statements.name(node.names), modifiers, len(node.arrayBounds or ()))
+    modifiers = tuple(sql_parser.number(part) or 0 for part in node.typmods or ())
+    return Type(sql_parser.name(node.names), modifiers, len(node.arrayBounds or ()))
 
 
 def _is_wider(old: Type, new: Type) -> bool:

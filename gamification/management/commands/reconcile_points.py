@@ -22,7 +22,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, repair: bool, **options: Any) -> None:
         found: set[str] = set()
-        with failures.said(connection, command="reconcile_points"):
+        with failures.as_command_errors(connection, command="reconcile_points"):
             for difference in reconciliation.repair() if repair else reconciliation.differences():
                 found.add(difference.member_id)
                 self.stdout.write(str(difference))

@@ -13,6 +13,6 @@ class Command(BaseCommand):
     help = "Recount the leaderboards' checkpoints, which make low ranks quick to find. Run every few minutes."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with failures.said(connection, command="refresh_leaderboard"):
+        with failures.as_command_errors(connection, command="refresh_leaderboard"):
             count = leaderboard.refresh()
         self.stdout.write(f"{count} checkpoint{'' if count == 1 else 's'} counted.")

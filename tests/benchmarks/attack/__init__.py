@@ -1,1 +1,1 @@
-"""An attack on the releases, against what members may see. `python -m tests.benchmarks.attack` runs all of it."""
+"""An attack on the releases that members see. `python -m tests.benchmarks.attack` runs all of it."""

@@ -1,8 +1,9 @@
-"""Attack the releases with everything, print the table, and fail if a bar is missed.
+"""Run all attacks on the releases, print the table, and fail if a limit is exceeded.
 
     python -m tests.benchmarks.attack [--trials 2000] [--without 300]
 
-The rules in force meet `--trials` random populations, each rule that is switched off `--without`. A quarter of an hour.
+The real rules are tried on `--trials` random populations, and each switched-off rule on `--without`. Takes a quarter of
+an hour.
 """
 
 import argparse

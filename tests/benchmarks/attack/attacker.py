@@ -1,7 +1,8 @@
-"""The attacker: what can be concluded from releases. Knows the rules by reading them, and none of the code.
+"""The attacker, who draws conclusions from releases. The attacker knows the published rules but uses none of the code.
 
-Every conclusion is a set of answers that are possible: whatever the draws were, some of them give what was published.
-The attacker is given more than anybody has: the others' answers as they are counted, after the secret draws.
+Every conclusion is a set of possible answers: those for which some outcome of the secret draws gives the published
+figures. The attacker is given more than anybody has in reality: the others' answers as they are counted, after the
+draws.
 """
 
 from collections.abc import Sequence
@@ -47,7 +48,7 @@ SLACK = 1e-6
 
 
 def before_rounding(figure: float, scheme: Scheme) -> tuple[float, float]:
-    """Bound what a published figure was before it was rounded."""
+    """Return the bounds of a published figure before rounding."""
     if not scheme.is_rounded:
         return figure - SLACK * abs(figure) - 1e-9, figure + SLACK * abs(figure) + 1e-9
     if figure == 0:
@@ -59,7 +60,7 @@ def before_rounding(figure: float, scheme: Scheme) -> tuple[float, float]:
 
 
 def windows(name: str, companies: int, scheme: Scheme) -> list[range]:
-    """List the neighbours, by rank from 0, that a quantile may be the mean of."""
+    """List the groups of neighbours, by rank from 0, whose mean may be the quantile."""
     reach = 0 if not scheme.is_averaged else 1 if companies < 20 else 2
     edge = int(scheme.are_extremes_spared)
     middle = int(np.floor(PLACES[name] * (companies - 1) + 0.5))
@@ -77,9 +78,9 @@ def is_in(company: Company, cell: Seen) -> bool:
 
 
 def possible(cell: Seen, others: Numbers, candidates: Numbers, scheme: Scheme) -> Flags:
-    """Tell which of the candidates give the cell's quantiles, for some draw, beside the others' answers.
+    """Tell which candidates, together with the others' answers, give the cell's quantiles for some draw.
 
-    With one more answer v among others in order, the answer of rank i is v kept between the others' ranks i-1 and i.
+    If an answer v is added to sorted others, the answer of rank i is v, limited to between the others' ranks i-1 and i.
     """
     companies = len(others) + 1
     bounds = np.concatenate([[-np.inf], np.sort(others), [np.inf]])
@@ -108,14 +109,14 @@ def possible(cell: Seen, others: Numbers, candidates: Numbers, scheme: Scheme) -
 
 
 def counts_agree(cell: Seen, companies: int, scheme: Scheme) -> bool:
-    """Tell whether a group of so many companies would show the cell's count."""
+    """Tell whether a group of this many companies would show the cell's count."""
     if scheme.are_counts_exact:
         return companies == cell.at_least
     return cell.at_least == max((shown for shown in (10, 30, 100) if shown <= companies), default=10)
 
 
 def contributions(seen: Sequence[Seen], known: Knowledge, own: Company, candidates: Numbers) -> Flags:
-    """Tell as which numbers the target may have been counted, if it is in the group that `own` says."""
+    """Tell which numbers may be the target's counted answer, if it is in the group given by `own`."""
     found = np.ones(len(candidates), bool)
     for cell in seen:
         if (
@@ -131,10 +132,10 @@ def contributions(seen: Sequence[Seen], known: Knowledge, own: Company, candidat
 
 
 def without_draws(seen: Sequence[Seen], known: Knowledge, candidates: Numbers) -> Flags:
-    """Tell which answers are possible for one who knows the others' answers, but not how they were moved.
+    """Tell which answers are possible if the attacker knows the others' answers, but not how they were moved.
 
-    Each of them was somewhere between two bounds, and so is each rank. Who is counted in which group is not known, so
-    that only the figures of all companies tell something.
+    Each of them was moved to between two bounds, so each rank has bounds, too. It is not known which company is counted
+    in which group, so only the figures of all companies are of use.
     """
     scheme, found = known.scheme, np.ones(len(candidates), bool)
     for cell in seen:
@@ -173,7 +174,7 @@ def bounds_of(numbers: Numbers, scheme: Scheme, *, sign: int = -1) -> Numbers:
 
 
 def answers(counted: Numbers, candidates: Numbers, scheme: Scheme) -> Numbers:
-    """List the answers that a draw can have moved to one of the numbers that may have been counted."""
+    """List the answers that a draw may have moved to one of the possible counted numbers."""
     if not len(counted):
         return np.array([])
     move = np.maximum(scheme.max_move * abs(candidates), scheme.step) if scheme.max_move else 0 * candidates
@@ -191,10 +192,10 @@ def is_swap_possible(
     other: int,
     dimensions: Sequence[str] = (WHOLE, BAND, TYPE),
 ) -> bool:
-    """Tell whether the releases would be the same if the target had said what another company said, and the reverse.
+    """Tell whether the releases would be the same if the target and another company had exchanged their answers.
 
-    Who does not know the other's answers cannot tell the two cases apart. With one dimension alone, it is the two
-    companies' groups that are exchanged: their numbers then stand in the groups of the other.
+    An attacker who does not know the other's answers cannot distinguish the two cases. With `dimension`, only the
+    groups of the two companies are exchanged, so that their numbers are in each other's groups.
     """
     for cell in seen:
         if not cell.is_new or cell.quantiles is None or cell.month not in known.others:
@@ -215,7 +216,7 @@ def is_swap_possible(
 
 
 def choice_certainty(possible_reports: set[int], scheme: Scheme) -> float:
-    """Say how certain the likeliest choice is, all choices having been equally likely before."""
+    """Return how certain the likeliest choice is, if all choices were equally likely before."""
     away = scheme.other_choice / (scheme.choices - 1)
     weights = [
         sum(1 - scheme.other_choice if report == choice else away for report in possible_reports)
@@ -225,7 +226,7 @@ def choice_certainty(possible_reports: set[int], scheme: Scheme) -> float:
 
 
 def possible_choices(seen: Sequence[Seen], known: Knowledge, own: Company) -> set[int]:
-    """List the choices under which the target may have been counted."""
+    """List the choices as which the target may have been counted."""
     found = set(range(known.scheme.choices))
     for cell in seen:
         if not cell.is_new or cell.shares is None or cell.month not in known.others or not is_in(own, cell):
@@ -245,7 +246,7 @@ def with_one(counts: Counts, choice: int) -> Counts:
 
 
 def shares_agree(shown: dict[int, int], counts: Counts, scheme: Scheme) -> bool:
-    """Tell whether so many companies of each choice would be shown as these shares."""
+    """Tell whether these numbers of companies for each choice would be shown as these shares."""
     away = scheme.other_choice / (scheme.choices - 1)
     steps = 100 * (counts / counts.sum() - away) / (1 - scheme.other_choice - away) / scheme.share_step + 0.5
     for choice, count in enumerate(counts):
@@ -261,7 +262,7 @@ def shares_agree(shown: dict[int, int], counts: Counts, scheme: Scheme) -> bool:
 def possible_groups(
     seen: Sequence[Seen], known: Knowledge, own: Company, groups: int, dimension: str = BAND
 ) -> set[int]:
-    """List the bands or types in which the target may have been counted, by counts and figures of the groups."""
+    """List the bands or types in which the target may have been counted, using the groups' counts and figures."""
     found = set(range(groups))
     for cell in seen:
         if not cell.is_new or cell.dimension != dimension or cell.month not in known.others:
@@ -283,11 +284,11 @@ def possible_groups(
 
 
 def of_copies(seen: Sequence[Seen], known: Knowledge, candidates: Numbers, copies: int) -> Flags:
-    """Tell which answers are possible for a target that is counted several times over, each time moved by itself.
+    """Tell which answers are possible for a target that is counted several times, each time moved separately.
 
-    So it is where a team dissolves, and all of its people send its answers again. The attacker knows what all others
-    answered, and nobody's draws. Whatever they were, the answer of a rank lies between what it is with all answers
-    moved down and with all moved up.
+    This happens if a team dissolves and all of its people send its answers again. The attacker knows all others'
+    answers, but nobody's draws. For any draws, the answer of a rank is between its values with all answers moved down
+    and with all moved up.
     """
     scheme, found = known.scheme, np.ones(len(candidates), bool)
     low_own, high_own = moved(candidates, scheme, sign=-1), moved(candidates, scheme, sign=1)
@@ -316,9 +317,9 @@ def of_copies(seen: Sequence[Seen], known: Knowledge, candidates: Numbers, copie
 
 
 def of_flags(live: Seen, others: Numbers, candidates: Numbers) -> Flags:
-    """Tell which answers are possible where a flag says whether a trial answer is far outside the live quartiles.
+    """Tell which answers are possible if a flag tells whether a trial answer is far outside of the live quartiles.
 
-    Two bisections, with as many trial answers as it takes, give the quartiles to the digit.
+    Two bisections, with as many trial answers as needed, give the exact quartiles.
     """
     bounds = np.concatenate([[-np.inf], np.sort(others), [np.inf]])
     found = np.ones(len(candidates), bool)

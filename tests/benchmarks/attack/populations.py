@@ -1,4 +1,4 @@
-"""Random populations: companies with answers as people give them, and the answers that somebody might have given."""
+"""Random populations of companies with realistic answers, and lists of all answers that somebody could have given."""
 
 import random
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from tests.benchmarks.attack.seen import Company
 
 @dataclass
 class Population:
-    """Companies that come, change and leave, with answers as people give them: rounded, heaped, skewed."""
+    """Companies that join, change and leave, with realistic answers: rounded, clustered, skewed."""
 
     source: random.Random
     size: int
@@ -42,7 +42,7 @@ class Population:
 
     def number(self) -> float:
         if self.is_counted:
-            middle = 2 * max(self.median, 1) ** 0.25  # 2 to 36 of something
+            middle = 2 * max(self.median, 1) ** 0.25  # counts from 2 to 36
             return float(min(round(middle * self.source.lognormvariate(0, min(self.spread, 0.5))), 500))
         if self.heaps and self.source.random() < 0.7:
             value = self.median * self.source.choice(self.heaps)
@@ -66,7 +66,7 @@ class Population:
 
 
 def candidates(population: Population, value: float) -> attacker.Numbers:
-    """List the answers that somebody might have given: every one that may be, close ones closely."""
+    """List the possible answers in small steps."""
     if population.is_counted:
         return np.arange(0, 501, dtype=float)
     base = value or population.median
@@ -79,7 +79,7 @@ def candidates(population: Population, value: float) -> attacker.Numbers:
 
 
 def rounds(value: float, digits: int) -> list[float]:
-    """List round numbers about a value: of one digit 10, 20, 30 and so on, of two 10, 11, 12."""
+    """List round numbers near a value: with one digit 10, 20, 30 and so on, with two 10, 11, 12."""
     if not value:
         return [0.0]
     power = np.floor(np.log10(value)) - digits + 1

@@ -1,6 +1,6 @@
-"""Releases of made-up companies, by the rules that publish (benchmarks/disclosure.py). The attacker does not look here.
+"""Releases of made-up companies, with the real rules (benchmarks/disclosure.py). The attacker does not use this module.
 
-test_attack.py holds this to the same figures as the database's own releases.
+test_attack.py checks that it gives the same figures as the database's releases.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -18,19 +18,19 @@ TYPES = tuple(str(type_) for type_ in range(5))
 
 @dataclass(frozen=True)
 class Policy:
-    """What is published: the rules, and what goes with them."""
+    """The rules for publishing, and their options."""
 
     rules: Rules = disclosure.RULES
     are_counts_exact: bool = False
     is_naive: bool = False
     are_flags_live: bool = (
-        False  # and told: a trial answer shows where everybody's answers lie at this moment
+        False  # and the flag is shown, so a trial answer reveals something about everybody's present answers
     )
     step: float = 0.1
     choices: int = 5
 
     def scheme(self) -> Scheme:
-        """Write down the rules as everybody may read them."""
+        """Return the rules as they are published."""
         rules = self.rules
         return Scheme(
             min_companies=rules.min_companies,
@@ -51,7 +51,7 @@ class Policy:
 
 @dataclass(frozen=True)
 class Draws:
-    """One company's secret draws: the same for as long as it answers."""
+    """One company's secret draws, which never change."""
 
     number: float
     choice: float
@@ -60,7 +60,7 @@ class Draws:
 
 
 def counted(company: Company, draws: Draws, policy: Policy) -> Company:
-    """Change an answer as it is changed before anything is computed."""
+    """Change an answer as the rules change it before anything is computed."""
     rules = policy.rules
     choices = tuple(str(choice) for choice in range(policy.choices))
     return Company(
@@ -76,7 +76,7 @@ Cell = tuple[str, str, tuple[int, ...]]
 
 @dataclass
 class Publisher:
-    """Takes one release after another, and remembers what each figure was made from."""
+    """Takes one release after another, and remembers the answers from which each figure was made."""
 
     policy: Policy
     draw: Callable[[int, str, tuple[int, ...], str], float]  # by month, dimension, bands and quantile

@@ -1,4 +1,4 @@
-"""What a member may see of a release, and what an attacker knows besides. No rule is in here."""
+"""The data that a member sees in a release, and the data that an attacker has. This module has no rules."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ TYPE = "type"
 
 @dataclass(frozen=True)
 class Seen:
-    """A published cell, as the page and the table beside it show it. `made` is the month of its date."""
+    """A published cell, as the page shows it. `made` is the month of its date."""
 
     month: int
     dimension: str
@@ -21,13 +21,13 @@ class Seen:
 
     @property
     def is_new(self) -> bool:
-        """Whether the figure was made for this release: one that was carried over says nothing more."""
+        """Whether the figure was made for this release. One that was carried over has no new information."""
         return self.made == self.month
 
 
 @dataclass(frozen=True)
 class Company:
-    """What one company answers in a month, as it is or as it is counted."""
+    """A company's answers in a month, as sent or as counted."""
 
     number: float
     choice: int
@@ -37,7 +37,7 @@ class Company:
 
 @dataclass(frozen=True)
 class Scheme:
-    """The rules, which everybody may read: what may have happened to an answer, and how a figure is made."""
+    """The published rules: how an answer may have been changed, and how a figure is made."""
 
     min_companies: int
     tails_from: int
@@ -56,9 +56,9 @@ class Scheme:
 
 @dataclass
 class Knowledge:
-    """What the attacker knows of each month in which the target has answered: what all others said (`true`).
+    """What the attacker knows about each month in which the target has answered. `true` are the others' answers.
 
-    `others` are the others as they are counted, after the secret draws: more than anybody knows.
+    `others` are the others' answers as counted, after the secret draws, which nobody really knows.
     """
 
     scheme: Scheme

@@ -1,4 +1,4 @@
-"""A sample of the attack: it finds nobody under the rules, and it finds many where a rule is missing.
+"""A sample of the attack. It finds nobody's answer under the rules, and many if a rule is missing.
 
 `python -m tests.benchmarks.attack` runs all of it.
 """
@@ -36,7 +36,7 @@ def test_the_attacker_imports_nothing_of_the_code_that_publishes(module: str) ->
     assert imported <= allowed
 
 
-def test_nobody_is_found_under_the_rules() -> None:
+def test_no_answer_is_found_under_the_rules() -> None:
     tally = trials.attack(Policy(), trials=50, seed=11)
     for what in (
         "number",
@@ -76,13 +76,13 @@ def test_nobody_is_found_under_the_rules() -> None:
         "key known, counted",
     ],
 )
-def test_the_attack_bites_where_rules_are_missing(policy: Policy, found: dict[str, int]) -> None:
+def test_the_attack_succeeds_if_rules_are_missing(policy: Policy, found: dict[str, int]) -> None:
     tally = trials.attack(policy, trials=20, seed=12)
     for what, percent in found.items():
         assert tally.percent(what) >= percent, f"{what}: {tally.percent(what)} %"
 
 
-def test_the_published_median_is_of_use() -> None:
+def test_the_published_median_is_accurate() -> None:
     errors = trials.errors(Policy(), trials=300)
     assert np.percentile(errors, 50) <= 0.05
     assert np.percentile(errors, 95) <= 0.13  # 0.12 by the whole run
@@ -103,15 +103,15 @@ def possible(
     return found
 
 
-def test_the_attacker_reads_an_answer_off_a_figure() -> None:
+def test_the_attacker_finds_an_answer_from_a_figure() -> None:
     others = [float(number) for number in (10, 10, 10, 40, 40, 90, 90, 90, 90)]
-    # The median's window is ranks 5 to 7, of ten: one of 40, the answer if it lies between, and one of 90.
+    # The median is the mean of ranks 5 to 7 of ten: one 40, the answer if it is between the two, and one 90.
     assert possible(cell(p50=62), others, [20, 40, 60, 90, 500]) == [60]
     assert possible(cell(p50=75), others, [20, 40, 60, 90, 500]) == [90, 500]
     assert possible(cell(p50=56), others, [20, 40, 60, 90, 500]) == [20, 40]
 
 
-def test_the_attacker_does_not_exclude_what_an_extreme_hides() -> None:
+def test_the_attacker_does_not_exclude_answers_that_an_extreme_hides() -> None:
     others = [50.0] * 9
     assert possible(cell(p25=51, p50=51, p75=51), others, [0, 50, 1e6]) == [0, 50, 1e6]
 
@@ -119,10 +119,10 @@ def test_the_attacker_does_not_exclude_what_an_extreme_hides() -> None:
 # The publisher that is attacked is the one that publishes
 
 
-def test_the_database_publishes_what_is_attacked(
+def test_the_database_publishes_the_figures_that_are_attacked(
     db: None, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Take the same months twice: from the database, and from arrays, with the same draws."""
+    """Takes releases of the same months from the database and from arrays, with the same draws."""
     settings.BENCHMARK_KEY = "key"
     monkeypatch.setattr(disclosure, "RULES", disclosure.Rules(max_move=0, other_choice=0))
     fields = {"number": "revenue_per_employee", "choice": "pricing_model"}

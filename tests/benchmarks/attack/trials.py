@@ -1,4 +1,4 @@
-"""What an attacker learns of random populations, and what honest readers still get."""
+"""Measure what an attacker learns about random populations, and how useful the releases are to honest readers."""
 
 import random
 from collections import defaultdict
@@ -60,13 +60,13 @@ THRESHOLDS_ONLY = Policy(
 
 
 def without_draws(policy: Policy) -> Policy:
-    """Switch off, too, what protects an answer by itself: for what the other rules do where the key is known."""
+    """Also switch off the two rules that change answers, to measure the other rules if the key is known."""
     return replace(policy, rules=replace(policy.rules, max_move=0, other_choice=0))
 
 
 @dataclass
 class Outcome:
-    """What one trial came to, for one target."""
+    """The result of one trial for one target."""
 
     companies: int
     large_cells: int = 0
@@ -89,18 +89,18 @@ def is_known(found: attacker.Numbers, value: float) -> bool:
 
 @dataclass
 class Game:
-    """A population whose releases were taken, and what the attacker saw and knows of them."""
+    """A population with its releases, and what the attacker saw and knows."""
 
     seed: int
     population: Population
     scheme: Scheme
     true: dict[int, Company]  # at the end
-    mine: Company  # what the target answers, all the time
+    mine: Company  # the target's answer, which never changes
     own: Company  # the same as it is counted
     known: Knowledge
     spots: attacker.Numbers  # what the target may have answered
-    counted_spots: attacker.Numbers  # as what it may have been counted
-    fits: attacker.Flags  # which of those are still possible
+    counted_spots: attacker.Numbers  # the possible counted answers
+    fits: attacker.Flags  # those that are still possible
     seen: list[Seen] = field(default_factory=list)
     owns: dict[int, Company] = field(default_factory=dict)
     flags: list[tuple[Seen, attacker.Numbers]] = field(default_factory=list)  # with the others' answers
@@ -111,17 +111,17 @@ class Game:
 TARGET, COLLUDERS = (
     0,
     (1, 2, 3, 4),
-)  # the attacker's own company, and three more; or four accounts of one attacker
+)  # the attacker's own company and three others, or four accounts of one attacker
 COPIES = 3
 
 
 def play(
     seed: int, policy: Policy, *, size: int | None = None, months: int = MONTHS, copies: int = 1
 ) -> Game:
-    """Release a population month by month, with an attacker who answers to find out more in half of the games.
+    """Release a population month by month. In half of the games, the attacker also answers, to find out more.
 
-    In half of those the attacker's accounts also come and go: two releases, with and without them, tell more than one.
-    `copies`: the target was a team, which has dissolved, and so many of its people have sent its answers again.
+    In half of those, the attacker's accounts also come and go, because two releases, with and without them, reveal more
+    than one. With `copies`, the target was a team that dissolved, and this many of its people sent its answers again.
     """
     population = Population.make(seed, size=size)
     source = random.Random(seed + 1)
@@ -203,7 +203,7 @@ def trial(seed: int, policy: Policy, *, size: int | None = None) -> Outcome:
 
 
 def is_known_of_copies(seed: int, policy: Policy, *, size: int | None = None) -> bool:
-    """Attack a team that has dissolved, all of whose people have sent its answers again."""
+    """Attack a team that dissolved, and whose people have all sent its answers again."""
     game = play(seed, policy, size=size, copies=COPIES)
     found = game.spots[attacker.of_copies(game.seen, game.known, game.spots, COPIES)]
     assert game.mine.number in found, f"seed {seed}: the attacker of copies excludes the truth"
@@ -258,7 +258,7 @@ def conclude_groups(game: Game, outcome: Outcome) -> None:
 
 
 def flagged(month: int, true: dict[int, Company]) -> tuple[Seen, attacker.Numbers]:
-    """Give what flags by live answers come to: the quartiles of what everybody answers at this moment."""
+    """Return what flags based on live answers would reveal: the quartiles of everybody's present answers."""
     numbers = [one.number for one in true.values()]
     low, high = (float(value) for value in np.percentile(numbers, [25, 75]))
     others = np.array([one.number for name, one in true.items() if name != TARGET])
@@ -266,13 +266,13 @@ def flagged(month: int, true: dict[int, Company]) -> tuple[Seen, attacker.Number
 
 
 def drawing(seed: int) -> Callable[[int, str, tuple[int, ...], str], float]:
-    """Draw for each figure, as somebody without the key sees it."""
+    """Draw separately for each figure, because without the key all draws look random."""
     source = random.Random(seed)
     return lambda *_: source.random()
 
 
 def counted_numbers(spots: attacker.Numbers, policy: Policy) -> attacker.Numbers:
-    """Spread the candidates to what they may be counted as."""
+    """Return the counted answers that the candidates may have been moved to."""
     if not policy.rules.max_move:
         return spots
     move = np.maximum(policy.rules.max_move * abs(spots), policy.step)
@@ -287,7 +287,7 @@ def churn(
     true: dict[int, Company],
     draws: dict[int, Draws],
 ) -> None:
-    """Let companies change their answers, come and leave; the target's stays, which is the attacker's best case."""
+    """Let companies change their answers, join and leave. The target's stays, which is best for the attacker."""
     share = source.choice([0.0, 0.05, 0.15, 0.3])
     for name in list(true):
         if name == TARGET or source.random() >= share:
@@ -300,7 +300,7 @@ def churn(
 
 
 def probe(source: random.Random, true: dict[int, Company], possible: attacker.Numbers) -> None:
-    """Bisect: put the attacker's own answers, four at most, into the middle of what is still possible."""
+    """Bisect: set the attacker's own answers, at most four, to the middle of what is still possible."""
     for name in COLLUDERS:
         if name in true:
             low, high = float(possible[0]), float(possible[-1])
@@ -342,7 +342,7 @@ def attack(policy: Policy, *, trials: int, seed: int = 1, size: Callable[[int], 
 
 
 def errors(policy: Policy, *, trials: int, size: int = 30, seed: int = 5) -> list[float]:
-    """Compare the published median of so many companies with the true one, as a share of the true one."""
+    """Return the error of the published median of this many companies, relative to the true one."""
     found = []
     for number in range(trials):
         population = Population.make(seed * 1_000_003 + number, size=size)

@@ -1,4 +1,4 @@
-"""A database that was migrated while `Account` belonged to the app `council` comes over."""
+"""Databases that were migrated while `Account` belonged to the app `council` are converted."""
 
 import re
 import signal
@@ -45,13 +45,13 @@ RECORD = "SELECT app, name, count(*) FROM django_migrations GROUP BY app, name O
 
 
 def go_back(database: Database, *, applied: int = WHOLE) -> None:
-    """Have a database say what the old history says, with so many of its migrations applied."""
+    """Change a database's record to the old history, with this many of its migrations applied."""
     database.execute(BEFORE.replace(":applied", str(applied)))
 
 
 @pytest.fixture
 def before(migrated: Database) -> Iterator[Database]:
-    """A database of the old history, with accounts, rights, a log and a session."""
+    """A database with the old history, and with accounts, permissions, a log and a session."""
     with migrated.as_default_connection():
         sam = Account.objects.create_superuser("sam", "a horse of sam's")
         nora = Account.objects.create_user("nora", "a horse of nora's", is_staff=True)
@@ -87,7 +87,7 @@ def test_nothing_is_lost_and_nobody_signed_out(before: Database) -> None:
         assert Account.objects.get(username="nora").has_perm("accounts.change_account")
 
 
-def test_what_was_applied_before_is_not_run_again(
+def test_migrations_applied_under_the_old_label_are_not_run_again(
     before: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
     result = before.manage("migrate")
@@ -110,7 +110,7 @@ def test_what_was_applied_before_is_not_run_again(
 
 
 @pytest.mark.parametrize("applied", range(WHOLE))
-def test_an_old_history_that_stopped_on_the_way_goes_on(database: Database, applied: int) -> None:
+def test_an_incomplete_old_history_can_be_continued(database: Database, applied: int) -> None:
     with database.as_django_connection():
         targets = ["0001_account", "0002_fks_not_valid", "0003_validate_fks"][:applied]
         migrate("council", "0001")
@@ -132,8 +132,8 @@ def test_an_old_history_that_stopped_on_the_way_goes_on(database: Database, appl
 
 
 @pytest.mark.any_server
-def test_killed_at_any_statement_it_is_finished_by_the_next(migrated: Database) -> None:
-    """The work is a few statements among those that look: each of those that write is tried, and its COMMIT."""
+def test_a_run_killed_at_any_statement_is_finished_by_the_next(migrated: Database) -> None:
+    """Most statements only read. Each that writes is tried, and its COMMIT."""
     go_back(migrated)
     connection.close()
     moving = partial(points.migrate, migrated, "accounts", "0005")
@@ -157,7 +157,7 @@ def test_killed_at_any_statement_it_is_finished_by_the_next(migrated: Database) 
         assert (migrated.fetch(TYPES), migrated.fetch(RECORD)) == expected, statements[point // 2 - 1]
 
 
-def test_a_newer_content_type_gives_its_rights_and_log_to_the_older(before: Database) -> None:
+def test_rights_and_log_of_a_newer_content_type_move_to_the_older(before: Database) -> None:
     rights, kept = before.fetch(RIGHTS), before.fetch(KEPT)
     with before.as_default_connection():
         newer = ContentType.objects.create(app_label="accounts", model="account")
@@ -178,7 +178,7 @@ def test_a_newer_content_type_gives_its_rights_and_log_to_the_older(before: Data
     assert [row[1] for row in after if row[3] == "close_account"] == ["May close_account"]
 
 
-def test_the_way_back_gives_the_label_back(before: Database) -> None:
+def test_reversing_restores_the_old_label(before: Database) -> None:
     ((content_type, _),) = before.fetch(TYPES)
     migrate()
     module = import_module("council.accounts.migrations.0005_content_type")
@@ -191,7 +191,7 @@ def test_the_way_back_gives_the_label_back(before: Database) -> None:
 
 
 def test_other_apps_refer_to_accounts_as_django_s_documentation_says() -> None:
-    """`swappable_dependency` means the first migration of the app that holds the user model."""
+    """`swappable_dependency` means the first migration of the user model's app."""
     dependency = migrations.swappable_dependency(settings.AUTH_USER_MODEL)
     assert tuple(dependency) == ("accounts", "__first__")
     loader = MigrationLoader(None)
@@ -202,7 +202,7 @@ def test_other_apps_refer_to_accounts_as_django_s_documentation_says() -> None:
     assert ("accounts", "account") in state.models
 
 
-def test_the_baseline_is_run_before_anything_of_django_s_or_ours() -> None:
+def test_the_baseline_runs_before_all_other_migrations() -> None:
     loader = MigrationLoader(None)
     for node in loader.graph.leaf_nodes():
         plan = loader.graph.forwards_plan(node)

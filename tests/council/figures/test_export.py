@@ -1,4 +1,4 @@
-"""Figures as files."""
+"""Files of figures."""
 
 import csv
 import io
@@ -11,6 +11,8 @@ from council.figures import Column
 from council.figures.export import as_csv, as_json, safe
 from council.figures.tables import Cell
 
+pytestmark = pytest.mark.any_server
+
 COLUMNS = [Column("member"), Column("share", "%")]
 ROWS: list[list[Cell]] = [["=HYPERLINK(1)", 5], ['Mia "M" Müller\nsecond', None], ["ordinary", 1.5]]
 
@@ -19,12 +21,12 @@ ROWS: list[list[Cell]] = [["=HYPERLINK(1)", 5], ['Mia "M" Müller\nsecond', None
     "cell",
     ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "\uff1d1", "|calc"],
 )
-def test_a_text_that_a_spreadsheet_would_run_is_put_behind_an_apostrophe(cell: str) -> None:
+def test_a_text_that_a_spreadsheet_would_run_gets_an_apostrophe(cell: str) -> None:
     assert safe(cell) == f"'{cell}"
 
 
 @pytest.mark.parametrize("cell", ["Mia", "a=b", "", -5, 1.5, None, "Ünder"])
-def test_what_is_no_formula_stays(cell: Cell) -> None:
+def test_other_texts_are_not_changed(cell: Cell) -> None:
     assert safe(cell) == cell
 
 

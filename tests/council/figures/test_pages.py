@@ -1,4 +1,4 @@
-"""The page of figures in the admin, and the files that it gives."""
+"""The page of figures in the admin, and its files."""
 
 import csv
 import io
@@ -40,7 +40,7 @@ def content(response: Any) -> str:
     return b"".join(response).decode()
 
 
-def test_before_anything_was_computed_the_page_says_what_is_missing(sams_browser: Client) -> None:
+def test_without_computed_figures_the_page_says_what_to_do(sams_browser: Client) -> None:
     response = sams_browser.get(PAGE)
     assert "No figures have been computed yet" in response.content.decode()
 
@@ -57,7 +57,7 @@ def test_every_figure_has_a_title_a_definition_a_table_and_its_time(
     assert text.count("<svg") >= 2
 
 
-def test_the_page_takes_the_same_few_queries_whatever_there_is(
+def test_the_page_takes_the_same_few_queries_for_any_data(
     sams_browser: Client, django_assert_max_num_queries: Callable[[int], Any]
 ) -> None:
     compute()
@@ -65,7 +65,7 @@ def test_the_page_takes_the_same_few_queries_whatever_there_is(
         sams_browser.get(PAGE)
 
 
-def test_a_figure_that_fails_keeps_its_last_table_and_stops_no_other(
+def test_a_figure_that_fails_keeps_its_last_table_and_others_are_computed(
     db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compute()
@@ -95,7 +95,7 @@ def test_standing_counts_members_and_who_joined(db: None) -> None:
     assert rows[SubscriptionStatus.names.index("PAST_DUE")] == ["Past Due", 1, 1, 0]
 
 
-def test_a_file_has_the_rows_of_the_page_and_is_on_record(sams_browser: Client) -> None:
+def test_a_file_has_the_rows_of_the_page_and_the_export_is_logged(sams_browser: Client) -> None:
     MemberFactory.create()
     compute()
     response = export(sams_browser, "standing", format="csv")
@@ -106,7 +106,7 @@ def test_a_file_has_the_rows_of_the_page_and_is_on_record(sams_browser: Client) 
     assert (log.entity_id, log.details) == ("standing", {"format": "csv", "filters": {}})
 
 
-def test_everybody_at_risk_can_be_had_as_a_file_with_the_filter_of_the_page(
+def test_all_members_at_risk_can_be_exported_with_the_filter_of_the_page(
     sams_browser: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gamification.staff_figures.BATCH_MEMBERS", 2)
@@ -128,7 +128,7 @@ def test_everybody_at_risk_can_be_had_as_a_file_with_the_filter_of_the_page(
         ("standing", {"format": "csv", "risk": "high"}, 400),
     ],
 )
-def test_what_the_page_does_not_offer_is_refused(
+def test_filters_that_the_page_does_not_offer_are_refused(
     sams_browser: Client, figure: str, data: dict[str, str], status: int
 ) -> None:
     assert export(sams_browser, figure, **data).status_code == status
@@ -143,7 +143,7 @@ def test_members_and_strangers_see_no_figures(client: Client, mia: Member) -> No
         assert export(browser, "standing", format="csv").status_code in {302, 403}
 
 
-def test_the_page_is_legible_on_a_phone_and_at_a_desk(live: str, visitor: Visitor) -> None:
+def test_the_page_is_legible_on_a_phone_and_a_desktop(live: str, visitor: Visitor) -> None:
     member = MemberFactory.create()
     for ago in range(20):
         PointTransactionFactory.create(
@@ -157,7 +157,7 @@ def test_the_page_is_legible_on_a_phone_and_at_a_desk(live: str, visitor: Visito
     visitor.inspect("figures")
 
 
-def test_a_file_of_everybody_has_each_member_once_while_rows_are_written(
+def test_a_file_of_all_members_has_each_once_while_rows_are_written(
     sams_browser: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gamification.staff_figures.BATCH_MEMBERS", 2)

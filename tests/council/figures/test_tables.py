@@ -1,10 +1,12 @@
-"""Tables, their months and their drawings."""
+"""Tables, their months and their charts."""
 
 from datetime import UTC, date, datetime
 
 import pytest
 
 from council.figures import Chart, Column, Months, Table, charts
+
+pytestmark = pytest.mark.any_server
 
 COLUMNS = [Column("what"), Column("this"), Column("before", "%")]
 
@@ -22,7 +24,7 @@ def test_months_are_this_one_and_the_one_before(now: str, this: date, before: da
     assert (months.this, months.before) == (this, before)
 
 
-def test_a_table_survives_being_kept() -> None:
+def test_a_stored_table_can_be_read_again() -> None:
     table = Table(COLUMNS, [["a", 1, None]], Chart.HEAT)
     assert Table.from_json(table.as_json()) == table
 
@@ -47,11 +49,11 @@ def test_days_are_stacked() -> None:
 
 
 @pytest.mark.parametrize("chart", [Chart.BARS, Chart.DAYS])
-def test_where_there_is_nothing_nothing_is_drawn(chart: Chart) -> None:
+def test_an_empty_table_has_no_chart(chart: Chart) -> None:
     assert charts.draw(Table(COLUMNS, [], chart)) is None
     assert charts.draw(Table(COLUMNS, [["a", 0, -3]], chart)) is None
     assert charts.draw(Table(COLUMNS, [["a", 1, 3]], Chart.HEAT)) is None
 
 
-def test_shares_have_shades() -> None:
+def test_percentages_have_shades() -> None:
     assert [charts.shade(cell) for cell in (0, 4, 50, 100, 120, None, "x")] == [0, 0, 5, 10, 10, None, None]

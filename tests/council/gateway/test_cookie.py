@@ -1,4 +1,4 @@
-"""Signed in once: who has the gateway's cookie is signed in here."""
+"""Members with the gateway's cookie are signed in here, too."""
 
 import base64
 import json
@@ -52,18 +52,18 @@ def is_signed_in(browser: Client) -> bool:
     return response.status_code == 200
 
 
-def test_who_is_signed_in_at_the_gateway_is_signed_in_here(mia: Member) -> None:
+def test_a_member_signed_in_at_the_gateway_is_signed_in_here(mia: Member) -> None:
     browser = carrying(token(mia))
     assert "mia@acme.example" in browser.get(PAGE).content.decode()
     assert Session.objects.count() == AccountSession.objects.count() == 1
-    assert is_signed_in(browser)  # by the session: no second one is begun
+    assert is_signed_in(browser)  # the session is used, and no second one begins
     assert Session.objects.count() == 1
     response = browser.get(PAGE)
-    assert cookie.NAME not in response.cookies  # it is never written
+    assert cookie.NAME not in response.cookies  # the cookie is never written
     assert Client().get(PAGE).status_code == 302
 
 
-def test_the_sign_in_page_leads_on(mia: Member) -> None:
+def test_the_sign_in_page_redirects_such_a_member(mia: Member) -> None:
     assert carrying(token(mia)).get("/sign-in/?next=/points/").headers["Location"] == "/points/"
 
 
@@ -80,7 +80,7 @@ def unsigned(member: Member) -> str:
 
 
 def forged(member: Member) -> str:
-    """Another member's id between the head and the signature of a cookie that is right."""
+    """Put another member's id between the header and the signature of a valid cookie."""
     head, _, signature = token(member, sub="somebody else").split(".")
     body = base64.urlsafe_b64encode(json.dumps(claims(member)).encode()).decode().rstrip("=")
     return f"{head}.{body}.{signature}"
@@ -108,7 +108,7 @@ BAD: dict[str, Callable[[Member], str]] = {
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_a_cookie_that_is_not_in_force_signs_nobody_in(what: str, mia: Member) -> None:
+def test_an_invalid_cookie_signs_nobody_in(what: str, mia: Member) -> None:
     assert not is_signed_in(carrying(BAD[what](mia)))
     assert not Account.objects.exists()
 
@@ -126,7 +126,7 @@ def test_without_the_secret_nobody_is_signed_in(mia: Member) -> None:
         assert not is_signed_in(carrying(value))
 
 
-def test_a_member_who_is_gone_is_not_signed_in(mia: Member) -> None:
+def test_a_deleted_member_is_not_signed_in(mia: Member) -> None:
     value = token(mia)
     mia.delete()
     assert not is_signed_in(carrying(value))
@@ -137,29 +137,29 @@ def test_an_account_that_was_closed_is_not_signed_in(mia: Member) -> None:
     assert not is_signed_in(carrying(token(mia)))
 
 
-def test_a_sign_out_holds_until_a_newer_cookie(mia: Member) -> None:
+def test_a_sign_out_lasts_until_a_newer_cookie(mia: Member) -> None:
     browser = carrying(token(mia))
     assert is_signed_in(browser)
     browser.post("/sign-out/")
     assert not is_signed_in(browser)
-    assert not is_signed_in(carrying(token(mia)))  # nor in another browser
+    assert not is_signed_in(carrying(token(mia)))  # also in another browser
     Account.objects.update(signed_out_at=datetime.now(UTC) - timedelta(minutes=5))
-    assert is_signed_in(carrying(token(mia)))  # issued since
+    assert is_signed_in(carrying(token(mia)))  # issued later
 
 
-def test_a_sign_out_everywhere_holds_too(mia: Member) -> None:
+def test_a_sign_out_everywhere_lasts_too(mia: Member) -> None:
     browser = carrying(token(mia))
     assert is_signed_in(browser)
     browser.post("/sessions/")
     assert not is_signed_in(browser)
 
 
-def test_a_sign_out_holds_where_the_gateway_s_clock_is_ahead(mia: Member) -> None:
+def test_a_sign_out_lasts_if_the_gateway_s_clock_is_ahead(mia: Member) -> None:
     mia.password_hash = hashed(PASSWORD)
     mia.save()
     browser = Client()
     browser.post("/sign-in/", {"email": mia.email, "password": PASSWORD})
-    # Issued by a clock that is a little ahead: the cookie is not in force yet, and will be in a moment.
+    # Issued by a clock that is a little ahead, so the cookie becomes valid only in a moment.
     ahead = int(time.time()) + 2
     value = token(mia, iat=ahead)
     browser.cookies[cookie.NAME] = value
@@ -195,13 +195,13 @@ def test_it_is_never_trusted_for_staff(mia: Member, sams_browser: Client) -> Non
     assert not is_signed_in(carrying(token(mia, sub=admin.pk)))
     assert carrying(token(mia)).get("/admin/").status_code == 302
     assert not Account.objects.filter(member=mia).exists()
-    # Nor does it change who is signed in as staff.
+    # It also does not change who is signed in as staff.
     sams_browser.cookies[cookie.NAME] = token(mia)
     assert sams_browser.get("/admin/").status_code == 200
     assert sams_browser.get(PAGE).status_code == 403
 
 
-def test_a_form_without_a_session_is_asked_for_again(mia: Member) -> None:
+def test_a_form_without_a_session_must_be_loaded_again(mia: Member) -> None:
     browser = carrying(token(mia))
     response = browser.post("/leaderboard/privacy/", {"listed": "no"})
     assert response.headers["Location"].startswith("/sign-in/?next=")

@@ -1,4 +1,4 @@
-"""Made-up rows: enough alike to real ones in number, shape and skew, and consistent."""
+"""Made-up rows are consistent, and similar to real ones in number, shape and skew."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def filled(database: Database) -> None:
 
 @pytest.fixture
 def made_up(templates: Templates, database: Database) -> Database:
-    """The gateway's tables as the first migration leaves them, filled."""
+    """The gateway's tables after the first migration, with rows."""
     database.become(templates.get("made_up", filled))
     return database
 
@@ -28,7 +28,7 @@ def counts(database: Database, column: str) -> dict[object, int]:
     return {row[0]: int(str(row[1])) for row in database.fetch(query)}
 
 
-def test_members_are_as_many_and_as_different_as_real_ones(made_up: Database) -> None:
+def test_members_have_realistic_numbers_and_differences(made_up: Database) -> None:
     by_status = counts(made_up, '"subscriptionStatus"::text')
     assert sum(by_status.values()) == MEMBERS
     assert by_status["ACTIVE"] > by_status["CANCELLED"] > by_status["NONE"] > by_status["PAST_DUE"] > 0
@@ -39,12 +39,12 @@ def test_members_are_as_many_and_as_different_as_real_ones(made_up: Database) ->
     assert counts(made_up, "length(id)").keys() == {25}
 
 
-def test_teams_are_of_all_sizes_and_few_members_do_most(made_up: Database) -> None:
+def test_teams_have_all_sizes_and_a_few_members_do_most(made_up: Database) -> None:
     sizes = [
         int(str(row[0]))
         for row in made_up.fetch('SELECT count(*) FROM "Member" GROUP BY "teamId" ORDER BY 1')
     ]
-    teams = sorted(sizes[:-1])  # the last one is of those without
+    teams = sorted(sizes[:-1])  # the last group has no team
     assert teams[-1] > 5 * teams[len(teams) // 2]
     events = [
         int(str(row[0]))
@@ -53,7 +53,7 @@ def test_teams_are_of_all_sizes_and_few_members_do_most(made_up: Database) -> No
     assert sum(events[: len(events) // 5]) > 0.4 * sum(events)
 
 
-def test_rows_fit_their_keys_though_these_were_disabled(made_up: Database) -> None:
+def test_rows_satisfy_their_keys_although_these_were_disabled(made_up: Database) -> None:
     with made_up.connect() as session:
         for table, name in (("Member", "Member_teamId_fkey"), ("PendingInvite", "PendingInvite_teamId_fkey")):
             definition = session.execute(

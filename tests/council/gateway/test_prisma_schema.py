@@ -1,4 +1,4 @@
-"""The gateway's schema file, as the models write it, read by Prisma itself."""
+"""The gateway's schema file, generated from the models, and read by Prisma itself."""
 
 import fcntl
 import json
@@ -14,6 +14,8 @@ from django.core.management import CommandError, call_command
 
 from council.gateway import prisma_schema
 from tests.databases import ROOT, Database
+
+pytestmark = pytest.mark.any_server
 
 PACKAGES = ["prisma@7.10.0", "@prisma/client@7.10.0", "@prisma/adapter-pg@7.10.0"]
 FOLDER = ROOT / "build" / "prisma"
@@ -33,7 +35,7 @@ INSTALL = "npm install --ignore-scripts --no-package-lock --no-audit --no-fund -
 
 @pytest.fixture
 def prisma() -> Iterator[Path]:
-    """A folder with Prisma, the schema file and the client that is generated from it, for one test at a time."""
+    """A folder with Prisma, the schema file and the client generated from it, for one test at a time."""
     if not (shutil.which("node") and shutil.which("npm")):
         pytest.skip("node and npm are not installed")
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -57,7 +59,7 @@ def _prepare() -> None:
 
 
 def run(folder: Path, *command: str, **environment: str) -> str:
-    """Run a command of Prisma's. No engine is needed, so none is downloaded: any program stands for it."""
+    """Run a command of Prisma. It needs no engine, so any program stands for one and nothing is downloaded."""
     result = subprocess.run(
         command,
         cwd=folder,
@@ -76,7 +78,7 @@ def run(folder: Path, *command: str, **environment: str) -> str:
     return result.stdout
 
 
-def test_prisma_s_client_writes_and_reads_each_table_by_our_schema_file(
+def test_prisma_s_client_writes_and_reads_each_table_with_our_schema_file(
     migrated: Database, prisma: Path
 ) -> None:
     script = str(Path(__file__).with_name("prisma_round.cjs"))
@@ -105,7 +107,7 @@ def test_prisma_s_client_writes_and_reads_each_table_by_our_schema_file(
     }
 
 
-def test_every_table_and_column_of_both_is_in_it(migrated: Database) -> None:
+def test_the_schema_file_has_every_shared_table_and_column(migrated: Database) -> None:
     blocks = prisma_schema._lines(prisma_schema.write())
     columns = {
         (f"model {table}", column)
@@ -151,7 +153,7 @@ def test_check_lists_what_differs(old: str, new: str, words: str, tmp_path: Path
     assert words in str(refused.value)
 
 
-def test_check_minds_neither_spaces_nor_order_nor_what_else_is_there(
+def test_check_ignores_spaces_order_and_other_models(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = prisma_schema.write().replace("  points Int\n", "    points    Int   // how many\n")
@@ -163,10 +165,8 @@ def test_check_minds_neither_spaces_nor_order_nor_what_else_is_there(
     assert "agrees with the database's schema." in capsys.readouterr().out
 
 
-def test_check_leaves_indexes_of_a_part_of_the_rows_to_prisma_s_preview_feature(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """`prisma db pull` writes them where it is switched on; our own file is right for both."""
+def test_check_ignores_partial_indexes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """If the feature is on, `prisma db pull` writes them. Our file is valid in both cases."""
     text = prisma_schema.write()
     assert "where:" not in "".join(line for line in text.splitlines() if not line.startswith("//"))
     partial = """@@unique([idempotencyKey], map: "key", where: raw("(\\"idempotencyKey\\" IS NOT NULL)"))"""
@@ -178,6 +178,6 @@ def test_check_leaves_indexes_of_a_part_of_the_rows_to_prisma_s_preview_feature(
     assert "agrees with the database's schema." in capsys.readouterr().out
 
 
-def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+def test_a_missing_file_gives_a_message(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="cannot be read: .* Give the path of a schema.prisma."):
         call_command("prisma_schema", check=tmp_path / "nowhere")

@@ -1,4 +1,4 @@
-"""Runs of jobs: one at a time, recorded, taken for dead when they do not report, and tried again when they failed."""
+"""Runs of jobs: one at a time, recorded, considered dead if they do not report, and retried after a failure."""
 
 import logging
 import os
@@ -39,7 +39,7 @@ def failing(run: jobs.Run) -> NoReturn:
 
 
 def moved_back(**ago: float) -> None:
-    """Let the last run have happened earlier."""
+    """Move the last run into the past."""
     last = JobRun.objects.latest("pk")
     moved = timedelta(**ago)
     JobRun.objects.filter(pk=last.pk).update(
@@ -94,7 +94,7 @@ def test_a_job_is_overdue_only_after_its_grace(db: None) -> None:
     assert jobs.state(job).is_overdue
 
 
-def test_while_a_run_is_at_work_no_other_begins(db: None) -> None:
+def test_while_a_run_is_active_no_other_begins(db: None) -> None:
     def nested(run: jobs.Run) -> jobs.Counts:
         assert jobs.run(made(counting)) is None
         assert jobs.run_if_due(made(counting)) is None
@@ -106,7 +106,7 @@ def test_while_a_run_is_at_work_no_other_begins(db: None) -> None:
     assert JobRun.objects.count() == 1
 
 
-def test_a_run_that_does_not_report_is_taken_for_dead_and_learns_it(db: None) -> None:
+def test_a_run_that_does_not_report_is_considered_dead_and_gets_an_error(db: None) -> None:
     def hanging(run: jobs.Run) -> jobs.Counts:
         JobRun.objects.filter(pk=run.id).update(lease_until=database_clock() - timedelta(seconds=1))
         other = jobs.run(made(counting))
@@ -158,7 +158,7 @@ def test_a_job_that_fails_for_a_week_is_tried_once_an_hour(db: None) -> None:
     assert state.due_at == state.last.ended_at + timedelta(minutes=60)
 
 
-def test_somebody_is_told_of_the_third_failure_in_a_row_and_then_more_and_more_rarely(
+def test_the_third_failure_in_a_row_is_logged_and_later_ones_less_often(
     db: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     def told() -> int:
@@ -175,16 +175,14 @@ def test_somebody_is_told_of_the_third_failure_in_a_row_and_then_more_and_more_r
     assert told() == 3
 
 
-def test_a_clock_that_is_wrong_on_this_machine_changes_nothing(
-    db: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_clock_of_this_machine_has_no_effect(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     job = made(counting)
     jobs.run(job)
     monkeypatch.setattr(time, "time", lambda: 4e9)
     assert jobs.run_if_due(job) is None
 
 
-def test_a_run_from_when_the_databases_clock_was_ahead_holds_up_nothing(
+def test_a_run_recorded_while_the_databases_clock_was_ahead_blocks_nothing(
     db: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     job = made(counting)
@@ -200,7 +198,7 @@ def test_a_run_from_when_the_databases_clock_was_ahead_holds_up_nothing(
     assert not jobs.state(job).is_due
 
 
-def test_a_lease_from_when_the_databases_clock_was_ahead_ends(db: None) -> None:
+def test_a_lease_recorded_while_the_databases_clock_was_ahead_ends(db: None) -> None:
     def act(run: jobs.Run) -> jobs.Counts:
         JobRun.objects.filter(pk=run.id).update(lease_until=database_clock() + timedelta(minutes=19))
         assert jobs.run(made(counting)) is None
@@ -213,7 +211,7 @@ def test_a_lease_from_when_the_databases_clock_was_ahead_ends(db: None) -> None:
     assert run.outcome == "LOST"
 
 
-def test_housekeeping_forgets_sessions_that_ended_where_they_were_and_old_runs(db: None) -> None:
+def test_housekeeping_deletes_ended_sessions_their_records_and_old_runs(db: None) -> None:
     account = AccountFactory.create()
     for key, hours in (("ended", -1), ("lives", 1)):
         Session.objects.create(
@@ -235,7 +233,7 @@ def test_a_name_is_registered_once() -> None:
         jobs.register("housekeeping", HOURLY)(counting)
 
 
-def test_the_command_names_the_jobs_where_it_is_given_another(db: None) -> None:
+def test_the_command_lists_the_jobs_if_the_name_is_unknown(db: None) -> None:
     with pytest.raises(CommandError, match="There is no job 'x'. The jobs are housekeeping"):
         call_command("run_due_jobs", only="x")
     with pytest.raises(CommandError, match="its settings are not set"):
@@ -285,7 +283,7 @@ jobs.run(jobs.Job("made", jobs.Every(minutes=1), act, lambda: True))
 """
 
 
-def test_a_killed_run_is_lost_and_the_next_one_begins_when_its_lease_has_ended(migrated: Database) -> None:
+def test_after_a_killed_run_the_next_begins_when_its_lease_has_ended(migrated: Database) -> None:
     migrated.manage("shell", "-v", "0", "-c", KILLED, check=False)
     with migrated.as_default_connection():
         job = made(counting, jobs.Every(minutes=1))
@@ -308,7 +306,7 @@ print("ran" if run else "left alone")
 """
 
 
-def test_of_several_processes_at_once_one_runs_the_job(migrated: Database) -> None:
+def test_only_one_of_several_processes_runs_the_job(migrated: Database) -> None:
     processes = [
         subprocess.Popen(
             [sys.executable, "manage.py", "shell", "-v", "0", "-c", RUN],
@@ -331,7 +329,7 @@ def test_of_several_processes_at_once_one_runs_the_job(migrated: Database) -> No
     assert said == ["left alone", "left alone", "left alone", "ran"]
 
 
-def test_the_scheduler_runs_what_is_due_and_ends_when_asked(migrated: Database) -> None:
+def test_the_scheduler_runs_due_jobs_and_ends_on_request(migrated: Database) -> None:
     script = (
         "from council.management.commands import run_scheduler; run_scheduler.LOOK_SECONDS = 1\n"
         "from django.core.management import call_command; call_command('run_scheduler')"

@@ -31,7 +31,7 @@ def test_a_job_is_due_after_its_last_run(schedule: Schedule, last: str, due: str
     assert schedule.next_after(at(last)) == at(due)
 
 
-def test_schedules_say_what_they_are() -> None:
+def test_schedules_have_a_description() -> None:
     assert [str(Every(minutes=5)), str(Daily(at=time(4, 0))), str(Monthly())] == [
         "every 5 minutes",
         "daily at 04:00",

@@ -1,4 +1,4 @@
-"""Questions to PostgreSQL's catalogue."""
+"""Queries of PostgreSQL's catalogue."""
 
 import pytest
 from django.db import connection
@@ -7,7 +7,7 @@ from council.postgres import catalog
 
 
 @pytest.mark.django_db
-def test_a_question_is_not_compiled_and_leaves_the_session_as_it_was() -> None:
+def test_a_query_is_not_compiled_and_does_not_change_the_session() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL jit = on")
 

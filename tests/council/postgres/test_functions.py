@@ -1,4 +1,4 @@
-"""Functions name types with their schema, as a session's temporary types come before those of PostgreSQL."""
+"""Functions name types with their schema, because a session's temporary types come before those of PostgreSQL."""
 
 import re
 
@@ -7,7 +7,7 @@ from django.db import connection
 
 pytestmark = [pytest.mark.django_db, pytest.mark.any_server]
 
-# Words of SQL's grammar, which mean PostgreSQL's own types wherever they are written.
+# Words of SQL's grammar, which always mean PostgreSQL's own types.
 WORDS = {"bigint", "boolean", "int", "integer", "interval", "numeric", "smallint", "timestamp"}
 CAST = re.compile(r"::\s*(\w+)")
 DECLARATIONS = re.compile(r"^\s*DECLARE\b(.*?)^\s*BEGIN\b", re.DOTALL | re.MULTILINE)
@@ -15,12 +15,12 @@ DECLARATION = re.compile(r"^\s*\w+\s+(\"?\w+)", re.MULTILINE)
 
 
 def types(body: str) -> set[str]:
-    """The first word of each type that a function's body casts to or declares: its schema, if it has one."""
+    """Return the first word of each type in a function's casts and declarations. It is the schema, if there is one."""
     declarations = "".join(DECLARATIONS.findall(body))
     return {*CAST.findall(body), *DECLARATION.findall(re.sub(r":=.*?;", ";", declarations, flags=re.DOTALL))}
 
 
-def test_every_type_has_its_schema_or_is_a_word_of_sql() -> None:
+def test_every_type_has_a_schema_or_is_a_word_of_sql() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace")
         found = {name: types(body) - WORDS - {"pg_catalog", '"public'} for name, body in cursor.fetchall()}

@@ -1,4 +1,4 @@
-"""The schema editor is Django's own for every table that asks for nothing else."""
+"""The schema editor behaves like Django's for every table that does not ask for something else."""
 
 from collections.abc import Iterator
 
@@ -56,7 +56,7 @@ GATEWAYS = migrations.CreateModel(
 BIGGER = migrations.AlterField("parent", "id", models.BigAutoField(primary_key=True))
 
 
-def test_a_key_that_django_s_own_keys_point_at_changes_its_type(
+def test_a_key_referenced_by_django_s_foreign_keys_can_change_its_type(
     database: Database, scratch: BaseDatabaseWrapper
 ) -> None:
     state = run(scratch, ProjectState(), PARENT, ITS_KEY)
@@ -74,7 +74,7 @@ def test_a_key_that_django_s_own_keys_point_at_changes_its_type(
     assert database.fetch("SELECT parent_id FROM child") == [(7,)]
 
 
-def test_a_key_that_a_key_with_a_cascade_points_at_does_not(
+def test_a_key_referenced_by_a_cascading_foreign_key_cannot_change_its_type(
     database: Database, scratch: BaseDatabaseWrapper
 ) -> None:
     state = run(scratch, ProjectState(), PARENT, GATEWAYS)
@@ -87,7 +87,7 @@ def test_a_key_that_a_key_with_a_cascade_points_at_does_not(
     assert database.fetch("SELECT conname FROM pg_constraint WHERE contype = 'f'") == [("child_parent_fkey",)]
 
 
-def test_only_what_asks_for_it_has_no_index_for_like(
+def test_only_fields_that_ask_for_it_have_no_index_for_like(
     database: Database, scratch: BaseDatabaseWrapper
 ) -> None:
     table = migrations.CreateModel(

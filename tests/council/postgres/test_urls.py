@@ -1,4 +1,4 @@
-"""Connection URLs, as they stand in the gateway's environment."""
+"""Connection URLs as in the gateway's environment."""
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -8,7 +8,7 @@ from council.postgres import urls
 pytestmark = pytest.mark.any_server
 
 
-def test_a_pooled_prisma_url_loses_what_only_prisma_knows() -> None:
+def test_a_pooled_prisma_url_loses_prisma_s_parameters() -> None:
     parsed = urls.parse(
         "postgresql://postgres.abc:p%40ss%2Fw@pooler.example.com:6543/postgres"
         "?pgbouncer=true&connection_limit=1&sslmode=require&connect_timeout=10",
@@ -47,7 +47,7 @@ def test_a_socket_folder_is_a_host() -> None:
         ("postgresql://u:100%secret@h/db", "DIRECT_URL cannot be read. Percent-encode"),
     ],
 )
-def test_a_url_that_cannot_be_used_is_named_and_its_password_is_not(url: str, message: str) -> None:
+def test_an_invalid_url_is_named_without_its_password(url: str, message: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=message) as caught:
         urls.parse(url, variable="DIRECT_URL")
 

@@ -1,4 +1,4 @@
-"""A gateway's database to copy, and a place for the copy."""
+"""Databases to copy, and places for the copy."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ def gateway(database: Database) -> Database:
 
 @pytest.fixture
 def late(database: Database, templates: Templates, migrated_template: str) -> Database:
-    """A database with rows, where a single migration is pending: for what is the same however many are."""
+    """A database with rows and only one pending migration, for tests that need no more."""
 
     def go_back(database: Database) -> None:
         database.become(migrated_template)
@@ -34,7 +34,7 @@ def late(database: Database, templates: Templates, migrated_template: str) -> Da
 
 @pytest.fixture
 def place(django_db_blocker: Any, database_name: Callable[[str], str]) -> Iterator[Database]:
-    """An empty database that is named for a rehearsal."""
+    """An empty database with a name for rehearsals."""
     database = Database(database_name("rehearsal"))
     with django_db_blocker.unblock():
         database.drop()
@@ -45,7 +45,7 @@ def place(django_db_blocker: Any, database_name: Callable[[str], str]) -> Iterat
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder for temporary files, that the account of a private server can reach."""
+    """A folder for temporary files that the user of a private server can reach."""
     with tempfile.TemporaryDirectory(dir="/tmp") as name:
         folder = Path(name).resolve()
         folder.chmod(0o755)

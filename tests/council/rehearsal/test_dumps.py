@@ -1,15 +1,15 @@
-"""What is restored of a dump, in each of its formats, and what is left out and named."""
+"""Restoring dumps of each format: what is restored, and what is left out and reported."""
 
 from pathlib import Path
 
 import pytest
 
 from council.rehearsal import dumps
-from council.rehearsal.place import Place
+from council.rehearsal.database_url import DatabaseUrl
 from tests.council.rehearsal.rehearsing import dump
 from tests.databases import Database
 
-# What no throw-away server has, and what is none of the migrations' business.
+# Objects that a throw-away server lacks, or that migrations do not concern.
 BEYOND = """
 CREATE SCHEMA auth; CREATE TABLE auth.users (id integer PRIMARY KEY); INSERT INTO auth.users VALUES (1);
 CREATE FUNCTION public.uses_auth() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -42,7 +42,11 @@ def source(gateway: Database) -> Database:
 def restored(file: Path, place: Database, folder: Path) -> list[str]:
     heard: list[float] = []
     left_out = dumps.restore(
-        dumps.read(file), Place(place.url, "--on"), schema="public", folder=folder, advanced=heard.append
+        dumps.read(file),
+        DatabaseUrl(place.url, "--on"),
+        schema="public",
+        folder=folder,
+        advanced=heard.append,
     )
     assert heard
     assert max(heard) <= 1.0
@@ -50,7 +54,7 @@ def restored(file: Path, place: Database, folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["custom", "directory", "tar", "plain"])
-def test_a_dump_in_any_format_is_restored_whole(
+def test_a_dump_in_any_format_is_restored_completely(
     source: Database, place: Database, tmp_path: Path, kind: str
 ) -> None:
     file = dump(source, tmp_path / "dump", f"--format={kind}")
@@ -65,10 +69,10 @@ def test_a_dump_in_any_format_is_restored_whole(
 
 
 @pytest.mark.parametrize("kind", ["custom", "plain"])
-def test_what_belongs_to_other_schemas_and_roles_is_left_out(
+def test_objects_of_other_schemas_and_roles_are_left_out(
     source: Database, place: Database, tmp_path: Path, kind: str
 ) -> None:
-    """As in a dump of Supabase's: the tables come, and what cannot come is named."""
+    """As with a dump from Supabase, the tables are restored, and everything left out is reported."""
     role = f"{source.name}_{kind}"
     source.execute(f'CREATE ROLE "{role}"')
     try:
@@ -94,14 +98,14 @@ def test_an_extension_that_the_server_lacks_is_named(place: Database, tmp_path: 
     found = dumps.Dump(
         tmp_path / "none", dumps.PLAIN, 15, (("supabase_vault", "vault"), ("plpgsql", "pg_catalog"))
     )
-    with Place(place.url, "--on").connect(application="test") as session:
+    with DatabaseUrl(place.url, "--on").connect(application="test") as session:
         left_out = list(dumps._install(session, found.extensions))
 
     assert len(left_out) == 1
     assert left_out[0].startswith("extension supabase_vault: ")
 
 
-def test_extensions_are_read_out_of_a_plain_dump(source: Database, tmp_path: Path) -> None:
+def test_extensions_are_read_from_a_plain_dump(source: Database, tmp_path: Path) -> None:
     file = dump(source, tmp_path / "dump", "--format=plain")
     text = file.read_text()
     heading = "CREATE EXTENSION IF NOT EXISTS citext WITH SCHEMA extensions;\nCREATE TYPE"

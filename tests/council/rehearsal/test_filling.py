@@ -1,4 +1,4 @@
-"""Filling: rows come in with triggers and indexes off, and afterwards nothing is different."""
+"""Rows are filled in with triggers and indexes off, which are all restored afterwards."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.databases import Database, migrate
 pytestmark = pytest.mark.any_server
 
 
-def test_all_indexes_are_there_again_and_progress_reaches_its_end(database: Database) -> None:
+def test_all_indexes_are_restored_and_progress_reaches_its_end(database: Database) -> None:
     with database.as_django_connection():
         migrate("council", "0001")
     schema = database.catalog()
@@ -34,7 +34,7 @@ END $$;
 """
 
 
-def test_a_role_that_may_not_disable_triggers_fills_all_the_same(database: Database) -> None:
+def test_a_role_that_may_not_disable_triggers_can_fill_too(database: Database) -> None:
     role = f"{database.name}_owner"
     with database.as_django_connection():
         migrate("gamification", "0005")

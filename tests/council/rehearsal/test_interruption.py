@@ -1,9 +1,7 @@
-"""Ctrl-C and signals that ask the same, at several moments: a word, and nothing left behind."""
+"""Ctrl-C and similar signals at different times give a message and leave nothing behind."""
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from council.rehearsal import target
+from tests import forked
 from tests.council.rehearsal.rehearsing import THINGS, environment, nothing_left, processes
-from tests.council.zero_downtime.test_deploy import as_from_a_terminal
-from tests.databases import ROOT, Database
+from tests.databases import Database
 
 pytestmark = pytest.mark.any_server
 
@@ -21,19 +19,16 @@ DEADLINE_SECONDS = 120
 
 
 class Rehearsal:
-    """A rehearsal that runs, and what it has said so far."""
+    """A running rehearsal, and its output so far."""
 
     def __init__(self, *arguments: str | Path, log: Path) -> None:
         self.log = log
         with log.open("w") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-u", "manage.py", "rehearse", *map(str, arguments)],
-                cwd=ROOT,
-                env=environment(),
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=as_from_a_terminal,  # noqa: PLW1509  # it calls nothing that takes a lock
+            self.process = forked.start(
+                ("rehearse", *map(str, arguments)),
+                environment(),
+                output=output.fileno(),
+                errors=output.fileno(),
             )
 
     @property
@@ -67,23 +62,23 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Rehearsal]]:
 
 
 def break_off(rehearsal: Rehearsal, words: str, number: signal.Signals) -> None:
-    """Break a rehearsal off, some time after it has said these words, and see that it says so."""
+    """Stop a rehearsal some time after it has printed a text, and check its last message."""
     rehearsal.wait_for(words)
     time.sleep(0.3)
 
     assert rehearsal.interrupt(number) == 128 + number
 
     name = "Ctrl-C" if number == signal.SIGINT else number.name
-    assert f"{name}: the rehearsal was broken off, and its copy removed." in rehearsal.said
+    assert f"{name}: the rehearsal was interrupted, and its copy was removed." in rehearsal.said
     assert "Traceback" not in rehearsal.said
 
 
 @pytest.mark.parametrize(
     ("words", "members", "number"),
-    [("Building the schema", "1000", signal.SIGINT), ("Making up ", "1000000", signal.SIGTERM)],
+    [("Building the schema", "1000", signal.SIGINT), ("Generating ", "1000000", signal.SIGTERM)],
     ids=["schema", "rows"],
 )
-def test_a_rehearsal_of_made_up_members_that_is_broken_off_leaves_nothing(
+def test_an_interrupted_rehearsal_of_made_up_members_leaves_nothing(
     start: Callable[..., Rehearsal], folder: Path, words: str, members: str, number: signal.Signals
 ) -> None:
     with nothing_left(folder):
@@ -92,20 +87,20 @@ def test_a_rehearsal_of_made_up_members_that_is_broken_off_leaves_nothing(
 
 @pytest.mark.parametrize(
     ("words", "number"),
-    [("The gateway at work, no migration yet", signal.SIGHUP), ("Migrating, ", signal.SIGINT)],
+    [("Gateway load, before the migrations", signal.SIGHUP), ("Applying ", signal.SIGINT)],
     ids=["load", "migrations"],
 )
-def test_a_rehearsal_on_a_private_server_that_is_broken_off_leaves_nothing(
+def test_an_interrupted_rehearsal_on_a_private_server_leaves_nothing(
     start: Callable[..., Rehearsal], late: Database, folder: Path, words: str, number: signal.Signals
 ) -> None:
     with nothing_left(folder):
         break_off(start("--from-url", late.url, "--folder", folder, "--before", "1s"), words, number)
 
 
-def test_one_that_is_broken_off_while_the_server_is_being_made_leaves_nothing(
+def test_an_interruption_while_the_server_is_created_leaves_nothing(
     start: Callable[..., Rehearsal], folder: Path
 ) -> None:
-    """With an impatient second Ctrl-C, and a third."""
+    """The operator presses Ctrl-C three times."""
     with nothing_left(folder):
         rehearsal = start("--members", "1000", "--folder", folder)
         deadline = time.monotonic() + DEADLINE_SECONDS
@@ -116,38 +111,38 @@ def test_one_that_is_broken_off_while_the_server_is_being_made_leaves_nothing(
             rehearsal.process.send_signal(signal.SIGINT)
             time.sleep(0.1)
 
-        # By the signal itself where Python was ending already.
+        # The signal's own status, if Python was ending already.
         assert rehearsal.interrupt(signal.SIGINT) in {130, -signal.SIGINT}
 
     assert "Traceback" not in rehearsal.said
 
 
-def test_a_server_that_dies_is_told_and_nothing_is_left(
+def test_a_server_that_dies_is_reported_and_nothing_is_left(
     start: Callable[..., Rehearsal], late: Database, folder: Path
 ) -> None:
     with nothing_left(folder):
         rehearsal = start("--from-url", late.url, "--folder", folder, "--before", "600s")
-        rehearsal.wait_for("The gateway at work, no migration yet")
+        rehearsal.wait_for("Gateway load, before the migrations")
         (pid_file,) = folder.glob(f"{target.PREFIX}*/postgres/*/data/postmaster.pid")
         os.kill(int(pid_file.read_text().split()[0]), signal.SIGKILL)
 
         assert rehearsal.process.wait(DEADLINE_SECONDS) == 2
 
-    assert "NoRehearsal: " in rehearsal.said
+    assert "CannotRehearse: " in rehearsal.said
     assert "Traceback" not in rehearsal.said
 
 
-def test_a_given_database_is_empty_again_and_nobody_works_on_it(
+def test_a_given_database_is_empty_again_without_sessions(
     start: Callable[..., Rehearsal], late: Database, place: Database, folder: Path
 ) -> None:
     with nothing_left(folder):
         rehearsal = start("--from-url", late.url, "--on", place.url, "--folder", folder)
-        rehearsal.wait_for("Migrating, ")
+        rehearsal.wait_for("Applying ")
         time.sleep(1)
 
         assert rehearsal.interrupt(signal.SIGTERM) == 143
 
-    assert "SIGTERM: the rehearsal was broken off, and its copy removed." in rehearsal.said
+    assert "SIGTERM: the rehearsal was interrupted, and its copy was removed." in rehearsal.said
     assert place.fetch(THINGS) == [(0,)]
     others = (
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -158,15 +153,15 @@ def test_a_given_database_is_empty_again_and_nobody_works_on_it(
         time.sleep(0.05)
 
 
-def test_what_a_killed_rehearsal_has_left_is_removed_by_the_next_one(
+def test_the_next_rehearsal_removes_what_a_killed_one_left(
     start: Callable[..., Rehearsal], late: Database, place: Database, folder: Path
 ) -> None:
     with nothing_left(folder):
         rehearsal = start("--from-url", late.url, "--folder", folder, "--before", "600s")
-        rehearsal.wait_for("The gateway at work, no migration yet")
+        rehearsal.wait_for("Gateway load, before the migrations")
         assert rehearsal.interrupt(signal.SIGKILL) == -signal.SIGKILL
         assert processes(str(folder)) != []
-        # The clients see that they are alone.
+        # The clients notice that their parent is gone.
         deadline = time.monotonic() + DEADLINE_SECONDS
         while any("council.rehearsal.client" in line for line in processes(str(folder))):
             assert time.monotonic() < deadline

@@ -1,27 +1,27 @@
-"""The load: what waits is seen as long as it is, and everybody behind it, too."""
+"""The load records the full wait of a statement, and of all statements behind it."""
 
 import time
 from pathlib import Path
 
 import pytest
 
-from council.rehearsal import load, observation
+from council.rehearsal import load, lock_samples
+from council.rehearsal.database_url import DatabaseUrl
 from council.rehearsal.load import Load
-from council.rehearsal.migrating import APPLICATION
-from council.rehearsal.place import Place
+from council.rehearsal.migrate_process import APPLICATION
 from tests.databases import Database, migrate
 
 pytestmark = pytest.mark.any_server
 
 
-def of(database: Database) -> Place:
-    return Place(database.url, "--on")
+def of(database: Database) -> DatabaseUrl:
+    return DatabaseUrl(database.url, "--on")
 
 
-def test_who_is_due_while_another_one_waits_is_seen_to_wait_as_well(
+def test_statements_that_are_due_while_another_waits_are_recorded_as_waiting(
     gateway: Database, tmp_path: Path
 ) -> None:
-    """A client that sent its next statement only after an answer would note a single long wait."""
+    """A client that sends its next statement only after an answer would record a single long wait."""
     asked = Load(clients=1, per_second=50, held_seconds=0)
     with load.at_work(of(gateway), asked, schema="public", folder=tmp_path) as observed:
         time.sleep(0.5)
@@ -36,13 +36,13 @@ def test_who_is_due_while_another_one_waits_is_seen_to_wait_as_well(
     behind = [sample for sample in due if sample.waited >= 0.5]
     assert len(behind) > 20
     assert len(behind) > 0.8 * len(due)
-    # Each waits until the lock is gone, whenever it was due.
+    # Each waits from the time when it was due until the lock is gone.
     assert all(sample.answered >= released - 0.05 for sample in behind)
     assert {sample.kind for sample in observed.samples} == {"read", "write"}
     assert not any(sample.error for sample in observed.samples)
 
 
-def test_statements_that_fail_are_noted_with_what_the_server_said(gateway: Database, tmp_path: Path) -> None:
+def test_failed_statements_are_recorded_with_the_server_s_message(gateway: Database, tmp_path: Path) -> None:
     gateway.execute('ALTER TABLE "AuditLog" RENAME "performedBy" TO author')
     asked = Load(clients=2, per_second=300, held_seconds=0)
     with load.at_work(of(gateway), asked, schema="public", folder=tmp_path) as observed:
@@ -53,7 +53,7 @@ def test_statements_that_fail_are_noted_with_what_the_server_said(gateway: Datab
     assert "column AuditLog.performedBy does not exist" in failed["newest of the audit log"]
 
 
-def test_what_is_about_the_ledger_comes_with_the_ledger(gateway: Database, tmp_path: Path) -> None:
+def test_statements_about_the_ledger_begin_once_it_exists(gateway: Database, tmp_path: Path) -> None:
     asked = Load(clients=1, per_second=200, held_seconds=0)
     with load.at_work(of(gateway), asked, schema="public", folder=tmp_path) as observed:
         time.sleep(1)
@@ -80,7 +80,7 @@ def test_a_transaction_stays_open_now_and_then(gateway: Database, tmp_path: Path
     assert all(ended - began >= 0.4 for began, ended in observed.held[:2])
 
 
-def test_a_load_that_is_broken_off_leaves_no_session(gateway: Database, tmp_path: Path) -> None:
+def test_an_interrupted_load_leaves_no_session(gateway: Database, tmp_path: Path) -> None:
     asked = Load(clients=2, per_second=50, held_seconds=60)
     try:
         with load.at_work(of(gateway), asked, schema="public", folder=tmp_path):
@@ -98,13 +98,13 @@ def test_a_load_that_is_broken_off_leaves_no_session(gateway: Database, tmp_path
         time.sleep(0.05)
 
 
-def test_locks_of_the_migrating_session_are_seen_and_nobody_else_s(gateway: Database) -> None:
+def test_only_locks_of_the_migrating_session_are_recorded(gateway: Database) -> None:
     with (
         gateway.connect(application_name=APPLICATION) as migrating,
         gateway.connect() as other,
         migrating.transaction(),
         other.transaction(),
-        observation.watching(of(gateway)) as held,
+        lock_samples.watching(of(gateway)) as held,
     ):
         migrating.execute('LOCK TABLE "Member" IN SHARE ROW EXCLUSIVE MODE')
         other.execute('LOCK TABLE "Team" IN ACCESS EXCLUSIVE MODE')
@@ -121,4 +121,4 @@ def test_locks_of_the_migrating_session_are_seen_and_nobody_else_s(gateway: Data
 def test_the_strongest_lock_of_each_table_counts() -> None:
     locks = [("Member", "SHARE"), ("Member", "ACCESS EXCLUSIVE"), ("Member", "ROW SHARE"), ("Team", "SHARE")]
 
-    assert observation.strongest(locks) == {"Member": "ACCESS EXCLUSIVE", "Team": "SHARE"}
+    assert lock_samples.strongest(locks) == {"Member": "ACCESS EXCLUSIVE", "Team": "SHARE"}

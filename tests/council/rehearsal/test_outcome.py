@@ -1,4 +1,4 @@
-"""Whose a wait is, what the verdict goes by, and how it is shown."""
+"""Which migration caused a wait, how the verdict is reached, and how it is shown."""
 
 import io
 import json
@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from council.rehearsal import figures, page, picture, table, words
-from council.rehearsal.load import Load, Sample
-from council.rehearsal.observation import Held
-from council.rehearsal.outcome import Lock, Outcome, conclude, waits
+from council.rehearsal import json_report, page, picture, table
+from council.rehearsal.load import Load, TimedStatement
+from council.rehearsal.lock_samples import LockSample
+from council.rehearsal.outcome import LockComparison, Outcome, conclude, waits
 from council.rehearsal.prediction import Predicted
-from council.rehearsal.record import Origin, Record, Step
+from council.rehearsal.record import MigrationRun, Origin, Record
 from tests.browser import Visitor
 
 pytestmark = pytest.mark.any_server
@@ -23,14 +23,14 @@ pytestmark = pytest.mark.any_server
 READ, WRITE = "member by id", "update of a profile"
 
 
-def sample(due: float, waited: float, statement: str = READ, error: str = "") -> Sample:
-    return Sample(due, due + waited, statement, "read" if statement == READ else "write", error)
+def sample(due: float, waited: float, statement: str = READ, error: str = "") -> TimedStatement:
+    return TimedStatement(due, due + waited, statement, "read" if statement == READ else "write", error)
 
 
 def outcome(
-    *samples: Sample, max_wait_ms: float = 350, status: int = 0, left_out: list[str] | None = None
+    *samples: TimedStatement, max_wait_ms: float = 350, status: int = 0, left_out: list[str] | None = None
 ) -> Outcome:
-    """Two migrations, from 10 to 12 and from 12 to 13, of a migrate that ran from 9 to 13.5."""
+    """A migrate from 9 to 13.5, with two migrations from 10 to 12 and from 12 to 13."""
     predicted = {
         "council.0005_first": Predicted(
             1.5, (("Member", "ACCESS EXCLUSIVE"), ("Team", "SHARE")), ("rule: <fault>.",)
@@ -45,14 +45,14 @@ def outcome(
         samples=samples,
         open_transactions=((8.0, 11.0),),
         held=(
-            Held(11.0, "Member", "SHARE", True),
-            Held(11.5, "Member", "ACCESS EXCLUSIVE", True),
-            Held(11.5, "django_migrations", "ROW EXCLUSIVE", True),
-            Held(12.5, "Team", "SHARE UPDATE EXCLUSIVE", True),
+            LockSample(11.0, "Member", "SHARE", True),
+            LockSample(11.5, "Member", "ACCESS EXCLUSIVE", True),
+            LockSample(11.5, "django_migrations", "ROW EXCLUSIVE", True),
+            LockSample(12.5, "Team", "SHARE UPDATE EXCLUSIVE", True),
         ),
-        steps=(
-            Step("council.0005_first", 10, 1000, 12, 2_500_000),
-            Step("council.0006_second", 12, 2_500_000, 13, 900),
+        runs=(
+            MigrationRun("council.0005_first", 10, 1000, 12, 2_500_000),
+            MigrationRun("council.0006_second", 12, 2_500_000, 13, 900),
         ),
         began=9,
         ended=13.5,
@@ -88,17 +88,17 @@ def test_a_wait_belongs_to_the_migration_in_which_it_lasted_longest() -> None:
     assert len(found.before) == 1
 
 
-def test_the_strongest_lock_of_a_migration_is_held_beside_the_predicted_one() -> None:
+def test_the_strongest_lock_of_a_migration_is_compared_with_the_predicted_one() -> None:
     first, second = outcome().migrations
 
     assert first.locks == (
-        Lock("Member", "ACCESS EXCLUSIVE", "ACCESS EXCLUSIVE"),
-        Lock("Team", "SHARE", None),
+        LockComparison("Member", "ACCESS EXCLUSIVE", "ACCESS EXCLUSIVE"),
+        LockComparison("Team", "SHARE", None),
     )
-    assert second.locks == (Lock("Team", None, "SHARE UPDATE EXCLUSIVE"),)
+    assert second.locks == (LockComparison("Team", None, "SHARE UPDATE EXCLUSIVE"),)
 
 
-def test_who_waits_no_longer_than_allowed_passes() -> None:
+def test_a_rehearsal_with_allowed_waits_passes() -> None:
     assert outcome(*SOUND).faults == ()
     assert outcome(*SOUND).is_passed
 
@@ -106,43 +106,46 @@ def test_who_waits_no_longer_than_allowed_passes() -> None:
 @pytest.mark.parametrize(
     ("samples", "fault"),
     [
-        ([sample(11, 0.4)], "a read waited 400 ms, 350 ms are allowed (member by id, in council.0005_first)"),
+        (
+            [sample(11, 0.4)],
+            "a read waited 400 ms, but only 350 ms are allowed (member by id, in council.0005_first)",
+        ),
         (
             [sample(12.1, 0.4, WRITE)],
-            "a write waited 400 ms, 350 ms are allowed (update of a profile, in council.0006",
+            "a write waited 400 ms, but only 350 ms are allowed (update of a profile, in council.0006",
         ),
         (
             [sample(9.1, 0.4)],
-            "a read waited 400 ms, 350 ms are allowed (member by id, in none of the migrations)",
+            "a read waited 400 ms, but only 350 ms are allowed (member by id, in none of the migrations)",
         ),
         ([sample(11, 0.1, error="no such column")] * 2, "'member by id' failed 2 times: no such column"),
         ([sample(13.8, 0.1, error="no such column")], "'member by id' failed 1 time: no such column"),
     ],
     ids=["read", "write", "start", "failures", "failure afterwards"],
 )
-def test_a_wait_or_a_failure_fails_the_rehearsal(samples: list[Sample], fault: str) -> None:
+def test_a_wait_or_a_failure_fails_the_rehearsal(samples: list[TimedStatement], fault: str) -> None:
     found = outcome(*SOUND, *samples).faults
 
     assert len(found) == 1
     assert found[0].startswith(fault)
 
 
-def test_a_wait_or_a_failure_from_before_the_migrations_is_told_and_not_judged() -> None:
+def test_a_wait_or_a_failure_before_the_migrations_is_reported_but_does_not_count() -> None:
     found = outcome(*SOUND, sample(6, 0.4), sample(7, 0.1, error="broken"), sample(11, 0.1, error="broken"))
 
     assert found.faults == ()
-    assert found.notes[0].startswith("before the migrations a statement waited 400 ms already")
-    assert "'member by id' failed before the migrations began, and was not judged" in found.notes
+    assert found.notes[0].startswith("a statement already waited 400 ms before the migrations")
+    assert "'member by id' already failed before the migrations began, so it was ignored" in found.notes
     assert any("the source is PostgreSQL 15, the copy 18" in note for note in found.notes)
 
 
-def test_what_was_not_tried_is_not_proven() -> None:
+def test_a_rehearsal_without_statements_proves_nothing() -> None:
     assert outcome(SOUND[0], SOUND[2]).faults == (
-        "no write was due while the migrations ran, so nothing is proven: raise --rate",
+        "no write was due while the migrations ran, so nothing was measured: raise --rate",
     )
 
 
-def test_a_migrate_that_fails_fails_the_rehearsal_with_its_words() -> None:
+def test_a_failed_migrate_fails_the_rehearsal_with_its_message() -> None:
     assert outcome(*SOUND, status=1).faults == (
         "migrate ended with the exit status 1: CommandError: it <failed>",
     )
@@ -157,8 +160,8 @@ def test_waits_are_summed_up() -> None:
     assert waits([], kind=None).longest_ms is None
 
 
-def test_figures_are_written_in_the_unit_that_their_key_names() -> None:
-    found = json.loads(json.dumps(figures.as_json(outcome(*SOUND))))
+def test_figures_are_written_in_the_unit_of_their_key() -> None:
+    found = json.loads(json.dumps(json_report.as_json(outcome(*SOUND))))
 
     assert found["passed"] is True
     assert (found["longest_read_ms"], found["longest_write_ms"]) == (10, 20)
@@ -174,7 +177,7 @@ def test_figures_are_written_in_the_unit_that_their_key_names() -> None:
     assert found["before"]["write"] == {"count": 1, "median_ms": 3, "p99_ms": 3, "longest_ms": 3}
 
 
-def test_the_table_tells_all_of_it_to_a_log() -> None:
+def test_the_table_can_be_written_to_a_log() -> None:
     stream = io.StringIO()
     table.write(outcome(*SOUND, sample(11, 0.4), left_out=["extension vault: not there"]), stream)
 
@@ -183,29 +186,13 @@ def test_the_table_tells_all_of_it_to_a_log() -> None:
     assert "\n   ACCESS EXCLUSIVE on Member" in written
     assert "\n   SHARE on Team (predicted, not seen)" in written
     assert "Note: not in the copy: extension vault: not there." in written
-    assert "Warned of beforehand: rule: <fault>." in written
-    assert written.splitlines()[-1].startswith("FAILED: a read waited 400 ms, 350 ms are allowed")
+    assert "Warning of the plan: rule: <fault>." in written
+    assert written.splitlines()[-1].startswith("FAILED: a read waited 400 ms, but only 350 ms are allowed")
     assert max(map(len, written.splitlines())) <= 131
 
 
-@pytest.mark.parametrize(
-    ("count", "written"),
-    [
-        (0, "0 B"),
-        (1023, "1,023 B"),
-        (1536, "1.5 kB"),
-        (150 * 1024, "150 kB"),
-        (2.5 * 1024**2, "2.5 MB"),
-        (-3 * 1024**3, "-3.0 GB"),
-        (4000 * 1024**4, "4,000.0 TB"),
-    ],
-)
-def test_sizes_are_counted_as_the_plan_counts_them(count: float, written: str) -> None:
-    assert words.size(count) == written
-
-
 class Page(HTMLParser):
-    """What a page loads, and its words."""
+    """Collects the addresses that a page loads, and its text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -221,7 +208,7 @@ class Page(HTMLParser):
         self.words += data
 
 
-def test_the_page_needs_nothing_but_itself_and_believes_nobody() -> None:
+def test_the_page_loads_nothing_else_and_escapes_all_values() -> None:
     text = page.render(outcome(*SOUND, status=1, left_out=["<b>bold</b>"]))
     found = Page(text)
 
@@ -232,8 +219,8 @@ def test_the_page_needs_nothing_but_itself_and_believes_nobody() -> None:
     assert "<b>bold</b>" in found.words
 
 
-def test_an_hour_s_waits_are_drawn_without_going_through_them_for_each_point() -> None:
-    """Which takes a second, or hours."""
+def test_the_waits_of_an_hour_are_drawn_quickly() -> None:
+    """Otherwise it would take hours instead of a second."""
     many = [sample(n / 200, 0.001 + (n % 97) / 10_000, READ if n % 2 else WRITE) for n in range(700_000)]
     began = time.monotonic()
 
@@ -243,8 +230,8 @@ def test_an_hour_s_waits_are_drawn_without_going_through_them_for_each_point() -
     assert time.monotonic() - began < 120
 
 
-def test_the_page_is_fit_for_everybody(chromium: Browser, tmp_path: Path) -> None:
-    """On a phone and at a desk, in the light and in the dark, for one that passed and one that failed."""
+def test_the_page_is_accessible(chromium: Browser, tmp_path: Path) -> None:
+    """The page is checked on a phone and a desktop, in light and dark mode, for a passed and a failed rehearsal."""
     load = [sample(5 + n / 50, 0.002 + (n % 7) / 1000, READ if n % 3 else WRITE) for n in range(500)]
     for name, found in {
         "rehearsal-passed": outcome(*SOUND, *load),

@@ -1,4 +1,4 @@
-"""Whole rehearsals, with a real gateway's load, a real migrate, and real servers."""
+"""Whole rehearsals, with the gateway's load, a real migrate, and real servers."""
 
 import json
 import re
@@ -21,7 +21,7 @@ from tests.databases import Database
 
 
 def newest() -> str:
-    """Name the migrations that no other one needs, as a state to begin with: the others come with them."""
+    """Name the migrations on which no other depends, as the state to begin with. It includes all others."""
     nodes = MigrationLoader(None).graph.node_map.values()
     return ",".join(f"{node.key[0]}.{node.key[1]}" for node in nodes if not node.children)
 
@@ -32,7 +32,7 @@ HARMFUL = {"DJANGO_SETTINGS_MODULE": "tests.harmful.settings"}
 def test_a_database_is_rehearsed_on_a_private_server_and_only_read(
     gateway: Database, folder: Path, tmp_path: Path
 ) -> None:
-    """By a role that may do nothing but read."""
+    """The source is read with a role that may only read."""
     html, file = tmp_path / "page.html", tmp_path / "figures.json"
     gateway.execute(f'ALTER DATABASE "{gateway.name}" SET default_transaction_read_only = on')
     with unchanged(gateway), nothing_left(folder):
@@ -96,12 +96,14 @@ def test_a_migration_that_keeps_the_gateway_waiting_fails_the_rehearsal(place: D
     assert waiting["read"]["longest_ms"] > 700
     assert waiting["write"]["longest_ms"] > 700
     assert {"table": "Member", "observed": "ACCESS EXCLUSIVE"}.items() <= waiting["locks"][0].items()
-    # A clock that waits with the statement would have noted one wait for each client.
+    # Without statements at fixed times, there would be only one wait for each client.
     assert waiting["read"]["count"] + waiting["write"]["count"] > 20
     broken = [statement["name"] for statement in found["statements"] if statement["failed"]]
     faults = "\n".join(found["faults"])
-    assert re.search(r"a read waited [\d,]+ ms, 700 ms are allowed \(.*, in harmful.0001_keeps", faults)
-    assert re.search(r"a write waited [\d,]+ ms, 700 ms are allowed", faults)
+    assert re.search(
+        r"a read waited [\d,]+ ms, but only 700 ms are allowed \(.*, in harmful.0001_keeps", faults
+    )
+    assert re.search(r"a write waited [\d,]+ ms, but only 700 ms are allowed", faults)
     assert "update of a profile" in broken
     assert 'column "jobTitle" of relation "Member" does not exist' in faults
     assert "migrate ended with the exit status 1: " in faults
@@ -109,7 +111,9 @@ def test_a_migration_that_keeps_the_gateway_waiting_fails_the_rehearsal(place: D
     assert place.fetch(THINGS) == [(0,)]
 
 
-def test_nothing_pending_is_nothing_to_rehearse(migrated: Database, place: Database, tmp_path: Path) -> None:
+def test_without_pending_migrations_there_is_nothing_to_rehearse(
+    migrated: Database, place: Database, tmp_path: Path
+) -> None:
     html = tmp_path / "page.html"
     file = dump(migrated, tmp_path / "migrated.dump", "--format=custom")
 

@@ -1,4 +1,4 @@
-"""What a rehearsal clears up, and what it leaves alone."""
+"""What a rehearsal removes, and what it leaves alone."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.any_server
 
 
 def left_by(pid: int, place: Path) -> Path:
-    """A folder as the rehearsal of that process would have it, with a file of its server."""
+    """Create the folder of another process's rehearsal, with a file of its server."""
     folder = place / f"{target.PREFIX}{pid}-abc"
     (folder / "postgres").mkdir(parents=True)
     (folder / "postgres" / "kept").touch()
@@ -22,13 +22,13 @@ def left_by(pid: int, place: Path) -> Path:
 
 @pytest.fixture
 def dead() -> int:
-    """The number of a process that has ended."""
+    """Return the id of a process that has ended."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     return process.pid
 
 
-def test_a_second_rehearsal_leaves_the_first_one_s_server_alone(tmp_path: Path, dead: int) -> None:
+def test_a_second_rehearsal_does_not_touch_the_first_one_s_server(tmp_path: Path, dead: int) -> None:
     running, killed = left_by(os.getppid(), tmp_path), left_by(dead, tmp_path)
     others = tmp_path / f"{target.PREFIX}mine"
     others.mkdir()
@@ -39,7 +39,7 @@ def test_a_second_rehearsal_leaves_the_first_one_s_server_alone(tmp_path: Path, 
     assert set(tmp_path.iterdir()) == {running, others}
 
 
-def test_a_process_that_may_not_be_signalled_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_of_another_user_counts_as_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(pid: int, number: int) -> None:
         raise PermissionError
 

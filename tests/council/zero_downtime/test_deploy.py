@@ -1,7 +1,7 @@
-"""`migrate` against a database in use: real processes, real locks."""
+"""`migrate` on a database in use, with real processes and real locks."""
 
+import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from django.db.migrations.loader import MigrationLoader
 
+from tests import forked
 from tests.databases import ROOT, Database, Templates, fill_to
 
 V1_SQL = (Path(__file__).resolve().parents[2] / "schema" / "v1.sql").read_text()
@@ -32,45 +33,34 @@ def v1(database: Database) -> Database:
 
 @pytest.fixture
 def adopted(database: Database, templates: Templates) -> Database:
-    """The gateway's database after the first migration, which takes it over."""
+    """The gateway's database after the first migration."""
     database.become(templates.get("adopted", fill_to("council", "0001", sql=V1_SQL + MEMBERS)))
     return database
 
 
 @pytest.fixture
 def with_points(database: Database, templates: Templates) -> Database:
-    """The gateway's database with the columns for points, and without their index."""
+    """The gateway's database with the columns for points, but without their index."""
     database.become(templates.get("with_points", fill_to("council", "0005", sql=V1_SQL + MEMBERS)))
     return database
 
 
-def as_from_a_terminal() -> None:
-    """Have signals do what they do by default, also where the tests run under nohup or in the background."""
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
-
-
 class Deploy:
-    """A `manage.py migrate` in a process of its own, whose output can be read while it runs."""
+    """A `manage.py migrate` in a separate process, whose output can be read while it runs."""
 
     def __init__(self, database: Database, *arguments: str, **environment: str) -> None:
         self.output = ""
         self.began = time.monotonic()
-        self.process = subprocess.Popen(
-            [sys.executable, "-u", "manage.py", "migrate", *arguments],
-            cwd=ROOT,
-            env=database.environment(**environment),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            preexec_fn=as_from_a_terminal,  # noqa: PLW1509  # it calls nothing that takes a lock
+        reading, writing = os.pipe()
+        self.process = forked.start(
+            ("migrate", *arguments), database.environment(**environment), output=writing, errors=writing
         )
-        self.reader = threading.Thread(target=self._read, daemon=True)
+        os.close(writing)
+        self.reader = threading.Thread(target=self._read, args=[reading], daemon=True)
         self.reader.start()
 
-    def _read(self) -> None:
-        assert self.process.stdout
-        with self.process.stdout as lines:
+    def _read(self, descriptor: int) -> None:
+        with open(descriptor) as lines:
             for line in lines:
                 self.output += line
 
@@ -103,7 +93,7 @@ def deploy() -> Iterator[Callable[..., Deploy]]:
 
 @contextmanager
 def open_transaction(database: Database, query: str, **options: str) -> Iterator[psycopg.Connection]:
-    """Keep a transaction open for a block, as a report or a forgotten console does."""
+    """Keep a transaction open during a block, like a report or a forgotten console."""
     with database.connect(**options) as session:
         session.execute("BEGIN")
         session.execute(query.encode())
@@ -121,7 +111,7 @@ def applied(database: Database) -> list[str]:
 READ = 'SELECT count(*) FROM "Member"'
 
 
-def test_a_reader_in_the_way_is_waited_for_outside_of_the_queue(
+def test_migrate_waits_for_a_reader_outside_of_the_lock_queue(
     v1: Database, deploy: Callable[..., Deploy]
 ) -> None:
     with open_transaction(v1, READ, application_name="nightly report"), v1.connect() as gateway:
@@ -137,7 +127,7 @@ def test_a_reader_in_the_way_is_waited_for_outside_of_the_queue(
     assert "Applied council.0005_member_points" in run.output
 
 
-def test_the_migration_goes_on_soon_after_the_end_of_what_was_in_the_way(
+def test_the_migration_continues_soon_after_the_blocker_has_ended(
     adopted: Database, deploy: Callable[..., Deploy]
 ) -> None:
     with open_transaction(adopted, READ):
@@ -147,11 +137,11 @@ def test_the_migration_goes_on_soon_after_the_end_of_what_was_in_the_way(
 
     run.wait_for("Applied council.0005_member_points")
 
-    assert time.monotonic() - ended < 10  # how soon is measured by tests.performance.deploy_waits
+    assert time.monotonic() - ended < 10  # tests.performance.deploy_waits measures how soon
     assert run.finish() == 0
 
 
-def test_who_blocks_is_named_with_what_they_hold_and_run(v1: Database, deploy: Callable[..., Deploy]) -> None:
+def test_a_blocker_is_named_with_its_locks_and_query(v1: Database, deploy: Callable[..., Deploy]) -> None:
     with open_transaction(v1, READ, application_name="nightly report") as session:
         run = deploy(v1, "council", "0005", "--patience", "2s")
         assert run.finish() == 1
@@ -159,7 +149,7 @@ def test_who_blocks_is_named_with_what_they_hold_and_run(v1: Database, deploy: C
 
     assert f"pid {pid} (postgres, nightly report), idle in transaction, open for " in run.output
     assert 'holds ACCESS SHARE on "Member"; query: SELECT count(*) FROM "Member"' in run.output
-    assert "council.0005_member_points got no lock within 2.0 s. In its way:" in run.output
+    assert "council.0005_member_points did not get its locks within 2.0 s. It was blocked by:" in run.output
     assert f"SELECT pg_terminate_backend({pid})" in run.output
     assert "Nothing of it was kept." in run.output
     assert re.search(r"\d+ of \d+ migrations are done, \d+ left.", run.output)
@@ -168,7 +158,7 @@ def test_who_blocks_is_named_with_what_they_hold_and_run(v1: Database, deploy: C
     assert v1.fetch("SELECT 1 FROM pg_attribute WHERE attname = 'totalPoints'") == []
 
 
-def test_what_the_role_may_not_see_is_hidden_and_no_reason_to_crash(
+def test_details_that_the_role_may_not_see_are_shown_as_hidden(
     v1: Database, deploy: Callable[..., Deploy]
 ) -> None:
     v1.execute(
@@ -213,7 +203,7 @@ def test_a_prepared_transaction_is_named(v1: Database, deploy: Callable[..., Dep
         v1.execute("ROLLBACK PREPARED 'forgotten'")
 
 
-def test_a_reversal_waits_for_a_reader_and_goes_on_afterwards(
+def test_a_reversal_waits_for_a_reader_and_then_continues(
     v1: Database, deploy: Callable[..., Deploy]
 ) -> None:
     assert v1.manage("migrate", "sessions").returncode == 0
@@ -225,7 +215,7 @@ def test_a_reversal_waits_for_a_reader_and_goes_on_afterwards(
     assert v1.fetch("SELECT to_regclass('django_session')") == [(None,)]
 
 
-def test_a_second_migrate_waits_says_for_whom_and_finds_nothing_to_do(
+def test_a_second_migrate_waits_for_the_first_and_finds_nothing_to_do(
     v1: Database, deploy: Callable[..., Deploy]
 ) -> None:
     with open_transaction(v1, READ):
@@ -238,7 +228,7 @@ def test_a_second_migrate_waits_says_for_whom_and_finds_nothing_to_do(
     assert "No migrations to apply." in second.output
 
 
-def test_two_started_together_on_an_empty_database_both_succeed_and_record_once(
+def test_two_migrates_at_once_on_an_empty_database_both_succeed(
     database: Database, deploy: Callable[..., Deploy]
 ) -> None:
     runs = [deploy(database), deploy(database)]
@@ -249,7 +239,7 @@ def test_two_started_together_on_an_empty_database_both_succeed_and_record_once(
     assert "gamification.0005_points_triggers" in applied(database)
 
 
-def test_a_second_migrate_gives_up_in_time(v1: Database, deploy: Callable[..., Deploy]) -> None:
+def test_a_second_migrate_gives_up_after_its_patience(v1: Database, deploy: Callable[..., Deploy]) -> None:
     with open_transaction(v1, READ):
         first = deploy(v1, "council", "0005")
         first.wait_for("waiting, ")
@@ -261,7 +251,7 @@ def test_a_second_migrate_gives_up_in_time(v1: Database, deploy: Callable[..., D
 
 
 @pytest.mark.parametrize("arguments", [["--plan"], ["--check"], ["--fake"]], ids=" ".join)
-def test_what_only_looks_takes_no_lock_and_waits_for_none(
+def test_commands_that_only_read_take_no_lock_and_do_not_wait(
     adopted: Database, deploy: Callable[..., Deploy], arguments: list[str]
 ) -> None:
     with (
@@ -273,8 +263,8 @@ def test_what_only_looks_takes_no_lock_and_waits_for_none(
         assert deploy(adopted, *arguments).finish() == (1 if arguments == ["--check"] else 0)
 
 
-def test_a_plan_that_cannot_compare_the_baseline_goes_on_and_warns(v1: Database) -> None:
-    """PostgreSQL describes no index or default of a table that somebody else has locked whole."""
+def test_a_plan_that_cannot_compare_the_baseline_gives_a_warning(v1: Database) -> None:
+    """PostgreSQL does not describe indexes and defaults of a table that another session has locked completely."""
     with open_transaction(v1, 'LOCK TABLE "Member" IN ACCESS EXCLUSIVE MODE'):
         result = v1.manage("migrate", "--plan", check=False)
 
@@ -320,10 +310,10 @@ with connection.cursor() as cursor:
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, check=True)
 
 
-def test_a_role_s_statement_timeout_kills_neither_builds_nor_validation(
+def test_a_role_s_statement_timeout_stops_neither_builds_nor_validation(
     with_points: Database, deploy: Callable[..., Deploy]
 ) -> None:
-    """A writer that stays keeps the concurrent build waiting for longer than the time-out, which all else is within."""
+    """An open writer makes the concurrent build wait longer than the timeout. Nothing else takes that long."""
     with open_transaction(
         with_points, """UPDATE "Member" SET company = 'x' WHERE id = 'm1'""", application_name="writer"
     ):
@@ -362,7 +352,7 @@ def test_verbosity_0_is_silent(v1: Database) -> None:
     assert (result.stdout, result.stderr) == ("", "")
 
 
-def test_the_progress_of_a_build_is_told(with_points: Database, deploy: Callable[..., Deploy]) -> None:
+def test_the_progress_of_a_build_is_reported(with_points: Database, deploy: Callable[..., Deploy]) -> None:
     with open_transaction(with_points, """UPDATE "Member" SET company = 'x' WHERE id = 'm1'""") as writer:
         run = deploy(with_points, "council", "0006")
         run.wait_for(
@@ -391,17 +381,17 @@ def test_durations_that_cannot_be_read_are_refused(v1: Database) -> None:
     assert "'soon' is not a duration. Write it as 100ms, 2s or 10min." in result.stderr
 
 
-# Databases made from one template share their tables' numbers, and pg_locks shows the locks of all.
+# Databases made from one template have the same table oids, and pg_locks shows the locks of all databases.
 MEMBER = """relation = '"Member"'::regclass
        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 
 THIRD_PARTY: dict[str, Any] = {"DJANGO_SETTINGS_MODULE": "tests.third_party.settings"}
-# They are refused as soon as autovacuum has counted the members. What is tried here is how they run.
+# They would be refused as soon as autovacuum has counted the members, but this test is about how they run.
 ACCEPTED = "--accept-risks"
 
 
 class QueueWatch:
-    """Counts how many times a session began to wait for a lock on Member, and for how long at most."""
+    """Counts how often a session began to wait for a lock on Member, and its longest wait."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -431,13 +421,13 @@ class QueueWatch:
                     since = None
 
 
-def test_a_lock_that_nobody_could_foresee_is_queued_for_once_and_then_waited_for_outside(
+def test_an_unpredicted_lock_is_queued_for_once_and_then_waited_for_outside(
     v1: Database, deploy: Callable[..., Deploy]
 ) -> None:
-    """Python code takes it. The plan reads SQL only."""
+    """Python code takes the lock. The plan reads only SQL."""
     assert v1.manage("migrate", "third_party", "0002", ACCEPTED, **THIRD_PARTY).returncode == 0
     with QueueWatch(v1) as queue, open_transaction(v1, READ, application_name="nightly report"):
-        # Long enough for a loaded machine to see who blocks; the watch may miss it altogether.
+        # Long enough for a busy machine to notice the blocker. The observer may miss it completely.
         run = deploy(v1, "third_party", "0003", ACCEPTED, "--lock-timeout", "500ms", **THIRD_PARTY)
         run.wait_for("waiting, .*nightly report")
         time.sleep(4)
@@ -449,9 +439,7 @@ def test_a_lock_that_nobody_could_foresee_is_queued_for_once_and_then_waited_for
     assert queue.longest_seconds < 3
 
 
-def test_a_lock_that_is_known_beforehand_is_not_queued_for_at_all(
-    adopted: Database, deploy: Callable[..., Deploy]
-) -> None:
+def test_a_predicted_lock_is_never_queued_for(adopted: Database, deploy: Callable[..., Deploy]) -> None:
     with QueueWatch(adopted) as queue:
         with open_transaction(adopted, READ):
             run = deploy(adopted, "council", "0005")
@@ -462,7 +450,7 @@ def test_a_lock_that_is_known_beforehand_is_not_queued_for_at_all(
     assert queue.times == 0
 
 
-def test_a_deadlock_with_the_gateway_is_the_migration_s_to_repeat(
+def test_in_a_deadlock_with_the_gateway_the_migration_is_repeated(
     v1: Database, deploy: Callable[..., Deploy]
 ) -> None:
     assert v1.manage("migrate", "third_party", "0001", ACCEPTED, **THIRD_PARTY).returncode == 0
@@ -471,7 +459,7 @@ def test_a_deadlock_with_the_gateway_is_the_migration_s_to_repeat(
     )
     held = f"SELECT 1 FROM pg_locks WHERE granted AND mode = 'AccessExclusiveLock' AND {MEMBER}"
     with v1.connect() as watch, v1.connect() as gateway, gateway.transaction():
-        # A loaded machine may take the second that is usual to come to the migration's second lock.
+        # On a busy machine, the migration may need a second to reach its second lock.
         gateway.execute("SET deadlock_timeout = '30s'")
         gateway.execute("""UPDATE "Team" SET name = 'B'""")
         run = deploy(v1, "third_party", "0002", ACCEPTED, **THIRD_PARTY)
@@ -486,7 +474,9 @@ def test_a_deadlock_with_the_gateway_is_the_migration_s_to_repeat(
     assert v1.fetch("""SELECT company FROM "Member" WHERE id = 'm1'""") == [("B",)]
 
 
-def test_the_timeout_holds_on_the_second_attempt_as_well(v1: Database, deploy: Callable[..., Deploy]) -> None:
+def test_the_lock_timeout_also_applies_to_the_second_attempt(
+    v1: Database, deploy: Callable[..., Deploy]
+) -> None:
     assert v1.manage("migrate", "third_party", "0002", ACCEPTED, **THIRD_PARTY).returncode == 0
     with open_transaction(v1, READ):
         run = deploy(v1, "third_party", ACCEPTED, "--lock-timeout", "123ms", **THIRD_PARTY)

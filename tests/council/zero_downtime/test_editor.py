@@ -1,4 +1,4 @@
-"""Stock operations, Django's own, find what is there: by an earlier run that was cut short, or by another tool."""
+"""Django's own operations recognise what an interrupted run or another tool has already created."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
-from council.postgres import catalog
+from council.postgres import definitions
 from council.zero_downtime.editor import SchemaEditor
 from council.zero_downtime.failures import DefinitionConflict
 
@@ -125,7 +125,7 @@ SELECT quote_ident(conname) FROM pg_constraint
 
 
 class Project:
-    """Runs operations of an app that has no files, by the editor of migrate."""
+    """Runs operations of an app without files, with migrate's schema editor."""
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
@@ -143,7 +143,7 @@ class Project:
                 operation.database_forwards("app", editor, self.before, self.state)
 
     def again(self, operation: Operation) -> None:
-        """Run an operation once more, as after a crash: the state is the one before it."""
+        """Run an operation again from the state before it, as after a crash."""
         self.state = self.before
         self.told.clear()
         self.run(operation)
@@ -154,7 +154,7 @@ class Project:
             return list(cursor.fetchall()) if cursor.description else []
 
     def schema(self) -> list[tuple[Any, ...]]:
-        """Identify every version of every row that describes the schema."""
+        """Return the ids of all versions of all rows that describe the schema."""
         return self.execute("""
             SELECT 'class', oid, xmin::text FROM pg_class WHERE relnamespace = 'public'::regnamespace
             UNION ALL
@@ -184,7 +184,7 @@ def prepared(project: Project) -> Callable[[str], Operation]:
 
 
 @pytest.mark.parametrize("name", STOCK)
-def test_what_is_there_already_is_left_as_it_is(
+def test_existing_objects_are_not_changed(
     project: Project, prepared: Callable[[str], Operation], name: str
 ) -> None:
     operation = prepared(name)
@@ -199,7 +199,7 @@ def test_what_is_there_already_is_left_as_it_is(
 
 
 @pytest.mark.parametrize("name", OBSTACLES)
-def test_another_definition_is_refused_with_both(
+def test_a_different_definition_is_refused_and_both_are_shown(
     project: Project, prepared: Callable[[str], Operation], name: str
 ) -> None:
     operation = prepared(name)
@@ -224,7 +224,7 @@ LOST = {
 
 
 @pytest.mark.parametrize("lost", LOST)
-def test_what_is_missing_of_a_model_is_made(
+def test_missing_parts_of_a_model_are_created(
     project: Project, prepared: Callable[[str], Operation], lost: str
 ) -> None:
     operation = prepared("CreateModel")
@@ -251,7 +251,7 @@ def names(project: Project) -> list[tuple[Any, ...]]:
         ("AddIndex", "book_pages_idx"),
     ],
 )
-def test_an_index_that_an_interrupted_build_left_is_built_anew(
+def test_an_invalid_index_is_built_again(
     project: Project, prepared: Callable[[str], Operation], name: str, index: str
 ) -> None:
     operation = prepared(name)
@@ -259,12 +259,12 @@ def test_an_index_that_an_interrupted_build_left_is_built_anew(
 
     project.again(operation)
 
-    found = catalog.index(project.connection, index)
+    found = definitions.index(project.connection, index)
     assert found
     assert found.is_valid
 
 
-def test_a_check_that_is_not_valid_is_validated_where_it_has_to_be(
+def test_a_check_that_is_not_valid_is_validated_if_necessary(
     project: Project, prepared: Callable[[str], Operation]
 ) -> None:
     operation = prepared("AddConstraint, check")
@@ -275,12 +275,12 @@ def test_a_check_that_is_not_valid_is_validated_where_it_has_to_be(
 
     project.again(operation)
 
-    found = catalog.constraint(project.connection, "app_book", "book_pages")
+    found = definitions.constraint(project.connection, "app_book", "book_pages")
     assert found
     assert found.is_validated
 
 
-def test_django_s_concurrent_build_is_not_cut_short_by_the_lock_timeout(
+def test_the_lock_timeout_does_not_stop_django_s_concurrent_build(
     project: Project, prepared: Callable[[str], Operation]
 ) -> None:
     during: list[str] = []
@@ -300,7 +300,7 @@ def test_django_s_concurrent_build_is_not_cut_short_by_the_lock_timeout(
     assert during == ["0"]
 
 
-def test_django_s_concurrent_removal_finds_that_it_is_done(
+def test_django_s_concurrent_removal_can_be_repeated(
     project: Project, prepared: Callable[[str], Operation]
 ) -> None:
     prepared("AddIndexConcurrently")
@@ -309,4 +309,4 @@ def test_django_s_concurrent_removal_finds_that_it_is_done(
 
     project.again(removal)
 
-    assert catalog.index(project.connection, "book_pages_idx") is None
+    assert definitions.index(project.connection, "book_pages_idx") is None

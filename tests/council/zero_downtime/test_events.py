@@ -1,4 +1,4 @@
-"""What happens in a migrate, as other processes hear of it."""
+"""The events that other processes receive from migrate."""
 
 import json
 import os
@@ -15,9 +15,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from council.zero_downtime import events
 from council.zero_downtime.blockers import Blocker
+from council.zero_downtime.event_report import Report
 from council.zero_downtime.events import Blocked, Event, JsonWriter, Noted, RowLevelSecurityEnabled
 from council.zero_downtime.observer import Observer
-from council.zero_downtime.report import Report
 from tests.council.zero_downtime.test_deploy import adopted, open_transaction
 from tests.databases import ROOT, Database
 
@@ -29,7 +29,7 @@ BLOCKER = Blocker("3/7", 42, "gateway", None, "client backend", "idle", 1.5, "SE
 
 
 def migrate(database: Database, *arguments: str, file: Path) -> list[dict[str, Any]]:
-    """Run migrate without a word, and give the events that it has written to a file."""
+    """Run migrate without output, and return the events that it has written to a file."""
     with file.open("w") as told:
         result = subprocess.run(
             [
@@ -47,7 +47,7 @@ def migrate(database: Database, *arguments: str, file: Path) -> list[dict[str, A
     return [event for event in written if event["event"] != "IndexBuilding"]
 
 
-def test_each_migration_is_told_as_it_begins_and_ends_on_the_way_there_and_back(
+def test_each_migration_has_events_for_its_begin_and_end_in_both_directions(
     adopted: Database, tmp_path: Path
 ) -> None:
     began = time.monotonic()
@@ -67,7 +67,7 @@ def test_each_migration_is_told_as_it_begins_and_ends_on_the_way_there_and_back(
     assert 0 < there[1]["seconds"] <= there[1]["at"] - there[0]["at"] + 0.01
 
 
-def test_an_event_is_one_line_with_all_that_it_holds() -> None:
+def test_an_event_is_one_line_with_all_its_data() -> None:
     heard, told = os.pipe()
     tell = JsonWriter(str(told))
 
@@ -82,7 +82,7 @@ def test_an_event_is_one_line_with_all_that_it_holds() -> None:
     assert (second["event"], second["text"]) == ("Noted", "two\nlines")
 
 
-def test_a_reader_that_has_gone_stops_no_migrate() -> None:
+def test_a_closed_pipe_for_events_does_not_stop_migrate() -> None:
     heard, told = os.pipe()
     tell = JsonWriter(str(told))
     os.close(heard)
@@ -93,12 +93,12 @@ def test_a_reader_that_has_gone_stops_no_migrate() -> None:
 
 
 @pytest.mark.parametrize("descriptor", ["9999", "stdout", "-1"])
-def test_what_is_no_open_descriptor_is_refused(descriptor: str) -> None:
+def test_an_invalid_file_descriptor_is_refused(descriptor: str) -> None:
     with pytest.raises(ArgumentTypeError, match="is not the number of an open file descriptor"):
         JsonWriter(descriptor)
 
 
-def test_each_listener_hears_each_event() -> None:
+def test_each_listener_receives_each_event() -> None:
     first: list[Event] = []
     second: list[Event] = []
 
@@ -108,7 +108,7 @@ def test_each_listener_hears_each_event() -> None:
 
 
 @pytest.mark.parametrize(("verbosity", "lines"), [(0, 0), (1, 1), (2, 2)])
-def test_the_report_says_more_where_more_is_asked_for(verbosity: int, lines: int) -> None:
+def test_a_higher_verbosity_reports_more(verbosity: int, lines: int) -> None:
     stream = StringIO()
     report = Report(stream, verbosity=verbosity)
 
@@ -118,7 +118,7 @@ def test_the_report_says_more_where_more_is_asked_for(verbosity: int, lines: int
     assert len(stream.getvalue().splitlines()) == lines
 
 
-def test_who_is_in_the_way_is_told_at_intervals(database: Database, scratch: BaseDatabaseWrapper) -> None:
+def test_blockers_are_reported_at_intervals(database: Database, scratch: BaseDatabaseWrapper) -> None:
     database.execute('CREATE TABLE "Member" ()')
     heard: list[Event] = []
     with open_transaction(database, 'LOCK TABLE "Member"'), Observer(scratch, heard.append) as observer:

@@ -1,4 +1,4 @@
-"""What a migration did and its record are one: a death between the two leaves neither."""
+"""A migration and its record are one transaction. A kill between the two leaves neither."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,17 +10,17 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
-from council.zero_downtime import progress
+from council.zero_downtime import partial_progress
 from council.zero_downtime.executor import Executor
 from council.zero_downtime.observer import Observer
-from council.zero_downtime.patience import Patience
+from council.zero_downtime.retries import Patience
 
 MADE = "SELECT to_regclass('made') IS NOT NULL"
 TABLE = migrations.RunSQL("CREATE TABLE made ()", "DROP TABLE made")
 
 
 class Died(BaseException):
-    """The process is no more."""
+    """Stands for the death of the process."""
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def executor(scratch: BaseDatabaseWrapper) -> Iterator[Executor]:
 
 
 def migration(*, atomic: bool) -> Migration:
-    """One that makes a table: in a transaction, or in one step that is a transaction."""
+    """A migration that creates a table, as one transaction or with one operation that is a transaction."""
 
     def make(apps: Any, schema_editor: Any) -> None:
         schema_editor.execute("CREATE TABLE made ()")
@@ -57,7 +57,7 @@ def die(*_: Any, **__: Any) -> None:
 
 
 @pytest.mark.parametrize("atomic", [True, False], ids=["atomic", "in steps"])
-def test_a_death_before_the_record_leaves_nothing_of_a_migration(
+def test_a_kill_before_the_record_leaves_nothing_of_a_migration(
     executor: Executor, atomic: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(MigrationRecorder, "record_applied", die)
@@ -67,12 +67,12 @@ def test_a_death_before_the_record_leaves_nothing_of_a_migration(
 
 
 @pytest.mark.parametrize("atomic", [True, False], ids=["atomic", "in steps"])
-def test_a_death_before_the_record_takes_nothing_of_a_migration_back(
+def test_a_kill_before_the_record_reverses_nothing_of_a_migration(
     executor: Executor, atomic: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     executor.apply_migration(ProjectState(), migration(atomic=atomic))
     assert is_made(executor)
-    monkeypatch.setattr(MigrationRecorder, "record_applied", die)  # the note of a step is one, too
+    monkeypatch.setattr(MigrationRecorder, "record_applied", die)  # of an operation, too
     monkeypatch.setattr(MigrationRecorder, "record_unapplied", die)
     with pytest.raises(Died):
         executor.unapply_migration(ProjectState(), migration(atomic=atomic))
@@ -80,18 +80,18 @@ def test_a_death_before_the_record_takes_nothing_of_a_migration_back(
 
 
 @pytest.mark.parametrize("backwards", [False, True], ids=["applied", "reversed"])
-def test_the_note_of_a_migration_in_steps_goes_with_its_record(
+def test_the_note_of_finished_operations_and_the_record_change_together(
     executor: Executor, backwards: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without the note, and without the record, the steps would be done again."""
+    """Without both records, the operations would run again."""
     whole = migration(atomic=False)
     if backwards:
         executor.apply_migration(ProjectState(), whole)
-    progress.note(executor.recorder, whole, 1, backwards=backwards)
+    partial_progress.note(executor.recorder, whole, 1, backwards=backwards)
     monkeypatch.setattr(MigrationRecorder, "record_unapplied" if backwards else "record_applied", die)
     with pytest.raises(Died):
         if backwards:
             executor.unapply_migration(ProjectState(), whole)
         else:
             executor.apply_migration(ProjectState(), whole)
-    assert progress.count(executor.recorder, whole, backwards=backwards) == 1
+    assert partial_progress.count(executor.recorder, whole, backwards=backwards) == 1

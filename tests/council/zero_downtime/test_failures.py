@@ -1,4 +1,4 @@
-"""What an operator reads when a deploy stops, and that the next one completes."""
+"""The messages when a deploy stops, and that the next run completes."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ MANY_MEMBERS = """
 INSERT INTO "Member" (id, "updatedAt", "totalPoints")
 SELECT 'n' || n, now(), n FROM generate_series(1, 200000) AS n
 """
-# Where any migration fails, as far as these is far enough.
+# If any migration would fail, these are enough.
 ADOPTED, POINTS, POINTS_INDEX = ("council", "0001"), ("council", "0005"), ("council", "0006")
 VALID_KEYS = ("gamification", "0003")
 
@@ -41,7 +41,7 @@ def v1(database: Database) -> Database:
 
 
 def failed(database: Database, *arguments: str, **environment: str) -> str:
-    """Run a deploy that stops with words, and return them."""
+    """Run a deploy that stops with a message, and return the message."""
     result = database.manage("migrate", *arguments, check=False, **environment)
     assert result.returncode == 1, result.stdout
     assert "Traceback" not in result.stderr
@@ -77,14 +77,14 @@ def test_an_unreachable_host(database: Database) -> None:
     assert_completes(database, *ADOPTED)
 
 
-def test_a_host_that_has_no_address(database: Database) -> None:
+def test_a_host_without_an_address(database: Database) -> None:
     words = failed(database, *ADOPTED, DATABASE_URL="postgresql://sam@no-such-host.invalid/council")
 
     assert "Check the host in the URL." in words
     assert_completes(database, *ADOPTED)
 
 
-def test_a_database_that_is_not_there(database: Database) -> None:
+def test_a_database_that_does_not_exist(database: Database) -> None:
     words = failed(database, *ADOPTED, DATABASE_URL=database.url.replace(database.name, "nowhere"))
 
     assert 'database "nowhere" does not exist' in words
@@ -130,7 +130,7 @@ def test_a_database_that_is_read_only(v1: Database) -> None:
     assert_completes(v1, *POINTS)
 
 
-def test_a_right_that_is_missing_on_one_table(v1: Database) -> None:
+def test_a_missing_right_on_one_table(v1: Database) -> None:
     v1.execute(
         f"""DROP ROLE IF EXISTS deployer; CREATE ROLE deployer LOGIN; GRANT CREATE ON SCHEMA public TO deployer;
             GRANT ALL ON ALL TABLES IN SCHEMA public TO deployer; GRANT CREATE ON DATABASE "{v1.name}" TO deployer"""
@@ -142,7 +142,7 @@ def test_a_right_that_is_missing_on_one_table(v1: Database) -> None:
         assert (
             "1 difference. Nothing was changed.\n  owner      table Member: it belongs to postgres" in words
         )
-        assert "this role, deployer, is no member of that" in words
+        assert "and the role deployer is not a member of postgres" in words
         assert v1.fetch("SELECT to_regclass('django_migrations')") == [(None,)]
         v1.execute('ALTER TABLE "Member" OWNER TO deployer')
         assert v1.manage("migrate", *POINTS, DATABASE_URL=as_deployer).returncode == 0
@@ -152,7 +152,7 @@ def test_a_right_that_is_missing_on_one_table(v1: Database) -> None:
 
 @pytest.fixture
 def small_disk(own_server: tuple[embedded.Server, Database]) -> Iterator[Path]:
-    """A file system of 2 MB that belongs to the server's user."""
+    """A small file system that belongs to the server's user."""
     server, _ = own_server
     owner = (server.home / "data").stat()
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
@@ -166,11 +166,11 @@ def small_disk(own_server: tuple[embedded.Server, Database]) -> Iterator[Path]:
         try:
             yield disk
         finally:
-            server.stop()  # its files are open
+            server.stop()  # its files are still open
             subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_a_disk_that_is_full_in_an_index_build(
+def test_a_full_disk_during_an_index_build(
     own_server: tuple[embedded.Server, Database], small_disk: Path
 ) -> None:
     _, database = own_server
@@ -199,7 +199,7 @@ def test_a_limit_for_temporary_files_that_an_index_build_exceeds(v1: Database) -
     words = failed(v1, *POINTS_INDEX)
 
     assert "council.0006_member_points_index could not be applied: temporary file size exceeds " in words
-    assert "A limit of the server's is exceeded. Raise the one that is named." in words
+    assert "A limit of the server is exceeded. Raise the limit that the message names." in words
     assert v1.fetch("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == [(0,)]
     v1.execute(f'ALTER DATABASE "{v1.name}" RESET ALL')
     assert_completes(v1, *POINTS_INDEX)
@@ -207,20 +207,20 @@ def test_a_limit_for_temporary_files_that_an_index_build_exceeds(v1: Database) -
 
 @pytest.fixture
 def own_server() -> Iterator[tuple[embedded.Server, Database]]:
-    """A server that a test may stop, with a v1 database on it."""
+    """A server with a v1 database, which the test may stop."""
     with server_of_its_own() as (server, database):
         database.execute(V1_SQL)
         yield server, database
 
 
-def test_a_restart_of_the_server_in_mid_run(own_server: tuple[embedded.Server, Database]) -> None:
+def test_a_restart_of_the_server_during_a_run(own_server: tuple[embedded.Server, Database]) -> None:
     server, database = own_server
     words: list[str] = []
     session = database.connect()
     session.execute('BEGIN; SELECT count(*) FROM "Member"')
     run = threading.Thread(target=lambda: words.append(failed(database, *POINTS)))
     run.start()
-    # Only the reader is left to wait for.
+    # Wait until only the reader blocks it.
     last = "SELECT 1 FROM django_migrations WHERE app = 'council' AND name ~ '^0001'"
     wait_until(
         lambda: (
@@ -238,7 +238,7 @@ def test_a_restart_of_the_server_in_mid_run(own_server: tuple[embedded.Server, D
     assert_completes(database, *POINTS)
 
 
-def test_a_replica(own_server: tuple[embedded.Server, Database]) -> None:
+def test_a_read_only_replica(own_server: tuple[embedded.Server, Database]) -> None:
     server, database = own_server
     server.stop()
     data = server.home / "data"
@@ -304,7 +304,7 @@ def test_rows_that_break_a_key_are_named(v1: Database) -> None:
     assert_completes(v1, *VALID_KEYS)
 
 
-def test_a_lock_that_is_held_outside_of_a_migration_is_not_taken_for_a_dead_host(
+def test_a_lock_held_outside_of_a_migration_is_not_reported_as_a_dead_host(
     v1: Database,
 ) -> None:
     assert v1.manage("migrate", *ADOPTED).returncode == 0
@@ -318,7 +318,7 @@ def test_a_lock_that_is_held_outside_of_a_migration_is_not_taken_for_a_dead_host
     assert_completes(v1, *ADOPTED)
 
 
-def test_what_is_no_lost_connection_is_not_called_one() -> None:
+def test_other_errors_are_not_reported_as_a_lost_connection() -> None:
     assert failures.cure(NotSupportedError("cannot run in a transaction")) == "Repair what the message names."
     assert failures.cure(OperationalError("server closed the connection unexpectedly")).startswith(
         "The connection was lost."

@@ -1,4 +1,4 @@
-"""Deaths in the middle, as they are tried by `python -m tests.faults`."""
+"""Killed runs of migrate: a sample of `python -m tests.faults`."""
 
 import os
 import re
@@ -20,8 +20,8 @@ INDEX = """SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('"Memb
 
 
 @pytest.mark.any_server
-def test_a_migrate_killed_anywhere_is_finished_by_the_next(db: None) -> None:
-    """A sample; everything by hand."""
+def test_a_migrate_killed_at_any_point_is_finished_by_the_next(db: None) -> None:
+    """Runs a sample. `python -m tests.faults` tries everything."""
     result = subprocess.run(
         [sys.executable, "-m", "tests.faults", "--sample", "--lanes", "1"],
         cwd=ROOT,
@@ -39,7 +39,7 @@ def test_a_migrate_killed_anywhere_is_finished_by_the_next(db: None) -> None:
     assert points > 1000
 
 
-def test_a_build_that_died_with_its_server_process_is_made_anew(
+def test_an_index_whose_server_process_was_terminated_is_built_again(
     database: Database, deploy: Callable[..., Deploy]
 ) -> None:
     database.execute(V1_SQL)
@@ -50,7 +50,7 @@ def test_a_build_that_died_with_its_server_process_is_made_anew(
         ((builder,),) = database.fetch(tries.BUILDERS)
         database.execute(f"SELECT pg_terminate_backend({builder})")
         assert first.finish() == 1
-        assert "the next run drops what an unfinished index left, and goes on from there." in first.output
+        assert "The next run drops an unfinished index, and continues from there." in first.output
         assert "The server was restarted, or somebody terminated the session." in first.output
         assert "Traceback" not in first.output
     assert database.fetch(INDEX) == [(False,)]

@@ -1,4 +1,4 @@
-"""A state that renders as few models as possible holds what Django's state holds."""
+"""A state that renders as few models as possible equals Django's state."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ UNIQUE = models.UniqueConstraint(fields=["number"], name="order_number_key")
 
 
 class AddTrigger(migrations.AddIndex):
-    """Changes the state as pgtrigger's operation does: the option, and then a request to make the model anew."""
+    """Changes the state like pgtrigger's operation: it changes the option, then asks to render the model again."""
 
     def state_forwards(self, app_label: str, state: Any) -> None:
         state.models[app_label, "order"].options["triggers"] = ["no_delete"]
@@ -105,7 +105,7 @@ def state() -> ForwardState:
 
 def stock() -> ProjectState:
     state = ProjectState()
-    assert state.apps  # which makes the models, as migrate does before it begins
+    assert state.apps  # this renders the models, as migrate does at the beginning
     return state
 
 
@@ -115,7 +115,7 @@ def apply(operations: list[Any], state: ProjectState) -> None:
 
 
 def referenced(field: Any) -> list[Any]:
-    """Say what a field sees of another model: its table, the columns, and their types."""
+    """Return what a field uses of another model: its table, its columns, and their types."""
     if not field.remote_field:
         return []
     targets = [target for _, target in getattr(field, "related_fields", ())]
@@ -145,7 +145,7 @@ def described(state: ProjectState) -> dict[tuple[str, str], Any]:
     return found
 
 
-def test_it_holds_what_django_s_state_holds_after_each_operation(state: ForwardState) -> None:
+def test_it_equals_django_s_state_after_each_operation(state: ForwardState) -> None:
     expected = stock()
     for operation in [*MODELS, *LISTS_CHANGE, COLUMN_CHANGES, *MORE]:
         apply([operation], expected)
@@ -153,10 +153,10 @@ def test_it_holds_what_django_s_state_holds_after_each_operation(state: ForwardS
         assert described(state) == described(expected), operation
 
 
-def test_it_does_so_where_models_are_related_and_inherit_and_each_operation_gets_a_copy() -> None:
+def test_it_equals_django_s_state_with_relations_inheritance_and_copies() -> None:
     whole, state = ProjectState(), stock()
     for operation in [*RELATED, *MODELS]:
-        apply([operation], whole)  # of which each copy renders all models
+        apply([operation], whole)  # each copy of it renders all models
         before, state = state, ForwardState.of(state)
         was = described(before)
         apply([operation], state)
@@ -166,7 +166,7 @@ def test_it_does_so_where_models_are_related_and_inherit_and_each_operation_gets
         }, operation
 
 
-def test_a_column_that_no_other_model_sees_renders_its_model_and_its_heirs_alone(state: ForwardState) -> None:
+def test_a_column_used_by_no_other_model_renders_only_its_model_and_subclasses(state: ForwardState) -> None:
     apply(RELATED[:4], state)
     before = {key: state.apps.get_model(*key) for key in state.models}
 
@@ -174,10 +174,10 @@ def test_a_column_that_no_other_model_sees_renders_its_model_and_its_heirs_alone
 
     same = {name for (app, name), model in before.items() if state.apps.get_model(app, name) is model}
     assert same == {"team"}
-    assert state.is_delayed  # RunPython gets models that are all rendered anew
+    assert state.is_delayed  # RunPython gets models that are all rendered again
 
 
-def test_a_model_is_made_anew_for_a_column_and_not_for_a_list(state: ForwardState) -> None:
+def test_a_model_is_rendered_again_for_a_column_but_not_for_an_option(state: ForwardState) -> None:
     apply(MODELS, state)
     made = state.apps.get_model("shop", "order")
     apply(LISTS_CHANGE, state)
@@ -186,7 +186,7 @@ def test_a_model_is_made_anew_for_a_column_and_not_for_a_list(state: ForwardStat
     assert state.apps.get_model("shop", "order") is not made
 
 
-def test_a_model_is_renamed_away_and_back(state: ForwardState) -> None:
+def test_a_model_can_be_renamed_and_renamed_back(state: ForwardState) -> None:
     expected = stock()
     for operation in [
         *MODELS,
@@ -198,13 +198,13 @@ def test_a_model_is_renamed_away_and_back(state: ForwardState) -> None:
         assert described(state) == described(expected), operation
 
 
-def test_an_attempt_that_failed_leaves_nothing_to_the_next_one(state: ForwardState) -> None:
+def test_a_failed_attempt_leaves_nothing_in_the_state(state: ForwardState) -> None:
     apply(MODELS, state)
     before = described(state)
     apply(LISTS_CHANGE, ForwardState.of(state))
     assert described(ForwardState.of(state)) == before
 
 
-def test_a_copy_that_is_kept_of_an_earlier_state_is_django_s_own(state: ForwardState) -> None:
+def test_a_kept_copy_of_an_earlier_state_is_not_changed(state: ForwardState) -> None:
     apply(MODELS, state)
     assert type(state.clone()) is ProjectState

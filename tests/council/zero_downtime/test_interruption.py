@@ -1,4 +1,4 @@
-"""Ctrl-C, and signals that ask the same: words, nothing left, and the next run completes."""
+"""Ctrl-C and similar signals give a message and leave nothing behind, and the next run completes."""
 
 import signal
 import subprocess
@@ -48,20 +48,20 @@ def assert_no_session_is_left(database: Database) -> None:
     [(signal.SIGINT, "Ctrl-C", 130), (signal.SIGTERM, "SIGTERM", 143), (signal.SIGHUP, "SIGHUP", 129)],
     ids=["Ctrl-C", "SIGTERM", "SIGHUP"],
 )
-def test_a_migrate_that_waits_for_a_lock_leaves_nothing_of_the_migration(
+def test_interrupting_a_wait_for_a_lock_leaves_nothing_of_the_migration(
     adopted: Database, deploy: Callable[..., Deploy], number: signal.Signals, name: str, status: int
 ) -> None:
     with open_transaction(adopted, READ):
         run = deploy(adopted, "council", "0005")
         run.wait_for("waiting, ")
         assert interrupt(run, number) == status
-        assert f"{name}: council.0005_member_points was cut short. Nothing of it was kept." in run.output
+        assert f"{name}: council.0005_member_points was interrupted. None of it was kept." in run.output
         assert "0 of 1 migrations are done, 1 left." in run.output
         assert_no_session_is_left(adopted)
     assert adopted.manage("migrate", "council", "0005").returncode == 0
 
 
-def test_an_index_build_is_cancelled_and_its_index_dropped(
+def test_interrupting_an_index_build_drops_its_index(
     with_points: Database, deploy: Callable[..., Deploy]
 ) -> None:
     snapshot = 'SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM "Team"'
@@ -89,7 +89,7 @@ def test_an_index_that_cannot_be_dropped_yet_is_left_to_the_next_run(
     assert with_points.fetch(INDEX) == [(True,)]
 
 
-def test_a_migrate_that_waits_for_another_one_leaves_at_once(
+def test_interrupting_a_wait_for_another_migrate_ends_at_once(
     v1: Database, deploy: Callable[..., Deploy]
 ) -> None:
     with v1.connect() as other:
@@ -112,7 +112,7 @@ def test_a_signal_that_is_ignored_as_under_nohup_stays_ignored() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_it_can_be_called_from_another_thread_than_the_main_one(v1: Database) -> None:
+def test_migrate_can_be_called_from_another_thread_than_the_main_one(v1: Database) -> None:
     program = """
 import django, sys, threading
 django.setup()

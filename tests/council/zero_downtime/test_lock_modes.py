@@ -1,4 +1,4 @@
-"""The lock modes, beside what PostgreSQL says of each pair of them."""
+"""The table of lock modes, compared with PostgreSQL for each pair."""
 
 import psycopg
 import pytest
@@ -36,7 +36,7 @@ def is_refused(session: psycopg.Connection, mode: str) -> bool:
     return False
 
 
-def test_each_pair_of_modes_conflicts_as_postgresql_says(database: Database) -> None:
+def test_each_pair_of_modes_conflicts_like_in_postgresql(database: Database) -> None:
     database.execute('CREATE TABLE "T" (n int)')
     conflicts, in_the_way = {}, {}
     with database.connect() as holder, database.connect() as other:
@@ -54,7 +54,7 @@ def test_each_pair_of_modes_conflicts_as_postgresql_says(database: Database) -> 
     assert in_the_way == conflicts
 
 
-def test_who_reads_and_writes_takes_these_modes(database: Database) -> None:
+def test_reads_and_writes_take_these_modes(database: Database) -> None:
     database.execute('CREATE TABLE "T" (n int)')
     with database.connect() as session:
         for mode, statement in STATEMENTS.items():
@@ -64,10 +64,10 @@ def test_who_reads_and_writes_takes_these_modes(database: Database) -> None:
             session.execute("ROLLBACK")
 
 
-def test_who_waits_is_told_for_each_mode() -> None:
+def test_each_mode_names_what_waits_for_it() -> None:
     waits = [Lock("T", mode).blocks for mode in MODES]
     assert waits == [
-        *["DDL that takes the table whole"] * 3,
+        *["DDL that needs the whole table"] * 3,
         "other DDL",
         *["writes and DDL"] * 3,
         "reads, writes and DDL",

@@ -1,4 +1,4 @@
-"""The second session: what it costs when it does not answer, or is gone."""
+"""The observer's session, if it does not answer or was terminated."""
 
 import os
 import socket
@@ -26,7 +26,7 @@ __all__ = ["adopted", "deploy", "v1", "with_points"]
 OBSERVER = "council migrate observer"
 
 
-def test_an_observer_without_an_answer_holds_up_no_migration(
+def test_an_observer_that_does_not_answer_does_not_delay_a_migration(
     adopted: Database, deploy: Callable[..., Deploy]
 ) -> None:
     with proxy(adopted) as network:
@@ -40,10 +40,10 @@ def test_an_observer_without_an_answer_holds_up_no_migration(
     assert "Applied council.0005_member_points" in run.output
 
 
-def test_an_observer_without_an_answer_holds_up_no_end(
+def test_an_observer_that_does_not_answer_does_not_delay_the_end(
     with_points: Database, deploy: Callable[..., Deploy]
 ) -> None:
-    """While an index is built, the observer's thread alone asks."""
+    """While an index is built, only the observer's thread sends queries."""
     with proxy(with_points) as network:
         with open_transaction(with_points, """UPDATE "Member" SET company = 'x' WHERE id = 'm1'"""):
             run = deploy(with_points, "council", "0006", DATABASE_URL=network.url)
@@ -54,7 +54,7 @@ def test_an_observer_without_an_answer_holds_up_no_end(
     assert "Applied council.0006_member_points_index" in run.output
 
 
-def test_an_observer_that_was_terminated_stops_nothing(
+def test_a_terminated_observer_does_not_stop_migrate(
     adopted: Database, deploy: Callable[..., Deploy]
 ) -> None:
     with open_transaction(adopted, READ):
@@ -67,7 +67,7 @@ def test_an_observer_that_was_terminated_stops_nothing(
     assert run.finish() == 0, run.output
 
 
-def test_who_is_not_waiting_is_blocked_by_nobody(v1: Database) -> None:
+def test_a_session_that_does_not_wait_has_no_blockers(v1: Database) -> None:
     with v1.connect() as session, v1.connect() as observer, open_transaction(v1, READ):
         session.execute("SELECT 1")
 

@@ -1,4 +1,4 @@
-"""The checklist that every operation passes; a new operation is a new Case."""
+"""The checklist for every operation. Add a Case for a new operation."""
 
 import statistics
 import time
@@ -17,7 +17,7 @@ from django.db.migrations.state import ProjectState
 from django.db.migrations.writer import OperationWriter
 
 from council import zero_downtime
-from council.postgres import catalog, constraints, fields, indexes, triggers
+from council.postgres import catalog, constraints, definitions, fields, indexes, triggers
 from council.zero_downtime import batch_operations
 from council.zero_downtime.failures import DefinitionConflict
 from council.zero_downtime.index_operations import DuplicateKeys
@@ -96,12 +96,12 @@ def numbers(connection: BaseDatabaseWrapper) -> list[int]:
 
 
 def trigger_function(connection: BaseDatabaseWrapper) -> str:
-    found = catalog.trigger(connection, "Child", "trg_child")
+    found = definitions.trigger(connection, "Child", "trg_child")
     return found.function if found else ""
 
 
 def function_body(connection: BaseDatabaseWrapper) -> str:
-    found = catalog.function(connection, "children_of", "parent text")
+    found = definitions.function(connection, "children_of", "parent text")
     return found.definition if found else ""
 
 
@@ -112,15 +112,15 @@ def nullable_parent() -> migrations.AlterField:
 
 
 def has_index(connection: BaseDatabaseWrapper, name: str) -> bool:
-    found = catalog.index(connection, name)
+    found = definitions.index(connection, name)
     return found is not None and found.is_valid
 
 
 @dataclass
 class Case:
-    """An operation, and what the checklist needs to know of it.
+    """An operation, and what the checklist needs to know about it.
 
-    `obstacle` is SQL that puts something else in its way, `half_done` SQL for what an interrupted run leaves.
+    `obstacle` is SQL that creates something else with its name. `half_done` is SQL for what an interrupted run leaves.
     """
 
     operation: Operation
@@ -137,7 +137,7 @@ class Case:
 CASES = {
     "AddForeignKeyNotValid": Case(
         operation=zero_downtime.AddForeignKeyNotValid("child", KEY),
-        is_done=lambda connection: catalog.constraint(connection, "Child", KEY.name) is not None,
+        is_done=lambda connection: definitions.constraint(connection, "Child", KEY.name) is not None,
         sql='ADD CONSTRAINT "Child_parentId_fkey" FOREIGN KEY ("parentId") REFERENCES "Parent" ("id") '
         "ON DELETE CASCADE ON UPDATE CASCADE NOT VALID",
         obstacle='ALTER TABLE "Child" ADD CONSTRAINT "Child_parentId_fkey" '
@@ -151,7 +151,8 @@ CASES = {
         operation=zero_downtime.ValidateConstraint("child", KEY.name),
         before=(zero_downtime.AddForeignKeyNotValid("child", KEY),),
         is_done=lambda connection: (
-            (found := catalog.constraint(connection, "Child", KEY.name)) is not None and found.is_validated
+            (found := definitions.constraint(connection, "Child", KEY.name)) is not None
+            and found.is_validated
         ),
         sql='ALTER TABLE "Child" VALIDATE CONSTRAINT "Child_parentId_fkey"',
         obstacle='ALTER TABLE "Child" DROP CONSTRAINT "Child_parentId_fkey"',
@@ -202,7 +203,7 @@ CASES = {
     "RemoveIndexConcurrently": Case(
         operation=zero_downtime.RemoveIndexConcurrently("child", INDEX.name),
         before=(migrations.AddIndex("child", INDEX),),
-        is_done=lambda connection: catalog.index(connection, INDEX.name) is None,
+        is_done=lambda connection: definitions.index(connection, INDEX.name) is None,
         sql=f'DROP INDEX CONCURRENTLY IF EXISTS "{INDEX.name}"',
         obstacle=f'DROP INDEX "{INDEX.name}"; CREATE INDEX "{INDEX.name}" ON "Parent" (id)',
         conflict='found: .*ON "Parent".*\n +expected: an index on "Child"',
@@ -212,7 +213,7 @@ CASES = {
     "RemoveUniqueIndexConcurrently": Case(
         operation=zero_downtime.RemoveUniqueIndexConcurrently("child", UNIQUE.name),
         before=(migrations.AddConstraint("child", UNIQUE),),
-        is_done=lambda connection: catalog.index(connection, UNIQUE.name) is None,
+        is_done=lambda connection: definitions.index(connection, UNIQUE.name) is None,
         sql=f'DROP INDEX CONCURRENTLY IF EXISTS "{UNIQUE.name}"',
         obstacle=f'DROP INDEX "{UNIQUE.name}"; CREATE INDEX "{UNIQUE.name}" ON "Parent" (id)',
         conflict='found: .*ON "Parent".*\n +expected: an index on "Child"',
@@ -241,7 +242,7 @@ CASES = {
     ),
     "AddCheckNotValid": Case(
         operation=zero_downtime.AddCheckNotValid("child", CHECK),
-        is_done=lambda connection: catalog.constraint(connection, "Child", CHECK.name) is not None,
+        is_done=lambda connection: definitions.constraint(connection, "Child", CHECK.name) is not None,
         sql='ALTER TABLE "Child" ADD CONSTRAINT "Child_number_check" CHECK ("Number" >= 0) NOT VALID',
         obstacle='ALTER TABLE "Child" ADD CONSTRAINT "Child_number_check" CHECK ("Number" > 0)',
         conflict=r'found: +CHECK \(\("Number" > 0\)\)\n +expected: CHECK \(\("Number" >= 0\)\)',
@@ -251,7 +252,9 @@ CASES = {
         operation=zero_downtime.AddFieldCheckNotValid(
             "child", "number", models.PositiveIntegerField(db_column="Number")
         ),
-        is_done=lambda connection: catalog.constraint(connection, "Child", "Child_Number_check") is not None,
+        is_done=lambda connection: (
+            definitions.constraint(connection, "Child", "Child_Number_check") is not None
+        ),
         sql='ALTER TABLE "Child" ADD CONSTRAINT "Child_Number_check" CHECK ("Number" >= 0) NOT VALID',
         obstacle='ALTER TABLE "Child" ADD CONSTRAINT "Child_Number_check" CHECK ("Number" > 0)',
         conflict=r'found: +CHECK \(\("Number" > 0\)\)\n +expected: CHECK \(\("Number" >= 0\)\)',
@@ -260,7 +263,7 @@ CASES = {
     "AddFilledCheck": Case(
         operation=zero_downtime.AddFilledCheck("child", "parent"),
         before=(nullable_parent(),),
-        is_done=lambda connection: catalog.constraint(connection, "Child", FILLED) is not None,
+        is_done=lambda connection: definitions.constraint(connection, "Child", FILLED) is not None,
         sql=f'ALTER TABLE "Child" ADD CONSTRAINT "{FILLED}" CHECK ("parentId" IS NOT NULL) NOT VALID',
         obstacle=f'ALTER TABLE "Child" ADD CONSTRAINT "{FILLED}" CHECK (id IS NOT NULL)',
         conflict=r'found: +CHECK \(\(id IS NOT NULL\)\)\n +expected: CHECK \(\("parentId" IS NOT NULL\)\)',
@@ -275,7 +278,7 @@ CASES = {
         ),
         is_done=lambda connection: (
             catalog.is_not_null(connection, "Child", "parentId") is True
-            and catalog.constraint(connection, "Child", FILLED) is None
+            and definitions.constraint(connection, "Child", FILLED) is None
         ),
         sql='ALTER TABLE "Child" ALTER COLUMN "parentId" SET NOT NULL',
         obstacle=f'ALTER TABLE "Child" DROP CONSTRAINT "{FILLED}"',
@@ -291,7 +294,7 @@ CASES = {
     "AddTrigger": Case(
         operation=zero_downtime.AddTrigger("child", TRIGGER),
         is_done=lambda connection: (
-            (found := catalog.trigger(connection, "Child", "trg_child")) is not None
+            (found := definitions.trigger(connection, "Child", "trg_child")) is not None
             and found.is_enabled
             and "FOR EACH STATEMENT" in found.definition
             and "SET search_path TO ''" in found.function
@@ -318,7 +321,7 @@ CASES = {
     "CreateFunction": Case(
         operation=FUNCTION,
         is_done=lambda connection: (
-            (found := catalog.function(connection, "children_of", "parent text")) is not None
+            (found := definitions.function(connection, "children_of", "parent text")) is not None
             and 'WHERE "parentId" = parent' in found.definition
         ),
         sql='CREATE OR REPLACE FUNCTION "public".children_of(parent text)\nRETURNS bigint',
@@ -370,7 +373,7 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 
 class Runner:
-    """Runs operations of an app that has no files, and keeps its migration state."""
+    """Runs operations of an app without files, and keeps its migration state."""
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
@@ -394,7 +397,7 @@ class Runner:
         self.state = self.before
 
     def again(self, operation: Operation) -> None:
-        """Run an operation once more, as after a crash: the state is the one before it."""
+        """Run an operation again from the state before it, as after a crash."""
         self.state = self.before
         self.forwards(operation)
 
@@ -403,7 +406,7 @@ class Runner:
             cursor.execute(statements)
 
     def schema(self) -> list[Any]:
-        """Identify every version of every row that describes the current schema."""
+        """Return the ids of all versions of all rows that describe the current schema."""
         with self.connection.cursor() as cursor:
             cursor.execute(SCHEMA_ROWS)
             return list(cursor.fetchall())
@@ -434,7 +437,7 @@ def runner(scratch: BaseDatabaseWrapper) -> Runner:
     return runner
 
 
-def test_forwards_does_it(runner: Runner, case: Case) -> None:
+def test_forwards_applies_the_operation(runner: Runner, case: Case) -> None:
     runner.forwards(*case.before)
     assert not case.is_done(runner.connection)
 
@@ -443,7 +446,7 @@ def test_forwards_does_it(runner: Runner, case: Case) -> None:
     assert case.is_done(runner.connection)
 
 
-def test_backwards_undoes_it(runner: Runner, case: Case) -> None:
+def test_backwards_reverses_the_operation(runner: Runner, case: Case) -> None:
     runner.forwards(*case.before, case.operation)
 
     runner.backwards(case.operation)
@@ -469,7 +472,7 @@ def test_twice_changes_nothing_the_second_time(runner: Runner, case: Case) -> No
     assert runner.schema() == schema
 
 
-def test_what_was_left_half_done_is_finished(runner: Runner, case: Case) -> None:
+def test_an_interrupted_operation_is_finished(runner: Runner, case: Case) -> None:
     runner.forwards(*case.before)
     assert case.half_done
     runner.execute(case.half_done)
@@ -483,7 +486,9 @@ def test_what_was_left_half_done_is_finished(runner: Runner, case: Case) -> None
 
 
 @pytest.mark.parametrize("name", OBSTRUCTED)
-def test_another_thing_of_the_name_is_refused_with_both_definitions(runner: Runner, name: str) -> None:
+def test_another_object_with_the_name_is_refused_and_both_definitions_are_shown(
+    runner: Runner, name: str
+) -> None:
     case = CASES[name]
     runner.forwards(*case.before)
     assert case.obstacle
@@ -493,9 +498,7 @@ def test_another_thing_of_the_name_is_refused_with_both_definitions(runner: Runn
         runner.forwards(case.operation)
 
 
-def test_it_works_in_another_schema_and_leaves_the_same_names_in_public_alone(
-    runner: Runner, case: Case
-) -> None:
+def test_it_works_in_another_schema_and_ignores_the_same_names_in_public(runner: Runner, case: Case) -> None:
     runner.forwards(*case.before)
     if case.obstacle:
         runner.execute(case.obstacle)
@@ -524,7 +527,7 @@ def test_in_an_atomic_migration_it_is_refused_with_the_cure(runner: Runner, name
     assert not case.is_done(runner.connection)
 
 
-def test_sqlmigrate_prints_what_would_run_and_looks_nothing_up(runner: Runner, case: Case) -> None:
+def test_sqlmigrate_prints_the_sql_without_a_look_up(runner: Runner, case: Case) -> None:
     runner.forwards(*case.before)
 
     printed = runner.forwards(case.operation, collect_sql=True)
@@ -533,7 +536,7 @@ def test_sqlmigrate_prints_what_would_run_and_looks_nothing_up(runner: Runner, c
     assert not case.is_done(runner.connection)
 
 
-def test_it_survives_being_written_to_a_migration_file(case: Case) -> None:
+def test_it_can_be_written_to_a_migration_file(case: Case) -> None:
     text, imports = OperationWriter(case.operation, indentation=0).serialize()
     namespace: dict[str, Any] = {}
     exec("\n".join(imports), namespace)
@@ -546,7 +549,7 @@ def test_it_survives_being_written_to_a_migration_file(case: Case) -> None:
     assert copy.migration_name_fragment
 
 
-def test_a_duplicate_fails_a_unique_build_and_leaves_nothing_behind(runner: Runner) -> None:
+def test_a_duplicate_fails_a_unique_build_and_leaves_nothing(runner: Runner) -> None:
     runner.execute("""INSERT INTO "Child" VALUES ('a', 7, 'x'), ('b', 7, 'x')""")
 
     with pytest.raises(
@@ -554,11 +557,11 @@ def test_a_duplicate_fails_a_unique_build_and_leaves_nothing_behind(runner: Runn
     ):
         runner.forwards(CASES["AddUniqueIndexConcurrently"].operation)
 
-    assert catalog.index(runner.connection, UNIQUE.name) is None
+    assert definitions.index(runner.connection, UNIQUE.name) is None
     runner.execute("""INSERT INTO "Child" VALUES ('c', 7, 'x')""")
 
 
-def test_a_column_is_not_null_without_being_searched_while_nobody_can_read(runner: Runner) -> None:
+def test_not_null_is_set_without_a_scan_while_reads_wait(runner: Runner) -> None:
     runner.forwards(*CASES["SetNotNull"].before)
     runner.execute("""INSERT INTO "Child" VALUES ('a', 7, 'x')""")
     reads = """SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'Child'"""
@@ -583,7 +586,7 @@ def test_a_null_fails_the_validation_and_is_named_by_its_check(runner: Runner) -
         runner.forwards(zero_downtime.ValidateConstraint("child", FILLED))
 
 
-def test_rows_without_a_parent_fail_the_validation_and_nothing_else(runner: Runner) -> None:
+def test_rows_without_a_parent_fail_only_the_validation(runner: Runner) -> None:
     runner.execute("""INSERT INTO "Child" VALUES ('a', 7, 'gone')""")
     runner.forwards(zero_downtime.AddForeignKeyNotValid("child", KEY))
 
@@ -593,7 +596,7 @@ def test_rows_without_a_parent_fail_the_validation_and_nothing_else(runner: Runn
     assert """1 row with "parentId" = 'gone'""" in str(caught.value)
 
 
-def test_a_replaced_trigger_is_put_back_backwards_and_is_never_missing(runner: Runner) -> None:
+def test_reversing_restores_the_old_trigger_which_is_never_missing(runner: Runner) -> None:
     runner.forwards(zero_downtime.AddTrigger("child", TRIGGER))
     replace = zero_downtime.ReplaceTrigger("child", LATER_TRIGGER)
     oid = "SELECT oid FROM pg_trigger WHERE tgname = 'trg_child'"
@@ -610,7 +613,7 @@ def test_a_replaced_trigger_is_put_back_backwards_and_is_never_missing(runner: R
     assert "PERFORM 1" in trigger_function(runner.connection)
 
 
-def test_a_condition_spares_the_rows_that_do_not_meet_it(runner: Runner) -> None:
+def test_a_trigger_s_condition_excludes_other_rows(runner: Runner) -> None:
     conditional = triggers.Trigger(
         name="trg_child",
         function="refuse_child",
@@ -629,7 +632,7 @@ def test_a_condition_spares_the_rows_that_do_not_meet_it(runner: Runner) -> None
         runner.execute("""INSERT INTO "Child" VALUES ('b', 101, 'x')""")
 
 
-def test_batches_leave_rows_that_others_have_locked_for_later_and_wait_for_nobody(
+def test_batches_skip_locked_rows_and_change_them_later(
     runner: Runner, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batch_operations, "PAUSE_SECONDS", 0.05)
@@ -666,10 +669,10 @@ def test_batches_leave_rows_that_others_have_locked_for_later_and_wait_for_nobod
         (3_000, 0.0, 0.015, 80, 500),
     ],
 )
-def test_batches_are_sized_so_that_each_holds_its_rows_for_about_10_ms(
+def test_batches_are_sized_to_lock_their_rows_for_about_10_ms(
     runner: Runner, rows: int, seconds_a_row: float, seconds_a_batch: float, fewest: int, most: int
 ) -> None:
-    """Rows of a batch have the same transaction's number. What it takes without rows is no reason to have fewer."""
+    """Rows of a batch have the same transaction id. Time that does not depend on rows must not make batches smaller."""
     runner.execute(
         f"""INSERT INTO "Child" SELECT 'c' || lpad(n::text, 5, '0'), 0, 'x' FROM generate_series(1, {rows}) AS n"""
     )
@@ -689,26 +692,43 @@ def test_batches_are_sized_so_that_each_holds_its_rows_for_about_10_ms(
     assert fewest <= statistics.median(sizes[1:]) <= most, sizes
 
 
-def test_batches_give_up_with_the_rows_that_stay_locked(
+def test_batches_commit_without_waiting_for_the_disk_and_nothing_else_does(runner: Runner) -> None:
+    runner.execute("SET synchronous_commit TO on")  # the test server has it off
+    runner.forwards(HAVE_ROWS)
+    runner.forwards(
+        zero_downtime.UpdateInBatches(
+            "child",
+            """UPDATE "Child" SET "Number" = CASE current_setting('synchronous_commit') WHEN 'off' THEN 1 ELSE 0 END
+                WHERE id = ANY (%(keys)s)""",
+        )
+    )
+
+    assert numbers(runner.connection) == [1, 1, 1]
+    with runner.connection.cursor() as cursor:
+        cursor.execute("SHOW synchronous_commit")
+        assert cursor.fetchone() == ("on",)
+
+
+def test_batches_give_up_and_name_rows_that_stay_locked(
     runner: Runner, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batch_operations, "PATIENCE_SECONDS", -1)
     runner.forwards(HAVE_ROWS)
     with database.connect() as gateway, gateway.transaction():
         gateway.execute("""UPDATE "Child" SET "Number" = 2 WHERE id = 'b'""")
-        with pytest.raises(CommandError, match="1 rows of \"Child\" have been locked .*, among them 'b'"):
+        with pytest.raises(CommandError, match="1 rows of \"Child\" stayed locked for .*, for example 'b'"):
             runner.forwards(CASES["UpdateInBatches"].operation)
     assert numbers(runner.connection) == [10, 2, 30]
 
 
-def test_an_index_name_that_a_table_has_is_refused(runner: Runner) -> None:
+def test_an_index_with_the_name_of_a_table_is_refused(runner: Runner) -> None:
     runner.execute(f'CREATE TABLE "{INDEX.name}" ()')
 
     with pytest.raises(DefinitionConflict, match="found:    a table\n  expected: an index"):
         runner.forwards(CASES["AddIndexConcurrently"].operation)
 
 
-def test_session_settings_are_as_before_after_a_build_and_after_a_failed_one(runner: Runner) -> None:
+def test_session_settings_are_restored_after_a_build_and_after_a_failed_one(runner: Runner) -> None:
     runner.execute("SET lock_timeout = '123ms'; SET statement_timeout = '45s'")
     runner.execute("""INSERT INTO "Child" VALUES ('a', 7, 'x'), ('b', 7, 'x')""")
 
@@ -740,7 +760,7 @@ def test_the_wrong_kind_of_object_is_refused(make: Callable[[], Operation], mess
         make()
 
 
-def test_validation_has_no_time_limit_and_the_role_s_own_holds_again_after_it(runner: Runner) -> None:
+def test_validation_has_no_time_limit_and_the_role_s_limit_applies_after_it(runner: Runner) -> None:
     runner.execute("SET statement_timeout = '45s'")
     runner.forwards(zero_downtime.AddForeignKeyNotValid("child", KEY))
     during: list[str] = []

@@ -1,4 +1,4 @@
-"""Migrations and the application behind a real PgBouncer, in its three modes."""
+"""Migrations and the application with a real PgBouncer, in its three modes."""
 
 import subprocess
 import sys
@@ -46,7 +46,7 @@ def load(
 
 @contextmanager
 def client(url: str) -> Iterator[psycopg.Connection]:
-    """A session that has been served once. Ends at once, in the midst of a query or not."""
+    """A session that has been served once. It ends at once, even during a query."""
     session = psycopg.connect(url, autocommit=True, prepare_threshold=None)
     try:
         session.execute("SELECT 1")
@@ -62,7 +62,7 @@ def check(session: psycopg.Connection, url: str) -> None:
 def assert_refused(database: Database, url: str, **environment: str) -> str:
     result = database.manage("migrate", check=False, **{"DATABASE_URL": url, **environment})
     assert result.returncode == 1
-    assert "leads to a transaction pooler (127.0.0.1, port " in result.stderr
+    assert "connects to a transaction pooler (127.0.0.1, port " in result.stderr
     assert "Set DIRECT_URL to a direct or session-pooled connection" in result.stderr
     assert "Traceback" not in result.stderr
     assert database.fetch("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace") == []
@@ -70,13 +70,11 @@ def assert_refused(database: Database, url: str, **environment: str) -> str:
 
 
 @pytest.mark.parametrize("size", [1, 2])
-def test_a_pooler_that_shares_sessions_out_is_refused_before_anything_is_written(
-    database: Database, size: int
-) -> None:
+def test_a_transaction_pooler_is_refused_before_anything_is_written(database: Database, size: int) -> None:
     with pgbouncer(database, mode="transaction", size=size) as url:
         words = assert_refused(database, url)
 
-    assert words.startswith("TransactionPooler: DATABASE_URL leads to")
+    assert words.startswith("TransactionPooler: DATABASE_URL connects to")
     assert "server process" in words
 
 
@@ -85,7 +83,7 @@ def test_statement_pooling_is_refused_too(database: Database) -> None:
         assert_refused(database, url)
 
 
-def test_it_is_recognised_in_a_busy_pool_too(database: Database) -> None:
+def test_a_transaction_pooler_is_recognised_in_a_busy_pool(database: Database) -> None:
     with pgbouncer(database, mode="transaction", size=3) as url, load(url):
         assert_refused(database, url)
 
@@ -93,11 +91,11 @@ def test_it_is_recognised_in_a_busy_pool_too(database: Database) -> None:
 @pytest.mark.parametrize("settings", [{}, {"server_round_robin": 1}], ids=["last first", "round robin"])
 @pytest.mark.parametrize("statement", [None, "SELECT pg_sleep(0.001)", "SELECT pg_sleep(0.1)"])
 @pytest.mark.parametrize("size", [1, 2, 5])
-def test_it_is_recognised_however_it_shares_out(
+def test_a_transaction_pooler_is_recognised_for_any_order_of_its_processes(
     database: Database, size: int, statement: str | None, settings: dict[str, int]
 ) -> None:
     with pgbouncer(database, mode="transaction", size=size, **settings) as url:
-        with load(url, size):  # so that there are several server processes
+        with load(url, size):  # this makes several server processes
             pass
         busy = load(url, size + 2, statement=statement) if statement else nullcontext()
         with busy, client(url) as session, pytest.raises(pooler.TransactionPooler, match="server process"):
@@ -105,11 +103,11 @@ def test_it_is_recognised_however_it_shares_out(
 
 
 class Served:
-    """A client of a pooler that does not exist: its questions are answered by the next of its server processes."""
+    """A client of a simulated pooler. The next of its server processes answers each query."""
 
     def __init__(self, processes: Iterator[int]) -> None:
         self.processes = processes
-        self.info = SimpleNamespace(backend_pid=0)  # poolers have numbers of their own
+        self.info = SimpleNamespace(backend_pid=0)  # a pooler reports its own process ids
         self.closed = False
 
     def close(self) -> None:
@@ -117,10 +115,10 @@ class Served:
 
 
 @pytest.mark.parametrize("number", [2, 3, 5])
-def test_server_processes_that_take_turns_are_no_session_pooling(
+def test_server_processes_that_alternate_are_not_session_pooling(
     number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where each of two clients that take turns would meet its own again."""
+    """It must be recognised even if two clients that take turns would always get the same process."""
     turn = cycle(range(1, number + 1))
     monkeypatch.setattr(pooler, "_backend", lambda client, **_: next(client.processes))
     monkeypatch.setattr(pooler, "_connect", lambda _: Served(turn))
@@ -136,7 +134,7 @@ def test_clients_that_keep_their_server_processes_are_session_pooling(
     pooler.refuse_transaction_pooler(Served(repeat(1)), {}, variable="DIRECT_URL")  # type: ignore[arg-type]
 
 
-def test_it_is_recognised_when_all_its_server_processes_are_taken(
+def test_a_transaction_pooler_is_recognised_if_all_its_processes_are_busy(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pooler, "ANSWER_SECONDS", 0.5)
@@ -157,29 +155,29 @@ def test_it_is_recognised_when_all_its_server_processes_are_taken(
             check(session, url)
 
 
-def test_a_pooler_that_takes_no_second_client_is_refused(database: Database) -> None:
+def test_a_pooler_that_refuses_a_second_client_is_refused(database: Database) -> None:
     with pgbouncer(database, mode="transaction", max_client_conn=1) as url:
         result = database.manage("migrate", check=False, DATABASE_URL=url)
 
     assert result.returncode == 1
-    assert "DATABASE_URL leads to a pooler (127.0.0.1, port " in result.stderr
+    assert "DATABASE_URL connects to a pooler (127.0.0.1, port " in result.stderr
     assert "no more connections allowed" in result.stderr
     assert "Set DIRECT_URL to a direct connection" in result.stderr
     assert "Traceback" not in result.stderr
     assert database.fetch("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace") == []
 
 
-def test_nothing_is_recorded_through_it_either(database: Database) -> None:
-    """`--fake` makes django_migrations where it is missing."""
+def test_fake_is_refused_through_a_transaction_pooler(database: Database) -> None:
+    """`--fake` creates django_migrations if it is missing."""
     with pgbouncer(database, mode="transaction") as url:
         result = database.manage("migrate", "--fake", check=False, DATABASE_URL=url)
 
-    assert "leads to a transaction pooler" in result.stderr
+    assert "connects to a transaction pooler" in result.stderr
     assert database.fetch("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace") == []
 
 
 @pytest.mark.parametrize("others", [0, 1, 2])
-def test_session_pooling_is_recognised_whatever_others_hold(database: Database, others: int) -> None:
+def test_session_pooling_is_recognised_despite_other_sessions(database: Database, others: int) -> None:
     with pgbouncer(database, mode="session", size=3) as url, ExitStack() as held:
         for _ in range(others):
             held.enter_context(client(url))
@@ -190,7 +188,7 @@ def test_session_pooling_is_recognised_whatever_others_hold(database: Database, 
 
 def test_a_direct_connection_is_recognised(database: Database) -> None:
     with client(database.url) as session:
-        check(session, "host=/nowhere")  # no second session is asked for
+        check(session, "host=/nowhere")  # no second session is opened
 
 
 def test_the_variable_in_use_is_named(database: Database) -> None:
@@ -199,8 +197,8 @@ def test_the_variable_in_use_is_named(database: Database) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 5])
-def test_session_pooling_passes(database: Database, size: int) -> None:
-    """With a single server process there is none for who watches; it goes by the clock then."""
+def test_migrate_works_with_session_pooling(database: Database, size: int) -> None:
+    """A single server process leaves none for the observer, so migrate uses fixed pauses."""
     with pgbouncer(database, mode="session", size=size) as url:
         result = database.manage("migrate", "council", DATABASE_URL=url)
 
@@ -208,7 +206,7 @@ def test_session_pooling_passes(database: Database, size: int) -> None:
     assert ("No second session to watch who blocks" in result.stdout) is (size == 1)
 
 
-def test_a_direct_url_serves_migrations_beside_a_transaction_pooler(database: Database) -> None:
+def test_migrate_uses_a_direct_url_despite_a_transaction_pooler(database: Database) -> None:
     with pgbouncer(database, mode="transaction") as url:
         pooled = f"{url}?pgbouncer=true&connection_limit=1"
         result = database.manage("migrate", "council", DATABASE_URL=pooled, DIRECT_URL=database.url)
@@ -216,7 +214,7 @@ def test_a_direct_url_serves_migrations_beside_a_transaction_pooler(database: Da
     assert "Applied council.0006_member_points_index" in result.stdout
 
 
-def test_what_only_looks_may_go_through_a_transaction_pooler(migrated: Database) -> None:
+def test_commands_that_only_read_work_through_a_transaction_pooler(migrated: Database) -> None:
     with pgbouncer(migrated, mode="transaction") as url:
         assert migrated.manage("migrate", "--plan", DATABASE_URL=url).returncode == 0
         assert migrated.manage("migrate", "--check", DATABASE_URL=url).returncode == 0
@@ -273,7 +271,7 @@ if errors:
 
 @pytest.mark.parametrize(("zone", "size"), [("UTC", 2), ("America/New_York", 1)])
 def test_the_application_works_through_a_transaction_pooler(migrated: Database, zone: str, size: int) -> None:
-    """No server-side cursor, no prepared statement and no setting is missed, also not the time zone of the session."""
+    """It needs no server-side cursor, prepared statement or session setting, not even the session's time zone."""
     others = "SET TimeZone TO 'Asia/Tokyo'"
     migrated.execute(f"ALTER DATABASE \"{migrated.name}\" SET timezone TO '{zone}'")
     with pgbouncer(migrated, mode="transaction", size=size) as url, load(url, clients=2, setting=others):

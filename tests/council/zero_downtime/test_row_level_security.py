@@ -1,4 +1,4 @@
-"""Tables of other apps are shut to the data API where there is one, and nowhere else."""
+"""Tables of other apps are closed to the data API if there is one, and otherwise unchanged."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -32,9 +32,9 @@ SHUT_AFTER = [
 ]
 
 
-# What Supabase's linter finds at the levels ERROR and WARN, as far as it can concern what is ours: tables that the data
-# API reads without row level security, functions and views that run with somebody's search_path or rights, indexes that
-# are there twice, extensions in the schema that is served.
+# The findings of Supabase's linter at the levels ERROR and WARN that could concern us: tables that the data API reads
+# without row level security, functions and views with another role's search_path or rights, duplicate indexes, and
+# extensions in the exposed schema.
 LINTED = """
     SELECT 'open table', relname
       FROM pg_class
@@ -64,7 +64,7 @@ LINTED = """
      WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
        AND (has_table_privilege('anon', oid, 'SELECT') OR has_table_privilege('authenticated', oid, 'SELECT'))
 """
-# As Supabase has it in a new project.
+# As in a new project at Supabase.
 GRANTED = """
     GRANT USAGE ON SCHEMA public TO anon, authenticated;
     GRANT ALL ON ALL TABLES IN SCHEMA public TO anon, authenticated;
@@ -85,17 +85,17 @@ GATEWAYS = {
 
 @pytest.fixture
 def supabase() -> Iterator[Database]:
-    """The gateway's database on a server with the data API's roles, which no other test is to see."""
+    """The gateway's database on a server with the data API's roles. No other test must see them."""
     with server_of_its_own() as (_, database):
         database.execute(V1_SQL + "CREATE ROLE anon; CREATE ROLE authenticated")
         yield database
 
 
-def test_where_there_is_no_data_api_their_tables_stay_as_they_come(migrated: Database) -> None:
+def test_without_a_data_api_tables_of_other_apps_are_not_changed(migrated: Database) -> None:
     assert [table for (table,) in migrated.fetch(OPEN)] == SHUT_AFTER
 
 
-def test_where_there_is_one_they_are_shut_which_the_plan_tells_and_the_settings_except(
+def test_with_a_data_api_tables_of_other_apps_are_closed_except_by_a_setting(
     supabase: Database, deploy: Callable[..., Deploy]
 ) -> None:
     refused = supabase.manage("write_manifest", "--file", "/dev/null", check=False)

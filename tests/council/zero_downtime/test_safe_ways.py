@@ -1,4 +1,4 @@
-"""Other people's migrations on tables in use: the same result as Django's, by steps that lock nobody out."""
+"""Other people's migrations on tables in use have the same result as Django's, without long locks."""
 
 import re
 import signal
@@ -16,11 +16,11 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
-from council.zero_downtime import progress, safe_ways
+from council.zero_downtime import partial_progress, safe_ways
 from council.zero_downtime.executor import Executor
 from council.zero_downtime.lock_modes import BY_NAME
 from council.zero_downtime.observer import Observer
-from council.zero_downtime.patience import Patience
+from council.zero_downtime.retries import Patience
 from tests.council.zero_downtime.test_deploy import Deploy, deploy, open_transaction
 from tests.databases import SCRATCH, Database
 
@@ -63,7 +63,7 @@ RECORD = "SELECT app, name FROM django_migrations ORDER BY id"
 
 
 class Died(BaseException):
-    """The process is no more."""
+    """Stands for the death of the process."""
 
 
 def load(name: str) -> Migration:
@@ -72,7 +72,7 @@ def load(name: str) -> Migration:
 
 
 def way(migration: Migration, state: ProjectState) -> Migration:
-    """Give the safe way of a migration."""
+    """Return the safe way of a migration."""
     return safe_ways._Way(connections[SCRATCH], migration, state.clone()).migration()
 
 
@@ -117,7 +117,7 @@ def as_django_makes_it(database: Database, scratch: BaseDatabaseWrapper, name: s
 
 
 class Locks:
-    """Sees the locks of each statement that changes the schema, in a transaction of its own or in that around it."""
+    """Records the locks of each statement that changes the schema, within its transaction."""
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
@@ -144,7 +144,7 @@ class Locks:
             }
 
 
-def test_the_result_is_django_s_and_no_statement_locks_writers_out_while_it_reads_rows(
+def test_the_result_equals_django_s_and_no_statement_blocks_writers_during_a_scan(
     database: Database, scratch: BaseDatabaseWrapper, as_django_makes_it: dict[str, Any], name: str
 ) -> None:
     state = begin(database, scratch, name)
@@ -177,10 +177,10 @@ def test_the_result_is_django_s_and_no_statement_locks_writers_out_while_it_read
         }, sql
 
 
-def test_killed_before_any_of_its_statements_it_is_finished_by_the_next_run(
+def test_a_run_killed_before_any_statement_is_finished_by_the_next_run(
     database: Database, scratch: BaseDatabaseWrapper, as_django_makes_it: dict[str, Any], name: str
 ) -> None:
-    """A dead process sends nothing more: not even what would clean up."""
+    """A dead process sends nothing more, not even statements that would clean up."""
     passed = 0
 
     def die(execute: Any, sql: Any, params: Any, many: Any, context: Any) -> Any:
@@ -214,7 +214,7 @@ def test_killed_before_any_of_its_statements_it_is_finished_by_the_next_run(
 
 
 @pytest.mark.parametrize("name", [EVERYTHING], indirect=True)
-def test_a_process_that_is_killed_while_it_builds_an_index_is_followed_by_one_that_finishes(
+def test_a_run_killed_during_an_index_build_is_finished_by_the_next_run(
     database: Database,
     scratch: BaseDatabaseWrapper,
     as_django_makes_it: dict[str, Any],
@@ -241,7 +241,7 @@ def test_a_process_that_is_killed_while_it_builds_an_index_is_followed_by_one_th
 
 
 @pytest.mark.any_server
-def test_the_plan_shows_what_is_done_instead_of_what_and_what_is_refused(
+def test_the_plan_shows_replaced_operations_and_refusals(
     database: Database, scratch: BaseDatabaseWrapper
 ) -> None:
     begin(database, scratch)
@@ -257,14 +257,14 @@ def test_the_plan_shows_what_is_done_instead_of_what_and_what_is_refused(
     assert lines[begun + 2].startswith('    SHARE UPDATE EXCLUSIVE on "plain_author" for about ')
     assert plan.count("instead of: Alter field email on author") == 4
     assert "  Create index plain_author_score on field(s) score of model author\n" in plan
-    assert lines[-1] == "migrate refuses 2 operations of it without --accept-risks."
+    assert lines[-1] == "Without --accept-risks, migrate refuses this plan because of 2 operations."
 
     as_it_is = database.manage("migrate", "plain", "--plan", check=False, MIGRATE_IN_STEPS="none", **PLAIN)
     assert "instead of" not in as_it_is.stdout
     assert "  Create index plain_author_name on field(s) name, -score of model author\n" in as_it_is.stdout
 
 
-def test_one_transaction_with_python_in_it_is_left_and_one_in_steps_is_not(
+def test_an_atomic_migration_with_python_is_not_changed_but_a_non_atomic_one_is(
     database: Database, scratch: BaseDatabaseWrapper
 ) -> None:
     state = begin(database, scratch)
@@ -290,7 +290,7 @@ def test_one_transaction_with_python_in_it_is_left_and_one_in_steps_is_not(
     ],
     ids=lambda operation: type(operation).__name__,
 )
-def test_what_older_code_or_a_rule_relies_on_is_not_taken_away_before_the_rest_is_done(
+def test_old_constraints_are_removed_only_after_everything_else_is_done(
     scratch: BaseDatabaseWrapper, operation: Any
 ) -> None:
     state = ProjectState()
@@ -307,7 +307,7 @@ def test_an_empty_database_runs_migrations_as_they_were_written(scratch: BaseDat
         assert migration is executor.loader.disk_migrations[migration.app_label, migration.name]
 
 
-def test_only_the_apps_of_the_setting_take_safe_ways(
+def test_only_the_apps_in_the_setting_take_safe_ways(
     database: Database, scratch: BaseDatabaseWrapper, settings: Any
 ) -> None:
     target = ("otp_totp", "0002_auto_20190420_0723")
@@ -323,12 +323,12 @@ def test_only_the_apps_of_the_setting_take_safe_ways(
     assert is_changed()
     settings.MIGRATE_IN_STEPS = ["sessions"]
     assert not is_changed()
-    steps = progress.NAME_LENGTH  # any number that does not fit
+    steps = partial_progress.NAME_LENGTH  # a number that does not match
     recorder.record_applied(target[0], f"{target[1]} [1 of {steps} operations done]")
     assert not is_changed()
     recorder.record_applied(target[0], f"{target[1]} [1 of 2 operations done]")
     MigrationRecorder.Migration.objects.using(SCRATCH).filter(name__contains=f"of {steps} ").delete()
-    assert is_changed()  # it was begun in steps
+    assert is_changed()  # it was begun operation by operation
     settings.MIGRATE_IN_STEPS = ["nowhere"]
     with pytest.raises(CommandError, match="MIGRATE_IN_STEPS: No installed app with label 'nowhere'"):
         is_changed()

@@ -23,8 +23,8 @@ from django.db.migrations.migration import Migration
 from django.db.migrations.state import ProjectState
 from psycopg import sql
 
-from council.postgres import statements
-from council.zero_downtime.planning import commands, inventory, plan
+from council.postgres import sql_parser
+from council.zero_downtime.planning import inventory, plan, sql_commands
 from council.zero_downtime.planning.inventory import Inventory
 from tests.others.linters import old_code, probe, rows
 
@@ -119,8 +119,8 @@ class Judge:
                 self.judge(migration, found, self.make_database(migration))
                 dependants: list[str] = []
                 name = self.make_database(migration, dependants)
-                for statement in itertools.chain(*map(statements.read, dependants)):
-                    list(commands.effects(statement.node, there))
+                for statement in itertools.chain(*map(sql_parser.read, dependants)):
+                    list(sql_commands.effects(statement.node, there))
                 self.judge(migration, self.plan(migration, state, there), name, has_dependants=True)
             with connection.schema_editor(atomic=migration.atomic) as editor:
                 for operation in migration.operations:

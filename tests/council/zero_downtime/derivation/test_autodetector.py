@@ -1,4 +1,4 @@
-"""What is refused, and how steps hang together. That they run is in tests/council/test_makemigrations.py."""
+"""Refused changes, and dependencies of steps. tests/council/test_makemigrations.py runs the steps."""
 
 from collections.abc import Callable
 from typing import Any
@@ -37,7 +37,7 @@ def detect(
     graph: MigrationGraph | None = None,
     detector: type[Autodetector] = Autodetector,
 ) -> tuple[Autodetector, dict[str, list[Migration]]]:
-    """Have the autodetector find a change of the models; a field with a new name is said to be renamed."""
+    """Run the autodetector on a change of the models. It is told that a field with a new name was renamed."""
     loader = MigrationLoader(None)
     after = ProjectState.from_apps(apps)
     change(after)
@@ -97,18 +97,18 @@ REFUSED = {
     "not null": (
         add("nickname", models.TextField()),
         'Add field nickname to member: Column "nickname" of "Member" is NOT NULL and has no default',
-        "Give it a db_default, or null=True. For a value of its own in each row: null=True now, fill it with "
-        "UpdateInBatches, then null=False",
+        "Give it a db_default, or null=True. If each row needs its own value: set null=True now, fill the rows with "
+        "UpdateInBatches, then set null=False",
     ),
     "not null, with a default of Python's": (
         add("nickname", models.TextField(default="")),
-        'Add field nickname to member: Column "nickname" of "Member" is NOT NULL then: earlier code',
+        'Add field nickname to member: Column "nickname" of "Member" becomes NOT NULL: earlier code',
         "Give it a db_default, or null=True.",
     ),
     "volatile default": (
         add("token", models.UUIDField(db_default=RandomUUID())),
-        'Add field token to member: gen_random_uuid() has another value for each row of "Member"',
-        "Add it with null=True and without a db_default; then the db_default",
+        'Add field token to member: gen_random_uuid() returns another value for each row of "Member"',
+        "Add it with null=True and without a db_default. Then add the db_default",
     ),
     "generated": (
         add(
@@ -117,8 +117,8 @@ REFUSED = {
                 expression=models.F("total_points") * 2, output_field=models.IntegerField(), db_persist=True
             ),
         ),
-        'Add field twice to member: Column "twice" writes "Member" anew',
-        "Add a plain column, keep it by a trigger",
+        'Add field twice to member: Adding column "twice" rewrites "Member"',
+        "Add a plain column, let a trigger keep it up to date",
     ),
     "unique column": (
         add("nickname", models.TextField(null=True, unique=True, db_column="nickName")),
@@ -132,33 +132,34 @@ REFUSED = {
     ),
     "foreign key of Django's": (
         add("referrer", models.ForeignKey("council.Member", models.CASCADE, null=True, db_index=False)),
-        "Member.referrer would get a foreign key from Django",
+        "Member.referrer would get Django's own foreign key",
         'ForeignKeyConstraint(name="Member_referrer_id_fkey", field="referrer", ',
     ),
     "rewritten": (
         alter("total_points", type=models.BigIntegerField),
-        'Alter field total_points on member: "totalPoints" from integer to bigint writes "Member" anew',
-        "Add a new field beside it, nullable or with a db_default; write both",
+        'Alter field total_points on member: Changing "totalPoints" from integer to bigint rewrites "Member"',
+        "Add a new field, nullable or with a db_default. Write both fields",
     ),
     "narrower": (
         alter("label", model=("gamification", "pointrule"), max_length=40),
-        '"label" from character varying(80) to character varying(40) writes "PointRule" anew',
-        "Add a new field beside it",
+        'Changing "label" from character varying(80) to character varying(40) rewrites "PointRule"',
+        "Add a new field, nullable",
     ),
     "primary key": (
         alter("id", type=models.CharField, max_length=30, primary_key=True),
-        "Member.id is a primary key, text now and varchar(30) then: keys point at it",
-        "Leave it. For another type add a column beside it, copy in batches, and move the keys one by one.",
+        "Member.id is a primary key or would become one (type text, then varchar(30)): foreign keys reference",
+        "Do not change it. For another type, add a new column, copy the values in batches, and move the foreign keys "
+        "one by one.",
     ),
     "collation": (
         alter("idempotency_key", model=("gamification", "pointtransaction"), db_collation="C"),
-        'is built anew, for the new type of "idempotencyKey", while nobody can read "PointTransaction".',
-        "Add a new field beside it",
+        'is rebuilt, for the new type of "idempotencyKey", while nobody can read "PointTransaction".',
+        "Add a new field, nullable",
     ),
     "default that goes": (
         alter("leaderboard_visible", db_default=...),
-        'Alter field leaderboard_visible on member: Column "leaderboardVisible" of "Member" is NOT NULL then',
-        "Keep a db_default, or have all code fill it in one release and forbid NULL in the next.",
+        'Alter field leaderboard_visible on member: Column "leaderboardVisible" of "Member" becomes NOT NULL',
+        "Keep a db_default, or let all code fill it in one release and forbid NULL in the next.",
     ),
     "made unique": (
         alter("company", unique=True),
@@ -173,57 +174,58 @@ REFUSED = {
     "given a key of Django's": (
         alter("team", db_constraint=True),
         'is checked against all rows of "Member" while nobody can write to it.',
-        "Write on_delete=models.DO_NOTHING, db_constraint=False, db_index=False on the field",
+        "Set on_delete=models.DO_NOTHING, db_constraint=False, db_index=False on the field",
     ),
     "another target": (
         alter("team", to="council.Admin"),
-        "Member.team points at Team and would point at Admin: its rows and its key are the old one's.",
-        "Add a new field beside it",
+        "Member.team references Team and would reference Admin, but its values and its foreign key belong to the old "
+        "table.",
+        "Add a new field, nullable",
     ),
     "column renamed": (
         lambda state: state.rename_field(*MEMBER, "company", "firm"),
         "The column of Member.company, company, would become firm in the database",
-        'Keep the name there: db_column="company". For another name there: add a new field beside it',
+        'Keep the name in the database: db_column="company". To change it there as well: Add a new field',
     ),
     "column with another name": (
         alter("company", db_column="firm"),
         "Member.company would become firm in the database",
-        'Keep the name there: db_column="company".',
+        'Keep the name in the database: db_column="company".',
     ),
     "column of a field that is gone": (
         other_column,
-        "Member.firm has the column company of Member.company, and is otherwise another field.",
-        "Rename the field first, with nothing else changed but db_column",
+        "Member.firm takes over the column company of Member.company, but is not the same field otherwise.",
+        "First rename the field, change nothing else except db_column",
     ),
     "table renamed": (
         rename_table,
         "The table of Member, Member, would become People in the database",
-        'Keep the name there: db_table = "Member".',
+        'Keep the name in the database: db_table = "Member".',
     ),
     "model renamed, with its table": (
         rename_model,
         "The table of LeaderboardCheckpoint, LeaderboardCheckpoint, would become Checkpoint in the database",
-        'Keep the name there: db_table = "LeaderboardCheckpoint".',
+        'Keep the name in the database: db_table = "LeaderboardCheckpoint".',
     ),
     "many-to-many from a column": (
         other_kind,
-        "Member.company becomes many-to-many, or ceases to be, under its name.",
-        "Add a new field beside it",
+        "Member.company changes to or from many-to-many and keeps its name.",
+        "Add a new field, nullable",
     ),
     "table that another model has": (
         table_of_another,
-        "Note has the table PointRule, which is there already, as that of gamification.PointRule.",
-        "A new model has a new table. Where it is the same model by another name, run makemigrations before",
+        "Note has the table PointRule, which already belongs to gamification.PointRule.",
+        "A new model needs a new table. If it is the same model with another name, run makemigrations before",
     ),
     "column gone": (
         lambda state: state.remove_field(*MEMBER, "company"),
-        "Member.company is gone from the model, and code that runs may still use its column.",
-        "In two releases: `makemigrations --forget` has Django forget it",
+        "Member.company was removed from the model, but running code may still use its column.",
+        "Remove it in two releases. First, `makemigrations --forget` removes it from Django's state",
     ),
     "table gone": (
         lambda state: state.remove_model("gamification", "leaderboardcheckpoint"),
-        "LeaderboardCheckpoint is gone from the models, and code that runs may still use its table.",
-        "when no process runs that knows it, `makemigrations --drop` drops what was forgotten.",
+        "LeaderboardCheckpoint was removed from the models, but running code may still use its table.",
+        "When no running process uses it any more, `makemigrations --drop` drops it.",
     ),
     "unique constraint": (
         constrain(models.UniqueConstraint(name="Member_company_key", fields=["company"])),
@@ -242,14 +244,15 @@ REFUSED = {
     ),
     "another index of the same name": (
         another_index,
-        "The index Member_totalPoints_idx would be dropped and then built as another, with none in between.",
+        "The index Member_totalPoints_idx would be dropped and then built with another definition, with none in "
+        "between.",
         "Give the new one another name: it is built first, and then the old one is dropped.",
     ),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_not_safe_is_refused_with_a_recipe(name: str) -> None:
+def test_an_unsafe_change_is_refused_with_a_recipe(name: str) -> None:
     change, fault, cure = REFUSED[name]
 
     detector, changes = detect(change)
@@ -257,21 +260,21 @@ def test_what_is_not_safe_is_refused_with_a_recipe(name: str) -> None:
     assert [(fault in one.fault, cure in one.cure) for one in detector.refusals] == [(True, True)], (
         detector.refusals
     )
-    assert changes  # it is not taken for nothing
+    assert changes  # the change must be detected
 
 
 @pytest.mark.parametrize(
     "change",
     [alter("company", db_collation="C"), alter("label", model=("gamification", "pointrule"), max_length=90)],
 )
-def test_what_the_rules_find_nothing_in_is_written(change: Any) -> None:
+def test_a_change_without_findings_is_written(change: Any) -> None:
     detector, changes = detect(change)
 
     assert (detector.refusals, len(changes)) == ([], 1)
 
 
 def with_migration(*operations: Operation, app_label: str = "council") -> MigrationGraph:
-    """Give the graph with one more migration, which nobody has written."""
+    """Return the graph with one more migration, without a file."""
     graph: MigrationGraph = MigrationLoader(None).graph
     node = (app_label, "9999_more")
     more = type("Migration", (Migration,), {"operations": list(operations)})(node[1], app_label)
@@ -286,7 +289,7 @@ def forget(*operations: Operation) -> migrations.SeparateDatabaseAndState:
 
 
 def detect_after(graph: MigrationGraph, change: Callable[[ProjectState], None], **flags: bool) -> Any:
-    """Have the autodetector find a change of the models after one more migration."""
+    """Run the autodetector on a change of the models after one more migration."""
     after = ProjectState.from_apps(apps)
     for (_, name), migration in graph.nodes.items():
         if migration and name == "9999_more":
@@ -297,7 +300,7 @@ def detect_after(graph: MigrationGraph, change: Callable[[ProjectState], None], 
     return detector, changes
 
 
-def test_what_was_forgotten_is_not_made_again_beside_itself() -> None:
+def test_a_forgotten_column_or_table_cannot_be_created_again() -> None:
     column = with_migration(forget(migrations.RemoveField("member", "company")))
     table = with_migration(forget(migrations.DeleteModel("LeaderboardCheckpoint")), app_label="gamification")
 
@@ -310,15 +313,15 @@ def test_what_was_forgotten_is_not_made_again_beside_itself() -> None:
     )
 
     assert [one.fault for one in of_column.refusals] == [
-        "The column of Member.firm was forgotten and is still there."
+        "The column of Member.firm was forgotten, but it still exists."
     ]
     assert [one.fault for one in of_table.refusals] == [
-        "The table LeaderboardCheckpoint of Note was forgotten and is still there."
+        "The table LeaderboardCheckpoint of Note was forgotten, but it still exists."
     ]
     assert "Drop it first, with `makemigrations --drop`" in of_column.refusals[0].cure
 
 
-def test_a_table_and_what_pointed_at_it_are_dropped_together() -> None:
+def test_a_table_is_dropped_together_with_references_to_it() -> None:
     graph = with_migration(
         forget(
             migrations.RemoveConstraint("member", "Member_teamId_fkey"),
@@ -367,7 +370,7 @@ def relative(app: str, name: str) -> str:
 
 
 def steps(changes: dict[str, list[Migration]]) -> dict[str, list[str]]:
-    """Name the steps with what they depend on."""
+    """List the steps with their dependencies."""
     return {
         ahead(f"{app_label}.{step.name}"): sorted(relative(app, name) for app, name in step.dependencies)
         for app_label, found in changes.items()
@@ -384,7 +387,7 @@ def model(app_label: str, name: str, *fields: tuple[str, Any]) -> ModelState:
     )
 
 
-def test_a_table_comes_after_the_one_of_another_app_that_it_points_at() -> None:
+def test_a_table_comes_after_a_referenced_table_of_another_app() -> None:
     def change(state: ProjectState) -> None:
         state.add_model(model("benchmarks", "Answer", ("note", models.ForeignKey("resources.Note", **KEY))))
         state.add_model(model("resources", "Note", ("team", models.ForeignKey("council.Team", **KEY))))
@@ -427,7 +430,7 @@ def test_a_key_comes_after_the_columns_of_another_app_in_the_same_run() -> None:
     }
 
 
-def test_tables_of_two_apps_that_point_at_each_other_are_made_in_turns() -> None:
+def test_tables_of_two_apps_that_refer_to_each_other_are_created_in_turn() -> None:
     def change(state: ProjectState) -> None:
         answer = ("answer", models.ForeignKey("benchmarks.Answer", **KEY))
         state.add_model(model("benchmarks", "Answer", ("note", models.ForeignKey("resources.Note", **KEY))))
@@ -449,7 +452,7 @@ def test_tables_of_two_apps_that_point_at_each_other_are_made_in_turns() -> None
     assert state.apps.get_model("resources", "Note")._meta.get_field("answer").related_model
 
 
-def test_what_points_at_the_user_model_comes_after_the_migration_that_makes_it() -> None:
+def test_references_to_the_user_model_come_after_its_migration() -> None:
     user = models.ForeignKey(settings.AUTH_USER_MODEL, **KEY)
     loader = MigrationLoader(None)
     before, after = loader.project_state(), ProjectState.from_apps(apps)
@@ -468,7 +471,7 @@ def test_what_points_at_the_user_model_comes_after_the_migration_that_makes_it()
     ]
 
 
-def test_a_trigger_comes_after_the_columns_that_it_may_speak_of() -> None:
+def test_a_trigger_comes_after_the_columns_that_it_may_use() -> None:
     def change(state: ProjectState) -> None:
         add("nickname", models.TextField(null=True))(state)
         options = state.models["gamification", "pointtransaction"].options
@@ -483,7 +486,7 @@ def test_a_trigger_comes_after_the_columns_that_it_may_speak_of() -> None:
 
 
 def test_the_triggers_of_two_tables_are_two_migrations() -> None:
-    """In one transaction they would lock one table and wait for the other, in a deadlock with who writes both."""
+    """One transaction would lock the first table and wait for the second, and could deadlock with a writer of both."""
 
     def change(state: ProjectState) -> None:
         for name in ("introduction", "pointtransaction"):
@@ -570,7 +573,7 @@ def test_what_locks_two_tables_by_one_operation_is_refused(change: Any) -> None:
     assert refusal.cure.startswith("Let Django make one of its keys at most.")
 
 
-def test_a_model_with_another_name_and_its_old_table_is_the_same_model() -> None:
+def test_a_model_with_a_new_name_and_its_old_table_is_the_same_model() -> None:
     def change(state: ProjectState) -> None:
         rule = "gamification", "award"
         state.rename_model("gamification", "pointrule", "Award")
@@ -587,7 +590,7 @@ def test_a_model_with_another_name_and_its_old_table_is_the_same_model() -> None
     ]
 
 
-def test_steps_have_the_name_that_was_asked_for() -> None:
+def test_steps_have_the_requested_name() -> None:
     loader = MigrationLoader(None)
     after = ProjectState.from_apps(apps)
     add("nickname", models.TextField(null=True))(after)
@@ -601,7 +604,7 @@ def test_steps_have_the_name_that_was_asked_for() -> None:
     ]
 
 
-def test_only_the_apps_that_are_asked_for_are_changed_or_refused() -> None:
+def test_only_the_requested_apps_are_changed_or_refused() -> None:
     loader = MigrationLoader(None)
     after = ProjectState.from_apps(apps)
     add("nickname", models.TextField(null=True))(after)
@@ -614,7 +617,7 @@ def test_only_the_apps_that_are_asked_for_are_changed_or_refused() -> None:
     assert detector.refusals == []
 
 
-def test_an_enum_of_two_apps_is_made_by_the_first_that_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_enum_of_two_apps_is_created_by_the_first_that_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     uses = [
         declared.EnumUse("council", "member", "shade", ("DARK",)),
         declared.EnumUse("resources", "note", "shade", ("DARK",)),
@@ -640,12 +643,12 @@ def test_an_enum_of_two_apps_is_made_by_the_first_that_needs_it(monkeypatch: pyt
     [
         (
             ["TEMPLATE", "SOP", "PLAYBOOK", "COURSE"],
-            "VIDEO of the enum ResourceType is gone from the choices",
+            "The choices no longer have VIDEO of the enum ResourceType",
         ),
-        (["SOP", "TEMPLATE", "PLAYBOOK", "COURSE", "VIDEO"], "in another order in the choices"),
+        (["SOP", "TEMPLATE", "PLAYBOOK", "COURSE", "VIDEO"], "The choices have another order"),
     ],
 )
-def test_labels_that_go_or_move_are_refused(
+def test_removed_or_moved_labels_are_refused(
     choices: list[str], fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     field = apps.get_model("resources", "Resource")._meta.get_field("type")
@@ -656,7 +659,7 @@ def test_labels_that_go_or_move_are_refused(
     assert [fault in one.fault for one in detector.refusals] == [True]
 
 
-def test_labels_are_put_where_the_choices_have_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_labels_have_the_position_of_the_choices(monkeypatch: pytest.MonkeyPatch) -> None:
     labels = ["FIRST", "TEMPLATE", "SOP", "PLAYBOOK", "COURSE", "BOOK", "FILM", "VIDEO"]
     field = apps.get_model("resources", "Resource")._meta.get_field("type")
     monkeypatch.setattr(field, "choices", [(label, label) for label in labels])
@@ -672,7 +675,7 @@ def test_labels_are_put_where_the_choices_have_them(monkeypatch: pytest.MonkeyPa
     assert (step.name, step.atomic) == (f"{number('resources', 1)}_enum_labels", False)
 
 
-def test_a_function_that_would_give_something_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_return_type_of_a_function_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     first, *rest = apps.get_app_config("gamification").functions  # type: ignore[attr-defined]
     other = first._replace(definition=first.definition.replace("RETURNS date", "RETURNS timestamp"))
     monkeypatch.setattr(apps.get_app_config("gamification"), "functions", [other, *rest])
@@ -680,12 +683,12 @@ def test_a_function_that_would_give_something_else_is_refused(monkeypatch: pytes
     detector, _ = detect(lambda state: None)
 
     assert [one.fault for one in detector.refusals] == [
-        "next_weekday(day date) gave date and would give timestamp: PostgreSQL would have it dropped first, under its "
-        "callers."
+        "next_weekday(day date) returns date and would return timestamp. PostgreSQL can change that only by dropping "
+        "the function, although code may call it."
     ]
 
 
-def test_a_function_that_is_declared_no_more_is_dropped_in_a_later_release(
+def test_an_undeclared_function_is_dropped_in_a_later_release(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Dropping(Autodetector):
@@ -703,19 +706,19 @@ def test_a_function_that_is_declared_no_more_is_dropped_in_a_later_release(
     )
     refused_after, changes_after = detect_after(gone, lambda state: None)
     assert (refused_after.refusals, changes_after) == ([], {})
-    assert "next_weekday(day date) is declared no more" in refusing.refusals[0].fault
+    assert "next_weekday(day date) is no longer declared" in refusing.refusals[0].fault
     assert [operation.describe() for operation in changes["gamification"][0].operations] == [
         "Drop function next_weekday(day date)"
     ]
 
 
-def test_a_wider_type_is_refused_where_a_condition_of_an_index_would_be_built_anew() -> None:
+def test_a_wider_type_is_refused_if_it_would_rebuild_a_partial_index() -> None:
     def change(state: ProjectState) -> None:
         alter("idempotency_key", ("gamification", "pointtransaction"), max_length=300)(state)
 
     detector, _ = detect(change)
 
-    assert 'is built anew, for the new type of "idempotencyKey"' in detector.refusals[0].fault
+    assert 'is rebuilt, for the new type of "idempotencyKey"' in detector.refusals[0].fault
 
 
 @pytest.mark.parametrize("default", [3, Now(), CurrentTimestamp()])

@@ -1,6 +1,7 @@
-"""makemigrations for an app of ordinary Django models: every header is true, every refusal's recipe works.
+"""makemigrations for an app with ordinary Django models: every header is true, and every refusal's recipe works.
 
-Each change is derived, run on PostgreSQL with rows, watched in pg_locks, and then leaves nothing to derive.
+Each change becomes migrations, which run on PostgreSQL with rows while pg_locks is watched. Afterwards, makemigrations
+finds no further change.
 """
 
 import re
@@ -20,7 +21,7 @@ from django.db.migrations.state import ModelState, ProjectState
 from council.postgres.constraints import Action, ForeignKeyConstraint
 from council.postgres.indexes import Index, UniqueIndex
 from council.zero_downtime.derivation.autodetector import Autodetector
-from council.zero_downtime.derivation.steps import Step
+from council.zero_downtime.derivation.stages import StageMigration
 from council.zero_downtime.lock_modes import MODES
 from tests.council.zero_downtime.planning.test_plan_locks import run, watch
 from tests.databases import Database
@@ -59,12 +60,12 @@ def positive(**given: Any) -> Named:
 
 @dataclass
 class Change:
-    """Models before and after, and the names of the migrations that come of it."""
+    """Models before and after a change, and the names of the resulting migrations."""
 
     before: list[ModelState]
     after: list[ModelState]
     names: list[str]
-    # What the locks in the headers are on, in the order of the migrations; "" for none.
+    # The locks in the headers, in the order of the migrations; "" for none.
     locks: list[str] = field(default_factory=list)
 
 
@@ -181,7 +182,7 @@ CHANGES = {
 
 
 def state(*given: ModelState) -> ProjectState:
-    """Make a state of its own, as the autodetector changes the states and fields that it is given."""
+    """Make a separate state, because the autodetector changes the states and fields that it receives."""
     made = ProjectState()
     for one in given:
         copied = one.clone()
@@ -192,7 +193,7 @@ def state(*given: ModelState) -> ProjectState:
 
 @pytest.fixture(scope="module")
 def graph() -> MigrationGraph:
-    """The project's migrations, which make its enums and functions, and the first of the ordinary app."""
+    """The project's migrations, for its enums and functions, and the first migration of the ordinary app."""
     graph: MigrationGraph = MigrationLoader(None).graph
     graph.add_node(("shop", "0001_initial"), Migration("0001_initial", "shop"))
     return graph
@@ -214,7 +215,7 @@ ROWS = {
 
 
 def make(connection: BaseDatabaseWrapper, before: ProjectState) -> None:
-    """Create the tables of a state with rows, which have no NULL."""
+    """Create the tables of a state, with rows without NULL."""
     with connection.schema_editor() as editor:
         for one in before.apps.get_models():
             editor.create_model(one)
@@ -226,8 +227,8 @@ def make(connection: BaseDatabaseWrapper, before: ProjectState) -> None:
             cursor.execute("UPDATE shop_order SET count = 1")
 
 
-def header(step: Step) -> dict[str, str]:
-    """Read from a docstring which mode it names for each table."""
+def header(step: StageMigration) -> dict[str, str]:
+    """Read from a docstring the lock mode of each table."""
     [line] = re.findall(r"Locks: (.*?)\. Safe with the code", " ".join(step.docstring.split()))
     found: dict[str, str] = {}
     for part in re.split(r"[;,] (?=[A-Z])", line):
@@ -246,7 +247,7 @@ def header(step: Step) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_what_is_written_takes_the_locks_that_its_header_names(
+def test_each_migration_takes_the_locks_that_its_header_names(
     name: str, graph: MigrationGraph, database: Database
 ) -> None:
     change = CHANGES[name]
@@ -266,7 +267,7 @@ def test_what_is_written_takes_the_locks_that_its_header_names(
                     took |= {table: mode for table, mode in held.items() if table in old}
                 assert took == header(step), step.name
                 now = step.mutate_state(now, preserve=True)
-        # No table and no index that is still there was written anew.
+        # No table was rewritten, and no index that still exists was rebuilt.
         assert {name: file for name, file in database.fetch(FILES) if files.get(name, file) != file} == {}
         detector, left = derive(graph, now, state(*change.after))
         assert (detector.refusals, left) == ([], [])
@@ -296,13 +297,13 @@ REFUSED = {
             model("Client", NAME, db_table="shop_customer"),
             order(("people", models.ManyToManyField("shop.Client"))),
         ],
-        "write a model for shop_order_people first, with db_table and with db_column for both keys",
+        "first write a model for shop_order_people, with db_table and with db_column for both keys",
     ),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_refused_says_what_to_write_instead(name: str, graph: MigrationGraph) -> None:
+def test_a_refusal_says_what_to_write_instead(name: str, graph: MigrationGraph) -> None:
     before, after, cure = REFUSED[name]
 
     detector, _ = derive(graph, state(*before), state(*after))
@@ -319,10 +320,10 @@ def through(target: str) -> ModelState:
     )
 
 
-def test_a_model_gets_another_name_once_its_many_to_many_table_is_a_model(
+def test_a_model_can_be_renamed_once_its_many_to_many_table_is_a_model(
     graph: MigrationGraph, database: Database
 ) -> None:
-    """The recipe: by hand, in state only; then makemigrations finds nothing, and the name may change."""
+    """The recipe: a state-only migration by hand. Then makemigrations finds nothing, and the name may change."""
     before = state(customer(), order(("people", models.ManyToManyField("shop.Customer"))))
     people: Any = models.ManyToManyField("shop.Customer", through="shop.Membership")
     by_hand = before.clone()

@@ -1,4 +1,4 @@
-"""How migrations are written; that they run is in tests/council/test_makemigrations.py."""
+"""Writing migration files. tests/council/test_makemigrations.py runs them."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.any_server
 
 
 def written(*operations: Operation, **attributes: Any) -> tuple[str, Any]:
-    """Write a migration; give its text, and the class that comes of it."""
+    """Write a migration. Returns its text and its class."""
     given = {
         "operations": list(operations),
         "dependencies": [("council", "0010_sign_in_failures")],
@@ -41,7 +41,7 @@ def function(definition: str, name: str = "f") -> zero_downtime.CreateFunction:
         ("RETURNS text LANGUAGE sql\nRETURN '\x07'", False),
     ],
 )
-def test_sql_of_several_lines_is_a_constant_and_every_other_text_stays_what_it_is(
+def test_sql_of_several_lines_becomes_a_constant_and_other_texts_do_not(
     definition: str, is_constant: bool
 ) -> None:
     text, migration = written(function(definition))
@@ -50,7 +50,7 @@ def test_sql_of_several_lines_is_a_constant_and_every_other_text_stays_what_it_i
     assert ('\nF = """\\\n' in text) is is_constant
 
 
-def test_two_texts_of_one_name_are_two_constants() -> None:
+def test_two_sql_texts_with_one_name_become_two_constants() -> None:
     one, other = "RETURNS text LANGUAGE sql\nRETURN 1", "RETURNS text LANGUAGE sql\nRETURN 2"
 
     _, migration = written(function(one), function(other))
@@ -58,7 +58,7 @@ def test_two_texts_of_one_name_are_two_constants() -> None:
     assert [operation.definition for operation in migration.operations] == [one, other]
 
 
-def test_what_django_s_template_has_no_place_for_is_written() -> None:
+def test_parts_that_django_s_template_lacks_are_written() -> None:
     text, migration = written(atomic=False, initial=True)
 
     assert migration.atomic is False

@@ -1,6 +1,7 @@
 """The rule for several tables in one transaction, beside deadlocks that PostgreSQL finds."""
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
@@ -11,7 +12,8 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 from council.zero_downtime.planning import plan
-from council.zero_downtime.planning.inventory import Constraint, Inventory, Table
+from council.zero_downtime.planning.inventory import Inventory, Table, TableConstraint
+from council.zero_downtime.planning.steps import Step
 from tests.council.zero_downtime.planning.test_plan import Predict, predict, there
 from tests.council.zero_downtime.planning.test_refusal import rules as refused
 from tests.databases import Database
@@ -27,7 +29,7 @@ TRIGGER = 'CREATE TRIGGER t AFTER INSERT ON "{}" EXECUTE FUNCTION nothing()'
 TWO_KEYS = 'CREATE TABLE made (child text REFERENCES "Child" (id), parent text REFERENCES "Parent" (id))'
 
 
-def faults(steps: list[plan.Step]) -> list[str]:
+def faults(steps: list[Step]) -> list[str]:
     return [risk.fault for step in steps for risk in step.warnings if risk.rule == "deadlock"]
 
 
@@ -50,8 +52,8 @@ def faults(steps: list[plan.Step]) -> list[str]:
 def test_a_transaction_that_locks_several_tables_is_warned_of(
     predict: Predict, there: Inventory, together: list[str]
 ) -> None:
-    there.tables["Third"] = Table(constraints={"known": Constraint("f", "Parent")})
-    keys = {"c": Constraint("f", "Child"), "p": Constraint("f", "Parent")}
+    there.tables["Third"] = Table(constraints={"known": TableConstraint("f", "Parent")})
+    keys = {"c": TableConstraint("f", "Child"), "p": TableConstraint("f", "Parent")}
     there.tables["Joined"] = Table(constraints=keys)
     assert len(faults(predict(*together))) == 1
 
@@ -84,7 +86,7 @@ def test_only_what_is_one_transaction_counts(predict: Predict) -> None:
     assert faults(predict(migrations.RunSQL([CHILD, PARENT]), atomic=False)) == []
     assert faults(predict(f"{CHILD}; {PARENT}", atomic=False)) == [  # sent as one, it is one transaction
         'It waits for "Parent" while "Child" stays locked (ACCESS EXCLUSIVE): a transaction that has used "Parent" '
-        'and waits for "Child" is in a deadlock with it.'
+        'and waits for "Child" deadlocks with it.'
     ]
 
 
@@ -108,9 +110,9 @@ def model(name: str, *fields: tuple[str, Any]) -> migrations.CreateModel:
     return migrations.CreateModel(name, [("id", models.BigAutoField(primary_key=True)), *fields])
 
 
-def lint(*operations: list[Operation]) -> list[str]:
+def lint(*operations: Sequence[Operation]) -> list[str]:
     """Name the migrations of an app, one for each list of operations, of which lint warns."""
-    number = models.IntegerField(null=True)
+    number: Any = models.IntegerField(null=True)
     first: Any = type("Migration", (Migration,), {"operations": [model("Old", ("number", number))]})
     made = [(first("0001", "old"), False)]
     for place, own in enumerate(operations, start=1):
@@ -126,7 +128,7 @@ def test_for_lint_a_table_is_new_until_its_columns_change_or_another_is_made() -
     both = [model("One"), model("Two")]
     triggers = [migrations.RunSQL(TRIGGER.format(table)) for table in ("app_one", "app_two")]
     old = [migrations.RunSQL(TRIGGER.format(table)) for table in ("old_old", "app_one")]
-    number = models.IntegerField(null=True)
+    number: Any = models.IntegerField(null=True)
     columns = [migrations.AddField(name, "number", number) for name in ("one", "two")]
     another = [model("Three")]
 

@@ -1,4 +1,4 @@
-"""What the plan warns of, and how it counts; its locks are in test_plan_locks.py."""
+"""The plan's warnings and estimates. test_plan_locks.py tests its locks."""
 
 import json
 import time
@@ -13,17 +13,17 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 from council import zero_downtime
-from council.zero_downtime.planning import durations, inventory, plan
-from council.zero_downtime.planning import report as plan_report
+from council.zero_downtime.planning import estimates, inventory, plan, plan_report
 from council.zero_downtime.planning.effects import Kind, Work
-from council.zero_downtime.planning.inventory import Column, Constraint, Index, Inventory, Table
+from council.zero_downtime.planning.inventory import Column, Inventory, Table, TableConstraint, TableIndex
+from council.zero_downtime.planning.steps import Step
 from tests.council.zero_downtime.test_operations import CASES, INDEX, KEY, TABLES
 from tests.databases import Database
 
 pytestmark = pytest.mark.django_db
 
 ROWS = 1_000_000
-Predict = Callable[..., list[plan.Step]]
+Predict = Callable[..., list[Step]]
 
 
 @pytest.fixture
@@ -35,23 +35,23 @@ def there() -> Inventory:
         "parentId": Column("character varying(20)"),
     }
     keys = {
-        "known": Constraint("f", "Parent", is_validated=False),
-        "no_null": Constraint("c", not_null="parentId"),
+        "known": TableConstraint("f", "Parent", is_validated=False),
+        "no_null": TableConstraint("c", not_null="parentId"),
     }
     child = Table(
-        ROWS, ROWS * 100, columns=columns, constraints=keys, indexes={"known_idx": Index(["Number"])}
+        ROWS, ROWS * 100, columns=columns, constraints=keys, indexes={"known_idx": TableIndex(["Number"])}
     )
     return Inventory(tables={"Parent": Table(10, 8192), "Child": child})
 
 
 @pytest.fixture
 def predict(there: Inventory) -> Predict:
-    """Predict the steps of migrations, of operations or SQL, of an app that has the two tables."""
+    """Plan migrations, operations or SQL of an app with the two tables. Returns the steps."""
     state = ProjectState()
     for table in TABLES:
         table.state_forwards("app", state)
 
-    def predict(*steps: Operation | str, atomic: bool = True, **attributes: Any) -> list[plan.Step]:
+    def predict(*steps: Operation | str, atomic: bool = True, **attributes: Any) -> list[Step]:
         operations = [migrations.RunSQL(step) if isinstance(step, str) else step for step in steps]
         made = {"operations": operations, "atomic": atomic, **attributes}
         migration: Migration = type("Migration", (Migration,), made)("0002_more", "app")
@@ -60,7 +60,7 @@ def predict(there: Inventory) -> Predict:
     return predict
 
 
-def rules(steps: list[plan.Step]) -> list[str]:
+def rules(steps: list[Step]) -> list[str]:
     return [risk.rule for step in steps for risk in step.warnings]
 
 
@@ -100,7 +100,7 @@ RISKY = {
 @pytest.mark.parametrize(
     ("rule", "sql"), [(rule, sql) for rule, statements in RISKY.items() for sql in statements]
 )
-def test_what_is_risky_is_warned_of(predict: Predict, rule: str, sql: str) -> None:
+def test_a_risk_gives_a_warning(predict: Predict, rule: str, sql: str) -> None:
     assert rules(predict(sql)) == [rule]
 
 
@@ -122,7 +122,7 @@ def test_what_is_risky_is_warned_of(predict: Predict, rule: str, sql: str) -> No
             """ALTER TABLE "Child" ADD COLUMN a int DEFAULT 1 NOT NULL; ALTER TABLE "Child" ALTER a DROP DEFAULT""",
             ["not-null-without-default"],
         ),
-        # What no earlier code knows.
+        # Changes that earlier code does not notice.
         ("""ALTER TABLE "Child" ALTER extra DROP DEFAULT""", []),
         ("""ALTER TABLE "Child" DROP COLUMN forgotten""", []),
         ("""DROP TABLE forgotten""", []),
@@ -132,12 +132,14 @@ def test_what_is_risky_is_warned_of(predict: Predict, rule: str, sql: str) -> No
         ("""ALTER TABLE "Child" RENAME CONSTRAINT known TO better_known""", []),
     ],
 )
-def test_what_earlier_code_relies_on_is_warned_of(predict: Predict, sql: str, expected: list[str]) -> None:
+def test_a_change_that_breaks_earlier_code_gives_a_warning(
+    predict: Predict, sql: str, expected: list[str]
+) -> None:
     assert rules(predict(sql)) == expected
 
 
 @pytest.mark.parametrize(("is_one_release", "expected"), [(False, []), (True, ["breaks-earlier-code"])])
-def test_a_column_may_go_a_release_after_the_models_lost_it(
+def test_a_column_may_be_dropped_a_release_after_its_field(
     there: Inventory, is_one_release: bool, expected: list[str]
 ) -> None:
     forget, learn = migrations.RemoveField("child", "number"), TABLES[1].fields[1][1]
@@ -157,7 +159,7 @@ def test_a_column_may_go_a_release_after_the_models_lost_it(
     assert rules(steps) == expected
 
 
-def test_a_volatile_default_is_warned_of_and_rewrites(predict: Predict) -> None:
+def test_a_volatile_default_gives_a_warning_and_rewrites_the_table(predict: Predict) -> None:
     assert rules(predict("""ALTER TABLE "Child" ADD COLUMN extra float DEFAULT 10 * random()""")) == [
         "volatile-default",
         "rewrite",
@@ -174,7 +176,7 @@ def test_a_volatile_default_is_warned_of_and_rewrites(predict: Predict) -> None:
         ("ADD COLUMN p text, ADD FOREIGN KEY (p) REFERENCES parents", True),
     ],
 )
-def test_the_key_of_an_empty_column_is_checked_where_postgresql_does(
+def test_a_key_of_an_empty_column_is_checked_only_if_postgresql_does(
     predict: Predict, *, columns: str, is_read: bool
 ) -> None:
     with connection.cursor() as cursor:
@@ -211,13 +213,13 @@ def test_a_function_is_as_volatile_as_it_was_declared(predict: Predict) -> None:
         """SELECT 1""",
     ],
 )
-def test_what_is_safe_is_not_warned_of(predict: Predict, sql: str) -> None:
+def test_a_safe_operation_gives_no_warning(predict: Predict, sql: str) -> None:
     assert rules(predict(sql)) == []
 
 
-def test_a_check_that_nobody_has_validated_spares_no_scan(predict: Predict, there: Inventory) -> None:
+def test_an_unvalidated_check_saves_no_scan(predict: Predict, there: Inventory) -> None:
     not_null = """ALTER TABLE "Child" ALTER "Number" SET NOT NULL"""
-    there.tables["Child"].constraints["unsure"] = Constraint("c", not_null="Number", is_validated=False)
+    there.tables["Child"].constraints["unsure"] = TableConstraint("c", not_null="Number", is_validated=False)
     [step] = predict(not_null)
     assert ([work.kind for work in step.work], rules([step])) == ([Kind.SCAN], ["scan-under-lock"])
     [validated, step] = predict("""ALTER TABLE "Child" VALIDATE CONSTRAINT unsure""", not_null)
@@ -237,32 +239,32 @@ def test_whether_a_check_is_validated_is_read_from_the_catalogue(scratch: Any) -
     }
 
 
-def test_a_type_that_keeps_the_rows_is_warned_of_for_what_is_made_anew(
+def test_a_type_change_without_a_rewrite_gives_a_warning_for_rebuilt_indexes(
     predict: Predict, there: Inventory
 ) -> None:
     wider = """ALTER TABLE "Child" ALTER "parentId" TYPE varchar(30)"""
     child = there.tables["Child"]
     child.indexes = {
-        "plain": Index(["parentId"]),
-        "half": Index(["Number"], computed_from=["Number", "parentId"]),
+        "plain": TableIndex(["parentId"]),
+        "half": TableIndex(["Number"], computed_from=["Number", "parentId"]),
     }
     assert [risk.fault.split(",")[0] for step in predict(wider) for risk in step.warnings] == [
-        'Index "half" is built anew'
+        'Index "half" is rebuilt'
     ]
-    child.indexes = {"plain": Index(["parentId"])}
+    child.indexes = {"plain": TableIndex(["parentId"])}
     assert rules(predict("""ALTER TABLE "Child" ALTER "parentId" TYPE citext""")) == ["plain-index"]
     child.columns["parentId"].type = "character varying(20)"
     assert rules(predict("""ALTER TABLE "Child" ALTER "parentId" TYPE varchar(20) COLLATE "C" """)) == [
         "plain-index"
     ]
 
-    child.constraints = {"filled": Constraint("c", columns=["parentId"])}
+    child.constraints = {"filled": TableConstraint("c", columns=["parentId"])}
     assert rules(predict(wider)) == ["scan-under-lock"]
     child.constraints["filled"].is_validated = False
     assert rules(predict(wider)) == []
 
 
-def test_an_index_knows_what_it_is_computed_from(predict: Predict, there: Inventory) -> None:
+def test_an_index_knows_the_columns_that_it_uses(predict: Predict, there: Inventory) -> None:
     predict(
         """CREATE INDEX i ON "Child" (lower("parentId")) WHERE "Number" > 0; CREATE INDEX p ON "Child" (id)"""
     )
@@ -280,7 +282,7 @@ def test_an_index_knows_what_it_is_computed_from(predict: Predict, there: Invent
     assert "i" not in there.tables["Child"].indexes
 
 
-def test_a_partitioned_table_is_warned_of(predict: Predict, there: Inventory) -> None:
+def test_a_partitioned_table_gives_a_warning(predict: Predict, there: Inventory) -> None:
     there.tables["Child"].is_partitioned = True
     assert rules(predict("""CREATE INDEX CONCURRENTLY i ON "Child" ("Number")""", atomic=False)) == [
         "partitioned-table"
@@ -289,18 +291,18 @@ def test_a_partitioned_table_is_warned_of(predict: Predict, there: Inventory) ->
     assert rules(predict(key)) == ["partitioned-table"]
 
 
-def test_python_code_is_warned_of(predict: Predict) -> None:
+def test_python_code_gives_a_warning(predict: Predict) -> None:
     assert rules(predict(migrations.RunPython(migrations.RunPython.noop))) == ["unknown-operation"]
 
 
-def test_our_operations_are_not_warned_of(predict: Predict) -> None:
+def test_our_operations_give_no_warning(predict: Predict) -> None:
     assert rules(predict(CASES["AddForeignKeyNotValid"].operation)) == []
     assert rules(predict(CASES["AddIndexConcurrently"].operation, atomic=False)) == []
     assert rules(predict(CASES["UpdateInBatches"].operation, atomic=False)) == []
     assert rules(predict(CASES["UpdateInBatches"].operation)) == ["concurrent-in-transaction"]
 
 
-def test_a_risk_that_is_accepted_in_writing_is_no_warning(predict: Predict) -> None:
+def test_an_accepted_risk_gives_no_warning(predict: Predict) -> None:
     [step] = predict(migrations.AddIndex("child", INDEX), accepts={"plain-index": "It is a small table."})
     assert step.warnings == []
     assert plan_report.as_json([step])["steps"][0]["accepted"][0]["why"] == "It is a small table."
@@ -314,7 +316,7 @@ def test_locks_are_held_until_the_transaction_ends(predict: Predict) -> None:
     assert update_step.seconds > 1
 
 
-def test_locks_outside_of_a_transaction_are_held_by_their_statement(predict: Predict) -> None:
+def test_locks_outside_of_a_transaction_end_with_their_statement(predict: Predict) -> None:
     key = zero_downtime.AddForeignKeyNotValid("child", KEY)
     [apart, _] = predict(key, """UPDATE "Child" SET "Number" = 1""", atomic=False)
     assert [lock.seconds for lock in apart.locks] == [0, 0]
@@ -325,7 +327,7 @@ def test_locks_outside_of_a_transaction_are_held_by_their_statement(predict: Pre
     assert [(held.lock.mode, held.seconds > 1) for held in several.locks] == [("ACCESS EXCLUSIVE", True)]
 
 
-def test_what_is_there_already_is_named_and_locks_nothing(predict: Predict) -> None:
+def test_an_existing_object_is_named_and_needs_no_lock(predict: Predict) -> None:
     key = zero_downtime.AddForeignKeyNotValid("child", KEY)
     for statement in (
         key,
@@ -337,7 +339,7 @@ def test_what_is_there_already_is_named_and_locks_nothing(predict: Predict) -> N
         assert not made.found
         [found] = predict(statement)
         assert found.found
-        assert found.found[0].endswith(" is there already")
+        assert found.found[0].endswith(" already exists")
         assert not found.sql
         assert not found.locks
 
@@ -348,10 +350,10 @@ def test_what_is_there_already_is_named_and_locks_nothing(predict: Predict) -> N
 @pytest.mark.parametrize(
     ("sql", "words"),
     [
-        ("""ALTER TABLE "Child" DROP COLUMN "Number" """, 'column "Number" of "Child" is gone'),
-        ("""ALTER TABLE "Child" RENAME "Number" TO number""", 'column "Number" of "Child" has another name'),
-        ("""ALTER TABLE "Child" RENAME TO kid""", 'table "Child" has another name'),
-        ("""DROP TABLE "Child" """, 'table "Child" is gone'),
+        ("""ALTER TABLE "Child" DROP COLUMN "Number" """, 'column "Number" of "Child" is dropped'),
+        ("""ALTER TABLE "Child" RENAME "Number" TO number""", 'column "Number" of "Child" is renamed'),
+        ("""ALTER TABLE "Child" RENAME TO kid""", 'table "Child" is renamed'),
+        ("""DROP TABLE "Child" """, 'table "Child" is dropped'),
         (
             """ALTER TABLE "Child" ALTER id DROP DEFAULT""",
             'INSERTs into "Child" that do not name "id" are refused',
@@ -360,14 +362,14 @@ def test_what_is_there_already_is_named_and_locks_nothing(predict: Predict) -> N
             """ALTER TABLE "Child" ADD COLUMN a int NOT NULL""",
             'INSERTs into "Child" that do not name "a" are refused',
         ),
-        ("""ALTER TABLE "Child" ADD CONSTRAINT c CHECK (true)""", 'rows that break "c" are refused'),
+        ("""ALTER TABLE "Child" ADD CONSTRAINT c CHECK (true)""", 'rows that violate "c" are refused'),
     ],
 )
-def test_what_code_before_it_trips_over_is_told(predict: Predict, sql: str, words: str) -> None:
+def test_effects_on_earlier_code_are_named(predict: Predict, sql: str, words: str) -> None:
     assert [step.breaks for step in predict(sql)] == [[words]]
 
 
-def test_work_is_counted_by_the_catalogue(database: Database) -> None:
+def test_work_is_estimated_from_the_catalogue(database: Database) -> None:
     with database.as_django_connection() as scratch:
         database.execute(
             """CREATE TABLE "Parent" (id text PRIMARY KEY);
@@ -400,7 +402,7 @@ def test_work_is_counted_by_the_catalogue(database: Database) -> None:
         ('"Number" > 0 OR id IS NULL', ROWS),
     ],
 )
-def test_a_partial_index_has_the_rows_that_its_condition_lets_in(
+def test_the_size_of_a_partial_index_depends_on_its_condition(
     predict: Predict, there: Inventory, condition: str, entries: int
 ) -> None:
     there.tables["Child"].columns["Number"].only_number = 0
@@ -409,13 +411,18 @@ def test_a_partial_index_has_the_rows_that_its_condition_lets_in(
     assert [work.entries for work in step.work] == [entries]
 
 
-def test_a_table_that_nobody_analysed_is_told_to_be_not_counted(predict: Predict, there: Inventory) -> None:
+def test_a_table_that_was_never_analysed_is_reported_as_not_counted(
+    predict: Predict, there: Inventory
+) -> None:
     there.tables["Child"].is_counted = False
     [step] = predict("""CREATE INDEX CONCURRENTLY i ON "Child" ("Number")""", atomic=False)
-    assert 'index build of "Child": not counted: ANALYZE "Child", then plan again' in plan_report.lines(step)
+    assert (
+        'index build of "Child": number of rows unknown: run ANALYZE "Child", then plan again'
+        in plan_report.lines(step)
+    )
 
 
-def test_an_update_goes_by_the_tables_that_it_reads(predict: Predict, there: Inventory) -> None:
+def test_the_estimate_of_an_update_uses_the_tables_that_it_reads(predict: Predict, there: Inventory) -> None:
     there.function_tables["of_parents"] = ["Parent"]
     sql = """UPDATE "Child" SET "Number" = 1 FROM of_parents('{}') AS found WHERE found.id = "Child".id"""
     [[work]] = [step.work for step in predict(sql)]
@@ -424,7 +431,7 @@ def test_an_update_goes_by_the_tables_that_it_reads(predict: Predict, there: Inv
     assert work.entries == ROWS
 
 
-def test_the_locks_of_a_batch_are_held_for_a_batch(predict: Predict) -> None:
+def test_locks_of_batches_are_held_for_one_batch(predict: Predict) -> None:
     [step] = predict(
         zero_downtime.UpdateInBatches("child", """UPDATE "Child" SET "Number" = 1"""), atomic=False
     )
@@ -435,13 +442,13 @@ def test_the_locks_of_a_batch_are_held_for_a_batch(predict: Predict) -> None:
 
 def test_an_estimate_grows_with_rows_and_is_slower_on_a_slower_server() -> None:
     small, large = (Work(Kind.BUILD, "t", rows, rows * 100, rows, 8) for rows in (1_000, 1_000_000))
-    assert durations.seconds(large) > 500 * durations.seconds(small)
-    assert durations.seconds(large, pace=3) == pytest.approx(3 * durations.seconds(large))
+    assert estimates.seconds(large) > 500 * estimates.seconds(small)
+    assert estimates.seconds(large, pace=3) == pytest.approx(3 * estimates.seconds(large))
 
 
 @contextmanager
 def everything_locked(database: Database) -> Iterator[None]:
-    """Lock all tables as strongly as can be, but for the one that Django's record of migrations is."""
+    """Lock all tables with the strongest mode, except Django's record of migrations."""
     with database.connect() as session, session.transaction():
         for (table,) in session.execute(
             """SELECT quote_ident(tablename) FROM pg_tables

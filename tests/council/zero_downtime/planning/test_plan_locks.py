@@ -1,4 +1,4 @@
-"""The plan's locks beside those that PostgreSQL takes: every operation of the project, and every kind there is."""
+"""The plan's locks compared with PostgreSQL's, for all operations of the project and all kinds of statements."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -16,6 +16,7 @@ from django.db.migrations.state import ProjectState
 
 from council.zero_downtime.lock_modes import ACCESS_SHARE, BY_NAME, MODES
 from council.zero_downtime.planning import inventory, plan
+from council.zero_downtime.planning.steps import Step
 from tests.council.zero_downtime.test_operations import CASES, TABLES
 from tests.databases import Database
 
@@ -31,7 +32,7 @@ WAITS = "SELECT true FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 
 
 
 class Watch:
-    """Sees which locks a connection holds, after each of its statements."""
+    """Records the locks that a connection holds after each of its statements."""
 
     def __init__(self, session: psycopg.Connection, pid: int) -> None:
         self.session = session
@@ -49,7 +50,7 @@ class Watch:
 
 
 def strongest(locks: Any) -> dict[str, str]:
-    """Keep the strongest mode for each table, of those that are more than a reader's."""
+    """Keep the strongest mode for each table, without the modes of readers."""
     found: dict[str, str] = {}
     for table, mode in locks:
         if mode != ACCESS_SHARE:
@@ -71,7 +72,7 @@ def watch(database: Database, connection: BaseDatabaseWrapper) -> Iterator[Watch
 
 @contextmanager
 def reader(database: Database) -> Iterator[psycopg.Connection]:
-    """Hold a snapshot, and a reader's lock on every table: what concurrent builds and drops wait for."""
+    """Hold a snapshot and a reader's lock on every table. Concurrent builds and drops wait for these."""
     with database.connect() as session:
         session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         for (table,) in session.execute(
@@ -82,7 +83,7 @@ def reader(database: Database) -> Iterator[psycopg.Connection]:
 
 
 def run_paused(database: Database, watching: Watch, act: Callable[[], None]) -> None:
-    """Run what is no transaction; look at its locks while it waits for a reader, who then leaves."""
+    """Run a migration without a transaction. Read its locks while it waits for a reader, then end the reader."""
     ended = threading.Event()
 
     def look_when_it_waits(session: psycopg.Connection) -> None:
@@ -109,7 +110,7 @@ def run(
     migration: Migration,
     state: ProjectState,
 ) -> Iterator[tuple[Operation, dict[str, str]]]:
-    """Run a migration; after each operation, tell the strongest locks that it held, or its transaction holds."""
+    """Run a migration. Returns the strongest locks that each operation held, or that its transaction holds after it."""
     watching.seen = {}
     editor: Any
     with connection.schema_editor(atomic=migration.atomic) as editor:
@@ -136,11 +137,11 @@ def make_migration(operations: list[Operation], *, atomic: bool = True) -> Migra
     return made
 
 
-def predicted(step: plan.Step) -> dict[str, str]:
+def predicted(step: Step) -> dict[str, str]:
     return strongest(held.lock for held in step.locks)
 
 
-# Rows for what later migrations fill, as written before there were triggers: an update of no rows takes fewer locks.
+# Rows for later migrations to fill, without triggers. An update of no rows would take fewer locks.
 ROWS_BEFORE = {
     "accounts.0001_account": """INSERT INTO "Member" (id, "updatedAt") VALUES ('m1', now())""",
     "benchmarks.0012_fill_history": """
@@ -157,7 +158,7 @@ ROWS_BEFORE = {
 
 
 @pytest.mark.django_db
-def test_every_operation_of_the_project_takes_the_locks_that_its_plan_predicts(
+def test_every_operation_of_the_project_takes_the_predicted_locks(
     database: Database, scratch: BaseDatabaseWrapper
 ) -> None:
     executor = MigrationExecutor(scratch)
@@ -265,7 +266,7 @@ KINDS = {
     "merge": """MERGE INTO "Child" USING "Parent" ON false WHEN MATCHED THEN DELETE""",
     "several parts": """ALTER TABLE "Child" VALIDATE CONSTRAINT known, ALTER COLUMN "Number" SET STATISTICS 9""",
 }
-# The plan says that it does not know.
+# Statements whose locks the plan reports as unknown.
 UNKNOWN = {"drop function", "block"}
 KNOWN = """
     INSERT INTO "Parent" (id) VALUES ('p');
@@ -279,7 +280,7 @@ KNOWN = """
 
 
 @pytest.mark.django_db
-def test_every_kind_of_statement_takes_the_locks_that_its_plan_predicts(
+def test_every_kind_of_statement_takes_the_predicted_locks(
     database: Database, scratch: BaseDatabaseWrapper
 ) -> None:
     state = ProjectState()
@@ -313,7 +314,7 @@ def rolled_back(connection: BaseDatabaseWrapper) -> Iterator[None]:
 
 
 @pytest.mark.django_db
-def test_every_operation_of_ours_takes_the_locks_that_its_plan_predicts(
+def test_every_operation_of_ours_takes_the_predicted_locks(
     database: Database, scratch: BaseDatabaseWrapper
 ) -> None:
     faults = []

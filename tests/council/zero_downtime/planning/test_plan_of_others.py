@@ -1,4 +1,4 @@
-"""Operations that look into the database to write their SQL, and databases that hold more than tables of ours."""
+"""Operations that read the database to write their SQL, and databases with more than our tables."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +15,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
 from council.zero_downtime.planning import inventory, plan
+from council.zero_downtime.planning.steps import Step
 from tests.databases import SCRATCH, Database
 
 pytestmark = pytest.mark.django_db
@@ -28,7 +29,7 @@ def scratch(database: Database) -> Iterator[BaseDatabaseWrapper]:
 
 def planned(
     connection: BaseDatabaseWrapper, *operations: Operation, before: tuple[Operation, ...] = (), **more: Any
-) -> list[plan.Step]:
+) -> list[Step]:
     state = ProjectState()
     for operation in before:
         operation.state_forwards("app", state)
@@ -36,7 +37,7 @@ def planned(
     return plan.steps(connection, [(migration, False)], state=state, there=inventory.read(connection))
 
 
-def sql(step: plan.Step) -> str:
+def sql(step: Step) -> str:
     return "\n".join(step.sql)
 
 
@@ -55,7 +56,7 @@ PAGE = migrations.CreateModel(
 PAGE_OF_STATE = migrations.SeparateDatabaseAndState(state_operations=[PAGE])
 
 
-def test_what_an_operation_looks_up_is_what_the_plan_has_made_by_then(scratch: BaseDatabaseWrapper) -> None:
+def test_an_operation_that_looks_something_up_gets_the_planned_schema(scratch: BaseDatabaseWrapper) -> None:
     steps = planned(
         scratch,
         PAGE,
@@ -76,8 +77,8 @@ def test_what_an_operation_looks_up_is_what_the_plan_has_made_by_then(scratch: B
     assert 'DROP CONSTRAINT "sheets_site_depth_' in none
 
 
-def test_it_is_what_postgresql_finds_as_well(scratch: BaseDatabaseWrapper) -> None:
-    """The plan's own names of constraints are those that PostgreSQL chooses."""
+def test_planned_names_of_constraints_are_those_of_postgresql(scratch: BaseDatabaseWrapper) -> None:
+    """The plan predicts the names that PostgreSQL chooses for constraints."""
     long = {"db_table": "a_table_with_a_name_that_is_rather_long_for_its_keys"}
     fields: list[tuple[str, models.Field[Any, Any]]] = [
         ("id", models.AutoField(primary_key=True)),
@@ -100,10 +101,10 @@ def test_it_is_what_postgresql_finds_as_well(scratch: BaseDatabaseWrapper) -> No
             }
 
 
-def test_after_the_plan_of_all_migrations_of_this_project_the_inventory_is_the_catalogue(
+def test_after_planning_all_migrations_the_inventory_equals_the_catalogue(
     database: Database, migrated: Database
 ) -> None:
-    """Every table of every app, Django's own among them: columns, indexes and constraints, by their names."""
+    """Compares columns, indexes and constraints of all tables, including Django's own, by name."""
     there = inventory.Inventory()
     with database.as_django_connection() as empty:
         executor: Any = MigrationExecutor(empty)
@@ -113,7 +114,7 @@ def test_after_the_plan_of_all_migrations_of_this_project_the_inventory_is_the_c
     with migrated.as_django_connection() as full:
         found = inventory.read(full)
 
-    record = MigrationRecorder.Migration._meta.db_table  # made by migrate itself
+    record = MigrationRecorder.Migration._meta.db_table  # created by migrate itself
     made = {name: described(table) for name, table in found.tables.items() if name != record}
     foreseen = {name: described(table) for name, table in there.tables.items() if name in made}
     assert len(made) > 40
@@ -149,7 +150,7 @@ def described(table: inventory.Table) -> dict[str, dict[str, Any]]:
     }
 
 
-def test_an_index_is_renamed_that_the_plan_has_made(scratch: BaseDatabaseWrapper) -> None:
+def test_a_planned_index_can_be_renamed(scratch: BaseDatabaseWrapper) -> None:
     with_index = migrations.AlterIndexTogether("page", {("site", "depth")})
     steps = planned(
         scratch,
@@ -162,7 +163,7 @@ def test_an_index_is_renamed_that_the_plan_has_made(scratch: BaseDatabaseWrapper
     assert 'RENAME TO "by_site"' in sql(steps[-1])
 
 
-def test_the_key_of_a_table_that_the_operation_has_renamed_is_found(scratch: BaseDatabaseWrapper) -> None:
+def test_the_key_of_a_table_renamed_in_the_plan_is_found(scratch: BaseDatabaseWrapper) -> None:
     tag = [("id", models.AutoField(primary_key=True)), ("pages", models.ManyToManyField("app.Page"))]
     steps = planned(scratch, PAGE, migrations.CreateModel("Tag", tag), migrations.RenameModel("Tag", "Label"))
 
@@ -173,14 +174,14 @@ def test_the_key_of_a_table_that_the_operation_has_renamed_is_found(scratch: Bas
 
 
 class DropIfThere(migrations.DeleteModel):
-    """Looks for the table before it drops it, as an operation of Wagtail's does."""
+    """Looks for the table before it drops it, like an operation of Wagtail."""
 
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         if "pages" in schema_editor.connection.introspection.table_names():
             super().database_forwards(app_label, schema_editor, from_state, to_state)
 
 
-def test_a_table_that_an_operation_looks_for_is_found_once_the_plan_has_made_it(
+def test_an_operation_finds_a_planned_table(
     scratch: BaseDatabaseWrapper,
 ) -> None:
     _, drop, _, again = planned(scratch, PAGE, DropIfThere("Page"), PAGE_OF_STATE, DropIfThere("Page"))
@@ -189,7 +190,7 @@ def test_a_table_that_an_operation_looks_for_is_found_once_the_plan_has_made_it(
 
 
 class Looks(Operation):
-    """Runs a query when it is asked for its SQL, as a default may."""
+    """Runs a query when its SQL is collected, as a default may do."""
 
     reduces_to_sql = True
 
@@ -205,7 +206,7 @@ class Looks(Operation):
         schema_editor.execute("CREATE TABLE made_by_it (id integer)", params=None)
 
 
-def test_an_operation_that_cannot_be_planned_says_so_and_the_others_are_planned(
+def test_an_operation_that_cannot_be_planned_is_reported_and_others_are_planned(
     scratch: BaseDatabaseWrapper,
 ) -> None:
     before, step, after = planned(
@@ -230,7 +231,7 @@ def test_a_plan_writes_nothing_whatever_an_operation_does(database: Database, sc
 
 
 @pytest.mark.parametrize("atomic", [True, False])
-def test_django_s_own_concurrent_index_is_planned_where_it_can_run(
+def test_django_s_concurrent_index_is_planned_if_it_can_run(
     scratch: BaseDatabaseWrapper, atomic: bool
 ) -> None:
     operation = AddIndexConcurrently("page", models.Index(fields=["depth"], name="by_depth"))
@@ -259,7 +260,7 @@ MORE_THAN_TABLES = """
 """
 
 
-def test_what_is_in_the_database_and_not_ours_stops_no_migrate(database: Database, scratch: Any) -> None:
+def test_foreign_objects_in_the_database_do_not_stop_migrate(database: Database, scratch: Any) -> None:
     database.execute(MORE_THAN_TABLES)
 
     found = inventory.read(scratch)

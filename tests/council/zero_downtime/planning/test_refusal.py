@@ -1,4 +1,4 @@
-"""What migrate refuses before it writes anything."""
+"""Migrations that migrate refuses before it writes anything."""
 
 import json
 from typing import Any
@@ -7,8 +7,7 @@ import pytest
 from django.db import migrations
 
 from council import zero_downtime
-from council.zero_downtime.planning import refusal
-from council.zero_downtime.planning import report as plan_report
+from council.zero_downtime.planning import plan_report, refusal
 from council.zero_downtime.planning.inventory import Inventory
 from tests.council.zero_downtime.planning.test_plan import Predict, predict, there
 from tests.databases import Database
@@ -50,7 +49,7 @@ def rules(steps: Any, limit_seconds: float = 0.1) -> set[str]:
 
 
 @pytest.mark.parametrize(("steps", "rule"), REFUSED)
-def test_what_keeps_others_waiting_is_refused_on_a_large_table(
+def test_an_operation_that_makes_others_wait_is_refused_on_a_large_table(
     steps: list[Any], rule: str, predict: Predict, there: Inventory
 ) -> None:
     there.tables["Child"].rows *= 10
@@ -58,7 +57,7 @@ def test_what_keeps_others_waiting_is_refused_on_a_large_table(
 
 
 @pytest.mark.parametrize(("steps", "rule"), REFUSED)
-def test_a_small_table_holds_nothing_up(
+def test_an_operation_on_a_small_table_is_not_refused(
     steps: list[Any], rule: str, predict: Predict, there: Inventory
 ) -> None:
     there.tables["Child"].rows, there.tables["Child"].bytes = 300, 30_000
@@ -66,7 +65,7 @@ def test_a_small_table_holds_nothing_up(
 
 
 @pytest.mark.parametrize(("steps", "rule"), REFUSED)
-def test_a_table_of_the_same_run_holds_nothing_up(
+def test_an_operation_on_a_table_of_the_same_run_is_not_refused(
     steps: list[Any], rule: str, predict: Predict, there: Inventory
 ) -> None:
     there.tables["Child"].is_in_use = there.tables["Parent"].is_in_use = False
@@ -74,7 +73,7 @@ def test_a_table_of_the_same_run_holds_nothing_up(
 
 
 @pytest.mark.parametrize(("steps", "rule"), REFUSED)
-def test_what_is_accepted_in_writing_goes_on(steps: list[Any], rule: str, predict: Predict) -> None:
+def test_an_accepted_risk_is_not_refused(steps: list[Any], rule: str, predict: Predict) -> None:
     accepts = dict.fromkeys(
         [rule, "scan-under-lock", "volatile-default", "rewrite", "rows-locked"], "A reason."
     )
@@ -82,13 +81,13 @@ def test_what_is_accepted_in_writing_goes_on(steps: list[Any], rule: str, predic
 
 
 @pytest.mark.parametrize(("steps", "attributes"), ALLOWED)
-def test_what_keeps_nobody_waiting_goes_on(
+def test_an_operation_that_makes_nobody_wait_is_not_refused(
     steps: list[Any], attributes: dict[str, Any], predict: Predict
 ) -> None:
     assert rules(predict(*steps, **attributes)) == set()
 
 
-def test_who_waits_longer_for_a_lock_lets_others_wait_longer(predict: Predict) -> None:
+def test_a_longer_lock_timeout_allows_longer_waits(predict: Predict) -> None:
     steps = predict(SCAN)
     assert rules(steps, limit_seconds=0.01)
     assert not rules(steps, limit_seconds=60.0)
@@ -98,24 +97,24 @@ def test_python_behind_a_lock_says_which_locks_it_holds(predict: Predict) -> Non
     *_, step = predict(COLUMN, """ALTER TABLE "Parent" ADD COLUMN more integer""", PYTHON)
     [risk] = step.risks
     assert risk.fault.endswith(
-        'Until it is through, "Child" (ACCESS EXCLUSIVE) and "Parent" (ACCESS EXCLUSIVE) stay locked: '
+        'Until it ends, "Child" (ACCESS EXCLUSIVE) and "Parent" (ACCESS EXCLUSIVE) stay locked: '
         "reads, writes and DDL wait."
     )
-    assert risk.cure.startswith("Put it into a migration of its own.")
+    assert risk.cure.startswith("Put it into its own migration.")
     [alone] = predict(PYTHON)
     assert "stay" not in alone.risks[0].fault
 
 
-def test_the_summary_promises_nothing_of_what_it_does_not_know(predict: Predict) -> None:
+def test_the_summary_counts_operations_with_unknown_locks(predict: Predict) -> None:
     unknown = plan_report.summary(predict(COLUMN, PYTHON))
-    assert "wait for an instant at most, but for 1 operation of which nobody can tell; 1 warning." in unknown
+    assert "wait for an instant at most; this is unknown for 1 operation; 1 warning." in unknown
     accepted = plan_report.summary(predict(COLUMN, PYTHON, accepts={"unknown-operation": "It does nothing."}))
     assert accepted.endswith("reads and writes wait for an instant at most; 0 warnings.")
 
 
 @pytest.fixture
 def large(database: Database) -> Database:
-    """The gateway's database, with a million members by the catalogue's count."""
+    """The gateway's database, with a million members according to the catalogue."""
     database.manage("migrate", "council", "0001")
     database.execute(
         """UPDATE pg_class SET reltuples = 1000000, relpages = 20000 WHERE oid = '"Member"'::regclass"""
@@ -123,28 +122,29 @@ def large(database: Database) -> Database:
     return database
 
 
-def test_migrate_refuses_in_the_plan_s_words_and_writes_nothing(large: Database) -> None:
+def test_migrate_refuses_with_the_plan_s_message_and_writes_nothing(large: Database) -> None:
     before, record = large.catalog(), large.fetch("SELECT * FROM django_migrations")
 
     run = large.manage("migrate", "heavy", check=False, DJANGO_SETTINGS_MODULE=HEAVY)
 
     assert run.returncode == 1
     words = run.stderr
-    assert "2 operations would keep those who use the database waiting for longer than 100 ms." in words
+    assert "2 operations would make other users of the database wait for longer than 100 ms." in words
     assert "Nothing was changed.\nheavy.0001_plain_index\n  Raw SQL operation\n" in words
     assert '    SHARE on "Member" for about ' in words
     assert (
         'plain-index: Index "heavy_idx" is built while nobody can write to "Member". Use zero_down' in words
     )
-    assert (
-        'Until it is through, "Member" (ACCESS EXCLUSIVE) stays locked: reads, writes and DDL wait.' in words
-    )
+    assert 'Until it ends, "Member" (ACCESS EXCLUSIVE) stays locked: reads, writes and DDL wait.' in words
     assert "--accept-risks" in words and "ACCEPTED_MIGRATION_RISKS" in words
     assert "Traceback" not in words
     assert large.catalog() == before
     assert large.fetch("SELECT * FROM django_migrations") == record
     plan = large.manage("migrate", "heavy", "--plan", check=False, DJANGO_SETTINGS_MODULE=HEAVY)
-    assert plan.stdout.splitlines()[-1] == "migrate refuses 2 operations of it without --accept-risks."
+    assert (
+        plan.stdout.splitlines()[-1]
+        == "Without --accept-risks, migrate refuses this plan because of 2 operations."
+    )
     told = json.loads(
         large.manage(
             "migrate", "heavy", "--plan", "--format=json", check=False, DJANGO_SETTINGS_MODULE=HEAVY
@@ -156,13 +156,13 @@ def test_migrate_refuses_in_the_plan_s_words_and_writes_nothing(large: Database)
     ]
 
 
-def test_migrate_goes_on_where_it_is_told_to(large: Database) -> None:
+def test_migrate_continues_with_accept_risks(large: Database) -> None:
     run = large.manage("migrate", "heavy", "--accept-risks", DJANGO_SETTINGS_MODULE=HEAVY)
 
     assert "Applied heavy.0002_python_behind_a_lock" in run.stdout
 
 
-def test_migrate_goes_on_where_the_tables_are_small(database: Database) -> None:
+def test_migrate_continues_on_small_tables(database: Database) -> None:
     run = database.manage("migrate", "heavy", DJANGO_SETTINGS_MODULE=HEAVY)
 
     assert "Applied heavy.0002_python_behind_a_lock" in run.stdout

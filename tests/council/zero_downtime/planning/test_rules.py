@@ -1,4 +1,4 @@
-"""The rules are one table, and the documents hold it as it is."""
+"""The rules are one table, which docs/migrations.md repeats exactly."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ def test_the_documents_list_the_rules() -> None:
     assert f"{HEAD}{table}\n" in text
 
 
-def test_each_fault_has_a_rule_and_each_rule_a_fault() -> None:
+def test_each_fault_has_a_rule_and_each_rule_has_a_fault() -> None:
     assert {risk.rule for risk in RISKS} == rules.RULES.keys()
     assert rules.RULES.keys() >= rules.WAITING >= rules.BLIND
 
@@ -32,7 +32,7 @@ def test_a_fault_and_its_cure_are_sentences() -> None:
             assert re.search(r"^(\W|[A-Z]|migrate|\{).*(\.|\}|\)\.)$", words), words
 
 
-def test_no_other_module_has_words_for_a_risk() -> None:
+def test_only_the_table_has_messages_for_risks() -> None:
     found = [
         path
         for path in (ROOT / "council").rglob("*.py")

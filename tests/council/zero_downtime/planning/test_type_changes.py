@@ -1,4 +1,4 @@
-"""Changes of a column's type, beside what PostgreSQL does for each pair of common types."""
+"""Predicted changes of a column's type, compared with PostgreSQL for each pair of common types."""
 
 import itertools
 
@@ -73,7 +73,7 @@ ATTEMPT = """
         WHEN cannot_coerce OR undefined_object THEN RETURN NULL;
     END $$;
 """
-# Of each type a value that is as large or as long as the type takes.
+# For each type, the largest or longest value that it accepts.
 EXTREMES = {
     "smallint": "32767",
     "integer": "2147483647",
@@ -106,7 +106,7 @@ EXTREMES = {
 CITEXT = "SELECT FROM pg_available_extensions WHERE name = 'citext'"
 
 
-def test_each_pair_of_types_is_changed_as_postgresql_does(database: Database) -> None:
+def test_each_change_of_a_type_is_predicted_like_postgresql_does_it(database: Database) -> None:
     database.execute(ATTEMPT)
     if database.fetch(CITEXT):
         database.execute("CREATE EXTENSION citext")
@@ -127,7 +127,7 @@ def test_each_pair_of_types_is_changed_as_postgresql_does(database: Database) ->
     assert kept > 60
 
 
-def test_a_type_that_takes_all_values_stores_them_and_finds_them_again(database: Database) -> None:
+def test_a_type_that_accepts_all_values_stores_and_finds_them(database: Database) -> None:
     taken = 0
     with database.connect() as session:
         for (before, value), after in itertools.product(EXTREMES.items(), EXTREMES):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from django.core.management import CommandError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from council.zero_downtime.blockers import duration
+from council.postgres import units
 from council.zero_downtime.events import Listener, OtherMigrateAwaited
 
 # An advisory lock is identified by two numbers within its database. These spell "coun" and "migr".
@@ -26,9 +26,7 @@ HOLDER = """
 
 
 @contextmanager
-def one_at_a_time(
-    connection: BaseDatabaseWrapper, *, patience_seconds: float, tell: Listener
-) -> Iterator[None]:
+def held(connection: BaseDatabaseWrapper, *, patience_seconds: float, tell: Listener) -> Iterator[None]:
     """Hold the migration lock during a block. If another migrate is running, wait for it.
 
     The lock is polled, because a session that waits in pg_advisory_lock holds a snapshot, and the other migrate's
@@ -43,8 +41,9 @@ def one_at_a_time(
         holder = _holder(connection)
         if now - began > patience_seconds:
             raise CommandError(
-                f"Another migrate is still running after {duration(now - began)}: {holder}. Nothing was changed by "
-                f"this one. Wait for it and run migrate again; if it hangs, SELECT pg_terminate_backend(pid) ends it."
+                f"Another migrate is still running after {units.duration(now - began)}: {holder}. "
+                f"This one has changed nothing. Wait for it and run migrate again; if it hangs, end it with "
+                f"SELECT pg_terminate_backend(pid)."
             )
         if not waited or now - reported > REPORT_SECONDS:
             tell(OtherMigrateAwaited(holder, now - began))
@@ -72,5 +71,5 @@ def _holder(connection: BaseDatabaseWrapper) -> str:
     if row is None:
         return "it has just ended"
     pid, user, address, seconds = row
-    age = f", connected for {duration(seconds)}" if seconds is not None else ""
+    age = f", connected for {units.duration(seconds)}" if seconds is not None else ""
     return f"pid {pid} ({user}, from {address}{age})"

@@ -1,4 +1,4 @@
-"""Retries: how an action gets its locks in a database that is in use."""
+"""Retries an action until it gets its locks in a database that is in use."""
 
 import random
 import time
@@ -9,7 +9,7 @@ from typing import TypeVar
 from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from council.zero_downtime import failures, locks
+from council.zero_downtime import failures, session_settings
 from council.zero_downtime.lock_modes import Lock
 from council.zero_downtime.observer import NOBODY, Observer
 
@@ -29,7 +29,7 @@ class Patience:
     seconds: float = 600.0
 
 
-def persist(
+def retry(
     act: Callable[[], Result],
     *,
     connection: BaseDatabaseWrapper,
@@ -45,7 +45,7 @@ def persist(
     for an instant. Outside the queue, it waits for the blocking transactions to end: before the first attempt if the
     locks are known, and after each timeout. A retry repeats the whole action, since retrying one statement would keep
     the locks of the earlier ones. Under constant traffic, attempts become rarer and leave the queue to others.
-    Raises PatienceExhausted, which says that `what` got no locks, and what is `kept`.
+    Raises PatienceExhausted, whose message names `what` did not get its locks, and what is `kept`.
     """
     if connection.in_atomic_block:  # only in tests: run it once, without retries
         return act()
@@ -60,7 +60,7 @@ def persist(
         observer.forget()
         try:
             # Set again each time: a rollback undoes what was SET in the transaction.
-            with locks.short_waits(connection, patience.lock_seconds):
+            with session_settings.short_lock_waits(connection, patience.lock_seconds):
                 return act()
         except Error as error:
             if failures.sqlstate(error) not in RETRIED:

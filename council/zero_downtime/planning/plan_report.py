@@ -3,29 +3,17 @@
 from collections.abc import Iterator
 from typing import Any
 
-from council.zero_downtime.blockers import duration
-from council.zero_downtime.planning.durations import INSTANT_SECONDS
+from council.postgres import units
 from council.zero_downtime.planning.effects import Kind, Work
-from council.zero_downtime.planning.plan import Held, Step
+from council.zero_downtime.planning.estimates import INSTANT_SECONDS
+from council.zero_downtime.planning.steps import HeldLock, Step
 
 
-def span(seconds: float) -> str:
+def span(seconds: float | None) -> str:
     """Format a duration, rounded as suits an estimate."""
-    return "an instant" if seconds < INSTANT_SECONDS else f"about {duration(seconds)}"
-
-
-def size(number: float) -> str:
-    """Format a number of bytes as PostgreSQL does."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if number < 10_240:
-            return f"{number:.0f} {unit}"
-        number /= 1024
-    return f"{number:.0f} TB"
-
-
-def count(number: int, noun: str) -> str:
-    plural = "es" if noun.endswith("ch") else "s"
-    return f"{number:,} {noun}{'' if number == 1 else plural}"
+    if seconds is None:
+        return units.NONE
+    return "an instant" if seconds < INSTANT_SECONDS else f"about {units.duration(seconds)}"
 
 
 def longest_wait(steps: list[Step]) -> float:
@@ -39,7 +27,7 @@ def waits(steps: list[Step]) -> str:
     known = f"reads and writes wait for {span(longest_wait(steps))} at most"
     if not blind:
         return known
-    return f"{known}, but for {count(blind, 'operation')} of which nobody can tell"
+    return f"{known}; this is unknown for {units.count(blind, 'operation')}"
 
 
 def summary(steps: list[Step]) -> str:
@@ -49,9 +37,9 @@ def summary(steps: list[Step]) -> str:
     migrations = len({step.migration for step in steps})
     warnings = sum(len(step.warnings) for step in steps)
     return (
-        f"{count(migrations, 'migration')}, {count(len(steps), 'operation')}: "
+        f"{units.count(migrations, 'migration')}, {units.count(len(steps), 'operation')}: "
         f"{span(sum(step.seconds for step in steps))} in all; "
-        f"{waits(steps)}; {count(warnings, 'warning')}."
+        f"{waits(steps)}; {units.count(warnings, 'warning')}."
     )
 
 
@@ -65,23 +53,23 @@ def lines(step: Step) -> Iterator[str]:
     for work in step.work:
         yield _work(work)
     yield f"{'reversible' if step.is_reversible else 'cannot be reversed'}; " + (
-        "code before it: " + "; ".join(step.breaks) if step.breaks else "code before it keeps working"
+        "earlier code: " + "; ".join(step.breaks) if step.breaks else "earlier code keeps working"
     )
 
 
-def lock(held: Held) -> str:
+def lock(held: HeldLock) -> str:
     waits = "wait" if held.lock.is_felt else "waits"
     return f'{held.lock.mode} on "{held.lock.table}" for {span(held.seconds)}: {held.lock.blocks} {waits}'
 
 
 def _work(work: Work) -> str:
-    extent = f"{count(work.rows, 'row')}, {size(work.bytes)}"
+    extent = f"{units.count(work.rows, 'row')}, {units.size(work.bytes)}"
     if work.kind is Kind.CHANGE:
         extent = f"{work.entries:,} of {extent}" + (
-            f", in {count(work.batches, 'batch')}" if work.batches else ""
+            f", in {units.count(work.batches, 'batch')}" if work.batches else ""
         )
     if not work.is_counted:
-        extent = f'not counted: ANALYZE "{work.table}", then plan again'
+        extent = f'number of rows unknown: run ANALYZE "{work.table}", then plan again'
     return f'{work.kind} of "{work.table}": {extent}'
 
 

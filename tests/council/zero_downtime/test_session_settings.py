@@ -1,9 +1,9 @@
-"""The settings of a migrating session, whatever its role has been given."""
+"""The settings of a migrating session, whatever its role's settings are."""
 
 import pytest
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from council.zero_downtime import locks
+from council.zero_downtime import session_settings
 
 NEVER = [
     "idle_session_timeout", "idle_in_transaction_session_timeout", "transaction_timeout",
@@ -22,27 +22,27 @@ def test_no_time_limit_of_the_role_ends_a_migrating_session(scratch: BaseDatabas
         known = shown(scratch, *NEVER[:3])
         for name in known:
             cursor.execute(f"SET {name} = '1h'")
-    with locks.long_life(scratch):
+    with session_settings.without_timeouts(scratch):
         assert shown(scratch, *known) == dict.fromkeys(known, "0")
     assert shown(scratch, *known) == dict.fromkeys(known, "3600000")
     assert len(known) >= 2
 
 
-def test_a_machine_that_has_died_is_noticed_within_a_minute(
+def test_a_dead_server_machine_is_noticed_within_a_minute(
     scratch: BaseDatabaseWrapper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A local socket has no keepalives, so what is asked of the server counts."""
+    """A local socket has no keepalives, so this checks the settings that the server received."""
     asked: dict[str, str] = {}
-    monkeypatch.setattr(locks, "session_settings", lambda _, **values: asked.update(values))
-    locks.long_life(scratch)
+    monkeypatch.setattr(session_settings, "changed", lambda _, **values: asked.update(values))
+    session_settings.without_timeouts(scratch)
     idle, interval, count = (int(asked[name]) for name in NEVER[3:])
     assert 0 < idle + interval * count <= 60
 
 
-def test_a_superuser_s_session_has_autovacuums_cancelled_before_its_lock_timeout(
+def test_a_superuser_s_session_cancels_autovacuums_before_its_lock_timeout(
     scratch: BaseDatabaseWrapper,
 ) -> None:
-    with locks.short_waits(scratch, 0.1):
+    with session_settings.short_lock_waits(scratch, 0.1):
         assert shown(scratch, "lock_timeout", "deadlock_timeout") == {
             "lock_timeout": "100", "deadlock_timeout": "50"
         }  # fmt: skip
@@ -51,7 +51,7 @@ def test_a_superuser_s_session_has_autovacuums_cancelled_before_its_lock_timeout
     }  # fmt: skip
 
 
-def test_the_settings_are_put_back_after_an_error(scratch: BaseDatabaseWrapper) -> None:
-    with pytest.raises(RuntimeError, match="in between"), locks.short_waits(scratch, 0.1):
+def test_the_settings_are_restored_after_an_error(scratch: BaseDatabaseWrapper) -> None:
+    with pytest.raises(RuntimeError, match="in between"), session_settings.short_lock_waits(scratch, 0.1):
         raise RuntimeError("in between")
     assert shown(scratch, "lock_timeout") == {"lock_timeout": "0"}

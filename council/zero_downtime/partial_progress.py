@@ -32,7 +32,7 @@ def being_reversed(recorder: MigrationRecorder) -> list[tuple[str, str, str]]:
 
 
 def begun(applied: Iterable[tuple[str, str]], migration: Migration) -> int | None:
-    """Return in how many operations a migration was being applied when it was interrupted; None if it was not."""
+    """Return how many operations a migration had when it was interrupted; None if it was not interrupted."""
     for app, note in applied:
         match = ROW.fullmatch(note)
         if match and (app, match["name"]) == (migration.app_label, migration.name[:NAME_LENGTH]):

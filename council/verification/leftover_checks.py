@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
+from council.postgres import units
 from council.verification import cures
 from council.verification.checks import Finding, failed, note, register, warning
 from council.verification.database import Database
-from council.zero_downtime import turns
-from council.zero_downtime.blockers import duration
+from council.zero_downtime import migration_lock
 
 OLD_SECONDS = 5 * 60.0
 # A migrate may be idle because it waits for a lock, but no longer than --patience: by default ten minutes.
@@ -32,16 +32,16 @@ def invalid_indexes(database: Database) -> Iterator[Finding]:
     }
     constraints = {fact.name.partition(".")[2] for fact in database.expected if fact.kind == "constraint"}
     for index, table, is_ours, is_being_built in database.rows(INVALID_INDEXES):
-        words = f'{index} of "{table}" is INVALID: it costs with every row, and serves no query'
+        message = f'{index} of "{table}" is INVALID: it slows down every write, and serves no query'
         drop = f"DROP INDEX CONCURRENTLY {cures.quote(index)};"
         if is_being_built:
-            yield warning(f'{index} of "{table}" is being built', "wait for it, and verify again")
+            yield warning(f'{index} of "{table}" is being built', "wait for its end, and verify again")
         elif index in constraints:
-            yield failed(words, f"REINDEX INDEX CONCURRENTLY {cures.quote(index)};")
+            yield failed(message, f"REINDEX INDEX CONCURRENTLY {cures.quote(index)};")
         elif index in expected:
-            yield failed(words, f"{drop} {cures.concurrently(expected[index])};")
+            yield failed(message, f"{drop} {cures.concurrently(expected[index])};")
         else:
-            yield (failed if is_ours else warning)(words, drop)
+            yield (failed if is_ours else warning)(message, drop)
     yield note("none")
 
 
@@ -60,7 +60,7 @@ def unvalidated(database: Database) -> Iterator[Finding]:
     """Report constraints that were never checked against older rows."""
     for constraint, table, is_ours in database.rows(UNVALIDATED):
         yield (failed if is_ours else warning)(
-            f'{constraint} of "{table}" is NOT VALID: older rows may break it',
+            f'{constraint} of "{table}" is NOT VALID: older rows may violate it',
             f"ALTER TABLE {cures.quote(table)} VALIDATE CONSTRAINT {cures.quote(constraint)};",
         )
     yield note("none")
@@ -82,7 +82,8 @@ def prepared_transactions(database: Database) -> Iterator[Finding]:
         if seconds >= OLD_SECONDS:
             literal = name.replace("'", "''")
             yield failed(
-                f"{name!r} of {owner} was prepared {duration(seconds)} ago", f"ROLLBACK PREPARED '{literal}';"
+                f"{name!r} of {owner} was prepared {units.duration(seconds)} ago",
+                f"ROLLBACK PREPARED '{literal}';",
             )
         else:
             young += 1
@@ -103,16 +104,16 @@ LOCKS = """
 def advisory_lock(database: Database) -> Iterator[Finding]:
     """Report who holds it. While a migrate runs, the schema may be incomplete; a dead one blocks the next."""
     # pg_locks shows these numbers as unsigned, and so are our constants.
-    rows = database.rows(LOCKS, **{"class": turns.CLASS, "object": turns.OBJECT})
+    rows = database.rows(LOCKS, **{"class": migration_lock.CLASS, "object": migration_lock.OBJECT})
     for pid, user, state, seconds in rows:
         if state == "idle" and seconds >= ORPHANED_SECONDS:
             yield failed(
-                f"held by pid {pid} ({user}), which has done nothing for {duration(seconds)}",
+                f"held by pid {pid} ({user}), which has been idle for {units.duration(seconds)}",
                 f"SELECT pg_terminate_backend({pid});",
             )
         else:
             yield warning(
-                f"held by pid {pid} ({user}): a migrate is at work", "wait for its end, and verify again"
+                f"held by pid {pid} ({user}): a migrate is running", "wait for its end, and verify again"
             )
     if not rows:
         yield note("not held")

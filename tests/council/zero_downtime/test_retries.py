@@ -1,4 +1,4 @@
-"""How migrations wait for what is in the way, and get past it."""
+"""How migrations wait for blockers, and proceed."""
 
 import threading
 import time
@@ -10,9 +10,8 @@ import pytest
 from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from council.zero_downtime import failures
-from council.zero_downtime import patience as patience_module
-from council.zero_downtime.patience import Patience
+from council.zero_downtime import failures, retries
+from council.zero_downtime.retries import Patience
 from tests.council.zero_downtime.test_deploy import (
     ACCEPTED,
     MEMBERS,
@@ -38,7 +37,7 @@ SELECT pid FROM pg_stat_activity JOIN pg_stat_progress_vacuum USING (pid)
 
 
 class Nobody:
-    """An observer that sees nobody in the way."""
+    """An observer that sees no blocker."""
 
     blocked_by: frozenset[str] = frozenset()
 
@@ -52,8 +51,8 @@ class Nobody:
         return []
 
 
-def persist(connection: BaseDatabaseWrapper, act: Callable[[], str], **patience: float) -> str:
-    return patience_module.persist(
+def retry(connection: BaseDatabaseWrapper, act: Callable[[], str], **patience: float) -> str:
+    return retries.retry(
         act,
         connection=connection,
         observer=Nobody(),  # type: ignore[arg-type]
@@ -65,7 +64,7 @@ def persist(connection: BaseDatabaseWrapper, act: Callable[[], str], **patience:
 
 
 def failing(*errors: type[psycopg.Error]) -> Callable[[], str]:
-    """Make an act that fails so, in turn, and then is done."""
+    """Make a function that fails with each of these errors in turn, and then succeeds."""
     left = list(errors)
 
     def act() -> str:
@@ -76,23 +75,23 @@ def failing(*errors: type[psycopg.Error]) -> Callable[[], str]:
     return act
 
 
-def test_what_got_no_lock_or_lost_a_deadlock_is_tried_again(scratch: BaseDatabaseWrapper) -> None:
+def test_a_lock_timeout_or_a_deadlock_is_retried(scratch: BaseDatabaseWrapper) -> None:
     lost = [psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected]
-    assert persist(scratch, failing(*lost)) == "done"
+    assert retry(scratch, failing(*lost)) == "done"
 
 
-def test_what_failed_otherwise_is_not_tried_again(scratch: BaseDatabaseWrapper) -> None:
+def test_other_errors_are_not_retried(scratch: BaseDatabaseWrapper) -> None:
     with pytest.raises(OperationalError):
-        persist(scratch, failing(psycopg.errors.QueryCanceled))
+        retry(scratch, failing(psycopg.errors.QueryCanceled))
 
 
-def test_patience_has_an_end(scratch: BaseDatabaseWrapper) -> None:
-    with pytest.raises(failures.PatienceExhausted, match="It got no lock within"):
-        persist(scratch, failing(*[psycopg.errors.LockNotAvailable] * 3), seconds=0.0)
+def test_migrate_gives_up_when_its_patience_ends(scratch: BaseDatabaseWrapper) -> None:
+    with pytest.raises(failures.PatienceExhausted, match="It did not get its locks within"):
+        retry(scratch, failing(*[psycopg.errors.LockNotAvailable] * 3), seconds=0.0)
 
 
-def test_a_superuser_s_migration_gets_past_an_autovacuum(deploy: Callable[..., Deploy]) -> None:
-    """A real one, slowed down so that it would take minutes. It begins within a second or a few."""
+def test_a_superuser_s_migration_cancels_an_autovacuum(deploy: Callable[..., Deploy]) -> None:
+    """The autovacuum is real, and slowed down so that it would take minutes. It begins within a few seconds."""
     settings = {"autovacuum_naptime": "1s", "autovacuum_vacuum_cost_limit": "1"}
     with server_of_its_own(**settings, autovacuum_vacuum_cost_delay="100ms") as (_, database):
         database.execute(V1_SQL + MEMBERS.replace("100)", "20000)"))
@@ -112,8 +111,8 @@ def test_a_superuser_s_migration_gets_past_an_autovacuum(deploy: Callable[..., D
         assert database.fetch(AUTOVACUUM) != worker
 
 
-def test_a_vacuum_by_hand_is_waited_for_and_named(adopted: Database, deploy: Callable[..., Deploy]) -> None:
-    """PostgreSQL cancels autovacuums only."""
+def test_a_manual_vacuum_is_waited_for_and_named(adopted: Database, deploy: Callable[..., Deploy]) -> None:
+    """PostgreSQL cancels only autovacuums."""
     adopted.execute(
         'INSERT INTO "Member" (id, "updatedAt") SELECT n, now() FROM generate_series(1, 20000) AS n'
     )
@@ -134,7 +133,7 @@ def test_a_vacuum_by_hand_is_waited_for_and_named(adopted: Database, deploy: Cal
     assert run.finish() == 0, run.output
 
 
-def test_beside_others_who_come_and_go_the_queue_is_theirs_for_most_of_the_time(
+def test_with_overlapping_transactions_attempts_become_rarer(
     with_points: Database, deploy: Callable[..., Deploy]
 ) -> None:
     ended = threading.Event()
@@ -158,7 +157,7 @@ def test_beside_others_who_come_and_go_the_queue_is_theirs_for_most_of_the_time(
         for reader in readers:
             reader.join()
 
-    assert 0 < queue.times < 15  # every 0.3 s, it would be thirty
+    assert 0 < queue.times < 15  # with an attempt every 0.3 s, it would be thirty
 
 
 def test_a_session_is_not_ended_for_being_idle_while_it_waits(
@@ -172,7 +171,7 @@ def test_a_session_is_not_ended_for_being_idle_while_it_waits(
     assert run.finish() == 0, run.output
 
 
-def test_fake_initial_is_as_patient(v1: Database, deploy: Callable[..., Deploy]) -> None:
+def test_fake_initial_waits_too(v1: Database, deploy: Callable[..., Deploy]) -> None:
     with open_transaction(v1, READ):
         run = deploy(v1, "council", "0005", "--fake-initial")
         run.wait_for("waiting, ")
@@ -180,10 +179,10 @@ def test_fake_initial_is_as_patient(v1: Database, deploy: Callable[..., Deploy])
 
 
 @pytest.mark.parametrize("obstacle", ["a writer", "nobody"])
-def test_a_build_by_hand_is_waited_for_and_taken(
+def test_a_manual_build_is_waited_for_and_used(
     with_points: Database, deploy: Callable[..., Deploy], obstacle: str
 ) -> None:
-    """Nobody: it has ended by the time that the migration looks."""
+    """The build has ended when the migration looks, so nobody blocks it."""
     build = 'CREATE INDEX CONCURRENTLY "Member_totalPoints_idx" ON "Member" ("totalPoints" DESC)'
     there = """SELECT indexrelid, indisvalid FROM pg_index WHERE indexrelid = '"Member_totalPoints_idx"'::regclass"""
     with with_points.connect() as operator:
@@ -204,14 +203,14 @@ def test_a_build_by_hand_is_waited_for_and_taken(
     assert with_points.fetch(there) == [by_hand]
 
 
-def test_patience_that_ends_in_a_migration_that_is_not_atomic_says_what_is_kept(
+def test_giving_up_in_a_non_atomic_migration_says_what_is_kept(
     v1: Database, deploy: Callable[..., Deploy]
 ) -> None:
     assert v1.manage("migrate", "third_party", "0003", ACCEPTED, **THIRD_PARTY).returncode == 0
     with open_transaction(v1, READ):
         run = deploy(v1, "third_party", "0004", ACCEPTED, "--patience", "1s", **THIRD_PARTY)
         assert run.finish() == 1
-    assert "third_party.0004_not_atomic got no lock within 1.0 s." in run.output
+    assert "third_party.0004_not_atomic did not get its locks within 1.0 s." in run.output
     assert "Its finished steps are kept" in run.output
 
 

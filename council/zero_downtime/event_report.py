@@ -3,8 +3,8 @@
 import time
 from typing import Any, TextIO
 
+from council.postgres import units
 from council.zero_downtime import events
-from council.zero_downtime.blockers import duration
 from council.zero_downtime.events import Event, IndexBuilding
 
 LINE_SECONDS = 5.0
@@ -16,7 +16,7 @@ class Report:
     def __init__(self, stream: TextIO, *, verbosity: int) -> None:
         self.verbosity = verbosity
         self.stream = stream
-        self.progress: Any = None  # rich's, while a bar is drawn
+        self.progress: Any = None  # rich's Progress, while a bar is shown
         self.build_began = self.build_reported = 0.0
         self.building: str | None = None
 
@@ -28,14 +28,14 @@ class Report:
                 self._line(f"  {'Reversing' if event.is_reversal else 'Applying'} {event.migration}")
             case events.MigrationEnded():
                 what = "Reversed" if event.is_reversal else "Applied"
-                self._line(f"  {what} {event.migration} in {duration(event.seconds)}")
+                self._line(f"  {what} {event.migration} in {units.duration(event.seconds)}")
             case events.OtherMigrateAwaited():
-                waited = duration(event.seconds)
+                waited = units.duration(event.seconds)
                 self._line(f"Waiting for another migrate, {waited} so far: {event.holder}")
             case events.Blocked():
                 behind = f"; {event.queued} waiting behind this migrate" if event.queued else ""
                 for blocker in event.blockers:
-                    self._line(f"    waiting, {duration(event.seconds)} so far{behind}: {blocker}")
+                    self._line(f"    waiting, {units.duration(event.seconds)} so far{behind}: {blocker}")
             case events.IndexBuilding():
                 self._build(event)
             case events.IndexBuildEnded():
@@ -63,10 +63,10 @@ class Report:
             self._draw_bar(build, percent)
         elif now - self.build_reported >= LINE_SECONDS:
             self.build_reported = now
-            amount = f"{build.done:,} of {build.total:,} ({percent:.0f} %)" if build.total else "no count"
+            amount = f"{build.done:,} of {build.total:,} ({percent:.0f} %)" if build.total else "not counted"
             waits = f", waits for pid {build.waits_for_pid}" if build.waits_for_pid else ""
             self._line(
-                f"    {build.index}: {build.phase}, {amount}, {duration(now - self.build_began)}{waits}"
+                f"    {build.index}: {build.phase}, {amount}, {units.duration(now - self.build_began)}{waits}"
             )
 
     def _draw_bar(self, build: IndexBuilding, percent: float) -> None:

@@ -35,15 +35,15 @@ ROW_SECONDS = 0.02e-6
 CONDITION_SECONDS = 0.05e-6
 BYTE_SECONDS = 0.3e-9
 KEY_SECONDS = 0.19e-6
-# Sorting: per row, times log2 of the number of rows; longer entries cost more.
+# Sorting costs this for each row, times log2 of the number of rows. Longer entries cost more.
 COMPARE_SECONDS, COMPARE_BYTE_SECONDS = 0.010e-6, 0.0009e-6
 BTREE_ENTRY_SECONDS, GIN_ENTRY_SECONDS = 0.15e-6, 0.27e-6
 CONCURRENT_SECONDS = 0.02  # three transactions, each written to disk
 REWRITE_SECONDS = 1.3e-6
 CHANGE_SECONDS = CHANGE_INDEX_SECONDS = 3e-6
-# Per row that Python reads, changes and saves by itself.
+# Per row that Python code reads, changes and saves one by one.
 ROW_BY_ROW_SECONDS = 0.1e-3
-# Per transaction of a batch, and per row in it, which is found by its key.
+# Per batch, which is one transaction, and per row in it, which is looked up by its key.
 BATCH_SECONDS, BATCH_CHANGE_SECONDS = 0.0015, 0.05e-3
 
 

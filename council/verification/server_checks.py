@@ -1,17 +1,16 @@
 """Checks of the server, its settings, and the rights of the application's role."""
 
 from collections.abc import Iterator
-from datetime import timedelta
 
 from django.conf import settings as django_settings
 
+from council.postgres import units
 from council.verification import cures
 from council.verification.checks import Finding, failed, note, register, warning
 from council.verification.database import Database
-from council.zero_downtime.blockers import duration
 
 VERSIONS = range(15, 19)
-# The longest that one statement of our migrations needs, if it has no time limit of its own.
+# The longest time that a statement of our migrations needs, except those that migrate runs without a limit.
 STATEMENT_SECONDS = 10.0
 LOCK_SECONDS = 1.0
 
@@ -35,7 +34,9 @@ def writes(database: Database) -> Iterator[Finding]:
         " WHERE name = 'default_transaction_read_only'"
     )
     if in_recovery:
-        yield warning("the server is a replica, which takes none", "verify the primary: DATABASE_URL")
+        yield warning(
+            "the server is a replica, which accepts none", "verify the primary: set DATABASE_URL to it"
+        )
     elif read_only:
         [(name, role)] = database.rows("SELECT current_database(), session_user")
         yield failed(
@@ -44,7 +45,7 @@ def writes(database: Database) -> Iterator[Finding]:
             f"ALTER ROLE {cures.quote(role)} RESET default_transaction_read_only;",
         )
     else:
-        yield note("taken")
+        yield note("accepted")
 
 
 # Settings stored for this database, for roles, or for both; including roles that never connect to it.
@@ -88,11 +89,11 @@ def time_zone(database: Database) -> Iterator[Finding]:
     for where, zone in zones:
         if database.rows(IS_UTC, zone=zone) != [(True,)]:
             yield failed(
-                f"sessions begin in {zone} ({where.removeprefix('ALTER ')}), expected UTC: moments that are "
-                f"filled in by default would be hours off",
+                f"sessions begin in {zone} ({where.removeprefix('ALTER ')}), expected UTC: times that column "
+                f"defaults fill in would be hours off",
                 f"{where} SET timezone TO 'UTC';",
             )
-    yield note(f"UTC, {len(zones)} places looked at" if len(zones) > 1 else "UTC")
+    yield note(f"UTC, in all {len(zones)} places where it is set" if len(zones) > 1 else "UTC")
 
 
 ELSEWHERE = """
@@ -106,14 +107,14 @@ ELSEWHERE = """
 
 @register("search_path")
 def search_path(database: Database) -> Iterator[Finding]:
-    """Check that it leads to our tables, and to no others with the same names."""
+    """Check that it finds our tables, and no others with the same names."""
     schemas = database.rows(ELSEWHERE)
     others = ", ".join(cures.quote(schema) for schema, _ in schemas)
     on_path = ", ".join(schema for schema, is_on_path in schemas if is_on_path)
     [(path, role)] = database.rows("SELECT current_setting('search_path'), session_user")
     if others and not database.definitions("table"):
         yield failed(
-            f"{path}: leads to the schema {database.schema}; the tables are in {others}",
+            f"{path}: its first schema is {database.schema}, but the tables are in {others}",
             f"ALTER ROLE {cures.quote(role)} SET search_path TO {others};",
         )
     elif on_path:
@@ -126,31 +127,26 @@ def search_path(database: Database) -> Iterator[Finding]:
 
 @register("time limits")
 def time_limits(database: Database) -> Iterator[Finding]:
-    """Check that no limit ends a migration's statements. Migrate sets its own limits for locks and idle time."""
+    """Check that no limit cancels a migration's statements. Migrate sets its own limits for locks and idle time."""
     [(role,)] = database.rows("SELECT session_user")
     direct = django_settings.DIRECT_DATABASE or {}
-    roles = sorted({role, str(direct.get("USER") or role).partition(".")[0]})  # a pooler has role.project
+    roles = sorted(
+        {role, str(direct.get("USER") or role).partition(".")[0]}
+    )  # Supabase's pooler expects role.project
     for name, least in {"statement_timeout": STATEMENT_SECONDS, "lock_timeout": LOCK_SECONDS}.items():
         limits = kept_settings(database, name, roles=roles)
         if not limits:
             limits = [(f"ALTER ROLE {cures.quote(role)}", f"{database.settings(name)[name]}ms")]
         for where, value in limits:
-            seconds = _seconds(value)
+            seconds = units.seconds(value, default_unit="ms")
             if 0 < seconds < least:
                 yield warning(
-                    f"{name} is {duration(seconds)} ({where.removeprefix('ALTER ')}), expected none, or "
-                    f"{duration(least)} at least: longer statements of migrations and of the gateway are ended",
-                    f"{where} SET {name} TO '{timedelta(seconds=least).seconds}s';",
+                    f"{name} is {units.duration(seconds)} ({where.removeprefix('ALTER ')}), expected none, or "
+                    f"{units.duration(least)} at least: longer statements of migrations and of the gateway are "
+                    "cancelled",
+                    f"{where} SET {name} TO '{least:.0f}s';",
                 )
     yield note(f"none too short for {', '.join(roles)}")
-
-
-def _seconds(value: str) -> float:
-    """Read a duration in PostgreSQL's syntax, where a number without a unit is in milliseconds."""
-    unit = value.strip().lstrip("-0123456789.").strip()
-    number = value.strip()[: len(value.strip()) - len(unit)].strip()
-    factors = {"": 0.001, "us": 1e-6, "ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-    return float(number or 0) * factors.get(unit, 1.0)
 
 
 # If row_security_active is true, the role sees no rows, because there is no policy.
@@ -190,8 +186,8 @@ def rights(database: Database) -> Iterator[Finding]:
             )
         if is_hidden:
             yield failed(
-                f"row level security hides the rows of {table} from {role}, who is not its owner ({owner})",
-                f"ALTER ROLE {to} BYPASSRLS;\n-- or, with all that the owner may: GRANT {cures.quote(owner)} TO {to};",
+                f"row level security hides the rows of {table} from {role}, which is not its owner ({owner})",
+                f"ALTER ROLE {to} BYPASSRLS;\n-- or, with all rights of the owner: GRANT {cures.quote(owner)} TO {to};",
             )
     functions = sorted(fact.name.partition("(")[0] for fact in database.expected if fact.kind == "function")
     for (function,) in database.rows(FUNCTION_RIGHTS, functions=functions):

@@ -6,13 +6,14 @@ A server without such roles has no data API.
 
 from collections.abc import Iterator
 
+from council.postgres import facts
 from council.verification import cures, manifest
 from council.verification.checks import Finding, failed, note, register, warning
 from council.verification.database import Database
 from council.zero_downtime import row_level_security
 
 ROLES = list(row_level_security.DATA_API_ROLES)
-NO_ROLES = "no data API: there is neither anon nor authenticated"
+NO_ROLES = "no data API: neither the role anon nor authenticated exists"
 
 EXISTING = "SELECT rolname FROM pg_roles WHERE rolname = ANY(%(roles)s) ORDER BY 1"
 # A right on a single column counts. DELETE cannot be granted on columns.
@@ -55,11 +56,11 @@ def open_tables(database: Database) -> Iterator[Finding]:
     if gateways:
         names = ", ".join(cures.quote(table) for table, _, _ in gateways)
         yield warning(
-            "of the gateway's: "
+            "among the gateway's tables, "
             + "; ".join(f"{table} is open to {who} ({what})" for table, who, what in gateways),
             f"REVOKE ALL ON {names} FROM PUBLIC, {', '.join(roles)};",
         )
-    yield note(f"our tables are shut to {', '.join(roles)}")
+    yield note(f"our tables are closed to {', '.join(roles)}")
     if database.rows(EXISTING, roles=["service_role"]):
         yield note("service_role is meant to read and write everything: keep its key on servers")
 
@@ -92,17 +93,18 @@ def policies(database: Database) -> Iterator[Finding]:
     others = []
     for table, policy, _, command, who, using, check in database.rows(POLICIES, roles=roles):
         drop = f"{cures.NOT_IN_THE_QUEUE}DROP POLICY {cures.quote(policy)} ON {cures.quote(table)};"
-        words = (
+        message = (
             f"{policy!r} opens {table} to {who}: {command} where {check if command == 'INSERT' else using}"
         )
         if table not in manifest.gateway_tables():
-            yield failed(words, drop)
+            yield failed(message, drop)
         elif "true" in {using, check}:
-            yield warning(words, drop)
+            yield warning(message, drop)
         else:
             others.append(f"{policy!r} on {table}")
     yield note(
-        "none opens a table" + (f"; some rows of the gateway's: {', '.join(others)}" if others else "")
+        "none opens a table"
+        + (f"; for some rows of the gateway's tables: {', '.join(others)}" if others else "")
     )
 
 
@@ -163,7 +165,7 @@ def functions(database: Database) -> Iterator[Finding]:
     if not roles:
         yield note(NO_ROLES)
         return
-    ours = [name.partition("(")[0] for name in manifest.names("function", database.expected)]
+    ours = [name.partition("(")[0] for name in facts.names("function", database.expected)]
     for function, is_ours, who in database.rows(FUNCTIONS, roles=roles, functions=ours):
         yield (failed if is_ours else warning)(
             f"{function} runs for {who} with its owner's rights",

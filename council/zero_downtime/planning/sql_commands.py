@@ -10,7 +10,7 @@ from typing import Any
 
 from pglast import ast, enums
 
-from council.postgres import statements
+from council.postgres import sql_parser
 from council.zero_downtime.lock_modes import (
     ACCESS_EXCLUSIVE,
     ACCESS_SHARE,
@@ -36,17 +36,17 @@ from council.zero_downtime.planning.effects import (
     scan,
     table,
 )
-from council.zero_downtime.planning.inventory import Column, Index, Inventory
+from council.zero_downtime.planning.inventory import Column, Inventory, TableIndex
 from council.zero_downtime.planning.rules import Risk
 
 
 @singledispatch
 def effects(node: Any, inventory: Inventory) -> Iterator[Effect]:
     """Yield the effects of a statement, and apply the statement to the inventory."""
-    if lock := LOCKING.get(kind := statements.kind(node)):
+    if lock := LOCKING.get(kind := sql_parser.kind(node)):
         yield Lock(table(getattr(node, lock[0]), inventory), lock[1])
     elif kind not in WITHOUT_EFFECT:
-        yield rules.UNKNOWN_STATEMENT.of(what=f"What {kind.removesuffix('Stmt')}")
+        yield rules.UNKNOWN_STATEMENT.of(why=f"The plan does not know {kind.removesuffix('Stmt')}")
 
 
 # These lock one table, for an instant: the node's attribute that names the table, and the mode.
@@ -82,11 +82,11 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
     inventory.new_tables.add(name)
     found = inventory[name]
     found.is_in_use = False
-    constraints = [("", part) for part in node.tableElts or () if statements.kind(part) == "Constraint"]
+    constraints = [("", part) for part in node.tableElts or () if sql_parser.kind(part) == "Constraint"]
     for part in node.tableElts or ():
-        if statements.kind(part) == "ColumnDef":
+        if sql_parser.kind(part) == "ColumnDef":
             found.columns[part.colname] = Column(
-                statements.type_name(part.typeName),
+                sql_parser.type_name(part.typeName),
                 is_nullable=not alter_table.is_not_null(part),
                 has_default=alter_table.has_default(part),
             )
@@ -98,7 +98,7 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
             if constraint.parent:
                 yield Lock(constraint.parent, SHARE_ROW_EXCLUSIVE)
             if constraint.kind in "pu":
-                found.indexes[own_name] = Index(constraint.columns, is_unique=True)
+                found.indexes[own_name] = TableIndex(constraint.columns, is_unique=True)
             for key in constraint.columns if constraint.kind == "p" else ():
                 found.columns[key].is_nullable = False
 
@@ -108,9 +108,9 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
     name = table(node.relation, inventory)
     columns = [part.name or "" for part in node.indexParams]
     is_computed = node.whereClause is not None or any(part.expr for part in node.indexParams)
-    mentioned = [ref.fields[-1].sval for ref in statements.nodes(node, "ColumnRef")] if is_computed else []
+    mentioned = [ref.fields[-1].sval for ref in sql_parser.nodes(node, "ColumnRef")] if is_computed else []
     depends_on = [column for column in dict.fromkeys([*columns, *mentioned]) if column and is_computed]
-    index = Index(columns, node.accessMethod or "btree", bool(node.unique), computed_from=depends_on)
+    index = TableIndex(columns, node.accessMethod or "btree", bool(node.unique), computed_from=depends_on)
     if node.concurrent and node.idxname in inventory[name].indexes:
         return  # our operations skip an index that exists
     yield Lock(name, SHARE_UPDATE_EXCLUSIVE if node.concurrent else SHARE)
@@ -119,7 +119,7 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
     elif name not in inventory.new_tables:
         yield rules.PLAIN_INDEX.of(index=node.idxname, table=name)
     if node.unique and name not in inventory.new_tables:
-        yield Break(f'rows that "{node.idxname}" finds twice are refused')
+        yield Break(f'rows that are duplicates for "{node.idxname}" are refused')
     share = conditions.share(node.whereClause, inventory[name].columns)
     entries = round(inventory[name].rows * share)
     work = build(name, index, inventory, entries=entries, is_concurrent=bool(node.concurrent))
@@ -137,7 +137,7 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
         enums.ObjectType.OBJECT_RULE: _drop_of_table,
     }.get(node.removeType)
     if drop is None and node.behavior == enums.DropBehavior.DROP_CASCADE:
-        yield rules.UNKNOWN_STATEMENT.of(what="What depends on it is dropped as well, and what that")
+        yield rules.UNKNOWN_STATEMENT.of(why="CASCADE also drops whatever depends on it")
     for names in node.objects or ():
         if drop:
             yield from drop(node, names, inventory)
@@ -153,7 +153,7 @@ def _drop_table(node: Any, names: Any, inventory: Inventory) -> Iterator[Effect]
         for child, found in inventory.tables.items():
             if any(constraint.parent == name for constraint in found.constraints.values()):
                 yield Lock(child, ACCESS_EXCLUSIVE)
-    yield Break(f'table "{name}" is gone', rules.TABLE_GONE.of(table=name), name)
+    yield Break(f'table "{name}" is dropped', rules.TABLE_GONE.of(table=name), name)
     inventory.tables.pop(name, None)
 
 
@@ -188,18 +188,18 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
 
 @effects.register(ast.CreateEnumStmt)
 def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
-    inventory.new_enums.add(statements.name(node.typeName))
+    inventory.new_enums.add(sql_parser.name(node.typeName))
     yield from ()
 
 
 @effects.register(ast.AlterEnumStmt)
 def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
-    name = statements.name(node.typeName)
+    name = sql_parser.name(node.typeName)
     if node.oldVal:
-        yield Break(f'value {node.oldVal} of "{name}" is gone')
+        yield Break(f'value {node.oldVal} of "{name}" is renamed')
     elif name not in inventory.new_enums:
         inventory.new_labels.setdefault(name, []).append(node.newVal)
-        yield Break(f'who reads the new value {node.newVal} of "{name}" has to know it')
+        yield Break(f'code that reads "{name}" must know its new value {node.newVal}')
 
 
 @effects.register(ast.RenameStmt)
@@ -207,7 +207,7 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
     kind = node.renameType
     if node.relation is None:
         if kind == enums.ObjectType.OBJECT_TYPE:
-            yield Break(f'type "{statements.name(node.object)}" has another name')
+            yield Break(f'type "{sql_parser.name(node.object)}" is renamed')
         return
     name = table(node.relation, inventory)
     if kind == enums.ObjectType.OBJECT_INDEX:
@@ -218,11 +218,11 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
         return  # it locks only the index; reads and writes do not wait for that
     yield Lock(name, ACCESS_EXCLUSIVE)
     if kind == enums.ObjectType.OBJECT_TABLE:
-        yield Break(f'table "{name}" has another name', rules.TABLE_RENAMED.of(table=name), name)
+        yield Break(f'table "{name}" is renamed', rules.TABLE_RENAMED.of(table=name), name)
         inventory.rename_table(name, node.newname)
     elif kind == enums.ObjectType.OBJECT_COLUMN:
         risk = rules.COLUMN_RENAMED.of(column=node.subname, table=name)
-        yield Break(f'column "{node.subname}" of "{name}" has another name', risk, name, node.subname)
+        yield Break(f'column "{node.subname}" of "{name}" is renamed', risk, name, node.subname)
         inventory.rename_column(name, node.subname, node.newname)
     elif kind == enums.ObjectType.OBJECT_TABCONSTRAINT:
         inventory[name].rename_constraint(node.subname, node.newname)
@@ -256,7 +256,7 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
 @effects.register(ast.ClusterStmt)
 def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
     if node.relation is None:
-        yield rules.UNKNOWN_STATEMENT.of(what="What it")
+        yield rules.UNKNOWN_STATEMENT.of(why="It works on all tables that were clustered before")
         return
     name = table(node.relation, inventory)
     yield Lock(name, ACCESS_EXCLUSIVE)
@@ -287,7 +287,7 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
     yield Lock(name, ROW_EXCLUSIVE)
     yield from _reads(node, inventory, but=name)
     found = inventory[name]
-    if statements.kind(node) == "InsertStmt":
+    if sql_parser.kind(node) == "InsertStmt":
         for constraint in found.constraints.values():
             if constraint.parent:
                 yield Lock(constraint.parent, ROW_SHARE)
@@ -301,20 +301,20 @@ def _source_rows(node: Any, inventory: Inventory) -> int:
     sources = list(getattr(node, "fromClause", None) or ())
     if not sources:
         return inventory[table(node.relation, inventory)].rows
-    read = [table(part, inventory) for source in sources for part in statements.nodes(source, "RangeVar")]
+    read = [table(part, inventory) for source in sources for part in sql_parser.nodes(source, "RangeVar")]
     for source in sources:
-        for call in statements.nodes(source, "FuncCall"):
-            read += inventory.function_tables.get(statements.name(call.funcname), ())
+        for call in sql_parser.nodes(source, "FuncCall"):
+            read += inventory.function_tables.get(sql_parser.name(call.funcname), ())
     return max((inventory[name].rows for name in read if name in inventory.tables), default=0)
 
 
 @effects.register(ast.CreateFunctionStmt)
 def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
-    name = statements.name(node.funcname)
+    name = sql_parser.name(node.funcname)
     inventory.functions[name] = "v"
     for option in node.options or ():
         if option.defname == "as":
-            inventory.function_tables[name] = statements.tables(option.arg[0].sval)
+            inventory.function_tables[name] = sql_parser.tables(option.arg[0].sval)
         elif option.defname == "volatility":
             inventory.functions[name] = option.arg.sval[0]
     yield from ()
@@ -328,7 +328,7 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
 @effects.register(ast.ViewStmt)
 @effects.register(ast.CreateTableAsStmt)
 def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
-    into = node.into.rel if statements.kind(node) == "CreateTableAsStmt" else node.view
+    into = node.into.rel if sql_parser.kind(node) == "CreateTableAsStmt" else node.view
     name = table(into, inventory)
     inventory.new_tables.add(name)
     inventory[name].is_in_use = False
@@ -337,9 +337,9 @@ def _(node: Any, inventory: Inventory) -> Iterator[Effect]:
 
 def _reads(node: Any, inventory: Inventory, but: str | None = None) -> Iterator[Effect]:
     """Yield the locks of a query on the tables it reads, ignoring the names that WITH defines."""
-    ours = {part.ctename for part in statements.nodes(node, "CommonTableExpr")}
-    mode = ROW_SHARE if any(statements.nodes(node, "LockingClause")) else ACCESS_SHARE
-    for relation in statements.nodes(node, "RangeVar"):
+    ours = {part.ctename for part in sql_parser.nodes(node, "CommonTableExpr")}
+    mode = ROW_SHARE if any(sql_parser.nodes(node, "LockingClause")) else ACCESS_SHARE
+    for relation in sql_parser.nodes(node, "RangeVar"):
         name = table(relation, inventory)
         if name != but and not (relation.schemaname is None and name in ours):
             yield Lock(name, mode)
@@ -347,10 +347,10 @@ def _reads(node: Any, inventory: Inventory, but: str | None = None) -> Iterator[
 
 def new_labels(node: Any, inventory: Inventory) -> Iterator[Risk]:
     """Find the enum values that a statement uses in the same migration that adds them."""
-    if not inventory.new_labels or statements.kind(node) == "AlterEnumStmt":
+    if not inventory.new_labels or sql_parser.kind(node) == "AlterEnumStmt":
         return
     literals = {
-        part.val.sval for part in statements.nodes(node, "A_Const") if statements.kind(part.val) == "String"
+        part.val.sval for part in sql_parser.nodes(node, "A_Const") if sql_parser.kind(part.val) == "String"
     }
     for enum, labels in inventory.new_labels.items():
         for label in literals.intersection(labels):

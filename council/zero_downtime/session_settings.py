@@ -9,7 +9,7 @@ SET = "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[])
 
 
 @contextmanager
-def session_settings(connection: BaseDatabaseWrapper, **values: str) -> Iterator[None]:
+def changed(connection: BaseDatabaseWrapper, **values: str) -> Iterator[None]:
     """Run a block, outside a transaction, with other session settings. Always restore the old ones.
 
     Settings that the server does not know are ignored.
@@ -27,12 +27,12 @@ def session_settings(connection: BaseDatabaseWrapper, **values: str) -> Iterator
                 cursor.execute(SET, [list(before), list(before.values())])
 
 
-def long_life(connection: BaseDatabaseWrapper) -> AbstractContextManager[None]:
+def without_timeouts(connection: BaseDatabaseWrapper) -> AbstractContextManager[None]:
     """Disable the server's idle and transaction timeouts for a block, since a migration may wait or run for long.
 
     TCP keepalives tell the server within a minute if this machine dies; otherwise its locks could stay for two hours.
     """
-    return session_settings(
+    return changed(
         connection,
         idle_session_timeout="0",
         idle_in_transaction_session_timeout="0",
@@ -43,7 +43,7 @@ def long_life(connection: BaseDatabaseWrapper) -> AbstractContextManager[None]:
     )
 
 
-def short_waits(connection: BaseDatabaseWrapper, lock_seconds: float) -> AbstractContextManager[None]:
+def short_lock_waits(connection: BaseDatabaseWrapper, lock_seconds: float) -> AbstractContextManager[None]:
     """Limit how long each statement of a block waits for a lock.
 
     PostgreSQL cancels a blocking autovacuum after deadlock_timeout, by default one second, which would be too late
@@ -54,4 +54,4 @@ def short_waits(connection: BaseDatabaseWrapper, lock_seconds: float) -> Abstrac
         cursor.execute("SELECT has_parameter_privilege('deadlock_timeout', 'SET')")
         if cursor.fetchone() == (True,):
             values["deadlock_timeout"] = f"{max(lock_seconds * 500, 1):.0f}ms"
-    return session_settings(connection, **values)
+    return changed(connection, **values)

@@ -3,7 +3,7 @@
 from django.core.management import CommandError
 
 
-class NoRehearsal(CommandError):
+class CannotRehearse(CommandError):
     """A rehearsal cannot be done: the fault and its cure. Everything that was created is removed."""
 
     def __init__(self, fault: str, *, cure: str) -> None:

@@ -1,4 +1,4 @@
-"""Observation of a migration from another session: its locks on tables, and the size of the database."""
+"""Samples a migration's table locks from another session, and measures the size of the database."""
 
 import threading
 import time
@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import psycopg
 
-from council.rehearsal.migrating import APPLICATION as MIGRATE
-from council.rehearsal.place import Place
+from council.rehearsal.database_url import DatabaseUrl
+from council.rehearsal.migrate_process import APPLICATION as MIGRATE
 from council.zero_downtime.lock_modes import BY_NAME, MODES
 
 APPLICATION = "rehearsal observer"
@@ -32,7 +32,7 @@ SESSIONS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() 
 SIZE = "SELECT pg_database_size(current_database())"
 
 
-class Held(NamedTuple):
+class LockSample(NamedTuple):
     """A lock on a table at a time (of the monotonic clock). If it is not granted, the session waits for it."""
 
     moment: float
@@ -56,11 +56,11 @@ def size_bytes(session: psycopg.Connection) -> int:
 
 
 @contextmanager
-def watching(place: Place) -> Iterator[list[Held]]:
+def watching(database: DatabaseUrl) -> Iterator[list[LockSample]]:
     """Sample the migrating sessions' locks every few milliseconds during a block. Shorter ones may be missed."""
-    held: list[Held] = []
+    held: list[LockSample] = []
     ended = threading.Event()
-    with place.connect(application=APPLICATION) as session:
+    with database.connect(application=APPLICATION) as session:
         thread = threading.Thread(target=_sample, args=[session, held, ended], daemon=True)
         thread.start()
         try:
@@ -70,7 +70,7 @@ def watching(place: Place) -> Iterator[list[Held]]:
             thread.join()
 
 
-def _sample(session: psycopg.Connection, held: list[Held], ended: threading.Event) -> None:
+def _sample(session: psycopg.Connection, held: list[LockSample], ended: threading.Event) -> None:
     searched = changed = noted = 0.0
     pids: list[int] = []
     before: list[tuple[str, str, bool]] = []
@@ -85,5 +85,5 @@ def _sample(session: psycopg.Connection, held: list[Held], ended: threading.Even
                 before, changed = found, now
             # Locks that stay the same for long are recorded only now and then.
             if now - changed < STEADY_SECONDS or now - noted > STEADY_SECONDS:
-                held.extend(Held(now, table, BY_NAME[mode], granted) for table, mode, granted in found)
+                held.extend(LockSample(now, table, BY_NAME[mode], granted) for table, mode, granted in found)
                 noted = now

@@ -48,7 +48,7 @@ OF_ALL_TABLES = {Stage.KEYS, Stage.VALID_KEYS, Stage.INDEXES, Stage.TRIGGERS}
 NOT_ATOMIC = {Stage.ENUM_LABELS, Stage.INDEXES, Stage.OLD_INDEXES}
 
 
-class Words(NamedTuple):
+class StageTexts(NamedTuple):
     """Templates for a stage's file names and docstrings, filled with {subject}, {what}, {tables} and others."""
 
     name: str
@@ -58,132 +58,132 @@ class Words(NamedTuple):
     way_back: str
 
 
-OLD_CONSTRAINTS = Words(
+OLD_CONSTRAINTS = StageTexts(
     "drop_{subject}_constraints",
-    "Constraints that go: {what}.",
+    "Removes constraints: {what}.",
     "ACCESS EXCLUSIVE on {tables}, for an instant; reading and writing wait",
-    "yes, if it does without what they refused or took along",
+    "yes, if it does not rely on what these constraints refuse or delete",
     "adds them again, and reads every row under the lock",
 )
-WORDS = {
-    Stage.ENUM_LABELS: Words(
+TEXTS = {
+    Stage.ENUM_LABELS: StageTexts(
         "{subject}",
-        "More labels of enums: {what}.",
+        "Adds enum labels: {what}.",
         "none",
-        "yes, as long as nobody writes them; it fails on rows that hold them",
-        "leaves the labels, which PostgreSQL cannot take away",
+        "yes, until somebody writes them: it fails when it reads such rows",
+        "leaves the labels, because PostgreSQL cannot remove them",
     ),
-    Stage.STATE: Words(
+    Stage.STATE: StageTexts(
         "{subject}_state",
-        "What Django knows of {what}.",
+        "Changes only what Django knows about {what}.",
         "none",
         "yes, nothing changes in the database",
         "nothing to undo",
     ),
     Stage.OLD_CONSTRAINTS: OLD_CONSTRAINTS,
     Stage.OLD_UNIQUES: OLD_CONSTRAINTS,
-    Stage.TABLES: Words(
+    Stage.TABLES: StageTexts(
         "{subject}",
-        "New tables: {what}.",
+        "Creates tables: {what}.",
         "none, the tables are new{parents}",
-        "yes, nothing else knows them",
-        "drops the tables, rows and all",
+        "yes, it does not use them",
+        "drops the tables with their rows",
     ),
-    Stage.COLUMNS: Words(
+    Stage.COLUMNS: StageTexts(
         "{subject}",
-        "New columns: {what}.",
+        "Adds columns: {what}.",
         "ACCESS EXCLUSIVE on {tables}, for an instant: no rewrite; reading and writing wait",
         "yes, they are nullable or have a default in the database",
-        "drops them, values and all",
+        "drops them with their values",
     ),
-    Stage.ALTERATIONS: Words(
+    Stage.ALTERATIONS: StageTexts(
         "alter_{subject}",
-        "Altered: {what}.",
+        "Alters {what}.",
         "ACCESS EXCLUSIVE on {tables}, for an instant: no row is read or written; reading and writing wait",
-        "yes, if it can read what the new definition lets in, such as NULL or a longer text",
-        "puts the former definition back, for which PostgreSQL may read every row",
+        "yes, if it can read what the new definition allows, such as NULL or a longer text",
+        "restores the old definition, for which PostgreSQL may read every row",
     ),
-    Stage.KEYS: Words(
+    Stage.KEYS: StageTexts(
         "{subject}_fks_not_valid",
-        "Foreign keys, for new and changed rows: {what}.",
+        "Adds foreign keys that apply to new and changed rows: {what}.",
         "{mode} on {tables}, for an instant; {waits}",
-        "yes, unless it writes rows whose parent is not there",
-        "puts back what was there before, an instant of ACCESS EXCLUSIVE on both sides",
+        "yes, unless it writes rows whose parent does not exist",
+        "restores what was there before; ACCESS EXCLUSIVE on both tables, for an instant",
     ),
-    Stage.VALID_KEYS: Words(
+    Stage.VALID_KEYS: StageTexts(
         "validate_{subject}_fks",
-        "The rows that were there before the keys obey them, too: {what}.",
+        "Checks the rows that existed before these foreign keys: {what}.",
         "SHARE UPDATE EXCLUSIVE on {tables}, ROW SHARE on the keys' parents; nothing waits",
         "yes",
         "nothing to undo",
     ),
-    Stage.CHECKS: Words(
+    Stage.CHECKS: StageTexts(
         "{subject}_checks_not_valid",
-        "Checks, for new and changed rows: {what}.",
+        "Adds checks that apply to new and changed rows: {what}.",
         "ACCESS EXCLUSIVE on {tables}, for an instant; reading and writing wait",
-        "yes, unless it writes rows that break them",
-        "puts back what was there before",
+        "yes, unless it writes rows that violate them",
+        "restores what was there before",
     ),
-    Stage.VALID_CHECKS: Words(
+    Stage.VALID_CHECKS: StageTexts(
         "validate_{subject}_checks",
-        "The rows that were there before the checks obey them, too: {what}.",
+        "Checks the rows that existed before these constraints: {what}.",
         "SHARE UPDATE EXCLUSIVE on {tables} while the rows are read; nothing waits",
         "yes",
         "nothing to undo",
     ),
-    Stage.NOT_NULL: Words(
+    Stage.NOT_NULL: StageTexts(
         "{subject}_not_null",
-        "NOT NULL, where a check has made sure of it: {what}.",
+        "Sets NOT NULL, which a validated check already enforces: {what}.",
         "ACCESS EXCLUSIVE on {tables}, for an instant: no row is read; reading and writing wait",
-        "yes, the check refuses NULL already",
-        "puts the check back",
+        "yes, the check already refuses NULL",
+        "restores the check",
     ),
-    Stage.INDEXES: Words(
+    Stage.INDEXES: StageTexts(
         "{subject}_indexes",
-        "Indexes: {what}.",
+        "Builds indexes: {what}.",
         "SHARE UPDATE EXCLUSIVE on each table while its index is built; nothing waits",
         "yes{unless}",
         "drops the indexes concurrently",
     ),
-    Stage.FUNCTIONS: Words(
+    Stage.FUNCTIONS: StageTexts(
         "{subject}",
-        "Functions: {what}.",
+        "Creates or changes functions: {what}.",
         "none",
-        "yes, if it gets by with what they give now",
-        "puts back what was there before",
+        "yes, if it can use what they return now",
+        "restores what was there before",
     ),
-    Stage.TRIGGERS: Words(
+    Stage.TRIGGERS: StageTexts(
         "{subject}_triggers",
-        "Triggers: {what}.",
+        "Creates or changes triggers: {what}.",
         "{mode} on {tables}, for an instant; {waits}",
-        "yes, unless it writes what they refuse",
-        "puts back what was there before (ACCESS EXCLUSIVE for an instant where a trigger goes)",
+        "yes, unless it writes rows that the triggers refuse",
+        "restores what was there before (ACCESS EXCLUSIVE for an instant if a trigger is removed)",
     ),
-    Stage.OLD_INDEXES: Words(
+    Stage.OLD_INDEXES: StageTexts(
         "drop_{subject}_indexes",
-        "Indexes that go: {what}.",
+        "Drops indexes: {what}.",
         "SHARE UPDATE EXCLUSIVE on {tables}; nothing waits",
-        "yes, if its queries do without",
+        "yes, if its queries do not need them",
         "builds them again, concurrently",
     ),
-    Stage.FORGOTTEN: Words(
+    Stage.FORGOTTEN: StageTexts(
         "forget_{subject}",
-        "Django forgets, and the database keeps for code that still uses it: {what}.",
+        "Removes from Django's state, but not from the database, where older code still uses it: {what}.",
         "none",
         "yes, nothing changes in the database",
-        "Django knows it again",
+        "adds it to Django's state again",
     ),
-    Stage.DROPPED: Words(
+    Stage.DROPPED: StageTexts(
         "drop_{subject}",
-        "What no code uses any more goes: {what}.",
+        "Drops what no code uses any more: {what}.",
         "ACCESS EXCLUSIVE on {tables}, for an instant; reading and writing wait",
-        "only if it came with or after the migration that had Django forget this",
-        "makes it anew, empty",
+        "only if it was deployed with or after the migration that removed this from Django's state",
+        "creates it again, empty",
     ),
 }
 
 
-class Step(Migration):
+class StageMigration(Migration):
     """A migration of one stage, which writes its own name and docstring."""
 
     # The types that instances have; Django's classes declare others.
@@ -204,7 +204,7 @@ class Step(Migration):
 
     def describe(self, before: ProjectState, after: ProjectState, *, is_first_of_app: bool) -> None:
         """Set the name and the docstring for the operations, which lead from state `before` to `after`."""
-        words = WORDS[self.stage]
+        texts = TEXTS[self.stage]
         if self.stage is Stage.DROPPED:  # use the state that its operations restore
             before = before.clone()
             for operation in self.operations:
@@ -214,7 +214,7 @@ class Step(Migration):
         subject = self._subject(view)
         if is_first_of_app and self.stage in OF_ALL_TABLES:
             subject = ""
-        fragment = re.sub("_+", "_", words.name.format(subject=subject)).strip("_")
+        fragment = re.sub("_+", "_", texts.name.format(subject=subject)).strip("_")
         self.fragment = fragment or self.stage.name.lower()
         kinds = {type(operation) for operation in self.operations}
         takes_more = bool(kinds & {pgtrigger.migrations.RemoveTrigger, migrations.RemoveConstraint})
@@ -225,14 +225,14 @@ class Step(Migration):
             "parents": view.locks_on_parents(self.operations),
             "mode": "ACCESS EXCLUSIVE" if takes_more else "SHARE ROW EXCLUSIVE",
             "waits": "reading and writing wait" if takes_more else "writing waits",
-            "unless": ", unless it writes what a unique one refuses" if has_unique else "",
+            "unless": ", unless it writes rows that a unique index refuses" if has_unique else "",
         }
         paragraphs = (
-            words.summary,
+            texts.summary,
             "",
-            f"Locks: {words.locks}.",
-            f"Safe with the code before it: {words.is_safe}.",
-            f"Way back: {words.way_back}.",
+            f"Locks: {texts.locks}.",
+            f"Safe with the code before it: {texts.is_safe}.",
+            f"Way back: {texts.way_back}.",
         )
         self.docstring = "".join(
             textwrap.fill(line.format(**given), WIDTH, break_long_words=False, break_on_hyphens=False) + "\n"
@@ -319,7 +319,9 @@ class View:
     def parents(self, operation: Operation) -> Iterator[str]:
         """Yield the tables that the keys of Django's which an operation adds reference."""
         if isinstance(operation, migrations.CreateModel):
-            fields = [] if _has_no_table(operation.options) else [field for _, field in operation.fields]
+            fields: list[Any] = (
+                [] if _has_no_table(operation.options) else [field for _, field in operation.fields]
+            )
         else:
             fields = [getattr(operation, "field", None)]
         for field in fields:
@@ -336,7 +338,7 @@ class View:
         tables = [table for one in operations for table in self.parents(one) if table not in new]
         if not tables:
             return ""
-        return f"; SHARE ROW EXCLUSIVE on {_series(tables)}, for an instant, for their keys"
+        return f"; SHARE ROW EXCLUSIVE on {_series(tables)}, for an instant, for their foreign keys"
 
     def _target(self, model_name: str, field: Any) -> str:
         app_label, _, parent = str(field.remote_field.model).lower().rpartition(".")
@@ -352,7 +354,7 @@ class View:
             case pgtrigger.migrations.AddTrigger():
                 yield str(operation.trigger.name)
             case pgtrigger.migrations.RemoveTrigger():
-                yield f"{operation.name} (goes)"
+                yield f"{operation.name} (removed)"
             case migrations.AddConstraint(constraint=constraint):  # type: ignore[misc]
                 yield constraint.name
             case migrations.AddIndex():

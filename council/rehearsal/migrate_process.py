@@ -21,7 +21,7 @@ END_SECONDS = 3.0
 BEGAN, ENDED = MigrationBegan.__name__, MigrationEnded.__name__
 
 
-class Event(NamedTuple):
+class MigrationEvent(NamedTuple):
     """A migration began or ended, at a time of the monotonic clock."""
 
     moment: float
@@ -58,11 +58,11 @@ class Migrate:
         with suppress(ValueError), lines:
             self.output.extend(line.rstrip("\n") for line in lines)
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Iterator[MigrationEvent]:
         for line in self._told:
             found = json.loads(line)
             if found["event"] in {BEGAN, ENDED}:
-                yield Event(found["at"], found["event"], found["migration"])
+                yield MigrationEvent(found["at"], found["event"], found["migration"])
         self.status = self.process.wait()
         self._reader.join()
 

@@ -1,4 +1,4 @@
-"""A migration that is not atomic goes on where it was cut short, and repeats nothing."""
+"""A migration that is not atomic continues where it was interrupted, and repeats nothing."""
 
 import signal
 
@@ -9,7 +9,7 @@ from tests.databases import Database
 from tests.projects import NEWEST, Project, number
 
 NAME = f"{number('resources', 1)}_in_steps"
-# Nothing of it can be told from the schema: each operation adds a row whenever it runs.
+# The schema does not show which operations have run: each one adds a row whenever it runs.
 MIGRATION = f'''
 import os
 from django.db import migrations
@@ -61,22 +61,22 @@ def flags(database: Database) -> list[object]:
     return [name for (name,) in database.fetch('SELECT id FROM "FeatureFlag" ORDER BY "updatedAt"')]
 
 
-def test_what_ran_out_of_patience_died_or_failed_goes_on_behind_its_finished_operations(
+def test_after_any_interruption_a_migration_continues_after_its_finished_operations(
     stepping: Project, migrated: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open_transaction(migrated, 'SELECT count(*) FROM "Team"'):
         first = stepping.manage("migrate", "resources", "--patience", "1s", database=migrated, check=False)
     assert first.returncode == 1
-    assert "got no lock within" in first.stderr
+    assert "did not get its locks within" in first.stderr
     assert flags(migrated) == ["a0"]
     assert migrated.fetch(RECORD) == [(f"{NAME} [1 of 4 operations done]",)]
     verified = stepping.manage("verify_schema", database=migrated, check=False).stdout
-    assert f"half-way through resources.{NAME} [1 of 4 operations done]" in verified
+    assert f"only partly applied: resources.{NAME} [1 of 4 operations done]" in verified
 
     monkeypatch.setenv("DIE", "c")
     second = stepping.manage("migrate", "resources", database=migrated, check=False)
     assert second.returncode == -signal.SIGKILL
-    # The third is a transaction, in which it is noted as well.
+    # The third operation is a transaction, which also records it.
     assert flags(migrated) == ["a0", "b1"]
     assert migrated.fetch(RECORD) == [(f"{NAME} [2 of 4 operations done]",)]
 
@@ -93,7 +93,7 @@ def test_what_ran_out_of_patience_died_or_failed_goes_on_behind_its_finished_ope
 
     forward = stepping.manage("migrate", "resources", database=migrated, check=False)
     assert forward.returncode == 1
-    assert f"The reversal of resources.{NAME} was cut short: 1 of 4 operations undone." in forward.stderr
+    assert f"The reversal of resources.{NAME} was interrupted: 1 of 4 operations undone." in forward.stderr
 
     monkeypatch.delenv("FAIL")
     stepping.manage("migrate", "resources", NEWEST["resources"], database=migrated)

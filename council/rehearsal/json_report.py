@@ -1,14 +1,13 @@
 """An outcome as JSON, with keys that scripts may rely on."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from council.gateway.statements import READ, STATEMENTS, WRITE
 from council.rehearsal import outcome as outcomes
-from council.rehearsal.load import Sample
-from council.rehearsal.outcome import Migration, Outcome, Waits
+from council.rehearsal.load import TimedStatement
+from council.rehearsal.outcome import MigrationOutcome, Outcome, Waits
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:
@@ -67,22 +66,22 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _migration(migration: Migration) -> dict[str, Any]:
-    step, predicted = migration.step, migration.predicted
+def _migration(migration: MigrationOutcome) -> dict[str, Any]:
+    run, predicted = migration.run, migration.predicted
     return {
-        "name": step.name,
-        "is_finished": step.ended is not None,
+        "name": run.name,
+        "is_finished": run.ended is not None,
         "duration_ms": _rounded(migration.seconds * 1000),
         "predicted_ms": None if predicted.seconds is None else _rounded(predicted.seconds * 1000),
         **_by_kind(migration.samples),
-        "locks": [asdict(lock) for lock in migration.locks],
-        "size_before_bytes": step.size_before_bytes,
-        "size_after_bytes": step.size_after_bytes,
+        "locks": [lock._asdict() for lock in migration.locks],
+        "size_before_bytes": run.size_before_bytes,
+        "size_after_bytes": run.size_after_bytes,
         "warnings": predicted.warnings,
     }
 
 
-def _by_kind(samples: Sequence[Sample]) -> dict[str, Any]:
+def _by_kind(samples: Sequence[TimedStatement]) -> dict[str, Any]:
     return {kind: _as_dict(outcomes.waits(samples, kind=kind)) for kind in (READ, WRITE)}
 
 

@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import sql
 
-from council.zero_downtime import locks
+from council.postgres import units
+from council.zero_downtime import session_settings
 
 LISTED = 10  # the number of keys listed, those with the most rows first
 
@@ -32,8 +32,7 @@ HAVING count(*) > 1
 """
 
 
-@dataclass(frozen=True)
-class Key:
+class ForeignKey(NamedTuple):
     """A foreign key on one column."""
 
     table: str
@@ -42,7 +41,7 @@ class Key:
     to_column: str
 
     @classmethod
-    def read(cls, table: str, definition: str) -> "Key":
+    def read(cls, table: str, definition: str) -> "ForeignKey":
         """Parse a definition as pg_get_constraintdef prints it."""
         match = re.match(r'FOREIGN KEY \("?([^",]+)"?\) REFERENCES "?([^"(]+)"?\("?([^",]+)"?\)', definition)
         if match is None:
@@ -59,7 +58,7 @@ def condition(connection: BaseDatabaseWrapper, values: dict[str, Any]) -> str:
     )
 
 
-def orphans(connection: BaseDatabaseWrapper, key: Key, *, parent_is_there: bool = True) -> list[str]:
+def orphans(connection: BaseDatabaseWrapper, key: ForeignKey, *, parent_is_there: bool = True) -> list[str]:
     """List rows without a parent, one line per key."""
     quote = connection.ops.quote_name
     names = {
@@ -87,12 +86,12 @@ def duplicates(connection: BaseDatabaseWrapper, table: str, columns: Sequence[st
 
 def _lines(connection: BaseDatabaseWrapper, query: str, columns: Sequence[str]) -> Iterator[str]:
     # It reads whole tables; a role's statement_timeout is not meant for that.
-    with locks.session_settings(connection, statement_timeout="0"), connection.cursor() as cursor:
+    with session_settings.changed(connection, statement_timeout="0"), connection.cursor() as cursor:
         cursor.execute(query)
         found = cursor.fetchall()
     for *values, count, keys, rows in found:
         pairs = dict(zip(columns, values, strict=True))
-        yield f"{count} row{'s' if count > 1 else ''} with {condition(connection, pairs)}"
+        yield f"{units.count(count, 'row')} with {condition(connection, pairs)}"
         shown = (keys, rows)
     if found and shown[0] > LISTED:
-        yield f"{shown[1]} rows of {shown[0]} keys in all, of which {LISTED} are listed"
+        yield f"{shown[1]} rows with {shown[0]} keys in all, of which {LISTED} are listed"

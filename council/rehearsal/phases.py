@@ -8,7 +8,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from council.zero_downtime.blockers import duration
+from council.postgres import units
 
 LINE_SECONDS = 10.0
 
@@ -26,7 +26,7 @@ class Phases:
 
     @contextmanager
     def phase(self, what: str) -> Iterator[Callable[[float], None]]:
-        """Show the progress of a block, which reports it to the yielded function, as 0 to 1, from any thread."""
+        """Show the progress of a block. Yield a function that takes it as a number from 0 to 1, from any thread."""
         began = reported = time.monotonic()
         columns = (
             TextColumn("  {task.description}"),
@@ -49,4 +49,4 @@ class Phases:
             if not self.console.is_terminal:
                 self.line(what)
             yield advanced
-        self.line(f"{what}: {duration(time.monotonic() - began)}")
+        self.line(f"{what}: {units.duration(time.monotonic() - began)}")

@@ -1,21 +1,22 @@
 """Checks of the applied migrations, and of the database's catalogue against the manifest."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from django.db.migrations.exceptions import InconsistentMigrationHistory
 
+from council.postgres import facts
 from council.postgres.facts import Difference, Fact
 from council.verification import cures, manifest
 from council.verification.checks import Finding, failed, note, register, warning
 from council.verification.database import Database
-from council.zero_downtime import progress, row_level_security
+from council.zero_downtime import partial_progress, row_level_security
 
 SHOWN = 5  # how many unapplied migrations are listed
-NOT_VALID, INVALID = " NOT VALID", " INVALID"  # each has its own check in leftovers
+NOT_VALID, INVALID = " NOT VALID", " INVALID"  # each has its own check in leftover_checks
 WITH_KIND = {"rule", "key state", "comment"}  # kinds to name, because the name alone is not clear
 
 
-def words(difference: Difference) -> str:
+def describe(difference: Difference) -> str:
     """Describe a difference. For a definition of several lines, describe the first line that differs."""
     name = f"{difference.kind} {difference.name}" if difference.kind in WITH_KIND else difference.name
     expected, found = difference.expected, difference.found
@@ -55,16 +56,16 @@ def _is_gateways(database: Database, difference: Difference) -> bool:
 
 
 def fault(database: Database, difference: Difference) -> Finding:
-    return failed(words(difference), cure(database, difference))
+    return failed(describe(difference), cure(database, difference))
 
 
 def surplus(database: Database, difference: Difference) -> Finding:
     """Report something that is not expected but does no harm."""
-    return warning(words(difference), cure(database, difference))
+    return warning(describe(difference), cure(database, difference))
 
 
 def count(database: Database, kind: str, *, more: str = "") -> Finding:
-    """Report how many are as expected. Those of a missing table do not count, although only the table is reported."""
+    """Count a kind's objects that are as expected. A missing table's parts count as missing, but are not reported."""
     expected = {fact for fact in database.expected if fact.kind == kind}
     equal = len(expected & database.found)
     return note(f"{equal if equal == len(expected) else f'{equal} of {len(expected)}'} as expected{more}")
@@ -72,17 +73,13 @@ def count(database: Database, kind: str, *, more: str = "") -> Finding:
 
 def added(database: Database, kind: str) -> str:
     """List what version 2 adds to the gateway's tables."""
-    before = manifest.names(kind, manifest.baseline())
+    before = facts.names(kind, manifest.baseline())
     gateways = manifest.gateway_tables()
     names = [
         fact.name
         for fact in sorted(database.expected)
         if fact.kind == kind and fact.name not in before and fact.name.partition(".")[0] in gateways
     ]
-    return listed(names)
-
-
-def listed(names: Iterable[str]) -> str:
     return ", ".join(names)
 
 
@@ -93,27 +90,29 @@ def migrations(database: Database) -> Iterator[Finding]:
     pending = database.pending_migrations
     if pending:
         more = f" and {len(pending) - SHOWN} more" if len(pending) > SHOWN else ""
-        yield failed(f"not applied: {listed(pending[:SHOWN])}{more}", cures.MIGRATE)
+        yield failed(f"not applied: {', '.join(pending[:SHOWN])}{more}", cures.MIGRATE)
     replaced = {key for migration in loader.disk_migrations.values() for key in migration.replaces}
     unknown = sorted(loader.applied_migrations.keys() - loader.disk_migrations.keys() - replaced)
     for app, name in unknown:
-        if progress.is_row(name):
-            yield failed(f"half-way through {app}.{name}", cures.MIGRATE)
+        if partial_progress.is_row(name):
+            yield failed(f"only partly applied: {app}.{name}", cures.MIGRATE)
             continue
         yield failed(
-            f"{app}.{name} is applied, and not in this code: the database is ahead of it",
-            "deploy the code that has it; or, with that code, manage.py migrate to what comes before it",
+            f"{app}.{name} is applied, but not in this code: the database is newer than the code",
+            "deploy the code that has it; or, with that code, run manage.py migrate to the migration before it",
         )
     try:
         loader.check_consistent_history(database.connection)
     except InconsistentMigrationHistory as error:
-        yield failed(str(error), "manage.py showmigrations, and put the record right")
+        yield failed(
+            str(error), "compare with manage.py showmigrations, and correct the table django_migrations"
+        )
     yield note(f"{len(loader.disk_migrations) - len(pending)} applied, none unknown")
 
 
 @register("tables")
 def tables(database: Database) -> Iterator[Finding]:
-    found = manifest.names("table", database.found)
+    found = facts.names("table", database.found)
     if not found:
         yield failed(
             f"none of the {len(database.tables)} tables is in the schema {database.schema}", cures.MIGRATE
@@ -122,7 +121,7 @@ def tables(database: Database) -> Iterator[Finding]:
     for difference in database.differences("table"):
         yield fault(database, difference)
     ours = [name for name in database.tables if name not in manifest.gateway_tables() and "_" not in name]
-    yield count(database, "table", more=f": the gateway's nine, {listed(ours)}, and Django's")
+    yield count(database, "table", more=f": the gateway's nine, {', '.join(ours)}, and Django's")
 
 
 @register("columns")
@@ -161,9 +160,7 @@ def constraints(database: Database) -> Iterator[Finding]:
 @register("indexes")
 def indexes(database: Database) -> Iterator[Finding]:
     """Compare indexes. An unexpected one only costs time and space, but a unique one may reject rows."""
-    of_constraints = manifest.names("constraint", database.expected) | manifest.names(
-        "constraint", database.found
-    )
+    of_constraints = facts.names("constraint", database.expected) | facts.names("constraint", database.found)
     for difference in database.differences("index"):
         expected, found = difference.expected, difference.found
         if difference.name in of_constraints or (found or "").removesuffix(INVALID) == expected:
@@ -178,7 +175,7 @@ def indexes(database: Database) -> Iterator[Finding]:
         for fact in sorted(database.expected)
         if fact.kind == "index" and " USING gin " in fact.definition
     ]
-    yield count(database, "index", more=f", {listed(gin)} (GIN) among them")
+    yield count(database, "index", more=f", {', '.join(gin)} (GIN) among them")
 
 
 @register("triggers")
@@ -189,8 +186,8 @@ def triggers(database: Database) -> Iterator[Finding]:
     for difference in database.differences("trigger state"):
         if difference.expected and difference.found:
             yield fault(database, difference)
-    names = [name.partition(".")[2] for name in sorted(manifest.names("trigger", database.expected))]
-    yield count(database, "trigger", more=f", and enabled: {listed(names)}")
+    names = [name.partition(".")[2] for name in sorted(facts.names("trigger", database.expected))]
+    yield count(database, "trigger", more=f", and enabled: {', '.join(names)}")
 
 
 @register("functions")
@@ -204,13 +201,13 @@ def functions(database: Database) -> Iterator[Finding]:
     for difference in database.differences("comment"):
         if difference.expected and difference.name.removeprefix("function ") not in missing:
             yield surplus(database, difference)
-    names = [name.partition("(")[0] for name in sorted(manifest.names("function", database.expected))]
-    yield count(database, "function", more=f", body and settings: {listed(names)}")
+    names = [name.partition("(")[0] for name in sorted(facts.names("function", database.expected))]
+    yield count(database, "function", more=f", body and settings: {', '.join(names)}")
 
 
 @register("row level security")
 def row_security(database: Database) -> Iterator[Finding]:
-    """Check that it is on for our tables, and forced for none: the owner, as whom all connect, would see no rows.
+    """Check that it is on for our tables, and forced for none: everybody connects as the owner, who would see no rows.
 
     On other apps' tables it must be on only if there is a data API.
     """
@@ -235,7 +232,7 @@ def row_security(database: Database) -> Iterator[Finding]:
     on = sum(
         state == "on" for name, state in database.definitions("row security").items() if name not in gateways
     )
-    yield note(f"on for {on} tables of ours" + (f"; off for the gateway's {listed(off)}" if off else ""))
+    yield note(f"on for our {on} tables" + (f"; off for the gateway's {', '.join(off)}" if off else ""))
 
 
 # pg_sequence_last_value is NULL for a sequence that was never used.
@@ -254,7 +251,7 @@ def sequences(database: Database) -> Iterator[Finding]:
         yield fault(database, difference)
     gone = {difference.name for difference in changed if difference.found is None}
     names = sorted(
-        (manifest.names("sequence", database.expected) & set(database.definitions("sequence"))) - gone
+        (facts.names("sequence", database.expected) & set(database.definitions("sequence"))) - gone
     )
     queries = []
     for name in names:
@@ -264,7 +261,7 @@ def sequences(database: Database) -> Iterator[Finding]:
         if highest is not None and highest > last:
             table, column = cures.parts(name)
             yield failed(
-                f"{name} goes up to {highest}, and its sequence has got to {last}",
+                f"{name} goes up to {highest}, but its sequence is only at {last}",
                 f"SELECT setval('{sequence}', max({column})) FROM {table};",  # noqa: S608
             )
     yield count(database, "sequence", more=", none behind its column")
@@ -275,4 +272,4 @@ def extensions(database: Database) -> Iterator[Finding]:
     for difference in database.differences("extension"):
         if difference.found is None:
             yield fault(database, difference)
-    yield note(f"{listed(sorted(manifest.names('extension', database.expected)))} installed")
+    yield note(f"{', '.join(sorted(facts.names('extension', database.expected)))} installed")

@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from psycopg import conninfo
 
 from council.postgres import urls
-from council.rehearsal.faults import NoRehearsal
+from council.rehearsal.errors import CannotRehearse
 from council.zero_downtime import pooler
 from council.zero_downtime.failures import CONNECTION_CURES
 
@@ -50,7 +50,7 @@ def identity(session: psycopg.Connection) -> Identity:
 
 
 @dataclass(frozen=True)
-class Place:
+class DatabaseUrl:
     """A database's URL. `option` is the option that gave it, for messages."""
 
     url: str
@@ -58,11 +58,11 @@ class Place:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """The URL as an entry of Django's DATABASES. Raises NoRehearsal if it cannot be read."""
+        """The URL as an entry of Django's DATABASES. Raises CannotRehearse if it cannot be read."""
         try:
             return urls.parse(self.url, variable=self.option)
         except ImproperlyConfigured as error:
-            raise NoRehearsal(str(error), cure="Nothing was touched.") from None
+            raise CannotRehearse(str(error), cure="Nothing was changed.") from None
 
     @cached_property
     def schema(self) -> str:
@@ -90,23 +90,24 @@ class Place:
         )
 
     def connect(self, *, application: str) -> psycopg.Connection:
-        """Open a session in autocommit mode. Raises NoRehearsal if that fails."""
+        """Open a session in autocommit mode. Raises CannotRehearse if that fails."""
         params = {"connect_timeout": CONNECT_SECONDS, **self.params, "fallback_application_name": application}
         try:
             return psycopg.connect(**params, autocommit=True)
         except psycopg.Error as error:
-            words = str(error).strip()
-            cures = (cure for pattern, cure in CONNECTION_CURES if re.search(pattern, words))
-            raise NoRehearsal(
-                f"{self.option} ({self}) cannot be reached: {words}", cure=next(cures, "See that it is up.")
+            message = str(error).strip()
+            cures = (cure for pattern, cure in CONNECTION_CURES if re.search(pattern, message))
+            raise CannotRehearse(
+                f"{self.option} ({self}) cannot be reached: {message}",
+                cure=next(cures, "Check that the server is running."),
             ) from error
 
     def refuse_transaction_pooler(self, session: psycopg.Connection) -> None:
-        """Raise NoRehearsal for a transaction pooler: clients would share its sessions' settings and locks."""
+        """Raise CannotRehearse for a transaction pooler: clients would share its sessions' settings and locks."""
         try:
             pooler.refuse_transaction_pooler(session, self.params, variable=self.option)
         except (pooler.TransactionPooler, pooler.PoolerOfUnknownMode) as error:
-            raise NoRehearsal(
+            raise CannotRehearse(
                 str(error).partition("\n")[0],
                 cure=f"Give {self.option} the server itself, or a pooler in session mode (at Supabase: port 5432).",
             ) from error
