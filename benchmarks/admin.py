@@ -15,7 +15,8 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
 from benchmarks import chart, definitions, review, written
-from benchmarks.definitions import Category, ChoiceField, NumberField
+from benchmarks.definitions import Category
+from benchmarks.fields import MAX_TEXT_LENGTH, OTHER, ChoiceField, Field, NumberField
 from benchmarks.models import BenchmarkReview, State
 from council.accounts.models import Account
 from council.model_admin import MultilineField, NeverDeleted
@@ -48,7 +49,7 @@ class CountForm(forms.Form):
             for category in Category
         ]
     )
-    answer = forms.CharField(max_length=definitions.MAX_TEXT_LENGTH)
+    answer = forms.CharField(max_length=MAX_TEXT_LENGTH)
 
     def clean(self) -> dict[str, Any]:
         given = self.cleaned_data
@@ -63,14 +64,14 @@ class CountForm(forms.Form):
         return given
 
 
-def _stored(field: definitions.Field, text: str) -> Any:
+def _stored(field: Field, text: str) -> Any:
     """Convert an answer to its stored form. Raises ValueError."""
     if isinstance(field, NumberField):
         number = written.number(text, field=field)
         return int(number) if number == number.to_integral_value() else float(number)
     if isinstance(field, ChoiceField):
         choice = field.read({field.name: text})
-        if choice is None or (choice == definitions.OTHER and text.casefold() != definitions.OTHER):
+        if choice is None or (choice == OTHER and text.casefold() != OTHER):
             raise ValueError(
                 f"{text!r} is not on the list: {', '.join(label for _, label in field.all_choices)}."
             )

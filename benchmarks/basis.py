@@ -12,7 +12,8 @@ from typing import Any
 from django.db import connection
 
 from benchmarks import definitions, disclosure, moved_answers
-from benchmarks.definitions import Category, ChoiceField, NumberField
+from benchmarks.definitions import Category
+from benchmarks.fields import ChoiceField, NumberField
 from benchmarks.moved_answers import quoted
 from council.postgres.fields import cuid
 

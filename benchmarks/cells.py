@@ -11,7 +11,8 @@ from django.db import connection
 
 from benchmarks import basis, definitions, disclosure
 from benchmarks.basis import Source
-from benchmarks.definitions import Category, ChoiceField, NumberField
+from benchmarks.definitions import Category
+from benchmarks.fields import ChoiceField, NumberField
 from benchmarks.moved_answers import literal, quoted
 
 BAND, TYPE = definitions.GROUPINGS

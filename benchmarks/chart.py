@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from benchmarks.definitions import NumberField
+from benchmarks.fields import NumberField
 from benchmarks.results import Band
 
 WIDTH, MARGIN = 320.0, 12.0

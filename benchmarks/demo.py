@@ -5,9 +5,10 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
-from benchmarks import definitions, releases, review, submissions
+from benchmarks import definitions, flags, releases, review, submissions
 from benchmarks.answers import BenchmarkSubmission, BenchmarkVersion
-from benchmarks.definitions import Category, ChoiceField, NumberField
+from benchmarks.definitions import Category
+from benchmarks.fields import ChoiceField, NumberField
 from benchmarks.models import BenchmarkReview, State
 from council import demo
 from council.models import AdminRole, Member
@@ -139,7 +140,7 @@ def _send(community: demo.Community, versions: list[BenchmarkVersion]) -> None:
         )
         for version in versions
     )
-    review.receive_waiting()
+    flags.receive_waiting()
 
 
 def _review(community: demo.Community) -> None:

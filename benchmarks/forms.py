@@ -8,7 +8,8 @@ from django import forms
 from django.http import QueryDict
 
 from benchmarks import definitions, submissions, written
-from benchmarks.definitions import Category, ChoiceField, Field, NumberField
+from benchmarks.definitions import Category
+from benchmarks.fields import ChoiceField, Field, NumberField
 from benchmarks.submissions import Submission
 from council.forms import Form
 

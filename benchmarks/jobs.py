@@ -4,14 +4,14 @@ from datetime import time
 
 from django.conf import settings
 
-from benchmarks import releases, review
+from benchmarks import flags, releases
 from council import jobs
 
 
 @jobs.register("receive_benchmarks", jobs.Every(minutes=15))
 def receive_benchmarks(run: jobs.Run) -> jobs.Counts:
     """Flag or receive the answers that the gateway wrote. Without a state, no release uses them."""
-    return {"states": review.receive_waiting()}
+    return {"states": flags.receive_waiting()}
 
 
 @jobs.register("take_release", jobs.Daily(at=time(1, 0)), is_on=lambda: bool(settings.BENCHMARK_KEY))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from django.db import connection
 
 from benchmarks import disclosure
-from benchmarks.definitions import ChoiceField, NumberField
+from benchmarks.fields import ChoiceField, NumberField
 
 # A member's draw: the first 8 bytes of an HMAC-SHA256 of the member's id.
 MEMBER_DRAW = """

@@ -11,7 +11,8 @@ from django.db import connection, transaction
 
 from benchmarks import basis, cells, disclosure, moved_answers
 from benchmarks.cells import Scope, Table, Wanted
-from benchmarks.definitions import Category, ChoiceField, NumberField
+from benchmarks.definitions import Category
+from benchmarks.fields import ChoiceField, NumberField
 from benchmarks.figures import Figure, Release, Rule
 
 

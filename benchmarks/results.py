@@ -11,7 +11,8 @@ from decimal import Decimal
 from django.db.models import Q
 
 from benchmarks import definitions, releases
-from benchmarks.definitions import Category, ChoiceField, Field, NumberField
+from benchmarks.definitions import Category
+from benchmarks.fields import ChoiceField, Field, NumberField
 from benchmarks.figures import Figure, Release
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from django.db import transaction
 
-from benchmarks import definitions, review
+from benchmarks import definitions, flags
 from benchmarks.answers import BenchmarkSubmission, BenchmarkVersion
-from benchmarks.definitions import OTHER, Category, ChoiceField, Field, NumberField, TextField
+from benchmarks.definitions import Category
+from benchmarks.fields import MAX_TEXT_LENGTH, OTHER, ChoiceField, Field, NumberField, TextField
 from council.models import Member
 from council.postgres.fields import CurrentTimestamp
 from gamification import ledger
@@ -112,7 +113,7 @@ class Card:
 def cards(member: Member) -> list[Card]:
     """List all categories with the member's answers in each."""
     sent = of_member(member)
-    rejections = review.standing_rejections(member=member)
+    rejections = flags.standing_rejections(member=member)
     return [Card(category, sent.get(category), rejections.get(category)) for category in Category]
 
 
@@ -230,9 +231,9 @@ def _check_text(answer: Any) -> str:
     if not isinstance(answer, str):
         raise ValueError("This is not a text. Write one line.")  # no form of ours sends this
     text = " ".join(answer.split())
-    if len(text) > definitions.MAX_TEXT_LENGTH:
+    if len(text) > MAX_TEXT_LENGTH:
         raise ValueError(
-            f"This has {len(text)} characters; at most {definitions.MAX_TEXT_LENGTH} are allowed. Shorten it."
+            f"This has {len(text)} characters; at most {MAX_TEXT_LENGTH} are allowed. Shorten it."
         )
     try:
         json.dumps(text, ensure_ascii=False).encode()
@@ -267,7 +268,7 @@ def submit(
                 "These answers were changed elsewhere since this page was opened, and nothing was stored. "
                 "Check what you wrote here. If it is right, send it again."
             )
-        is_barred = review.is_rejection_standing(member=member, category=category) if before else False
+        is_barred = flags.is_rejection_standing(member=member, category=category) if before else False
         BenchmarkSubmission.objects.bulk_create(
             [BenchmarkSubmission(member=member, category=category, data=data, is_valid=not is_barred)],
             update_conflicts=True,
@@ -278,7 +279,7 @@ def submit(
         assert version is not None
         is_changed = before is None or version.number != before.number
         if is_changed:
-            review.receive(version=version, is_rejection_standing=is_barred)
+            flags.receive(version=version, is_rejection_standing=is_barred)
         points = 0 if is_barred else _pay(member, category)
     return Submitted(points=points, is_changed=is_changed)
 

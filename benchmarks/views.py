@@ -11,7 +11,8 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from benchmarks import chart, definitions, results, submissions
-from benchmarks.definitions import Category, NumberField
+from benchmarks.definitions import Category
+from benchmarks.fields import NumberField
 from benchmarks.forms import AnswersForm
 from benchmarks.submissions import Submission
 from council.access import MemberRequest, good_standing_required

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from decimal import Decimal
 
-from benchmarks.definitions import NumberField, Unit
+from benchmarks.fields import NumberField, Unit
 
 MAX_LENGTH = 40
 SPACES = re.compile(r"(?<=[0-9])[ \u00a0\u2009\u202f](?=[0-9]{3}(?![0-9]))")

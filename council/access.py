@@ -72,6 +72,6 @@ def is_page(request: HttpRequest, address: str) -> bool:
         return False
     try:
         match = resolve(urlsplit(address).path)
-    except (Resolver404, ValueError):
+    except Resolver404:
         return False
     return match.view_name not in WAYS_OUT

@@ -46,7 +46,7 @@ class SignInForm(Form):
         given = self.cleaned_data
         if self.errors:
             return given  # no password was checked, so nothing is counted
-        with throttle.place():
+        with throttle.slot():
             attempt = throttle.begin(self.request, door="member", email=given["email"])
             account = authenticate(self.request, email=given["email"], password=given["password"])
         if not isinstance(account, Account):
@@ -72,7 +72,7 @@ class StaffSignInForm(AdminAuthenticationForm):
         if self.errors:
             return self.cleaned_data
         assert self.request
-        with throttle.place():
+        with throttle.slot():
             name = auth.counted_as(self.cleaned_data["username"])
             attempt = throttle.begin(self.request, door="staff", email=name)
             cleaned = super().clean()
@@ -88,7 +88,7 @@ class OwnPasswordChangeForm(AdminPasswordChangeForm):
         super().__init__(*args, **kwargs)
 
     def clean_old_password(self) -> str:
-        with throttle.place():
+        with throttle.slot():
             attempt = throttle.begin(self.request, door="password", email=str(self.user.pk))
             old: str = super().clean_old_password()
         attempt.succeeded()
@@ -96,7 +96,7 @@ class OwnPasswordChangeForm(AdminPasswordChangeForm):
 
     def save(self, commit: bool = True) -> Any:  # noqa: FBT001, FBT002
         """Store the new password, and log the change in the audit log."""
-        with transaction.atomic(), throttle.place():
+        with transaction.atomic(), throttle.slot():
             before = audit.stored_values(self.user)
             account = super().save(commit)
             audit.record_change(

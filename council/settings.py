@@ -361,7 +361,8 @@ ROW_LEVEL_SECURITY_EXCEPT_APPS: list[str] = []
 # "all", or "none".
 MIGRATE_IN_STEPS = (text("MIGRATE_IN_STEPS") or "all").replace(" ", "").split(",")
 
-# Accepted risks of third-party migrations, so that `migrate --plan` does not warn about them. Our own use `accepts`.
+# Accepted risks of third-party migrations, so that `migrate --plan` does not warn about them. Our own declare
+# theirs with `accepts`.
 ACCEPTED_MIGRATION_RISKS = {
     "contenttypes.0002_remove_content_type_name": {
         "unknown-operation": "It does nothing forwards. The table is new, and belongs to Django."

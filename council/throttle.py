@@ -45,7 +45,7 @@ SAFE_METHODS = {"GET", "HEAD", "OPTIONS", "TRACE"}
 # Sign-in attempts have their own limits.
 DOORS = {"council:sign-in", "admin:login"}
 FORGET_SECONDS = 60
-WAIT_FOR_A_PLACE_SECONDS = 1.0
+WAIT_FOR_A_SLOT_SECONDS = 1.0
 
 
 class TooMany(Exception):
@@ -68,8 +68,8 @@ class Crowded(Exception):
     """This process already checks as many passwords at once as it may. This one was not checked."""
 
 
-class Places:
-    """A limit on how many passwords this process checks at once. As many more may wait briefly for a place."""
+class Slots:
+    """A limit on how many passwords this process checks at once. As many more may wait briefly for a slot."""
 
     def __init__(self, number: int) -> None:
         self._inside = threading.BoundedSemaphore(number)
@@ -77,11 +77,11 @@ class Places:
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """Hold a place during a block. Raises Crowded."""
+        """Hold a slot during a block. Raises Crowded."""
         if not self._waiting.acquire(blocking=False):
             raise Crowded
         try:
-            if not self._inside.acquire(timeout=WAIT_FOR_A_PLACE_SECONDS):
+            if not self._inside.acquire(timeout=WAIT_FOR_A_SLOT_SECONDS):
                 raise Crowded
             try:
                 yield
@@ -91,12 +91,12 @@ class Places:
             self._waiting.release()
 
 
-_places = Places(max(1, settings.SIGN_INS_AT_ONCE))
+_slots = Slots(max(1, settings.SIGN_INS_AT_ONCE))
 
 
-def place() -> Any:
-    """Hold a place while a password is checked, which costs memory and time. Raises Crowded."""
-    return _places.one()
+def slot() -> Any:
+    """Hold a slot while a password is checked, which costs memory and time. Raises Crowded."""
+    return _slots.one()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from gamification.models import Action, PointRule, PointTransaction
 
 MIAS_RANK = 4
 MIAS_STREAK_DAYS = 6
-# During this many of the last days, Mia earns points only for her streak.
+# Mia downloads nothing in the last QUIET_DAYS days, when she only earns the points that her streak needs.
 QUIET_DAYS = 14
 SATURDAY = 6
 REASON = "Led the workshop on cold calls, and wrote it up for everybody."

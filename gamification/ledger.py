@@ -183,7 +183,7 @@ def adjust(
         raise Refused("0 points change nothing. Give or take at least 1.")
     keys = {member.pk: _key(Action.ADMIN_ADJUSTMENT, member.pk, form_key) for member in members}
     with transaction.atomic(), _refusals_explained():
-        # Lock in the same order as the trigger. With the locks held, an earlier request of this form has committed.
+        # Lock in the trigger's order. After that, the rows of an earlier request with the same form are visible.
         locked = list(Member.objects.select_for_update(no_key=True).filter(pk__in=keys).order_by("pk"))
         if PointTransaction.objects.filter(idempotency_key__in=keys.values()).exists():
             raise AlreadyAdjusted("Already recorded: this form was sent before.")

@@ -70,7 +70,7 @@ class PointTransaction(models.Model):
         db_column="isMisdated",
         db_default=False,
         editable=False,
-        help_text="Older than the rule that no row is: it counts in the total, and in no month, streak or activity.",
+        help_text="From before the database refused such rows. It counts in the total, but in no month or streak.",
     )
 
     class Meta:
@@ -141,7 +141,7 @@ class PointRule(models.Model):
     """
 
     action = models.TextField(primary_key=True, editable=False)
-    points = models.IntegerField(help_text="For each time; for Discord activity, for each 100 XP.")
+    points = models.IntegerField(help_text="For doing it once. For Discord activity: for each 100 XP.")
     enabled = models.BooleanField(db_default=True)
     label = models.CharField(max_length=80)
     description = models.CharField(max_length=300)

@@ -119,7 +119,7 @@ def compared() -> Iterator[tuple[list[str], list[Difference]]]:
 def repair() -> Iterator[Difference | Misdated]:
     """Mark rows that are dated in the future, set all members' figures to the ledger's, and yield each change.
 
-    Locks only the members who differ, in batches of a thousand, and writes an audit log row POINTS_RECONCILED for
+    Locks only members whose figures differ, in batches of a thousand, and writes an audit log row POINTS_RECONCILED for
     each change.
     """
     while marked := _mark():

@@ -8,13 +8,12 @@ from council.model_admin import MultilineField
 from resources import curation, thumbnails, uploads
 from resources.models import Resource, ResourceTag
 from resources.refusal import Refused
+from resources.storage import MIB
 from resources.uploads import Reception
 
 CHOOSE_AGAIN = "If the form comes back with an error, choose the file again, because browsers do not keep it."
-FILE_HELP = (
-    f"PDF, DOCX, XLSX, PPTX, MP4 or ZIP, at most {uploads.MAX_BYTES // uploads.MIB} MB. {CHOOSE_AGAIN}"
-)
-THUMBNAIL_MB = thumbnails.MAX_UPLOAD_BYTES // uploads.MIB
+FILE_HELP = f"PDF, DOCX, XLSX, PPTX, MP4 or ZIP, at most {uploads.MAX_BYTES // MIB} MB. {CHOOSE_AGAIN}"
+THUMBNAIL_MB = thumbnails.MAX_UPLOAD_BYTES // MIB
 THUMBNAIL_HELP = f"JPEG, PNG or WebP, at most {THUMBNAIL_MB} MB. It is made smaller. {CHOOSE_AGAIN}"
 NOT_SAVED = "This file is fine, but the form has errors. Correct them, and choose the file again."
 ACCEPT = ".pdf,.docx,.xlsx,.pptx,.mp4,.zip"

@@ -17,8 +17,8 @@ from typing import IO, Any
 
 from resources import file_names
 from resources.refusal import Refused
+from resources.storage import MIB
 
-MIB = 1024 * 1024
 MAX_ENTRIES = 10_000
 MAX_UNPACKED_BYTES = 1024 * MIB
 MAX_RATIO = 150  # of unpacked size to packed size, for files that unpack to more than 20 MB

@@ -185,7 +185,7 @@ class Bucket(S3):
         finally:
             timer.cancel()
             Limit.in_this_thread.limit = None
-        # An answer that was cut off may look whole: headers end where the connection does.
+        # If the connection breaks within the headers, the incomplete response may look complete.
         if limit.is_over:
             raise TimeoutError(SLOW)
 

@@ -22,7 +22,6 @@ from resources.models import (
     ResourceQuerySet,
     ResourceTag,
     ResourceTagging,
-    ResourceVersion,
 )
 
 PAGE_ROWS = 12
@@ -191,14 +190,12 @@ def items(
 ) -> list[Item]:
     """Collect what the member sees of each resource. The number of queries does not depend on the number of rows."""
     ids = [resource.pk for resource in resources]
-    tags = _tags(ids)
-    downloads = _downloaded_at(ids, member=member)
-    versions = _version_times(resources, only=downloads)
+    tags, downloads = _tags(ids), _downloads(ids, member=member)
     found = []
     for resource in resources:
-        downloaded_at = downloads.get(resource.pk)
+        downloaded_at, version_at = downloads.get(resource.pk, (None, None))
         title, description = marked[resource.pk][1:] if marked else _shortened(resource)
-        state = _state(resource, downloaded_at=downloaded_at, version_at=versions.get(resource.pk))
+        state = _state(resource, downloaded_at=downloaded_at, version_at=version_at)
         found.append(Item(resource, state, tags.get(resource.pk, []), title, description, downloaded_at))
     return found
 
@@ -222,21 +219,18 @@ def _tags(ids: Collection[str]) -> dict[str, list[ResourceTag]]:
     return found
 
 
-def _downloaded_at(ids: Collection[str], *, member: Member) -> dict[str, datetime]:
-    downloads = ResourceDownload.objects.filter(member=member, resource__in=ids)
-    return dict(downloads.values_list("resource").annotate(models.Max("downloaded_at")))
-
-
-def _version_times(resources: Sequence[Resource], *, only: Collection[str]) -> dict[str, datetime]:
-    """Return the time since when each resource has its current file. Links are left out."""
-    current = {
-        resource.pk: resource.current_version
-        for resource in resources
-        if resource.pk in only and resource.current_version
-    }
-    versions = ResourceVersion.objects.filter(resource__in=current, number__in=set(current.values()))
-    times = versions.values_list("resource", "number", "created_at")
-    return {pk: created_at for pk, number, created_at in times if number == current[pk]}
+def _downloads(ids: Collection[str], *, member: Member) -> dict[str, tuple[datetime, datetime | None]]:
+    """Return when a member last downloaded resources, and since when each has its current file. Links have none."""
+    is_current = models.Q(resource__versions__number=models.F("resource__current_version"))
+    downloads = (
+        ResourceDownload.objects.filter(member=member, resource__in=ids)
+        .values("resource")
+        .annotate(
+            latest=models.Max("downloaded_at"),
+            version_at=models.Max("resource__versions__created_at", filter=is_current),
+        )
+    )
+    return {row["resource"]: (row["latest"], row["version_at"]) for row in downloads}
 
 
 class Downloaded(NamedTuple):

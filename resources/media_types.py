@@ -12,10 +12,11 @@ import puremagic
 
 from resources import archives, file_names
 from resources.refusal import Refused
+from resources.storage import MIB
 
 HEAD_BYTES = 8192
 TAIL_BYTES = 65_557  # the longest end of a ZIP archive
-MAX_PART_BYTES = 1024 * 1024
+MAX_PART_BYTES = MIB
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ def ranked(resources: ResourceQuerySet, words: str) -> Ranked:
         searched=_compiled(SEARCHED),
         searched_title=_compiled(SEARCHED_TITLE),
         asked=("websearch_to_tsquery('english', %s)", [words]),
-        # The title does not tell whether the description contains the word of a search such as "-word".
+        # A search such as "-word" also excludes matches in the description, so titles alone are not enough.
         titles_tell=("%s", [not NEGATION.search(words)]),
         weights=("%s::float4[]", [WEIGHTS]),
         most=("%s", [MAX_RANKED]),

@@ -6,8 +6,9 @@ from typing import IO
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from resources.refusal import Refused
+from resources.storage import MIB
 
-MAX_UPLOAD_BYTES = 10 * 1024 * 1024
+MAX_UPLOAD_BYTES = 10 * MIB
 MAX_PIXELS = 16_000_000
 MAX_SIDE_PIXELS = 640
 FORMATS = ("JPEG", "PNG", "WEBP")

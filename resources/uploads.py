@@ -21,8 +21,8 @@ from council.accounts.models import Account
 from resources import file_names, media_types, scanner, storage, thumbnails
 from resources.media_types import MediaType
 from resources.refusal import Refused
+from resources.storage import MIB
 
-MIB = 1024 * 1024
 MAX_BYTES = 100 * MIB
 # The largest file for each form field.
 LIMITS = {"file": MAX_BYTES, "thumbnail": thumbnails.MAX_UPLOAD_BYTES}

@@ -64,7 +64,7 @@ class Elsewhere:
                 *(plain(value) for value in args), **{name: plain(value) for name, value in kwargs.items()}
             )
 
-        is_here_already = threading.current_thread().name.startswith(self.name)  # such as a listener
+        is_here_already = threading.current_thread().name.startswith(self.name)  # for example in a listener
         return self.stand_in_for(call() if is_here_already else self.thread.submit(call).result(120))
 
     def stand_in_for(self, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The cast, and a browser without JavaScript."""
+"""Fixtures for the named people in the tests, and a browser without JavaScript."""
 
 from collections.abc import Callable
 from html.parser import HTMLParser

@@ -61,12 +61,12 @@ def read_settings_again() -> None:
         if module.__name__.endswith("settings") and (module.__file__ or "").startswith(str(Path.cwd())):
             importlib.reload(module)
     settings._wrapped = Settings(os.environ["DJANGO_SETTINGS_MODULE"])
-    vars(connections).pop("settings", None)  # which it keeps
+    vars(connections).pop("settings", None)  # a cached property: the old databases
     connections.__init__()  # type: ignore[misc]
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the processes that report need no parent
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # processes that have reported are removed without wait()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     import_all()
     sys.argv = next_command(socket.socket(fileno=int(sys.argv[1])))

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from django import template
 
-from benchmarks.definitions import Field, NumberField
+from benchmarks.fields import Field, NumberField
 
 register = template.Library()
 

@@ -2,16 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
-from typing import Protocol
-
-
-class Schedule(Protocol):
-    @property
-    def grace(self) -> timedelta:
-        """How late a run may be before the job counts as overdue."""
-
-    def next_after(self, began_at: datetime) -> datetime:
-        """Return when a job is due that last began at `began_at`."""
 
 
 @dataclass(frozen=True)
@@ -67,3 +57,8 @@ class Monthly:
         if began_at < first:
             return first
         return (first + timedelta(days=32)).replace(day=1)
+
+
+# Each has `grace`, which is how late a run may be before the job counts as overdue, and `next_after`, which returns
+# when a job is due that last began at a given time.
+Schedule = Every | Daily | Monthly

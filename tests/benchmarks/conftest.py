@@ -1,14 +1,21 @@
 """A release to compare with, and answers to send."""
 
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from benchmarks import definitions
+from benchmarks import definitions, submissions
+from benchmarks.answers import BenchmarkVersion
 from benchmarks.definitions import Category
 from benchmarks.figures import Figure, Release
+from benchmarks.models import BenchmarkReview
+from council.models import Member
+from tests.databases import Database
+
+PAY = Category.COMPENSATION
 
 # Valid answers by category, in the form that `submissions` accepts.
 ANSWERS: dict[Category, dict[str, Any]] = {
@@ -44,3 +51,23 @@ def add_figure(release: Release, category: Category, name: str, **values: Any) -
 def release(db: None) -> Release:
     """The newest release. Its quartiles for GTM engineers in the United States are $100,000, $120,000 and $140,000."""
     return take_release(gtm_engineer_us=(100_000, 120_000, 140_000))
+
+
+@pytest.fixture
+def committing(migrated: Database, django_db_blocker: Any) -> Iterator[Database]:
+    with django_db_blocker.unblock(), migrated.as_default_connection():
+        yield migrated
+
+
+def submit(member: Member, category: Category = PAY, **changes: Any) -> uuid.UUID:
+    """Send answers. Returns the random number of their version."""
+    submissions.submit(member=member, category=category, answers={**ANSWERS[category], **changes})
+    return newest(member, category).pk
+
+
+def newest(member: Member, category: Category = PAY) -> BenchmarkVersion:
+    return BenchmarkVersion.objects.filter(member=member, category=category).latest("number")
+
+
+def state(number: uuid.UUID) -> str:
+    return str(BenchmarkReview.objects.filter(version=number).latest("pk").state)

@@ -6,7 +6,8 @@ from decimal import Decimal
 import pytest
 
 from benchmarks import chart, definitions
-from benchmarks.definitions import Category, NumberField
+from benchmarks.definitions import Category
+from benchmarks.fields import NumberField
 from benchmarks.results import Band
 
 pytestmark = pytest.mark.any_server

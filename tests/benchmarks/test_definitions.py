@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from benchmarks import definitions
-from benchmarks.definitions import Category, ChoiceField, NumberField, TextField, Unit
+from benchmarks.definitions import Category
+from benchmarks.fields import ChoiceField, NumberField, TextField, Unit
 
 pytestmark = pytest.mark.any_server
 

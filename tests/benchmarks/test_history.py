@@ -10,6 +10,7 @@ import pytest
 from django.db import connection
 
 from benchmarks import definitions
+from benchmarks.fields import STORED_NUMBER
 from tests.databases import Database, migrate
 
 PEOPLE = """
@@ -220,7 +221,7 @@ def test_the_database_and_python_agree_on_which_texts_are_numbers(session: psyco
     [(*_, data, _, _)] = history(session)
     for n, text in enumerate(texts):
         is_number = isinstance(data[f"k{n}"], int | float)
-        assert is_number == bool(definitions.STORED_NUMBER.fullmatch(text)), text
+        assert is_number == bool(STORED_NUMBER.fullmatch(text)), text
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from django.db import transaction
 
 from benchmarks import basis, cells, definitions, disclosure, moved_answers, releases
 from benchmarks.definitions import Category
+from benchmarks.fields import ChoiceField, NumberField
 from benchmarks.figures import Basis, Figure, Release
 from tests.benchmarks import history
 from tests.benchmarks.history import answer, execute, member, month
@@ -316,7 +317,7 @@ def test_choices_are_read_as_the_definitions_read_them() -> None:
         7,
     ]
     choice = definitions.field(Category.INFRASTRUCTURE, "domain_vendor")
-    assert isinstance(choice, definitions.ChoiceField)
+    assert isinstance(choice, ChoiceField)
     for text in texts:
         answer(member(), "INFRASTRUCTURE", {"domain_vendor": text})
     rows = table(releases.take(month=month("2026-06")), Category.INFRASTRUCTURE)
@@ -340,7 +341,7 @@ def member_draw(member_: str, field: str) -> float:
 
 def test_the_database_moves_answers_like_the_rules_in_python() -> None:
     choice = definitions.field(Category.INFRASTRUCTURE, "warmup_tool")
-    assert isinstance(choice, definitions.ChoiceField)
+    assert isinstance(choice, ChoiceField)
     places = [value for value, _ in choice.all_choices]
     given = {}
     for number in range(60):
@@ -365,7 +366,7 @@ def test_the_database_moves_answers_like_the_rules_in_python() -> None:
 
 def expected_numbers(
     answers: dict[str, float],
-    asked: definitions.NumberField,
+    asked: NumberField,
     release: Release,
     category: str,
     cell: tuple[str, ...],

@@ -1,15 +1,14 @@
-"""Flags, decisions of staff, and the points that these reverse or pay again."""
+"""Decisions of staff, the points that these reverse or pay again, and what staff see."""
 
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
 
-from benchmarks import definitions, results, review, submissions
+from benchmarks import definitions, flags, review, submissions
 from benchmarks.answers import BenchmarkSubmission, BenchmarkVersion
 from benchmarks.definitions import Category
 from benchmarks.figures import Release
@@ -19,109 +18,18 @@ from council.accounts.models import Account
 from council.models import AuditLog, Member
 from gamification import ledger
 from gamification.models import PointTransaction
-from tests.benchmarks.conftest import ANSWERS, take_release
+from tests.benchmarks.conftest import PAY, newest, state, submit
 from tests.databases import Database
 from tests.factories import AccountFactory, BenchmarkSubmissionFactory, MemberFactory
 
 pytestmark = pytest.mark.any_server
 
-PAY = Category.COMPENSATION
 REASON = "This is not a salary but a company's revenue."
-
-
-def submit(member: Member, category: Category = PAY, **changes: Any) -> uuid.UUID:
-    """Send answers. Returns the random number of their version."""
-    submissions.submit(member=member, category=category, answers={**ANSWERS[category], **changes})
-    return newest(member, category).pk
-
-
-def newest(member: Member, category: Category = PAY) -> BenchmarkVersion:
-    return BenchmarkVersion.objects.filter(member=member, category=category).latest("number")
-
-
-def state(number: uuid.UUID) -> str:
-    return str(BenchmarkReview.objects.filter(version=number).latest("pk").state)
 
 
 def points(member: Member) -> int:
     member.refresh_from_db()
     return member.total_points
-
-
-# Flags ---------------------------------------------------------------------------------------------------------------
-
-
-def flags(**answers: Any) -> dict[str, str]:
-    return review.flags(category=PAY, answers=answers, bands=results.last_bands(PAY))
-
-
-@pytest.mark.parametrize(
-    ("pay", "is_flagged"),
-    [(40_000, False), (39_999, True), (400_000, False), (400_001, True), (0, True), (2_000_000, True)],
-)
-def test_an_implausible_number_is_flagged_even_without_a_release(
-    pay: int, is_flagged: bool, db: None
-) -> None:
-    assert list(flags(gtm_engineer_us=pay)) == (["gtm_engineer_us"] if is_flagged else [])
-
-
-def test_flags_compare_with_the_quartiles_of_the_last_release(db: None) -> None:
-    take_release(date(2026, 9, 1), gtm_engineer_us=(100_000, 110_000, 120_000))
-    assert list(flags(gtm_engineer_us=181_000)) == ["gtm_engineer_us"]
-    assert list(flags(gtm_engineer_us=180_000)) == []
-    assert list(flags(gtm_engineer_us=40_000)) == []
-    take_release(date(2026, 10, 1), gtm_engineer_us=(170_000, 180_000, 190_000))
-    assert list(flags(gtm_engineer_us=181_000)) == []
-    assert list(flags(gtm_engineer_us=109_000)) == ["gtm_engineer_us"]
-
-
-def test_flags_do_not_depend_on_live_answers(release: Release) -> None:
-    before = flags(gtm_engineer_us=250_000)
-    for _ in range(12):
-        submit(MemberFactory.create(), gtm_engineer_us=250_000)
-    assert flags(gtm_engineer_us=250_000) == before
-
-
-def test_no_number_in_its_plausible_range_is_flagged(db: None) -> None:
-    for category in Category:
-        for field in definitions.number_fields(category):
-            for number, is_flagged in (
-                (field.plausible[0], False),
-                (field.plausible[1], False),
-                (field.maximum, field.maximum > field.plausible[1]),
-            ):
-                found = review.flags(category=category, answers={field.name: number}, bands={})
-                assert bool(found) == is_flagged, f"{field.name} {number}"
-
-
-def test_a_first_state_has_the_time_of_the_version(mia: Member) -> None:
-    number = submit(mia, gtm_engineer_us=1_000_000)
-    found = BenchmarkReview.objects.get(version=number)
-    assert found.created_at == newest(mia).recorded_at
-    assert found.reviewed_by is None
-    assert found.reason == (
-        "GTM engineer, United States: Outside of the plausible range: $40,000 to $400,000 a year."
-    )
-
-
-def test_answers_from_the_gateway_get_one_first_state(mia: Member, carl: Member) -> None:
-    BenchmarkSubmissionFactory.create(member=mia, data={"cost_per_domain": "12"})
-    BenchmarkSubmissionFactory.create(member=carl, data={"cost_per_domain": 5_000})
-    BenchmarkSubmissionFactory.create(data={"cost_per_domain": 12}, is_valid=False)
-    BenchmarkSubmissionFactory.create(data=["nonsense"])
-
-    assert review.receive_waiting() == 4
-    assert review.receive_waiting() == 0
-    found = {row.version.member_id: row for row in BenchmarkReview.objects.select_related("version")}
-    assert found[mia.pk].state == State.RECEIVED
-    assert found[carl.pk].state == State.FLAGGED
-    assert sorted(row.state for row in found.values()) == ["FLAGGED", "FLAGGED", "RECEIVED", "RECEIVED"]
-    assert all(row.created_at == row.version.recorded_at for row in found.values())
-
-    BenchmarkSubmission.objects.filter(member=mia).update(is_valid=False)
-    assert review.receive_waiting() == 1
-    assert review.receive_waiting() == 0
-    assert state(newest(mia, Category.INFRASTRUCTURE).pk) == State.FLAGGED
 
 
 # Decisions -----------------------------------------------------------------------------------------------------------
@@ -153,7 +61,7 @@ def test_a_rejection_also_reverses_points_paid_by_the_gateway(mia: Member, sam: 
         member=mia, action="benchmark_submission", points=40, metadata={"category": "BUSINESS"}
     )
     BenchmarkSubmissionFactory.create(member=mia, category=PAY, data={"gtm_engineer_us": 120_000})
-    review.receive_waiting()
+    flags.receive_waiting()
     number = newest(mia).pk
     review.reject(numbers=[number], reason=REASON, reviewer=sam)
     assert points(mia) == 40
@@ -172,19 +80,19 @@ def test_sending_answers_again_does_not_lift_a_rejection(mia: Member, sam: Accou
     review.reject(numbers=[submit(mia)], reason=REASON, reviewer=sam)
     again = submit(mia, gtm_engineer_us=130_000)
     assert (state(again), points(mia)) == (State.FLAGGED, 0)
-    assert BenchmarkReview.objects.get(version=again).reason == review.RESUBMITTED
+    assert BenchmarkReview.objects.get(version=again).reason == flags.RESUBMITTED
     assert not BenchmarkSubmission.objects.get().is_valid
 
     submissions.withdraw(member=mia, category=PAY)
     anew = submit(mia, gtm_engineer_us=131_000)
     assert (state(anew), points(mia)) == (State.FLAGGED, 0)
     assert not BenchmarkSubmission.objects.get().is_valid
-    assert review.standing_rejection(member=mia, category=PAY) == REASON
+    assert flags.standing_rejection(member=mia, category=PAY) == REASON
     assert submit(mia, Category.BUSINESS) and points(mia) == 50
 
     review.publish(numbers=[anew], reason="Now it is right.", reviewer=sam)
     assert (state(anew), points(mia)) == (State.RECEIVED, 100)
-    assert review.standing_rejection(member=mia, category=PAY) is None
+    assert flags.standing_rejection(member=mia, category=PAY) is None
     assert state(submit(mia, gtm_engineer_us=132_000)) == State.RECEIVED
 
 
@@ -351,12 +259,6 @@ def test_the_count_goes_through_the_gin_index_at_200_000_rows(db: None) -> None:
 # Concurrency ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def committing(migrated: Database, django_db_blocker: Any) -> Iterator[Database]:
-    with django_db_blocker.unblock(), migrated.as_default_connection():
-        yield migrated
-
-
 def test_a_decision_about_a_version_without_a_state_leaves_it_its_first_one(
     mia: Member, sam: Account
 ) -> None:
@@ -365,7 +267,7 @@ def test_a_decision_about_a_version_without_a_state_leaves_it_its_first_one(
     version = newest(mia)
     assert not version.reviews.exists()
     review.reject(numbers=[version.pk], reason=REASON, reviewer=sam)
-    review.receive_waiting()
+    flags.receive_waiting()
     states = version.reviews.order_by("pk").values_list("state", "reviewed_by")
     assert list(states) == [(State.RECEIVED, None), (State.REJECTED, sam.staff_id)]
 
@@ -387,7 +289,7 @@ def test_points_are_right_after_concurrent_decisions_and_submissions(committing:
                         BenchmarkSubmission.objects.filter(member=member).update(
                             data={"gtm_engineer_us": 90_000 + n}
                         )
-                        review.receive_waiting()
+                        flags.receive_waiting()
                     else:
                         decide = (review.reject, review.publish)[n % 2]
                         numbers = [newest(one).pk for one in members[n % 3 :]]
@@ -399,9 +301,9 @@ def test_points_are_right_after_concurrent_decisions_and_submissions(committing:
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, range(4)))
-    review.receive_waiting()
+    flags.receive_waiting()
     for member in members:
-        rejected = review.is_rejection_standing(member=member, category=PAY)
+        rejected = flags.is_rejection_standing(member=member, category=PAY)
         assert points(member) == (0 if rejected else 50)
         firsts = BenchmarkReview.objects.filter(version__member=member, reviewed_by=None)
         assert firsts.count() == BenchmarkVersion.objects.filter(member=member).count()
@@ -445,25 +347,3 @@ def test_the_gateway_can_insert_rows_of_members_during_a_decision(
         with connection.cursor() as cursor:
             cursor.execute("SET lock_timeout = '1s'")
         assert review.reject(numbers=sent, reason=REASON, reviewer=reviewer) == 2
-
-
-def test_of_two_runs_that_give_first_states_the_second_gives_none(committing: Database) -> None:
-    BenchmarkSubmissionFactory.create()
-
-    def receive() -> int:
-        try:
-            return review.receive_waiting()
-        finally:
-            connection.close()
-
-    with committing.connect() as first, ThreadPoolExecutor(1) as pool:
-        with first.transaction():
-            first.execute('SELECT FROM "BenchmarkVersion" FOR UPDATE')
-            second = pool.submit(receive)
-            committing.wait_for_waiting(1)
-            first.execute(
-                """INSERT INTO "BenchmarkReview" ("versionId", state, reason, "createdAt")
-                   SELECT id, 'RECEIVED', '', "recordedAt" FROM "BenchmarkVersion" """
-            )
-        assert second.result(timeout=30) == 0
-    assert BenchmarkReview.objects.count() == 1

@@ -1,7 +1,6 @@
 """Submitting, withdrawing and confirming answers, and the points for them."""
 
 import math
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -13,6 +12,7 @@ from django.db import connection
 from benchmarks import definitions, submissions
 from benchmarks.answers import BenchmarkSubmission, BenchmarkVersion
 from benchmarks.definitions import Category
+from benchmarks.fields import NumberField
 from benchmarks.figures import Release
 from benchmarks.models import BenchmarkReview, State
 from benchmarks.submissions import ChangedMeanwhile, Invalid, NotInGoodStanding, Refused
@@ -186,7 +186,7 @@ def needed(category: Category, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("category", "field"), NUMBERS, ids=lambda value: getattr(value, "name", ""))
-def test_a_number_is_accepted_up_to_its_limits(category: Category, field: definitions.NumberField) -> None:
+def test_a_number_is_accepted_up_to_its_limits(category: Category, field: NumberField) -> None:
     def check(number: Any) -> dict[str, Any]:
         return submissions.check(
             category=category, answers={field.name: number, **needed(category, field.name)}
@@ -272,12 +272,6 @@ def test_every_choice_of_every_list_is_accepted() -> None:
 
 
 # At once -------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def committing(migrated: Database, django_db_blocker: Any) -> Iterator[Database]:
-    with django_db_blocker.unblock(), migrated.as_default_connection():
-        yield migrated
 
 
 def test_two_tabs_at_once_are_paid_once_and_the_second_gets_an_error(committing: Database) -> None:

@@ -11,6 +11,7 @@ from django.test import Client
 from benchmarks import definitions, review, submissions
 from benchmarks.answers import BenchmarkSubmission
 from benchmarks.definitions import Category
+from benchmarks.fields import ChoiceField, TextField
 from benchmarks.models import State
 from council.accounts.models import Account
 from council.models import Member
@@ -76,8 +77,8 @@ def test_a_form_is_prefilled_with_what_is_there_and_sends_it_back_unchanged(
     category: Category, mias_browser: Client, mia: Member, fill_in: FillIn
 ) -> None:
     everything = {
-        field.name: field.choices[-1][0] if isinstance(field, definitions.ChoiceField)
-        else "10 % of the first month" if isinstance(field, definitions.TextField)
+        field.name: field.choices[-1][0] if isinstance(field, ChoiceField)
+        else "10 % of the first month" if isinstance(field, TextField)
         else field.plausible[1]  # type: ignore[attr-defined]
         for field in definitions.FIELDS[category]
     }  # fmt: skip

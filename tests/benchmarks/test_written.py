@@ -5,7 +5,8 @@ from decimal import Decimal
 import pytest
 
 from benchmarks import definitions, written
-from benchmarks.definitions import Category, NumberField, Unit
+from benchmarks.definitions import Category
+from benchmarks.fields import NumberField, Unit
 
 pytestmark = pytest.mark.any_server
 

@@ -35,7 +35,7 @@ KEPT = {
     "PointRule": "action description label",
     "PointTransaction": "action id idempotencyKey memberId reversesId",
     "ReconciliationRun": "id",
-    # "sha" is sha256, because the secrets' names have no digits.
+    # "sha" stands for the column sha256, because digits are removed from the columns' names.
     "Resource": "author description fileName fileUrl id mimeType sha storagePath thumbnailPath thumbnailUrl title",
     "ResourceDownload": "id memberId resourceId",
     "ResourceTag": "id name slug",

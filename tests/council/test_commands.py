@@ -120,5 +120,5 @@ def test_a_missing_schema_gives_a_message_with_the_command_to_run(command: str, 
 
     assert result.returncode == 1
     assert "does not exist" in result.stderr
-    assert "`manage.py migrate --plan` says what is to do." in result.stderr
+    assert "`manage.py migrate --plan` shows what is missing." in result.stderr
     assert "Traceback" not in result.stderr

@@ -1,6 +1,5 @@
 """The home page: a member's standing, news, answered benchmarks, and recommendations."""
 
-import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -27,6 +26,7 @@ from tests.factories import (
     ResourceFactory,
     ResourceTagFactory,
 )
+from tests.reading import words
 
 pytestmark = pytest.mark.any_server
 
@@ -48,11 +48,9 @@ def browser(account: Account) -> Client:
 
 
 def words_of(browser: Client, **headers: Any) -> str:
-    """Return the page's text as one line."""
     response = browser.get("/", headers=headers)
     assert response.status_code == 200
-    main = response.content.decode().partition("<main")[2].partition("</main>")[0]
-    return " ".join(re.sub(r"<[^>]+>", " ", main).split())
+    return words(response)
 
 
 def visited(account: Account, *, days: float) -> None:

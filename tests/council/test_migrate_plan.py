@@ -75,7 +75,7 @@ def test_a_reversal_can_be_planned_too(migrated: Database) -> None:
 def test_the_plan_warns_of_an_operation_that_migrate_then_refuses(
     project: Project, migrated: Database
 ) -> None:
-    """The operation refuses when its SQL is collected, which both do before anything is run."""
+    """The operation refuses when its SQL is collected, which `migrate` and its `--plan` do first."""
     name = f"{number('council', 1)}_long_ids"
     (project.folder / f"council/migrations/{name}.py").write_text(
         "from django.db import migrations, models\n\n\nclass Migration(migrations.Migration):\n"

@@ -166,7 +166,7 @@ def test_reversing_v2_gives_v1_and_migrating_again_gives_v2(adopted: Database) -
 def test_the_baseline_is_not_reversed_over_rows(v1: Database) -> None:
     migrate("council", "0001")
 
-    with pytest.raises(Exception, match='Reversing the baseline would drop "Admin", which holds rows'):
+    with pytest.raises(Exception, match='Reversing the baseline would drop "Admin", which contains rows'):
         migrate("council", "zero")
 
     assert set(v1.catalog()) == contract("v1.catalog")

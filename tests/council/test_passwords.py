@@ -109,3 +109,27 @@ def test_a_check_without_a_hash_takes_as_long_as_with_one(
     assert not passwords.is_correct(password, stored=stored)
     parameters = argon2.extract_parameters(verified[-1])
     assert (parameters.memory_cost, parameters.time_cost, parameters.parallelism) == (19456, 2, 1)
+
+
+@pytest.mark.parametrize("parameters", ["m=262144,t=1,p=1", "m=8,t=16,p=1", "m=128,t=1,p=16"])
+def test_a_hash_at_a_limit_is_checked_once(parameters: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Refusing:
+        def verify(self, encoded: str, secret: bytes) -> bool:
+            asked.append(encoded)
+            raise argon2.exceptions.VerifyMismatchError
+
+    monkeypatch.setattr(passwords, "_hasher", Refusing())
+    stored = HASH.replace("m=8,t=1,p=1", parameters)
+    assert not passwords.is_correct("wrong", stored=stored)
+    assert asked == [stored]
+
+
+def test_a_password_has_4096_characters_at_most() -> None:
+    assert passwords.is_possible("x" * 4096)
+    assert not passwords.is_possible("x" * 4097)
+
+
+def test_hashes_made_here_have_the_parameters_of_the_gateway() -> None:
+    assert "$m=19456,t=2,p=1$" in passwords.Argon2Hasher().encode("secret", "some salt of ours")

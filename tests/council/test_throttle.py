@@ -388,9 +388,9 @@ def test_an_attempt_costs_one_hash_for_any_name(
 
 
 def test_more_than_a_few_at_once_are_told_to_come_back(mia: Member, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(throttle, "_places", throttle.Places(1))
-    monkeypatch.setattr(throttle, "WAIT_FOR_A_PLACE_SECONDS", 0.01)
-    with throttle.place():
+    monkeypatch.setattr(throttle, "_slots", throttle.Slots(1))
+    monkeypatch.setattr(throttle, "WAIT_FOR_A_SLOT_SECONDS", 0.01)
+    with throttle.slot():
         response = member_door(PASSWORD)
     assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
     assert "Too many people are signing in at the moment" in response.content.decode()
@@ -398,14 +398,14 @@ def test_more_than_a_few_at_once_are_told_to_come_back(mia: Member, monkeypatch:
     assert member_door(PASSWORD).status_code == 302
 
 
-def test_a_place_is_released_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(throttle, "WAIT_FOR_A_PLACE_SECONDS", 0.01)
-    places = throttle.Places(1)
+def test_a_slot_is_released_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throttle, "WAIT_FOR_A_SLOT_SECONDS", 0.01)
+    slots = throttle.Slots(1)
     for _ in range(4):
-        with pytest.raises(RuntimeError, match="in between"), places.one():
+        with pytest.raises(RuntimeError, match="in between"), slots.one():
             raise RuntimeError("in between")
     for _ in range(4):
-        with places.one(), pytest.raises(throttle.Crowded), places.one():
+        with slots.one(), pytest.raises(throttle.Crowded), slots.one():
             pass
 
 
@@ -444,21 +444,21 @@ def test_an_address_is_read_in_every_spelling(remote: str, network: str, setting
     assert throttle.client_network(RequestFactory().get("/", REMOTE_ADDR=remote)) == network
 
 
-def test_no_more_than_one_waits_for_each_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_than_one_waits_for_each_slot(monkeypatch: pytest.MonkeyPatch) -> None:
     """One is inside and one waits. The third is refused at once."""
-    monkeypatch.setattr(throttle, "WAIT_FOR_A_PLACE_SECONDS", 20)
-    places, came_in = throttle.Places(1), threading.Event()
+    monkeypatch.setattr(throttle, "WAIT_FOR_A_SLOT_SECONDS", 20)
+    slots, came_in = throttle.Slots(1), threading.Event()
 
     def wait() -> None:
-        with places.one():
+        with slots.one():
             came_in.set()
 
     waiting = threading.Thread(target=wait)
-    with places.one():
+    with slots.one():
         waiting.start()
-        while places._waiting._value:
+        while slots._waiting._value:
             assert waiting.is_alive()
-        with pytest.raises(throttle.Crowded), places.one():
+        with pytest.raises(throttle.Crowded), slots.one():
             pass
         assert not came_in.is_set()
     waiting.join(20)

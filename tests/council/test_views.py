@@ -166,7 +166,7 @@ def test_forms_from_other_sites_are_not_accepted(mia: Member) -> None:
 def test_a_member_sees_the_membership(mias_browser: Client) -> None:
     html = mias_browser.get("/membership/").content.decode()
     assert '<span class="badge good">Active</span>' in html
-    assert "Until it is active" not in html
+    assert "Until your membership is active" not in html
     assert '<a href="/membership/" aria-current="page">Membership</a>' in html
 
 

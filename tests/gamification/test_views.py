@@ -17,6 +17,7 @@ from council.models import Member
 from gamification import ledger
 from gamification.models import PointRule, PointTransaction
 from tests.factories import AccountFactory, MemberFactory, PointTransactionFactory
+from tests.reading import plain, words
 
 pytestmark = pytest.mark.any_server
 
@@ -47,21 +48,12 @@ def lars_browser(lars: Member) -> Client:
     return browser_of(lars)
 
 
-def words(response: Any) -> str:
-    """Return a page's text without tags, with single spaces."""
-    html = response.content.decode()
-    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]*>", " ", html[html.index("<main") :]))).strip()
-
-
 def rows(response: Any) -> list[list[str]]:
     """Return the cells of a page's tables, row by row, without tags and levels."""
     html = re.sub(r'<span class="entry-facts level">[^<]*</span>', "", response.content.decode())
     found = re.findall(r"<tr.*?</tr>", html, re.DOTALL)
     return [
-        [
-            re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]*>", " ", cell))).strip()
-            for cell in re.findall(r"<t[dh](?: [^>]*)?>(.*?)</t[dh]>", row, re.DOTALL)
-        ]
+        [plain(cell) for cell in re.findall(r"<t[dh](?: [^>]*)?>(.*?)</t[dh]>", row, re.DOTALL)]
         for row in found
     ]
 

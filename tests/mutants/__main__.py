@@ -2,9 +2,9 @@
 
 The guards are in the TOML files beside this one: where each is, its text, the text that breaks it, and the tests that
 should fail. `file` is a file of the project, which is broken in a copy of the project with its own server. `function`
-or `trigger` is replaced in the database. `--only WORD` tries guards whose kind, place or text contains the word.
+or `trigger` is replaced in the database. `--only PATTERN` tries guards whose kind, place or text matches.
 `--modules` tries all mutants that cosmic-ray makes of the modules in `modules.toml`, with the tests that run the
-changed line.
+changed line. `--every 4 --first 0` tries those with the numbers 0, 4, 8 and so on.
 
 A mutant for which no test fails needs a `reason`. A reason for a mutant for which a test fails is out of date. Both are
 reported as errors.
@@ -41,8 +41,10 @@ def copy() -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
-    parser.add_argument("--only", default="", metavar="WORD")
+    parser.add_argument("--only", default="", metavar="PATTERN")
     parser.add_argument("--modules", action="store_true")
+    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--first", type=int, default=0)
     given = parser.parse_args()
     only, source = given.only, modules if given.modules else lists
     copy()
@@ -57,6 +59,7 @@ def main() -> int:
             **os.environ,
             **({"MUTANTS_OF_MODULES": "yes"} if given.modules else {}),
             "MUTANTS": only,
+            "MUTANTS_PART": f"{given.first} {given.every}",
             "KEEP_TEMPLATES": migrations.hexdigest()[:16],
         },
         check=False,

@@ -2,12 +2,14 @@
 
 import itertools
 import os
+import re
 import shutil
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from inspect import unwrap
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -25,6 +27,11 @@ DEFINITIONS = {
     "function": "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE proname = %s",
     "trigger": "SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgname = %s",
 }
+
+
+# What a module may define beside classes, and what can be put in its place.
+PROJECTS = ("council.", "gamification.", "resources.", "benchmarks.", "tests.")
+VALUES = (FunctionType, str, bytes, int, float, set, frozenset, tuple, list, dict, re.Pattern, timedelta)
 
 
 class Unusable(Exception):
@@ -45,8 +52,8 @@ class Mutant:
     reason: str = ""
     text: str = ""
     line: int = 0
-    statement: range = range(0)
-    runs_at_import: bool = False
+    lines: frozenset[int] = frozenset()
+    needs_import: bool = False
 
     def __str__(self) -> str:
         place = self.file or self.function or self.trigger
@@ -75,7 +82,7 @@ class Mutant:
         kept.parent.mkdir(exist_ok=True)
         shutil.copy2(path, kept)
         path.write_text(self.text or self._change(path.read_text()))
-        os.utime(path, (time := next(TIMES), time))  # in one second, versions share bytecode
+        os.utime(path, (time := next(TIMES), time))  # else old bytecode runs within a second
         try:
             yield
         finally:
@@ -102,10 +109,10 @@ def tests(only: str) -> set[str]:
 
 
 def read(only: str) -> list[Mutant]:
-    """Read the lists. With `only`, keep the mutants that contain the word."""
+    """Read the lists. With `only`, keep the mutants that match the pattern."""
     entries = [entry for path in LISTS for entry in tomllib.loads(path.read_text())["mutant"]]
     mutants = [Mutant(**{**entry, "tests": tuple(entry["tests"])}) for entry in entries]
-    return [mutant for mutant in mutants if only in f"{mutant} {mutant.before}"]
+    return [mutant for mutant in mutants if re.search(only, f"{mutant} {mutant.before}")]
 
 
 def execute(database: str, statement: str, values: list[str] | None = None) -> list[tuple]:
@@ -127,8 +134,11 @@ def swap(module: ModuleType, text: str) -> None:
                 _swap_function(vars(old).get(part), function)
             continue
         is_swapped = _swap_function(old, new) and _depth(old) == _depth(new)  # else a decorator is removed
-        if not is_swapped and isinstance(new, FunctionType | str | int | float | set | tuple | dict):
-            setattr(module, name, new)
+        if not is_swapped and isinstance(new, VALUES):
+            for other in list(sys.modules.values()):  # those that have imported it by name, too
+                is_project = isinstance(other, ModuleType) and other.__name__.startswith(PROJECTS)
+                if other is module or (is_project and old is not None and vars(other).get(name) is old):
+                    setattr(other, name, new)
 
 
 def _function(given: Any) -> Callable[..., Any]:
@@ -149,4 +159,5 @@ def _swap_function(old: Any, new: Any) -> bool:
     replacement = _function(new)
     if isinstance(replacement, FunctionType) and replacement.__module__ == inner.__module__:
         inner.__code__, inner.__defaults__ = replacement.__code__, replacement.__defaults__
+        inner.__kwdefaults__ = replacement.__kwdefaults__
     return True

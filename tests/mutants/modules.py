@@ -4,13 +4,16 @@
 """
 
 import ast
+import pickle
+import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from cosmic_ray.mutating import mutate_code
+from cosmic_ray.ast import get_ast
+from cosmic_ray.mutating import MutationVisitor
 from cosmic_ray.plugins import get_operator
 
 from tests.mutants.lists import PROJECT, Mutant
@@ -23,11 +26,11 @@ def tests(only: str) -> set[str]:
 
 
 def _listed(only: str) -> list[dict[str, Any]]:
-    return [module for module in LIST["module"] if only in module["file"]]
+    return [module for module in LIST["module"] if re.search(only, module["file"])]
 
 
 def read(only: str) -> list[Mutant]:
-    """Make the mutants of the listed modules. With `only`, keep the files whose names contain the word."""
+    """Make the mutants of the listed modules. With `only`, keep the files whose names match the pattern."""
     reasons = {
         (module["file"], flat(given["before"]), flat(given["after"])): given["reason"]
         for module in _listed(only)
@@ -43,48 +46,93 @@ def read(only: str) -> list[Mutant]:
     return mutants
 
 
-def _statement(tree: ast.Module, line: int) -> range:
-    """The lines of a statement, without the lines of statements inside it."""
-    found = range(0)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or 0):
-            inner = [child.lineno for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
-            found = range(node.lineno, min(inner, default=(node.end_lineno or 0) + 1))
-    return found
+class Module:
+    """A module's text, and what its lines are."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.text = (PROJECT / file).read_text()
+        self.tree = ast.parse(self.text)
+        self.meaning = _meaning(self.text)
+        self.statements = [node for node in ast.walk(self.tree) if isinstance(node, ast.stmt)]
+        functions = [node for node in self.statements if isinstance(node, ast.FunctionDef)]
+        self.of_functions = _within(functions)
+        self.of_inner_functions = _within(node for node in functions if node in self.of_functions)
+
+    def statement(self, line: int) -> ast.stmt:
+        """Find the innermost statement at a line. A decorator belongs to what it decorates."""
+        return next(
+            node for node in reversed(self.statements) if _begin(node) <= line <= (node.end_lineno or 0)
+        )
+
+    def lines(self, line: int) -> frozenset[int]:
+        """The lines that run if a test comes by there.
+
+        A statement's own lines, without those of the statements in it. For what runs at import, the lines that use it:
+        the body of a function, or where functions use a constant.
+        """
+        node = self.statement(line)
+        inner = [child.lineno for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
+        if isinstance(node, ast.FunctionDef):
+            return frozenset(range(_begin(node), (node.end_lineno or 0) + 1))
+        if isinstance(node, ast.Assign) and node in self.tree.body:
+            names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+            return frozenset(
+                part.lineno for part in ast.walk(self.tree) if isinstance(part, ast.Name) and part.id in names
+            ) - {line}
+        return frozenset(range(node.lineno, min(inner, default=(node.end_lineno or 0) + 1)))
+
+    def needs_import(self, line: int) -> bool:
+        """Tell whether a change takes effect only if the module is imported anew.
+
+        `lists.swap` puts functions and constants in place, with the defaults of functions. It cannot do so with the
+        body of a class, with a decorator, or with what another function has made already, as decorators do.
+        """
+        node = self.statement(line)
+        if node in self.of_inner_functions:
+            return True
+        if isinstance(node, ast.FunctionDef):
+            return line < node.lineno
+        return node not in self.of_functions and not (isinstance(node, ast.Assign) and node in self.tree.body)
 
 
-def _runs_at_import(tree: ast.Module, line: int) -> bool:
-    """Tell whether a line runs when the module is imported, and not when a function is called."""
-    return not any(
-        node.body[0].lineno <= line <= (node.end_lineno or 0)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef)
-    )
+def _within(functions: Iterable[ast.FunctionDef]) -> set[ast.AST]:
+    return {node for function in functions for statement in function.body for node in ast.walk(statement)}
+
+
+def _begin(node: ast.stmt) -> int:
+    decorators = node.decorator_list if isinstance(node, ast.FunctionDef | ast.ClassDef) else []
+    return min([node.lineno, *(decorator.lineno for decorator in decorators)])
 
 
 def _mutants(file: str, tests: tuple[str, ...], reasons: dict[tuple[str, str, str], str]) -> Iterator[Mutant]:
-    text = (PROJECT / file).read_text()
-    tree, seen = ast.parse(text), {_meaning(text)}
-    for kind, broken in [*_by_operators(text), *_without_parts(text)]:
+    module = Module(file)
+    seen = {module.meaning}
+    for kind, broken in [*_by_operators(module.text), *_without_parts(module.text)]:
         try:
             meaning = _meaning(broken)
         except SyntaxError:
             continue
         if meaning not in seen:
             seen.add(meaning)
-            line, before, after = _difference(text, broken)
-            reason = reasons.get((file, flat(before), flat(after)), "")
+            line, before, after = _difference(module.text, broken)
             yield Mutant(
-                kind, before, after, tests, file, reason=reason, text=broken,
-                line=line, statement=_statement(tree, line), runs_at_import=_runs_at_import(tree, line),
+                kind, before, after, tests, file, text=broken, line=line,
+                reason=reasons.get((file, flat(before), flat(after)), ""),
+                lines=module.lines(line), needs_import=module.needs_import(line),
             )  # fmt: skip
 
 
 def _by_operators(text: str) -> Iterator[tuple[str, str]]:
+    tree = pickle.dumps(get_ast(text))  # operators change the tree, and reading it takes longer than a copy
     for name in LIST["operators"]:
         operator, occurrence = get_operator(f"core/{name}")(), 0
-        while (broken := mutate_code(text, operator, occurrence)) is not None:
-            yield name, broken
+        while True:
+            visitor = MutationVisitor(occurrence, operator)
+            broken = visitor.walk(pickle.loads(tree))
+            if not visitor.mutation_applied:
+                break
+            yield name, broken.get_code()
             occurrence += 1
 
 
@@ -176,7 +224,8 @@ def _difference(before: str, after: str) -> tuple[int, str, str]:
     while old and new and len(old) > first + 1 and len(new) > first and old[-1] == new[-1]:
         old.pop()
         new.pop()
-    return first + 1, "\n".join(old[first:]), "\n".join(new[first:])
+    empty = next((place for place, line in enumerate(old[first:]) if line), 0)
+    return first + empty + 1, "\n".join(old[first:]), "\n".join(new[first:])
 
 
 def flat(text: str) -> str:

@@ -100,7 +100,7 @@ class Trials:
         self.items = items
         self.traced = {str(PROJECT / file) for file in traced}
         self.known: dict[str, Unbroken] = {}
-        self.can_be_swapped: dict[str, bool] = {}
+        self.faults_of_forks: dict[tuple[str, ...], str] = {}
 
     def of(self, mutant: Mutant) -> list[pytest.Item]:
         """The tests that should notice. For a module, those that run the changed line, the quick ones first."""
@@ -110,8 +110,8 @@ class Trials:
                 self.known[item.nodeid] = self.unbroken(item)
         if not mutant.text:
             return items
-        changed, file = set(mutant.statement), str(PROJECT / mutant.file)
-        passing = [item for item in items if changed & self.known[item.nodeid].lines.get(file, set())]
+        file = str(PROJECT / mutant.file)
+        passing = [item for item in items if mutant.lines & self.known[item.nodeid].lines.get(file, set())]
         return sorted(passing or items, key=lambda item: self.known[item.nodeid].seconds)
 
     def nearest(self, mutant: Mutant) -> list[pytest.Item]:
@@ -126,21 +126,8 @@ class Trials:
     def attempt(self, mutant: Mutant) -> str:
         """Break a guard and run its tests. Returns what is wrong, or an empty text."""
         items = self.of(mutant)
-        if not items:
-            return "It names no test."
-        if failing := [item.nodeid for item in items if self.known[item.nodeid].outcome]:
-            return f"It fails without the mutant as well: {', '.join(failing)}"
-        if mutant.text and mutant.file not in self.can_be_swapped:
-            # If a module does more at import than define things, no mutant can replace it in this process.
-            as_it_is = replace(mutant, text=(PROJECT / mutant.file).read_text())
-            outcome = trial(as_it_is, self.nearest(mutant), timeout_seconds=TIMEOUT_SECONDS)
-            self.can_be_swapped[mutant.file] = outcome == PASSED
-            if outcome:
-                log = Path("build/log").read_text()[-3000:]
-                print(
-                    f"{mutant.file} is tried in new processes, since its tests fail in a fork:\n{log}",
-                    flush=True,
-                )
+        if fault := self.fault_without(mutant, items):
+            return fault
         try:
             with mutant.installed():
                 outcome = self.outcome(mutant, items)
@@ -152,15 +139,45 @@ class Trials:
             return f"A test notices, so this reason is out of date: {mutant.reason}"
         return "" if mutant.reason or outcome else "No test notices."
 
+    def fault_without(self, mutant: Mutant, items: list[pytest.Item]) -> str:
+        """Say why the tests tell nothing about the mutant, or nothing."""
+        if not items:
+            return "It names no test."
+        if failing := [item.nodeid for item in items if self.known[item.nodeid].outcome]:
+            return f"It fails without the mutant as well: {', '.join(failing)}"
+        fault = self.fault_of_fork(mutant, items)
+        return "" if mutant.text else fault
+
+    def fault_of_fork(self, mutant: Mutant, items: list[pytest.Item]) -> str:
+        """Say what fails in a fork where nothing is broken. Each module and each choice of tests is tried once.
+
+        A module may do more when it is imported than define things: then no mutant can be put in its place.
+        """
+        if mutant.text:
+            key: tuple[str, ...] = (mutant.file,)
+            as_it_is = replace(mutant, text=(PROJECT / mutant.file).read_text())
+            items = self.nearest(mutant)
+        else:
+            key, as_it_is = mutant.tests, replace(mutant, file="")
+        if key not in self.faults_of_forks:
+            fault = ""
+            if trial(as_it_is, items, timeout_seconds=TIMEOUT_SECONDS) != PASSED:
+                fault = (
+                    f"Its tests fail in a fork without the mutant:\n{Path('build/log').read_text()[-3000:]}"
+                )
+                if mutant.text:
+                    print(f"{mutant.file} is tried in new processes. {fault}", flush=True)
+            self.faults_of_forks[key] = fault
+        return self.faults_of_forks[key]
+
     def outcome(self, mutant: Mutant, items: list[pytest.Item]) -> int:
         if not mutant.text:
             return trial(mutant, items, timeout_seconds=TIMEOUT_SECONDS)
         patience = LEAST_SECONDS + PATIENCE * sum(self.known[item.nodeid].seconds for item in items)
         outcome = NOT_INSTALLED
-        if self.can_be_swapped[mutant.file]:
+        if not self.faults_of_forks[(mutant.file,)]:
             outcome = trial(mutant, items, timeout_seconds=patience)
-        # Code that runs at import is replaced only in part, which may be why the tests pass.
-        if outcome == NOT_INSTALLED or (outcome == PASSED and mutant.runs_at_import):
+        if outcome == NOT_INSTALLED or (outcome == PASSED and mutant.needs_import):
             return in_new_process(items, timeout_seconds=TIMEOUT_SECONDS)
         return outcome
 
@@ -210,20 +227,23 @@ def in_new_process(items: list[pytest.Item], *, timeout_seconds: float) -> int:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool:
     of_modules = "MUTANTS_OF_MODULES" in os.environ
-    mutants = (modules if of_modules else lists).read(os.environ["MUTANTS"])
+    first, every = map(int, os.environ["MUTANTS_PART"].split())
+    mutants = (modules if of_modules else lists).read(os.environ["MUTANTS"])[first::every]
     trials = Trials(session.items, traced={mutant.file for mutant in mutants} if of_modules else set())
-    began, faults = time.monotonic(), 0
+    began, counts = time.monotonic(), dict.fromkeys(["noticed", "stays", "LOOK"], 0)
     for mutant in mutants:
         moment = time.monotonic()
         fault = trials.attempt(mutant)
-        faults += bool(fault)
         word = "LOOK" if fault else "stays" if mutant.reason else "noticed"
+        counts[word] += 1
         print(f"\n{word:7} {time.monotonic() - moment:4.0f} s  {mutant}", flush=True)
         if fault:
             print(f"        {fault}", flush=True)
             if mutant.text:
                 print(f"before = {mutant.before!r}\nafter = {mutant.after!r}", flush=True)
-    minutes = (time.monotonic() - began) / 60
-    print(f"{len(mutants)} mutants in {minutes:.0f} minutes, {faults} to look into.")
-    session.testsfailed = faults
+    print(
+        f"{len(mutants)} mutants in {(time.monotonic() - began) / 60:.1f} minutes: {counts['noticed']} noticed, "
+        f"{counts['stays']} stay for a reason, {counts['LOOK']} to look into."
+    )
+    session.testsfailed = counts["LOOK"]
     return True

@@ -16,7 +16,6 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -28,16 +27,16 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 if __name__ == "__main__":
     django.setup()
 
-from django.db import connection, connections, transaction
-from django.http import HttpRequest, HttpResponse
+from django.db import connection, transaction
+from django.http import HttpResponse
 from django.test import Client, override_settings
 from django.urls import include, path
 
 from council.access import MemberRequest
 from council.accounts.models import Account
-from council.models import Member
 from council.postgres.fields import cuid
 from tests.performance.measuring import PROJECT, Server, private_server, table
+from tests.performance.one_row import one
 
 log = logging.getLogger(__name__)
 
@@ -88,11 +87,6 @@ BARE_INSERT = """
 """
 
 
-def one(request: HttpRequest, member_id: str) -> HttpResponse:
-    """Read a row by its key. This takes the least time that any page of the site can take."""
-    return HttpResponse(Member.objects.get(pk=member_id).email or "")
-
-
 def insert(request: MemberRequest) -> HttpResponse:
     """Insert a row in a transaction, then redirect. This takes the least time that any form of the site can take."""
     with transaction.atomic(), connection.cursor() as cursor:
@@ -137,22 +131,6 @@ class Contestant:
             )
             session.execute("VACUUM (FREEZE, ANALYZE)")
             session.execute("CHECKPOINT")
-
-    @contextmanager
-    def in_django(self) -> Iterator[None]:
-        default, address = connections["default"], self.server.address
-        default.close()
-        default.settings_dict |= {
-            "NAME": self.name,
-            "HOST": address.host,
-            "PORT": str(address.port),
-            "USER": address.user,
-            "EMBEDDED_SERVER": None,
-        }
-        try:
-            yield
-        finally:
-            default.close()
 
     def browser(self, number: int) -> Client:
         """Returns the browser of a member who is signed in."""
@@ -211,7 +189,7 @@ def measure(server: Server, sizes: list[int], *, rounds: int, calls: int) -> lis
         contestant.fill()
     for number in range(rounds):
         for contestant in contestants:
-            with contestant.in_django():
+            with contestant.server.in_django(contestant.name):
                 contestant.read(calls)
                 contestant.write(calls)
         log.info("round %d of %d", number + 1, rounds)

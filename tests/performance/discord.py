@@ -126,7 +126,7 @@ def measure(server: Server, url: str, *, count: int, rounds: int, pays: bool) ->
         name: [] for name in ("reading alone, s", "sync, s", "times", "memory above idle, MiB")
     }
     pid = os.getpid()
-    with contestant.in_django():
+    with contestant.server.in_django(contestant.name):
         began = time.perf_counter()
         first = sync(url, 0)
         figures["the first sync, s"] = [time.perf_counter() - began]

@@ -15,8 +15,7 @@ import os
 import random
 import statistics
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -74,24 +73,6 @@ class Contestant:
     def some_award(self, chance: random.Random) -> ledger.Award:
         """Make an award that was not paid before."""
         return ledger.Award(self.any_member(chance), Action.RESOURCE_DOWNLOAD, cuid())
-
-    @contextmanager
-    def in_django(self) -> Iterator[None]:
-        """Connect Django to it."""
-        connection = connections["default"]
-        address = self.server.address
-        connection.close()
-        connection.settings_dict |= {
-            "NAME": self.name,
-            "HOST": address.host,
-            "PORT": str(address.port),
-            "USER": address.user,
-            "EMBEDDED_SERVER": None,
-        }
-        try:
-            yield
-        finally:
-            connection.close()
 
     def time(self, what: str, acts: Sequence[Callable[[], object]], *, each: int = 1) -> None:
         """Time functions, each of which does this many things."""
@@ -197,25 +178,25 @@ def measure(
         ledger_data.fill(server, contestant.name, members=contestant.members)
     if "reads" in parts:
         for contestant in contestants:
-            with contestant.in_django():
+            with contestant.server.in_django(contestant.name):
                 contestant.time("leaderboard.refresh", [leaderboard.refresh] * 3)
                 contestant.time("reconcile_points", [compare])
             log.info("%s: compared with its ledger", contestant.name)
         for number in range(rounds):
             for contestant in contestants:
-                with contestant.in_django():
+                with contestant.server.in_django(contestant.name):
                     read_histories(contestant, random.Random(number), calls)
                     read_leaderboards(contestant, calls)
             log.info("round %d of %d: read", number + 1, rounds)
     if "writes" in parts:
         for number in range(rounds):
             for contestant in contestants:
-                with contestant.in_django():
+                with contestant.server.in_django(contestant.name):
                     write_rows(contestant, random.Random(number), calls * 10)
             log.info("round %d of %d: written", number + 1, rounds)
     if "awards" in parts:
         for contestant in contestants:
-            with contestant.in_django():
+            with contestant.server.in_django(contestant.name):
                 award_many(contestant, random.Random(1), awards=awards)
                 if "reads" in parts:
                     compare()

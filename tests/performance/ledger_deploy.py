@@ -3,8 +3,9 @@
     python -m tests.performance.ledger_deploy [--members 1000000] [--ledger-rows 2000000]
 
 Starts from version 1 with the gateway's whole plan for version 2, like production may be. Two clients read and add
-ledger rows and read and update members, with 200 statements per second. Limit: the longest wait is at most twice the
-longest wait before the migrations. Takes ten minutes on a quiet machine.
+ledger rows and read and update members, with 200 statements per second. After the migrations they continue for the same
+time, because any disk has its slow moments, and a longer measurement meets more of them. Limit: the longest wait is at
+most twice the longest wait without migrations. Takes a quarter of an hour on a quiet machine.
 """
 
 import argparse
@@ -66,15 +67,22 @@ def measure_from_plan(server: Server, *, members: int, ledger_rows: int) -> dict
         for statement in (states.V1, *states.upto(states.STEPS)):
             session.execute(statement.encode())
     ledger_data.fill_plan(server, DATABASE, members=members, ledger_rows=ledger_rows)
-    return {"members": members, "ledger rows": ledger_rows, **deploy(server, LOAD_FROM_PLAN)}
+    return {
+        "members": members,
+        "ledger rows": ledger_rows,
+        **deploy(server, LOAD_FROM_PLAN, is_compared=True),
+    }
 
 
-def deploy(server: Server, what: Load) -> dict[str, float | str]:
+def deploy(server: Server, what: Load, *, is_compared: bool = False) -> dict[str, float | str]:
+    """Migrate under load. If `is_compared`, the load continues for the same time without migrations."""
     run = Run("ledger")
     with at_work(server.url(DATABASE), run, what):
         run.began = time.monotonic()
         deploys.ours(server.url(DATABASE), run)
         run.ended = time.monotonic()
+        if is_compared:
+            time.sleep(run.ended - run.began)
     if run.status:
         raise RuntimeError(f"The deploy ended with {run.status}.")
     found: dict[str, float | str] = {
@@ -83,12 +91,14 @@ def deploy(server: Server, what: Load) -> dict[str, float | str]:
     }
     for kind in ("read", "write"):
         before = [took for start, took, which in run.samples if which == kind and start + took < run.began]
+        after = [took for start, took, which in run.samples if which == kind and start > run.ended]
         during = sorted(
             (took, start + took)
             for start, took, which in run.samples
             if which == kind and start + took >= run.began and start <= run.ended
         )
         found[f"longest {kind} before, ms"] = round(max(before) * 1000, 1)
+        found[f"longest {kind} without migrations, ms"] = round(max(before + after) * 1000, 1)
         found[f"99 % of {kind}s during, ms"] = round(during[int(len(during) * 0.99)][0] * 1000, 1)
         took, moment = during[-1]
         found[f"longest {kind} during, ms"] = round(took * 1000, 1)
@@ -110,9 +120,10 @@ def main() -> None:
         record = server.record()
     sys.stdout.write(json.dumps(record | {"load of the machine": os.getloadavg(), **found}, indent=2) + "\n")
     for kind in ("read", "write"):
-        ratio = float(found[f"longest {kind} during, ms"]) / float(found[f"longest {kind} before, ms"])
+        without = float(found[f"longest {kind} without migrations, ms"])
+        ratio = float(found[f"longest {kind} during, ms"]) / without
         sys.stdout.write(
-            f"{'met' if ratio <= BAR else 'MISSED'}: longest {kind} {ratio:.1f} times the longest before, "
+            f"{'met' if ratio <= BAR else 'MISSED'}: longest {kind} {ratio:.1f} times the longest without migrations, "
             f"at most {BAR:.0f}\n"
         )
 

@@ -29,7 +29,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 if __name__ == "__main__":
     django.setup()
 
-from django.db import connection, connections
+from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
@@ -153,24 +153,12 @@ class Contestant:
     @contextmanager
     def in_django(self) -> Iterator[Client]:
         """Connect Django to it. Yields the browser of a member."""
-        default = connections["default"]
-        address = self.server.address
-        default.close()
-        default.settings_dict |= {
-            "NAME": self.name,
-            "HOST": address.host,
-            "PORT": str(address.port),
-            "USER": address.user,
-            "EMBEDDED_SERVER": None,
-        }
-        try:
+        with self.server.in_django(self.name):
             member = Member.objects.get(pk=f"m{1:024}")
             account, _ = Account.objects.get_or_create(username="mia", defaults={"member": member})
             browser = Client()
             browser.force_login(account)
             yield browser
-        finally:
-            default.close()
 
     def prepare(self) -> None:
         """List the addresses to request. For pages half way down a list, the rows must be read first."""

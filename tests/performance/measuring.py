@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import psycopg
+from django.db import connections
 from psycopg import sql
 
 from council.postgres import embedded
@@ -50,6 +51,23 @@ class Server:
             autocommit=True,
             prepare_threshold=None,
         )
+
+    @contextmanager
+    def in_django(self, database: str) -> Iterator[None]:
+        """Connect Django to a database for a block."""
+        default, address = connections["default"], self.address
+        default.close()
+        default.settings_dict |= {
+            "NAME": database,
+            "HOST": address.host,
+            "PORT": str(address.port),
+            "USER": address.user,
+            "EMBEDDED_SERVER": None,
+        }
+        try:
+            yield
+        finally:
+            default.close()
 
     def url(self, database: str) -> str:
         where = urlencode({"host": self.address.host, "port": self.address.port})

@@ -214,16 +214,8 @@ def main() -> None:
         for size in sizes:
             name = f"companies_{size}"
             server.migrate(name)
-            connections["default"].close()
-            address = server.address
-            connections["default"].settings_dict |= {
-                "NAME": name,
-                "HOST": address.host,
-                "PORT": address.port,
-                "USER": address.user,
-                "EMBEDDED_SERVER": None,
-            }
-            found = by_size[size] = measure(size, options.rounds)
+            with server.in_django(name):
+                found = by_size[size] = measure(size, options.rounds)
             ratios = [found["first release"] / found[way] for way in ("naive (b)", "naive (c)")]
             rows.append(
                 [

@@ -29,7 +29,7 @@ if __name__ == "__main__":
     django.setup()
 
 import psycopg
-from django.db import connection, connections
+from django.db import connection
 from django.test import Client, override_settings
 
 from council.postgres import embedded
@@ -102,24 +102,6 @@ def wait_for(condition: Callable[[], bool], *, seconds: float) -> float:
     return time.perf_counter() - began
 
 
-@contextmanager
-def in_django(server: Server) -> Iterator[None]:
-    """Connect Django to a server's database."""
-    default = connections["default"]
-    default.close()
-    default.settings_dict |= {
-        "NAME": DATABASE,
-        "HOST": server.address.host,
-        "PORT": str(server.address.port),
-        "USER": server.address.user,
-        "EMBEDDED_SERVER": None,
-    }
-    try:
-        yield
-    finally:
-        default.close()
-
-
 def answer(browser: Client, method: str, address: str, **form: str) -> str:
     """Request a page, and return the response's status, or the first statement that failed."""
     failed: list[str] = []
@@ -146,7 +128,7 @@ def try_pages(server: Server, copied: Server, key: str) -> None:
     """Request every page from the replica, and send the members' forms."""
     rows = [["asked of the replica", "answer"]]
     with override_settings(SECRET_KEY="for measuring only", ALLOWED_HOSTS=["testserver"]):
-        with in_django(copied):
+        with copied.in_django(DATABASE):
             browser = Client(raise_request_exception=False)
             browser.cookies["sessionid"] = key
             member = ledger_data.member_id(1)
@@ -161,7 +143,7 @@ def try_pages(server: Server, copied: Server, key: str) -> None:
                     )
         with server.connect(DATABASE) as session:
             session.execute("UPDATE council_account SET visited_at = now()")
-        with in_django(copied):
+        with copied.in_django(DATABASE):
             wait_for(lambda: seen(copied), seconds=10)
             rows.append(["GET / (in the same half hour)", answer(browser, "get", "/")])
             form = {"email": f"{member}@example.com", "password": "wrong"}

@@ -104,15 +104,15 @@ def measure(server: Server, sizes: list[int], *, rounds: int, calls: int) -> tup
     for contestant in contestants:
         server.migrate(contestant.name)
         ledger_data.fill(server, contestant.name, members=contestant.members)
-        with contestant.in_django():
+        with contestant.server.in_django(contestant.name):
             compute(contestant)
         log.info("%s: computed", contestant.name)
     for _ in range(rounds):
         for contestant in contestants:
-            with contestant.in_django():
+            with contestant.server.in_django(contestant.name):
                 facts[contestant.members] = {"queries": ask(contestant, calls=calls)}
     for contestant in contestants:
-        with contestant.in_django():
+        with contestant.server.in_django(contestant.name):
             facts[contestant.members] |= export(contestant)
     return contestants, facts
 

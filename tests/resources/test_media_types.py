@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from resources import archives, file_names, media_types
+from resources import archives, file_names, media_types, storage
 from resources.refusal import Refused
 from tests.resources import samples
 from tests.resources.samples import SAMPLES, mp4, office, pdf, zipped
@@ -288,7 +288,7 @@ def test_too_many_files_are_refused_before_they_take_memory() -> None:
     tracemalloc.start()
     with pytest.raises(Refused, match="more than 10,000 files"):
         archives.open_checked(content, size=size)
-    assert tracemalloc.get_traced_memory()[1] < 2 * archives.MIB
+    assert tracemalloc.get_traced_memory()[1] < 2 * storage.MIB
     tracemalloc.stop()
 
 

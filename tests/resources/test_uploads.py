@@ -6,7 +6,7 @@ from typing import IO, Any
 from unittest import mock
 
 import pytest
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.test.client import encode_multipart
 
 from council.models import Member
@@ -209,3 +209,25 @@ def test_a_thumbnail_can_be_shown_changed_and_removed(
     assert (third.thumbnail_path, third.thumbnail_url) == (None, None)
     assert names(folder) == [str(third.storage_path)]
     assert audited()[1:] == ["RESOURCE_CHANGED"] * 3
+
+
+@pytest.mark.any_server
+def test_uploading_needs_an_active_staff_account_with_the_right_and_the_second_factor(
+    db: None, settings: Any
+) -> None:
+    settings.STAFF_SECOND_FACTOR = True
+
+    def may_upload(*, is_verified: bool = True, **changes: bool) -> bool:
+        request = RequestFactory().post(ADD)
+        # A superuser has every right.
+        account: Any = AccountFactory.create(**{"is_staff": True, "is_superuser": True, **changes})
+        account.is_verified = lambda: is_verified
+        request.user = account
+        return uploads.may_upload(request)
+
+    assert may_upload()
+    assert not may_upload(is_verified=False)
+    assert not may_upload(is_staff=False)
+    assert not may_upload(is_active=False)
+    assert not may_upload(is_superuser=False)
+    assert not uploads.may_upload(RequestFactory().post(ADD))

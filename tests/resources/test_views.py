@@ -29,6 +29,7 @@ from tests.factories import (
     store_version,
     stored_resource,
 )
+from tests.reading import words
 from tests.resources.storages import SilentServer
 
 pytestmark = pytest.mark.any_server
@@ -56,12 +57,6 @@ def lars_browser(lars: Member) -> Client:
 @pytest.fixture
 def playbook(db: None, folder: Path) -> Resource:
     return stored_resource(title="Cold email playbook", description="Subject lines that work", author="Ada")
-
-
-def words(response: Any) -> str:
-    """Return a page's text without tags, with single spaces."""
-    html = response.content.decode()
-    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]*>", " ", html[html.index("<main") :]))).strip()
 
 
 def titles(response: Any) -> list[str]:

@@ -8,7 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
-from benchmarks import releases, review
+from benchmarks import flags, releases
 from council.zero_downtime import failures
 
 
@@ -34,7 +34,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, month: date | None, **options: Any) -> None:
         with failures.as_command_errors(connection, command="take_release"):
             try:
-                review.receive_waiting()  # the gateway's answers count from the time when they were written
+                flags.receive_waiting()  # the gateway's answers count from the time when they were written
                 months = [month] if month else releases.due()
                 if not months:
                     self.stdout.write("Every month that is over has its release.")

@@ -80,7 +80,8 @@ def is_in(company: Company, cell: Seen) -> bool:
 def possible(cell: Seen, others: Numbers, candidates: Numbers, scheme: Scheme) -> Flags:
     """Tell which candidates, together with the others' answers, give the cell's quantiles for some draw.
 
-    If an answer v is added to sorted others, the answer of rank i is v, limited to between the others' ranks i-1 and i.
+    If an answer v is added to the sorted others, the answer of rank i is v, but at least others[i-1] and at most
+    others[i].
     """
     companies = len(others) + 1
     bounds = np.concatenate([[-np.inf], np.sort(others), [np.inf]])

@@ -133,7 +133,7 @@ def test_an_incomplete_old_history_can_be_continued(database: Database, applied:
 
 @pytest.mark.any_server
 def test_a_run_killed_at_any_statement_is_finished_by_the_next(migrated: Database) -> None:
-    """Most statements only read. Each that writes is tried, and its COMMIT."""
+    """Most statements only read, so the run is killed at each statement that writes, and at its COMMIT."""
     go_back(migrated)
     connection.close()
     moving = partial(points.migrate, migrated, "accounts", "0005")

@@ -10,6 +10,7 @@ from typing import Any
 import jwt
 import pytest
 from django.contrib.sessions.models import Session
+from django.http import HttpRequest
 from django.test import Client
 from django.test.utils import override_settings
 
@@ -92,6 +93,8 @@ BAD: dict[str, Callable[[Member], str]] = {
     "without a beginning": lambda mia: token(mia, iat=None),
     "issued in the future": lambda mia: token(mia, iat=int(time.time()) + 300),
     "issued before time": lambda mia: token(mia, iat=-(10**18)),
+    "issued before the year 1": lambda mia: token(mia, iat=-(10**12)),
+    "issued at no moment": lambda mia: token(mia, iat=-(10**30)),
     "of another secret": lambda mia: token(mia, key="a secret that the gateway does not know"),
     "of another algorithm": lambda mia: token(mia, algorithm="HS512", key=SECRET * 2),
     "unsigned": unsigned,
@@ -111,6 +114,36 @@ BAD: dict[str, Callable[[Member], str]] = {
 def test_an_invalid_cookie_signs_nobody_in(what: str, mia: Member) -> None:
     assert not is_signed_in(carrying(BAD[what](mia)))
     assert not Account.objects.exists()
+
+
+def read(value: str, **options: int) -> cookie.Ticket | None:
+    request = HttpRequest()
+    request.COOKIES[cookie.NAME] = value
+    return cookie.read(request, **options)
+
+
+def test_a_cookie_of_4_096_characters_is_read_and_a_longer_one_is_not() -> None:
+    whole = {"sub": "m", "type": "refresh", "iat": 1_000_000_000, "exp": 10_000_000_000}
+    values = [jwt.encode(whole | {"more": "x" * length}, SECRET) for length in range(2_900, 3_000)]
+    by_length = {len(value): value for value in values}
+    assert read(by_length[4_096])
+    assert not read(by_length[4_097])
+
+
+def test_a_cookie_ends_in_its_second_and_the_clocks_may_differ_if_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime.fromtimestamp(1_000_000_000, tz)
+
+    monkeypatch.setattr("jwt.api_jwt.datetime", Clock)
+    of = {"sub": "m", "type": "refresh", "iat": 999_999_999}
+    ended, last = (jwt.encode(of | {"exp": end}, SECRET) for end in (1_000_000_000, 1_000_000_001))
+    assert read(last)
+    assert not read(ended)
+    assert read(ended, leeway_seconds=1)
 
 
 def test_another_algorithm_is_refused_also_under_the_right_secret(mia: Member) -> None:

@@ -376,7 +376,7 @@ def test_an_ordinary_user_gets_an_error_for_files_of_another_user(servers: Serve
     server.start()
     text, _ = python(START, server.folder, user="daemon").communicate()
     assert "EmbeddedServerError: The embedded PostgreSQL cannot run: [Errno 13] Permission denied" in text
-    assert "Run it as the user who has made that folder" in text
+    assert "Run it as the user who created that folder" in text
 
 
 @root_only

@@ -125,7 +125,7 @@ def test_a_session_that_is_not_in_utc_is_an_error(monkeypatch: pytest.MonkeyPatc
     (error,) = field.check(databases=None)
     assert error.id == "council.E002"
     assert error.msg == (
-        "The column holds UTC, and the sessions of the database 'default' are in Europe/Berlin: lookups by date "
+        "The column holds UTC, but the sessions of the database 'default' are in Europe/Berlin: lookups by date "
         "would be hours off."
     )
 

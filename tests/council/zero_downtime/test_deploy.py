@@ -151,7 +151,7 @@ def test_a_blocker_is_named_with_its_locks_and_query(v1: Database, deploy: Calla
     assert 'holds ACCESS SHARE on "Member"; query: SELECT count(*) FROM "Member"' in run.output
     assert "council.0005_member_points did not get its locks within 2.0 s. It was blocked by:" in run.output
     assert f"SELECT pg_terminate_backend({pid})" in run.output
-    assert "Nothing of it was kept." in run.output
+    assert "None of it was kept." in run.output
     assert re.search(r"\d+ of \d+ migrations are done, \d+ left.", run.output)
     assert "Traceback" not in run.output
     assert "council.0005_member_points" not in applied(v1)
@@ -246,7 +246,7 @@ def test_a_second_migrate_gives_up_after_its_patience(v1: Database, deploy: Call
         second = deploy(v1, "--patience", "1s")
         assert second.finish() == 1
         assert re.search(r"Another migrate is still running after [\d.]+ s: pid \d+", second.output)
-        assert "Nothing was changed by this one." in second.output
+        assert "This one has changed nothing." in second.output
     assert first.finish() == 0
 
 

@@ -195,7 +195,7 @@ def test_existing_objects_are_not_changed(
     assert project.schema() == before
     if name != "RunSQL, index" and not name.endswith("Concurrently"):
         assert project.told
-        assert all(line.endswith("is there already.") for line in project.told)
+        assert all(line.endswith("already exists.") for line in project.told)
 
 
 @pytest.mark.parametrize("name", OBSTACLES)

@@ -283,7 +283,7 @@ def test_a_server_that_is_too_old(scratch: BaseDatabaseWrapper, monkeypatch: pyt
     with monkeypatch.context() as patch:
         patch.setattr(migrate, "OLDEST_POSTGRESQL", 99)
         with pytest.raises(
-            CommandError, match=r"PostgreSQL 99 or later is required \(found 1[58].*\nUse a server of"
+            CommandError, match=r"PostgreSQL 99 or later is required \(found 1[58].*\nUse PostgreSQL 15 to 18"
         ):
             call_command("migrate", database="scratch", verbosity=0)
 
@@ -319,7 +319,7 @@ def test_a_lock_held_outside_of_a_migration_is_not_reported_as_a_dead_host(
 
 
 def test_other_errors_are_not_reported_as_a_lost_connection() -> None:
-    assert failures.cure(NotSupportedError("cannot run in a transaction")) == "Repair what the message names."
+    assert failures.cure(NotSupportedError("cannot run in a transaction")) == "Fix what the message names."
     assert failures.cure(OperationalError("server closed the connection unexpectedly")).startswith(
         "The connection was lost."
     )

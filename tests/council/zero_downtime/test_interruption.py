@@ -32,7 +32,7 @@ def interrupt(run: Deploy, number: signal.Signals = signal.SIGINT) -> int:
     run.process.send_signal(number)
     status = run.finish()
     assert "Traceback" not in run.output
-    assert "To go on, run `manage.py migrate` again." in run.output
+    assert "To continue, run `manage.py migrate` again." in run.output
     return status
 
 
@@ -82,7 +82,7 @@ def test_an_index_that_cannot_be_dropped_yet_is_left_to_the_next_run(
         run = deploy(with_points, "council", "0006")
         run.wait_for("waiting, ")
         assert interrupt(run) == 130
-        assert "the next run drops what an unfinished index left" in run.output
+        assert "The next run drops an unfinished index" in run.output
         assert_no_session_is_left(with_points)
         assert with_points.fetch(INDEX) == [(False,)]
     assert with_points.manage("migrate", "council", "0006").returncode == 0
@@ -97,7 +97,7 @@ def test_interrupting_a_wait_for_another_migrate_ends_at_once(
         run = deploy(v1)
         run.wait_for("Waiting for another migrate")
         assert interrupt(run) == 130
-    assert "Ctrl-C: What is recorded as applied stays applied." in run.output
+    assert "Ctrl-C: Migrations that are recorded as applied stay applied." in run.output
     assert v1.fetch("SELECT to_regclass('django_migrations')") == [(None,)]
 
 

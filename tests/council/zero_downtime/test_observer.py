@@ -36,7 +36,7 @@ def test_an_observer_that_does_not_answer_does_not_delay_a_migration(
             network.silent_to = OBSERVER.encode()
         assert run.finish(seconds=60) == 0, run.output
 
-    assert "The second session, which watches who blocks, does not answer" in run.output
+    assert "The session that watches for blocking ones does not answer" in run.output
     assert "Applied council.0005_member_points" in run.output
 
 

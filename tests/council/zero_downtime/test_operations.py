@@ -282,7 +282,7 @@ CASES = {
         ),
         sql='ALTER TABLE "Child" ALTER COLUMN "parentId" SET NOT NULL',
         obstacle=f'ALTER TABLE "Child" DROP CONSTRAINT "{FILLED}"',
-        conflict=f'"Child" has no constraint "{FILLED}", without which "parentId" would be searched for NULL',
+        conflict=f'"Child" has no constraint "{FILLED}". Without it, PostgreSQL would search "parentId" for NULL',
         half_done=f'ALTER TABLE "Child" DROP CONSTRAINT "{FILLED}", ALTER "parentId" SET NOT NULL',
     ),
     "EnableRowLevelSecurity": Case(
@@ -553,7 +553,8 @@ def test_a_duplicate_fails_a_unique_build_and_leaves_nothing(runner: Runner) -> 
     runner.execute("""INSERT INTO "Child" VALUES ('a', 7, 'x'), ('b', 7, 'x')""")
 
     with pytest.raises(
-        DuplicateKeys, match='"Child" holds duplicates.*\n  2 rows with "Number" = 7\nNothing is left'
+        DuplicateKeys,
+        match='"Child" holds duplicates.*\n  2 rows with "Number" = 7\nThe unfinished index was removed',
     ):
         runner.forwards(CASES["AddUniqueIndexConcurrently"].operation)
 

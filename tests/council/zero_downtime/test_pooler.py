@@ -151,7 +151,7 @@ def test_a_transaction_pooler_is_recognised_if_all_its_processes_are_busy(
             return connect({**params, "connect_timeout": 2})
 
         monkeypatch.setattr(pooler, "_connect", connect_after_the_gateway)
-        with pytest.raises(pooler.TransactionPooler, match="kept waiting for one"):
+        with pytest.raises(pooler.TransactionPooler, match="had to wait for another one"):
             check(session, url)
 
 
@@ -203,7 +203,7 @@ def test_migrate_works_with_session_pooling(database: Database, size: int) -> No
         result = database.manage("migrate", "council", DATABASE_URL=url)
 
     assert "Applied council.0006_member_points_index" in result.stdout
-    assert ("No second session to watch who blocks" in result.stdout) is (size == 1)
+    assert ("No second session to watch for blocking ones" in result.stdout) is (size == 1)
 
 
 def test_migrate_uses_a_direct_url_despite_a_transaction_pooler(database: Database) -> None:

@@ -53,7 +53,7 @@ def _row(run: Sequence[Judgement], tool: str) -> str:
         there = [one for one in run if truth(one)]
         return sum(map(said, there)), len(there)
 
-    # The other tools' findings do not say which of the two they mean, so each counts for both.
+    # The other tools' findings do not say whether they mean a lock or a break, so each counts for both.
     locks = by(is_harmful, names_locks if tool == "ours" else finds)
     breaks = by(is_breaking, names_breaks if tool == "ours" else finds)
     found = [one for one in run if finds(one)]

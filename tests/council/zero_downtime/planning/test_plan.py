@@ -13,7 +13,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
 from council import zero_downtime
-from council.zero_downtime.planning import estimates, inventory, plan, plan_report
+from council.zero_downtime.planning import estimates, inventory, plan, plan_report, presence
 from council.zero_downtime.planning.effects import Kind, Work
 from council.zero_downtime.planning.inventory import Column, Inventory, Table, TableConstraint, TableIndex
 from council.zero_downtime.planning.steps import Step
@@ -467,3 +467,10 @@ def test_a_plan_is_made_while_every_table_is_locked(database: Database) -> None:
     assert time.monotonic() - began < 60
     assert told["steps"][0]["migration"] == "contenttypes.0001_initial"
     assert told["longest_wait_seconds"] == 0
+
+
+@pytest.mark.any_server
+def test_a_constraint_that_is_not_validated_is_not_a_validated_one(there: Inventory) -> None:
+    key = 'ALTER TABLE "Child" ADD CONSTRAINT known FOREIGN KEY ("parentId") REFERENCES "Parent"'
+    assert presence.of_statement(f"{key} NOT VALID", there) == ['constraint "known" of "Child"']
+    assert presence.of_statement(key, there) == []

@@ -148,3 +148,10 @@ def told(before: str, after: str) -> list[str]:
         return ["t"]
     is_compared = before != "xml" and not type_changes.keeps_indexes(before, after)
     return ["computed", "partial", *["plain"] * is_compared, "checks 1"]
+
+
+@pytest.mark.any_server
+@pytest.mark.parametrize(("before", "after"), [("timestamp", "timestamptz"), ("timestamptz", "timestamp(6)")])
+def test_a_moment_keeps_its_rows_only_in_utc(before: str, after: str) -> None:
+    assert type_changes.keeps_rows(before, after, is_utc=True)
+    assert not type_changes.keeps_rows(before, after, is_utc=False)
