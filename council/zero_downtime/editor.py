@@ -158,8 +158,11 @@ class SchemaEditor(schema.DatabaseSchemaEditor):
 
     def _is_constraint_made(self, table: str, node: Any, create_sql: str) -> bool:
         name = node.conname
-        if not name or node.indexname or not self._is_there("constraint", table, name):
+        if not name or not self._is_there("constraint", table, name):
             return False
+        if node.indexname:  # the constraint has taken over the index, which was compared before
+            self.tell(f'Constraint "{name}" of "{table}" exists already.')
+            return True
         found = definitions.constraint(self.connection, table, name)
         assert found is not None
         if node.contype.name == "CONSTR_FOREIGN":

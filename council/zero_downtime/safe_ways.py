@@ -8,13 +8,12 @@ only if it may be cut into several: see SEPARABLE.
 
 import copy
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from typing import Any
 
 from django.apps import apps
 from django.conf import settings
 from django.core.management import CommandError
-from django.db import migrations, models, transaction
+from django.db import migrations, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
@@ -28,10 +27,21 @@ from council.zero_downtime.check_operations import (
     SetNotNull,
     filled_check_name,
 )
+from council.zero_downtime.in_steps import (
+    AddFieldInSteps,
+    AddUniqueInSteps,
+    AlterFieldInSteps,
+    FillInBatches,
+    check_name,
+    gets_index,
+    gets_key,
+    gets_unique,
+    has_key,
+    unique_name,
+)
 from council.zero_downtime.index_operations import AddIndexConcurrently
 from council.zero_downtime.operations import ValidateConstraint
 
-MAX_NAME_LENGTH = 63
 TABLES = "SELECT relname FROM pg_class WHERE relkind = 'r' AND pg_table_is_visible(oid)"
 # Each of these may be committed before the next one runs: they add something, take nothing away that a rule or older
 # code relies on, and run no Python or SQL of the migration's own.
@@ -49,57 +59,15 @@ SEPARABLE = {
 Plan = list[tuple[Migration, bool]]
 
 
-class AddFieldInSteps(migrations.AddField):
-    """Add a column first, then build its index concurrently, and add its check and foreign key NOT VALID and validate.
-
-    The result is the same as that of AddField. Each step is separate, and is left out if an earlier run has done it.
-    Locks: ACCESS EXCLUSIVE on the table for an instant, twice with a check; SHARE ROW EXCLUSIVE on a key's parent for
-    an instant; SHARE UPDATE EXCLUSIVE for the rest.
-    """
-
-    def describe(self) -> str:
-        return f"Add column {self.name} to {self.model_name}, then its index, check and foreign key"
-
-    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
-        model = to_state.apps.get_model(app_label, self.model_name)
-        connection = schema_editor.connection
-        if not self.allow_migrate_model(connection.alias, model):
-            return
-
-        def add(constraint: Any) -> None:
-            schema_editor.execute(f"{constraint} NOT VALID", params=None)
-            name = str(constraint.parts["name"]).strip('"')
-            ValidateConstraint(self.model_name, name).database_forwards(
-                app_label, schema_editor, from_state, to_state
-            )
-
-        field = model._meta.get_field(self.name)
-        check = _check_name(model._meta.db_table, field, connection)
-        # Under `collect_sql` nothing runs, and the plan's own transaction must not end here.
-        with nullcontext() if schema_editor.collect_sql else transaction.atomic(using=connection.alias):
-            former = from_state.apps.get_model(app_label, self.model_name)
-            schema_editor.add_field(former, self._column(field, has_check=check is None))
-        if check:
-            add(schema_editor._create_check_sql(model, check, field.db_check(connection)))
-        for index in schema_editor._field_indexes_sql(model, field):
-            concurrently = str(index).replace("CREATE INDEX", "CREATE INDEX CONCURRENTLY", 1)
-            schema_editor.execute(concurrently, params=None)
-        if _has_key(field):
-            add(schema_editor._create_fk_sql(model, field, "_fk_%(to_table)s_%(to_column)s"))
-
-    def _column(self, field: Any, *, has_check: bool) -> Any:
-        """Copy a field without its index, its foreign key and, unless `has_check`, its CHECK."""
-        column = copy.copy(field)
-        column.db_index = column.db_constraint = False
-        if not has_check:
-            column.db_check = lambda connection: None
-        if not self.preserve_default:
-            column.default = self.field.default
-        return column
-
-
-# These do not run in one transaction: they wait or read all rows, and continue where an earlier run ended.
-IN_PARTS = (AddFieldInSteps, AddIndexConcurrently, ValidateConstraint)
+# These are no transaction: they wait, or read all rows, and go on where an earlier run ended.
+IN_PARTS = (
+    AddFieldInSteps,
+    AddIndexConcurrently,
+    AddUniqueInSteps,
+    AlterFieldInSteps,
+    FillInBatches,
+    ValidateConstraint,
+)
 
 
 def plan(executor: MigrationExecutor, targets: Any) -> Plan:
@@ -180,26 +148,60 @@ class _Way:
         elif kind is migrations.AddConstraint and isinstance(operation.constraint, models.CheckConstraint):
             yield AddCheckNotValid(name, operation.constraint)
             yield ValidateConstraint(name, operation.constraint.name)
+        elif kind is migrations.AddConstraint and type(operation.constraint) is models.UniqueConstraint:
+            yield AddUniqueInSteps(name, operation.constraint)
         elif kind is migrations.AddField:
             field = _named(operation.field, operation.name)
-            has_check = _check_name(table, field, self.connection)
-            if not _is_more_than_a_column(field) and (field.db_index or _has_key(field) or has_check):
+            if _is_a_column(field) and self._has_more(table, field):
                 yield AddFieldInSteps(name, operation.name, operation.field, operation.preserve_default)
         elif kind is migrations.AlterField:
-            old, new = (
-                _named(field, operation.name) for field in (model.fields[operation.name], operation.field)
-            )
-            if not old.null or new.null or new.has_default() or new.has_db_default():
-                return
-            if _is_more_than_a_column(old) or _is_more_than_a_column(new) or old.column != new.column:
-                return
-            nullable = operation.field.clone()
-            nullable.null = True
-            if nullable.deconstruct()[1:] != model.fields[operation.name].deconstruct()[1:]:
-                yield migrations.AlterField(name, operation.name, nullable)
-            yield AddFilledCheck(name, operation.name)
-            yield ValidateConstraint(name, filled_check_name(table, new.column))
-            yield SetNotNull(name, operation.name, operation.field)
+            old = _named(model.fields[operation.name], operation.name)
+            yield from self._altered(operation, table, old, _named(operation.field, operation.name))
+
+    def _has_more(self, table: str, field: Any) -> bool:
+        """Return whether a new column brings an index, a key or a check with it, by a name that is known."""
+        if field.unique and not unique_name(table, field):
+            return False
+        is_indexed = field.unique or field.db_index
+        return bool(is_indexed or has_key(field) or check_name(table, field, self.connection))
+
+    def _altered(self, operation: Any, table: str, old: Any, new: Any) -> Iterator[Any]:
+        name, is_filled = operation.model_name, old.null and not new.null
+        gets_more = gets_unique(old, new) or gets_index(old, new) or gets_key(old, new)
+        if not (_is_a_column(old) and _is_a_column(new) and old.column == new.column):
+            return
+        if (gets_more and not self._have_one_type(old, new)) or (old.unique and not new.unique):
+            return
+        field = operation.field
+        if is_filled:
+            field = operation.field.clone()
+            field.null = True
+        if gets_more:
+            yield AlterFieldInSteps(name, operation.name, field, operation.preserve_default)
+        if not is_filled:
+            return
+        if not gets_more and field.deconstruct()[1:] != old.deconstruct()[1:]:
+            yield migrations.AlterField(name, operation.name, field, operation.preserve_default)
+        has_default = new.has_default() or new.has_db_default()
+        if has_default:
+            yield FillInBatches(name, operation.name, new)
+        yield AddFilledCheck(name, operation.name)
+        if has_default:  # the rows that came with NULL before the check
+            yield FillInBatches(name, operation.name, new)
+        yield ValidateConstraint(name, filled_check_name(table, new.column))
+        not_null = SetNotNull(name, operation.name, operation.field)
+        not_null.preserve_default = operation.preserve_default
+        yield not_null
+
+    def _have_one_type(self, old: Any, new: Any) -> bool:
+        """Return whether two fields have the same type, or are keys of the same table."""
+        if old.remote_field and new.remote_field:
+            same = ("model", "field_name")
+            return all(getattr(old.remote_field, part) == getattr(new.remote_field, part) for part in same)
+        if old.remote_field or new.remote_field:
+            return False
+        types: list[Any] = [field.db_parameters(self.connection) for field in (old, new)]
+        return bool(types[0] == types[1])
 
 
 def _is_separable(operation: Any, model: ModelState | None) -> bool:
@@ -219,16 +221,6 @@ def _named(field: Any, name: str) -> Any:
     return named
 
 
-def _is_more_than_a_column(field: Any) -> bool:
-    """Return whether a field has no column, or one that is computed or unique."""
-    return bool(field.many_to_many or field.generated or field.unique or field.column is None)
-
-
-def _has_key(field: Any) -> bool:
-    return bool(field.remote_field and field.db_constraint)
-
-
-def _check_name(table: str, field: Any, connection: BaseDatabaseWrapper) -> str | None:
-    """Return the name that PostgreSQL gives to a column's own check; None if there is none, or it is too long."""
-    name = f"{table}_{field.column}_check"
-    return name if field.db_check(connection) and len(name) <= MAX_NAME_LENGTH else None
+def _is_a_column(field: Any) -> bool:
+    """Return whether a field has a column of its own that is neither computed nor the primary key."""
+    return not (field.many_to_many or field.generated or field.primary_key or field.column is None)

@@ -79,6 +79,7 @@ END"""
 
 
 class Migration(migrations.Migration):
+    accepts = {"deadlock": "There are few downloads at a time, and migrate begins anew if one is in the way."}
     dependencies = [("council", "0010_sign_in_failures"), ("resources", "0011_library_indexes")]
     operations = [
         zero_downtime.AddTrigger(

@@ -11,6 +11,9 @@ from council import zero_downtime
 
 class Migration(migrations.Migration):
     dependencies = [("auth", "0012_alter_user_first_name_max_length"), ("council", "0001_baseline")]
+    accepts = {
+        "deadlock": "Only this application uses groups and permissions, whose tables the same run creates."
+    }
     initial = True
     replaces = [("council", "0002_account")]
     operations = [

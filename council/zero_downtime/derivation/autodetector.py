@@ -26,6 +26,7 @@ from council.zero_downtime.derivation.changes import Changes
 from council.zero_downtime.derivation.history import Forgotten, History
 from council.zero_downtime.derivation.safety import Refusal
 from council.zero_downtime.derivation.stages import Stage, StageMigration
+from council.zero_downtime.derivation.transactions import Transactions
 from council.zero_downtime.derivation.translation import Placed, Translation
 from council.zero_downtime.planning import offline, rules
 
@@ -171,7 +172,9 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
         newest = {leaf[0]: leaf for leaf in (graph.leaf_nodes() if graph else ())}
         newest |= {app_label: (app_label, steps[-1].name) for app_label, steps in built.items()}
         parts = {
-            (app_label, migration.name): self._parts(stage, app_label, migration.operations)
+            (app_label, migration.name): Transactions(stage, app_label, self.from_state, self.to_state).of(
+                migration.operations
+            )
             for app_label, found in self.migrations.items()
             for migration in found
         }
@@ -200,20 +203,6 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
                     step.dependencies += dependencies
                     built[app_label].append(step)
                     dependencies = [(app_label, step_name)]
-
-    def _parts(self, stage: Stage, app_label: str, operations: list[Any]) -> list[list[Any]]:
-        """Put the triggers of each existing table into a migration of their own.
-
-        A transaction that locks one table and then waits for another can deadlock with sessions that write to both.
-        """
-        if stage is not Stage.TRIGGERS:
-            return [list(operations)]
-        found: dict[str, list[Any]] = {}
-        for operation in operations:
-            name = operation.model_name.lower()
-            is_there = (app_label, name) in self.from_state.models
-            found.setdefault(name if is_there else "", []).append(operation)
-        return list(found.values())
 
     def _migration_of_user_model(self) -> tuple[str, str]:
         """Return the migration of this run that creates the user model; if there is none, `__first__` of its app."""
@@ -295,12 +284,27 @@ class Autodetector(pgtrigger.migrations.MigrationAutodetectorMixin, autodetector
             again = migrations.SeparateDatabaseAndState(state_operations=[learn])
             placed[app_label].append(Placed(Stage.DROPPED, again, []))
         for (app_label, model_name, field_name), learn in reversed(dropped):
+            for drop_key in _drops_of_keys(learn) if field_name is None else ():
+                placed[app_label].append(Placed(Stage.DROPPED, drop_key, []))
             drop = (
                 migrations.DeleteModel(learn.name)
                 if field_name is None
                 else migrations.RemoveField(model_name, field_name)
             )
             placed[app_label].append(Placed(Stage.DROPPED, drop, []))
+
+
+def _drops_of_keys(learn: migrations.CreateModel) -> list[Operation]:
+    """Return what drops the keys of a table, if it has several: with the table, all parents would be locked at once."""
+    found: list[Operation] = [
+        migrations.RemoveConstraint(learn.name, key.name) for key in learn.options.get("constraints", ())
+    ]
+    for name, field in learn.fields:
+        if getattr(field, "db_constraint", False):
+            without: Any = field.clone()  # type: ignore[attr-defined]  # not in the stubs
+            without.db_constraint = False
+            found.append(migrations.AlterField(learn.name, name, without))
+    return found if len(found) > 1 else []
 
 
 def _order_in_step(placed: Placed) -> int:

@@ -7,6 +7,7 @@ from django.db.migrations import AddField, CreateModel, DeleteModel, RemoveField
 from django.db.migrations.graph import MigrationGraph
 from django.db.migrations.operations.base import Operation
 
+from council.postgres.constraints import ForeignKeyConstraint
 from council.zero_downtime.baseline import AdoptBaseline
 from council.zero_downtime.operations import AddEnumValue, CreateEnum
 from council.zero_downtime.trigger_operations import CreateFunction, RemoveFunction
@@ -91,6 +92,9 @@ class History:
             if field_name is None:
                 fields = [(name, field.clone()) for name, field in before.fields.items()]
                 options = {"db_table": before.options["db_table"]} if "db_table" in before.options else {}
+                keys = before.options.get("constraints", ())
+                if keys := [one for one in keys if isinstance(one, ForeignKeyConstraint)]:
+                    options["constraints"] = keys
                 yield key, CreateModel(before.name, fields, options=options)
             elif Forgotten(app_label, model_name, None) not in self.forgotten:
                 field = before.fields[field_name].clone()

@@ -41,6 +41,11 @@ DEFAULT_AFTERWARDS = (
 UNIQUE_INDEX = (
     "Write it as a council.postgres.indexes.UniqueIndex in Meta.constraints, which is built concurrently."
 )
+ONE_KEY = (
+    "Let Django make one of its keys at most. On each other field write on_delete=models.DO_NOTHING, "
+    "db_constraint=False, db_index=False, and put a ForeignKeyConstraint and an Index for it into Meta.constraints and "
+    "Meta.indexes. For a ManyToManyField write a model with two such keys, and name it as the field's `through`."
+)
 NO_CONSTRAINT = "Write it as a CheckConstraint or a UniqueIndex, or have a trigger refuse such rows."
 NEW_COLUMN = (
     "Add a new field, nullable or with a db_default. Write both fields, in code or with a trigger, and fill existing "
@@ -126,6 +131,8 @@ def renamed_many_to_many(fault: str, *, table: str) -> Reason:
 
 def recipe(risk: Risk, operation: Any, field: Any) -> str:
     """Return what to write instead of an operation that breaks a rule. `field` is None if it concerns no field."""
+    if risk.rule == rules.DEADLOCK.rule:
+        return ONE_KEY
     constraint = getattr(operation, "constraint", None)
     if isinstance(constraint, models.UniqueConstraint) or isinstance(operation, AlterTogetherOptionOperation):
         return UNIQUE_INDEX

@@ -2,7 +2,7 @@
 
 import re
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum, auto
 from typing import Any, NamedTuple
 
@@ -210,7 +210,7 @@ class StageMigration(Migration):
             for operation in self.operations:
                 if isinstance(operation, migrations.SeparateDatabaseAndState):
                     operation.state_forwards(self.app_label, before)
-        view = _View(self.app_label, before, after)
+        view = View(self.app_label, before, after)
         subject = self._subject(view)
         if is_first_of_app and self.stage in OF_ALL_TABLES:
             subject = ""
@@ -222,7 +222,7 @@ class StageMigration(Migration):
         given = {
             "what": _series(thing for operation in self._about() for thing in view.things(operation)),
             "tables": _series(table for operation in self.operations for table in view.tables(operation)),
-            "parents": view.parents(self.operations),
+            "parents": view.locks_on_parents(self.operations),
             "mode": "ACCESS EXCLUSIVE" if takes_more else "SHARE ROW EXCLUSIVE",
             "waits": "reading and writing wait" if takes_more else "writing waits",
             "unless": ", unless it writes rows that a unique index refuses" if has_unique else "",
@@ -249,7 +249,7 @@ class StageMigration(Migration):
             if not isinstance(operation, migrations.RemoveIndex | migrations.RemoveConstraint)
         ]
 
-    def _subject(self, view: "_View") -> str:
+    def _subject(self, view: "View") -> str:
         about = self._about()
         names = list(dict.fromkeys(name for operation in about for name in view.subjects(operation)))
         if len(names) == 1:
@@ -263,7 +263,7 @@ class StageMigration(Migration):
         return f"{subject}_columns" if self.stage is Stage.COLUMNS else subject
 
 
-class _View:
+class View:
     """Finds the names of models, tables and other things in an app's operations."""
 
     def __init__(self, app_label: str, before: ProjectState, after: ProjectState) -> None:
@@ -284,7 +284,7 @@ class _View:
 
     def models(self, operation: Operation) -> Iterator[str]:
         """Yield the model of an operation, spelled for file names: PointRule is point_rule."""
-        if name := _model_name(operation):
+        if name := model_name_of(operation):
             model = self.model(name)
             yield re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", model.name).lower() if model else name
 
@@ -303,7 +303,7 @@ class _View:
 
     def tables(self, operation: Operation) -> Iterator[str]:
         """Yield an operation's table, and the table that its foreign key references."""
-        name = _model_name(operation)
+        name = model_name_of(operation)
         if name:
             yield self.table(name)
         if isinstance(operation, operations.AddForeignKeyNotValid):
@@ -316,30 +316,33 @@ class _View:
                 if isinstance(one, ForeignKeyConstraint) and one.name == operation.name:  # type: ignore[attr-defined]
                     yield self._target(name, former.fields[one.field])
 
-    def parents(self, operations: Iterable[Operation]) -> str:
-        """Describe the locks on tables that the foreign keys of new tables reference."""
-        fields = [
-            (operation, field)
-            for operation in operations
-            for field in (
-                [field for _, field in operation.fields]
-                if isinstance(operation, migrations.CreateModel) and not _has_no_table(operation.options)
-                else [getattr(operation, "field", None)]
+    def parents(self, operation: Operation) -> Iterator[str]:
+        """Yield the tables that the keys of Django's which an operation adds reference."""
+        if isinstance(operation, migrations.CreateModel):
+            fields: list[Any] = (
+                [] if _has_no_table(operation.options) else [field for _, field in operation.fields]
             )
-            if getattr(field, "many_to_many", False) or getattr(field, "db_constraint", False)
-        ]
+        else:
+            fields = [getattr(operation, "field", None)]
+        for field in fields:
+            if getattr(field, "many_to_many", False) or getattr(field, "db_constraint", False):
+                yield self._target(model_name_of(operation), field)
+
+    def locks_on_parents(self, operations: Sequence[Operation]) -> str:
+        """Describe the locks on tables that the foreign keys of new tables reference."""
         new = {
-            operation.name_lower for operation in operations if isinstance(operation, migrations.CreateModel)
+            self.table(operation.name_lower)
+            for operation in operations
+            if isinstance(operation, migrations.CreateModel)
         }
-        tables = [self._target(_model_name(operation), field) for operation, field in fields]
-        tables = [table for table in tables if table not in {self.table(name) for name in new}]
+        tables = [table for one in operations for table in self.parents(one) if table not in new]
         if not tables:
             return ""
         return f"; SHARE ROW EXCLUSIVE on {_series(tables)}, for an instant, for their foreign keys"
 
     def _target(self, model_name: str, field: Any) -> str:
         app_label, _, parent = str(field.remote_field.model).lower().rpartition(".")
-        view = _View(app_label or self.app_label, self.before, self.after)
+        view = View(app_label or self.app_label, self.before, self.after)
         return view.table(model_name if parent == "self" else parent)
 
     def things(self, operation: Operation) -> Iterator[str]:
@@ -367,7 +370,7 @@ class _View:
                 yield f"{self.table(operation.model_name)}.{self._column(operation)}"
             case migrations.CreateModel(options=options) if _has_no_table(options):
                 yield f"{operation.name}, without a table of its own"
-            case _ if name := _model_name(operation):
+            case _ if name := model_name_of(operation):
                 yield self.table(name)
 
     def _column(self, operation: Any) -> str:
@@ -382,7 +385,7 @@ def _has_no_table(options: dict[str, Any]) -> bool:
     return bool(options.get("proxy")) or not options.get("managed", True)
 
 
-def _model_name(operation: Operation) -> str:
+def model_name_of(operation: Operation) -> str:
     name = getattr(operation, "model_name", None)
     if name is None and isinstance(operation, migrations.operations.models.ModelOperation):
         name = getattr(operation, "new_name", None) or operation.name

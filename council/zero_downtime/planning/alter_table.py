@@ -148,6 +148,8 @@ def _drop_column(part: Any, name: str, inventory: Inventory) -> Iterator[Effect]
     for own_name, constraint in list(inventory[name].constraints.items()):
         if part.name in constraint.columns:
             del inventory[name].constraints[own_name]
+            if constraint.parent:
+                yield Lock(constraint.parent, ACCESS_EXCLUSIVE)
     risk = rules.COLUMN_GONE.of(column=part.name, table=name)
     yield Break(f'column "{part.name}" of "{name}" is dropped', risk, name, part.name)
 

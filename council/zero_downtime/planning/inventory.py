@@ -48,7 +48,7 @@ class Table:
     rows: int = 0
     bytes: int = 0
     is_partitioned: bool = False
-    is_in_use: bool = True  # False if this run creates it
+    is_in_use: bool = True  # False if this run creates it; for lint, which knows no run, see deadlocks.py
     is_counted: bool = True  # False if it was never analysed, so its row count is unknown
     columns: dict[str, Column] = field(default_factory=dict)
     indexes: dict[str, TableIndex] = field(default_factory=dict)
@@ -79,6 +79,9 @@ class Inventory:
     new_enums: set[str] = field(default_factory=set)
     # Values added to enums by the current migration.
     new_labels: dict[str, list[str]] = field(default_factory=dict)
+    # By app: the tables that lint takes for new.
+    new_of_app: dict[str, set[str]] = field(default_factory=dict)
+    has_sizes: bool = False  # True if it was read from a database; otherwise tables may be of any size
 
     def name(self, schema: str | None, table: str) -> str:
         return table if schema in {None, self.schema} else f"{schema}.{table}"
@@ -200,7 +203,7 @@ FUNCTION_BODIES = """
 def read(connection: BaseDatabaseWrapper) -> Inventory:
     """Read the inventory of the current schema."""
     schema = catalog.current_schema(connection)
-    found = Inventory(schema)
+    found = Inventory(schema, has_sizes=True)
     with connection.cursor() as cursor:
 
         def rows(query: str) -> list[tuple]:

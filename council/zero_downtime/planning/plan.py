@@ -15,7 +15,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.migrations.state import ProjectState
 
 from council.zero_downtime.forward_state import ForwardState
-from council.zero_downtime.planning import estimates, introspection, inventory
+from council.zero_downtime.planning import deadlocks, estimates, introspection, inventory
 from council.zero_downtime.planning.earlier_code import EarlierCode
 from council.zero_downtime.planning.inventory import Inventory
 from council.zero_downtime.planning.steps import Change, Prediction, Step
@@ -93,6 +93,7 @@ def with_changes(
             there.begin_migration()
             if not is_one_release:
                 earlier = EarlierCode(state)
+                deadlocks.begin_release(migration, state, there)
             predicted = Prediction(connection, migration, there, earlier, pace)
             changes, made = [], []
             for change in (
@@ -102,6 +103,8 @@ def with_changes(
                 made.append(predicted.step(change))
             if changes and not backwards:
                 state = changes[-1].after
+            if not is_one_release:
+                deadlocks.end_release(migration, there)
             found += zip(changes, _until_the_end(made) if migration.atomic else made, strict=True)
     return found
 

@@ -29,6 +29,8 @@ RULES = {
     "leaves it out or sets it to NULL",
     "plain-index": "an index not built concurrently, on a table that the migration did not create",
     "validated-key": "a foreign key not added NOT VALID, on a table that the migration did not create",
+    "deadlock": "locks for which reads or writes wait, on several tables in use in one transaction, except for the two "
+    "tables of a foreign key: a session that uses these tables in another order can deadlock with it",
     "unchecked-rows": "a CHECK added NOT VALID: rows that violate it can no longer be updated",
     "enum-value-used": "an enum value added and used together",
     "partitioned-table": "what PostgreSQL refuses for partitioned tables",
@@ -46,7 +48,8 @@ RULES = {
 BLIND = {"unknown-operation", "unknown-statement"}
 # These say why others wait. The remaining rules say what fails, or what breaks in code deployed before.
 WAITING = BLIND | {
-    *("plain-index", "rewrite", "rows-locked", "scan-under-lock", "validated-key", "volatile-default"),
+    *("deadlock", "plain-index", "rewrite", "rows-locked", "scan-under-lock", "validated-key"),
+    "volatile-default",
 }
 
 CHECKED_WHEN_ADDED = Risk(
@@ -143,6 +146,12 @@ VALIDATED_KEY = Risk(
     "validated-key",
     '"{constraint}" is checked against all rows of "{table}" while nobody can write to it.',
     "Use zero_downtime.AddForeignKeyNotValid, and zero_downtime.ValidateConstraint in a migration of its own.",
+)
+DEADLOCK = Risk(
+    "deadlock",
+    'It waits for "{table}" while "{held}" stays locked ({mode}): a transaction that has used "{table}" and waits for '
+    '"{held}" deadlocks with it.',
+    'Put what locks "{table}" into a migration of its own.',
 )
 UNCHECKED_ROWS = Risk(
     "unchecked-rows",

@@ -19,7 +19,7 @@ from council.zero_downtime.adoption import Adoption
 from council.zero_downtime.baseline import AdoptBaseline
 from council.zero_downtime.batch_operations import HELD_SECONDS, UpdateInBatches
 from council.zero_downtime.lock_modes import MODES, Lock
-from council.zero_downtime.planning import estimates, presence, rules, sql_commands
+from council.zero_downtime.planning import deadlocks, estimates, presence, rules, sql_commands
 from council.zero_downtime.planning.earlier_code import EarlierCode
 from council.zero_downtime.planning.effects import Break, Effect, Kind, Work
 from council.zero_downtime.planning.inventory import Inventory
@@ -105,6 +105,7 @@ class Prediction:
         self.met: list[Risk] = []  # found while producing an operation's SQL
         self.found: list[str] = []  # what exists already, or is replaced
         self.locked: list[Lock] = []  # by earlier statements, until the transaction ends
+        self.together = deadlocks.LocksTogether()  # of the current transaction
 
     def step(self, change: Change) -> Step:
         operation = change.operation
@@ -114,7 +115,9 @@ class Prediction:
         before = list(self.locked)
         effects: list[Effect] = list(self.of_operation(change))
         sql, locks = [], []
-        for text in texts:
+        for number, text in enumerate(texts):
+            if not self.migration.atomic and (number == 0 or not operation.atomic):
+                self.together = deadlocks.LocksTogether()
             if not self.is_there(text):
                 sql.append(text)
                 own = list(self.of_sql(text))
@@ -291,17 +294,22 @@ class Prediction:
             yield rules.UNREADABLE.of(error=error)
             return
         for statement in found:
+            effects: list[Effect] = []
+            contended = []
             try:
-                effects = [
-                    *sql_commands.effects(statement.node, self.there),
-                    *sql_commands.new_labels(statement.node, self.there),
-                ]
+                for effect in sql_commands.effects(statement.node, self.there):
+                    effects.append(effect)
+                    if isinstance(effect, Lock) and effect.is_felt and self.is_contended(effect.table):
+                        contended.append(effect)  # before a dropped table leaves the inventory
+                effects += sql_commands.new_labels(statement.node, self.there)
             except Exception as error:  # a form of statement that sql_commands.py does not know
                 why = f"Planning it failed with {type(error).__name__} ({error})"
                 yield rules.UNKNOWN_STATEMENT.of(why=why)
                 continue
             yield from effects
             yield from self.broken(effects)
+            own = next((effect.table for effect in effects if isinstance(effect, Lock)), "")
+            yield from self.together.add(statement.node, contended, own=own)
             if self.migration.atomic:
                 yield from self.read_under_locks(effects)
 
@@ -310,6 +318,13 @@ class Prediction:
         for effect in effects:
             if isinstance(effect, Break) and effect.risk and self.earlier.knows(effect.table, effect.column):
                 yield effect.risk
+
+    def is_contended(self, table: str) -> bool:
+        """Return whether a table is in use and large: changing all of its rows takes longer than an instant."""
+        found = self.there[table]
+        work = Work(Kind.CHANGE, table, found.rows, found.bytes, found.rows, indexes=len(found.indexes))
+        is_small = estimates.seconds(work, self.pace) < estimates.INSTANT_SECONDS
+        return found.is_in_use and not (self.there.has_sizes and is_small)
 
     def read_under_locks(self, effects: list[Effect]) -> Iterator[Risk]:
         """Warn if a statement reads a table while earlier locks block others. Then remember its own locks."""

@@ -29,16 +29,21 @@ __all__ = ["deploy"]
 pytestmark = pytest.mark.django_db
 
 PLAIN = {"DJANGO_SETTINGS_MODULE": "tests.plain.settings"}
-FIRST, EVERYTHING, BESIDE, IN_STEPS = (
+FIRST, EVERYTHING, BESIDE, IN_STEPS, MORE = (
     "0001_initial",
     "0002_everything",
     "0003_python_beside",
     "0004_python_in_steps",
+    "0005_unique_keys_and_defaults",
 )
 ROWS = """
 INSERT INTO plain_author (name, email, score) SELECT 'a' || n, 'e' || n, n FROM generate_series(1, 100) AS n;
 INSERT INTO plain_book (title) SELECT 'b' || n FROM generate_series(1, 100) AS n;
 """
+# For MORE, which gives defaults to what is NULL: before EVERYTHING refuses that.
+NULLS = (
+    "UPDATE plain_author SET score = NULL WHERE id % 3 = 0; UPDATE plain_book SET code = 'c' WHERE id % 2 = 0"
+)
 MANY = "UPDATE pg_class SET reltuples = 1000000, relpages = 20000 WHERE relname IN ('plain_author', 'plain_book')"
 CONSTRAINTS = """
 SELECT conrelid::regclass::text, conname, contype, convalidated, pg_get_constraintdef(oid) FROM pg_constraint
@@ -52,6 +57,8 @@ COLUMNS = """
 SELECT attrelid::regclass::text, attnum, attname, format_type(atttypid, atttypmod), attnotnull, atthasdef
   FROM pg_attribute WHERE attrelid::regclass::text LIKE 'plain%' AND attnum > 0 ORDER BY 1, 2
 """
+AUTHORS = "SELECT to_jsonb(a) FROM plain_author AS a ORDER BY id"
+BOOKS = "SELECT to_jsonb(b) FROM plain_book AS b ORDER BY id"
 RECORD = "SELECT app, name FROM django_migrations ORDER BY id"
 
 
@@ -69,19 +76,23 @@ def way(migration: Migration, state: ProjectState) -> Migration:
     return safe_ways._Way(connections[SCRATCH], migration, state.clone()).migration()
 
 
-def begin(database: Database, connection: BaseDatabaseWrapper) -> ProjectState:
-    """Apply the first migration with Django, and add some rows."""
+def begin(database: Database, connection: BaseDatabaseWrapper, migration: str = EVERYTHING) -> ProjectState:
+    """Have the migrations before one applied, by Django, and some rows."""
     connection.close()
     database.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     executor: Any = MigrationExecutor(connection)
     executor.recorder.ensure_schema()
     state: ProjectState = executor.apply_migration(ProjectState(), load(FIRST))
     database.execute(ROWS)
+    if migration == MORE:
+        for name in (EVERYTHING, BESIDE, IN_STEPS):
+            state = executor.apply_migration(state, load(name))
+        database.execute(NULLS)
     return state
 
 
 def contents(database: Database) -> dict[str, Any]:
-    return {query: database.fetch(query) for query in (CONSTRAINTS, INDEXES, COLUMNS, RECORD)}
+    return {query: database.fetch(query) for query in (CONSTRAINTS, INDEXES, COLUMNS, AUTHORS, BOOKS, RECORD)}
 
 
 @contextmanager
@@ -92,10 +103,16 @@ def ours(connection: BaseDatabaseWrapper) -> Iterator[Executor]:
         yield executor
 
 
+@pytest.fixture(params=[EVERYTHING, MORE])
+def name(request: pytest.FixtureRequest) -> str:
+    """A migration that is run in steps."""
+    return str(request.param)
+
+
 @pytest.fixture
-def as_django_makes_it(database: Database, scratch: BaseDatabaseWrapper) -> dict[str, Any]:
+def as_django_makes_it(database: Database, scratch: BaseDatabaseWrapper, name: str) -> dict[str, Any]:
     executor: Any = MigrationExecutor(scratch)
-    executor.apply_migration(begin(database, scratch), load(EVERYTHING))
+    executor.apply_migration(begin(database, scratch, name), load(name))
     return contents(database)
 
 
@@ -128,19 +145,21 @@ class Locks:
 
 
 def test_the_result_equals_django_s_and_no_statement_blocks_writers_during_a_scan(
-    database: Database, scratch: BaseDatabaseWrapper, as_django_makes_it: dict[str, Any]
+    database: Database, scratch: BaseDatabaseWrapper, as_django_makes_it: dict[str, Any], name: str
 ) -> None:
-    state = begin(database, scratch)
-    everything = way(load(EVERYTHING), state)
+    state = begin(database, scratch, name)
+    in_steps = way(load(name), state)
     locks = Locks(scratch)
     with ours(scratch) as executor, scratch.execute_wrapper(locks):
-        after = executor.apply_migration(state, everything)
+        after = executor.apply_migration(state, in_steps)
 
     assert contents(database) == as_django_makes_it
     expected = state.clone()
-    load(EVERYTHING).mutate_state(expected, preserve=False)
+    load(name).mutate_state(expected, preserve=False)
     assert after.models == expected.models
-    instants = re.compile("ADD COLUMN|DROP DEFAULT| NOT VALID|TYPE varchar|SET NOT NULL|DROP CONSTRAINT")
+    instants = re.compile(
+        "ADD COLUMN|(DROP|SET) DEFAULT| NOT VALID|TYPE varchar|SET NOT NULL|DROP CONSTRAINT|DROP INDEX| USING INDEX"
+    )
     felt = [
         (sql, table, mode)
         for sql, held in locks.seen
@@ -149,7 +168,7 @@ def test_the_result_equals_django_s_and_no_statement_blocks_writers_during_a_sca
     ]
     assert [sql for sql, *_ in felt if not instants.search(sql) and "plain_shelf" not in sql] == []
     validated = {sql: held for sql, held in locks.seen if "VALIDATE" in sql and "plain_shelf" not in sql}
-    assert len(validated) == 4
+    assert len(validated) == {EVERYTHING: 4, MORE: 5}[name]
     for sql, held in validated.items():
         assert {BY_NAME[mode] for _, mode in held} <= {
             BY_NAME["ShareUpdateExclusiveLock"],
@@ -159,22 +178,22 @@ def test_the_result_equals_django_s_and_no_statement_blocks_writers_during_a_sca
 
 
 def test_a_run_killed_before_any_statement_is_finished_by_the_next_run(
-    database: Database, scratch: BaseDatabaseWrapper, as_django_makes_it: dict[str, Any]
+    database: Database, scratch: BaseDatabaseWrapper, as_django_makes_it: dict[str, Any], name: str
 ) -> None:
     """A dead process sends nothing more, not even statements that would clean up."""
     passed = 0
 
     def die(execute: Any, sql: Any, params: Any, many: Any, context: Any) -> Any:
         nonlocal passed
-        passed += bool(re.match("ALTER|CREATE|DROP|INSERT INTO .django_migrations", str(sql)))
+        passed += bool(re.match("ALTER|CREATE|DROP|UPDATE|INSERT INTO .django_migrations", str(sql)))
         if passed >= at:
             raise Died
         return execute(sql, params, many, context)
 
     at, points = 1, 0
     while True:
-        state = begin(database, scratch)
-        migration = load(EVERYTHING)
+        state = begin(database, scratch, name)
+        migration = load(name)
         passed = 0
         try:
             with ours(scratch) as executor, scratch.execute_wrapper(die):
@@ -186,12 +205,15 @@ def test_a_run_killed_before_any_statement_is_finished_by_the_next_run(
         with ours(scratch) as executor:
             executor.apply_migration(state, way(migration, state))
         assert contents(database) | {RECORD: []} == as_django_makes_it | {RECORD: []}, at
-        assert {name for _, name in database.fetch(RECORD)} == {FIRST, EVERYTHING}
+        assert {record for _, record in database.fetch(RECORD)} == {
+            record for _, record in as_django_makes_it[RECORD]
+        }
         points += 1
         at += 3
     assert points > 10
 
 
+@pytest.mark.parametrize("name", [EVERYTHING], indirect=True)
 def test_a_run_killed_during_an_index_build_is_finished_by_the_next_run(
     database: Database,
     scratch: BaseDatabaseWrapper,
@@ -212,7 +234,8 @@ def test_a_run_killed_during_an_index_build_is_finished_by_the_next_run(
     second = deploy(database, "plain", "0002", MIGRATE_IN_STEPS="none", **PLAIN)
 
     assert second.finish() == 0, second.output
-    assert contents(database) | {RECORD: []} == as_django_makes_it | {RECORD: []}
+    others: dict[str, Any] = {RECORD: [], AUTHORS: []}
+    assert contents(database) | others == as_django_makes_it | others
     assert [name for _, name in database.fetch(RECORD)] == [FIRST, EVERYTHING]
     assert "Build index plain_author_name on author concurrently, instead of: Create index" in run.output
 

@@ -90,7 +90,7 @@ def table_of_another(state: ProjectState) -> None:
 
 def other_kind(state: ProjectState) -> None:
     state.remove_field(*MEMBER, "company")
-    state.add_field(*MEMBER, "company", models.ManyToManyField("council.Team", related_name="+"), True)
+    state.add_field(*MEMBER, "company", models.ManyToManyField("council.Member", related_name="+"), True)
 
 
 REFUSED = {
@@ -334,16 +334,35 @@ def test_a_table_is_dropped_together_with_references_to_it() -> None:
 
     _, changes = detect_after(graph, lambda state: None, drops=True)
 
-    [step] = changes["council"]
-    assert [operation.describe() for operation in step.operations[-3:]] == [
+    found = changes["council"]
+    assert [operation.describe() for step in found for operation in step.operations[-1:]] == [
         "Remove field team from member",
         "Delete model PendingInvite",
         "Delete model Team",
     ]
-    graph.add_node(("council", step.name), step)
-    graph.add_dependency(step, ("council", step.name), ("council", "9999_more"))
+    before = "9999_more"
+    for step in found:
+        graph.add_node(("council", step.name), step)
+        graph.add_dependency(step, ("council", step.name), ("council", before))
+        before = step.name
     assert ("council", "team") not in graph.make_state().models
     assert detect_after(graph, lambda state: None, drops=True)[1] == {}
+
+
+def test_the_keys_of_a_table_go_one_by_one_before_it_does() -> None:
+    graph = with_migration(forget(migrations.DeleteModel("ResourceDownload")), app_label="resources")
+
+    _, changes = detect_after(graph, lambda state: None, drops=True)
+
+    operations = [[operation.describe() for operation in step.operations] for step in changes["resources"]]
+    assert operations[0].pop(0).startswith("Custom state/database change")
+    assert operations == [
+        ["Remove constraint ResourceDownload_memberId_fkey from model ResourceDownload"],
+        [
+            "Remove constraint ResourceDownload_resourceId_fkey from model ResourceDownload",
+            "Delete model ResourceDownload",
+        ],
+    ]
 
 
 def relative(app: str, name: str) -> str:
@@ -483,6 +502,75 @@ def test_the_triggers_of_two_tables_are_two_migrations() -> None:
             "gamification.+1_introduction_triggers",
         ],
     }
+
+
+def test_what_locks_two_tables_in_use_is_two_migrations() -> None:
+    """Each lock of a transaction is held while it waits for the next one."""
+
+    def change(state: ProjectState) -> None:
+        check = models.CheckConstraint(condition=~models.Q(id=""), name="has_id")
+        for name in ("member", "team"):
+            add("nickname", models.TextField(null=True), ("council", name))(state)
+            state.add_constraint("council", name, check)
+        for name in ("Note", "Memo"):
+            key = ForeignKeyConstraint(
+                name=f"{name}_key", field="of", on_delete="CASCADE", on_update="CASCADE"
+            )
+            to = {"Note": "council.Team", "Memo": "council.Member"}[name]
+            state.add_model(model("council", name, ("of", models.ForeignKey(to, **KEY))))
+            state.add_constraint("council", name.lower(), key)
+
+    detector, changes = detect(change)
+
+    assert detector.refusals == []
+    assert [step.name.partition("_")[2] for step in changes["council"]] == [
+        "memo_note",
+        "member_nickname",
+        "team_nickname",
+        "memo_fks_not_valid",
+        "note_fks_not_valid",
+        "validate_memo_note_fks",
+        "member_checks_not_valid",
+        "team_checks_not_valid",
+        "validate_member_team_checks",
+    ]
+
+
+def test_new_tables_with_keys_of_django_s_to_two_tables_are_two_migrations() -> None:
+    def change(state: ProjectState) -> None:
+        for name, to in (("Memo", "council.Member"), ("Note", "council.Team")):
+            state.add_model(model("council", name, ("of", models.ForeignKey(to, models.CASCADE))))
+
+    detector, changes = detect(change)
+
+    assert detector.refusals == []
+    assert [[operation.describe() for operation in step.operations] for step in changes["council"]] == [
+        ["Create model Memo", "Enable row level security on memo"],
+        ["Create model Note", "Enable row level security on note"],
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.add_model(
+            model(
+                "resources",
+                "Note",
+                ("member", models.ForeignKey("council.Member", models.CASCADE)),
+                ("team", models.ForeignKey("council.Team", models.CASCADE)),
+            )
+        ),
+        add("teams", models.ManyToManyField("council.Team", related_name="+")),
+    ],
+    ids=["two keys of Django's", "many-to-many"],
+)
+def test_what_locks_two_tables_by_one_operation_is_refused(change: Any) -> None:
+    detector, _ = detect(change)
+
+    [refusal] = detector.refusals
+    assert 'It waits for "' in refusal.fault
+    assert refusal.cure.startswith("Let Django make one of its keys at most.")
 
 
 def test_a_model_with_a_new_name_and_its_old_table_is_the_same_model() -> None:

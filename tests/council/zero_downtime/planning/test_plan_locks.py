@@ -192,6 +192,7 @@ KINDS = {
     "column": """ALTER TABLE "Child" ADD COLUMN extra integer DEFAULT 1 NOT NULL""",
     "column with a key": """ALTER TABLE "Child" ADD COLUMN extra text REFERENCES "Parent" (id)""",
     "column with a volatile default": """ALTER TABLE "Child" ADD COLUMN extra float DEFAULT random()""",
+    "drop column with a key": """ALTER TABLE "Child" DROP COLUMN "parentId" """,
     "drop column": """ALTER TABLE "Child" DROP COLUMN "Number" """,
     "default": """ALTER TABLE "Child" ALTER COLUMN "Number" SET DEFAULT 3""",
     "not null": """ALTER TABLE "Child" ALTER COLUMN "parentId" SET NOT NULL""",
