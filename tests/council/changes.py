@@ -352,10 +352,13 @@ class ResourceDownload(models.Model):""",
                 "zero_downtime.EnableRowLevelSecurity(",
             ],
             "resources/+2_bookmark_fks_not_valid": [
-                "Locks: SHARE ROW EXCLUSIVE on Bookmark, Member and Resource, for an instant; writing waits."
+                "Locks: SHARE ROW EXCLUSIVE on Bookmark and Member, for an instant; writing waits."
             ],
-            "resources/+3_validate_bookmark_fks": ["zero_downtime.ValidateConstraint("],
-            "resources/+4_bookmark_indexes": ["    atomic = False\n"],
+            "resources/+3_bookmark_fks_not_valid": [
+                "Locks: SHARE ROW EXCLUSIVE on Bookmark and Resource, for an instant; writing waits."
+            ],
+            "resources/+4_validate_bookmark_fks": ["zero_downtime.ValidateConstraint("],
+            "resources/+5_bookmark_indexes": ["    atomic = False\n"],
         },
     ),
     "what the database does not know of": Change(
