@@ -244,6 +244,13 @@ def _decide(state: State, *, numbers: Collection[uuid.UUID], reason: str, review
             .select_related("member")
             .order_by("pk")
         )
+        # Otherwise the gateway could write new answers between the check that these are current and the decision.
+        list(
+            BenchmarkSubmission.objects.select_for_update()
+            .filter(member__in=members)
+            .order_by("pk")
+            .values("pk")
+        )
         if len(versions) < len(set(numbers)):
             raise Refused("Some of these answers no longer exist: their member was deleted. Choose again.")
         decided = [version for version in versions if _decide_one(state, version, reason, reviewer)]

@@ -323,6 +323,19 @@ def reject(numbers: list[uuid.UUID]) -> int:
         connection.close()
 
 
+def test_a_decision_waits_for_answers_that_the_gateway_is_writing(
+    committing: Database, sent: list[uuid.UUID]
+) -> None:
+    with committing.connect() as gateway, ThreadPoolExecutor(1) as pool:
+        with gateway.transaction():
+            gateway.execute("""UPDATE "BenchmarkSubmission" SET data = '{"gtm_engineer_us": 90000}'""")
+            rejected = pool.submit(reject, sent[:1])
+            committing.wait_for_waiting(1)
+        with pytest.raises(Refused, match="was changed or withdrawn since you looked at it"):
+            rejected.result()
+    assert committing.fetch("""SELECT bool_and("isValid") FROM "BenchmarkSubmission" """) == [(True,)]
+
+
 def test_a_decision_locks_members_by_their_ids_and_answers_after_them(
     committing: Database, sent: list[uuid.UUID]
 ) -> None:

@@ -193,7 +193,7 @@ def test_a_direct_connection_is_recognised(database: Database) -> None:
 
 def test_the_variable_in_use_is_named(database: Database) -> None:
     with pgbouncer(database, mode="transaction") as url:
-        assert "DIRECT_URL leads to" in assert_refused(database, database.url, DIRECT_URL=url)
+        assert "DIRECT_URL connects to" in assert_refused(database, database.url, DIRECT_URL=url)
 
 
 @pytest.mark.parametrize("size", [1, 5])
