@@ -1,7 +1,6 @@
 """Imports the project in the current folder once, and is then forked for each command. `tests.forked` starts it."""
 
 import gc
-import importlib
 import io
 import json
 import os
@@ -57,9 +56,10 @@ def import_all() -> None:
 
 
 def read_settings_again() -> None:
-    for module in list(sys.modules.values()):  # in the order in which they were imported
-        if module.__name__.endswith("settings") and (module.__file__ or "").startswith(str(Path.cwd())):
-            importlib.reload(module)
+    for name, module in list(sys.modules.items()):
+        is_ours = (getattr(module, "__file__", "") or "").startswith(str(Path.cwd()))
+        if is_ours and hasattr(module, "INSTALLED_APPS"):
+            del sys.modules[name]  # so that each is imported again after those that it imports
     settings._wrapped = Settings(os.environ["DJANGO_SETTINGS_MODULE"])
     vars(connections).pop("settings", None)  # a cached property: the old databases
     connections.__init__()  # type: ignore[misc]

@@ -124,7 +124,8 @@ def test_with_a_data_api_tables_of_other_apps_are_closed_except_by_a_setting(
     with open_transaction(supabase, "SELECT * FROM django_session"):
         assert deploy(supabase, "--patience", "300ms").finish() == 1
         excepting = {"DJANGO_SETTINGS_MODULE": "tests.settings_that_except"}
-        assert deploy(supabase, **excepting).finish() == 0
+        run = deploy(supabase, **excepting)
+        assert run.finish() == 0, run.output
         run = deploy(supabase)
         run.wait_for("waiting, .*django_session")
     assert run.finish() == 0, run.output
