@@ -45,7 +45,7 @@ def test_a_database_is_rehearsed_on_a_private_server_and_only_read(
     assert re.search(r"^ council\.0005_member_points +\d", result.stdout, re.MULTILINE)
     assert "ACCESS EXCLUSIVE on Member" in result.stdout
     assert result.stdout.splitlines()[-1] == "PASSED: nobody waited longer than 60,000 ms."
-    assert "Migrating, " in result.stderr
+    assert "migrations under load: " in result.stderr
     assert "\x1b" not in result.stdout + result.stderr
     found = json.loads(file.read_text())
     migrations = {migration["name"]: migration for migration in found["migrations"]}
