@@ -297,7 +297,7 @@ connection.cursor().execute('INSERT INTO "Team" (id, name, "stripeCustomerId", "
 try:
     call_command("migrate", "council", "zero", verbosity=0)
 except CommandError as error:
-    assert "holds rows of the gateway" in str(error), error
+    assert "contains rows of the gateway" in str(error), error
 else:
     raise AssertionError("did not fail")
 assert settings() == ("7s", "8s", *before[2:]), settings()
