@@ -66,7 +66,6 @@ def _of_transaction(steps: list[Step], limit_seconds: float) -> Iterator[Harm]:
             **dict.fromkeys(rules.WAITING, bool(too_long)),
             **dict.fromkeys(rules.BLIND, is_blind),
             rules.ROWS_LOCKED.rule: left > limit_seconds,
-            rules.DEADLOCK.rule: True,  # each lock but the last is held while another is waited for
         }
         if risks := [risk for risk in step.warnings if applies.get(risk.rule)]:
             yield Harm(step, too_long, risks)

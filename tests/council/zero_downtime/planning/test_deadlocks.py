@@ -100,7 +100,7 @@ def test_small_tables_and_those_of_the_same_run_are_not_warned_of(predict: Predi
     there.tables["Parent"].rows = 300
     assert told() == (0, set())
     there.tables["Parent"].rows = 100_000
-    assert told() == (1, {"deadlock"})
+    assert told() == (1, set())  # a migrate that meets one begins again
     assert told(accepts={"deadlock": "Nobody writes to both."}) == (0, set())
     there.tables["Parent"].is_in_use = False
     assert told() == (0, set())
