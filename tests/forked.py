@@ -128,10 +128,7 @@ def start(
         _imported.move_to_end(key)
         try:
             return _imported[key].start(arguments, environment, output=output, errors=errors)
-        except (
-            EOFError,
-            OSError,
-        ):  # the project cannot be imported, for example because its settings are refused
+        except (EOFError, OSError):  # importing failed, for example because settings are refused
             _imported.pop(key).stop()
     return subprocess.Popen(
         [sys.executable, "manage.py", *arguments],

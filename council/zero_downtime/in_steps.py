@@ -9,10 +9,10 @@ from typing import Any
 
 from django.db import migrations, models, transaction
 
+from council.postgres.indexes import MAX_NAME_LENGTH
 from council.zero_downtime.batch_operations import UpdateInBatches
 from council.zero_downtime.operations import ValidateConstraint
 
-MAX_NAME_LENGTH = 63
 FILL = "UPDATE {table} SET {column} = {value} WHERE {key} = ANY(%(keys)s) AND {column} IS NULL"
 
 
